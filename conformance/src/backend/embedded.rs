@@ -1,0 +1,658 @@
+//! The default engine: namespaces made by the suite itself, rootless where the
+//! kernel allows it. It treats every image as hostile.
+//!
+//! **How nothing is left behind.** [`Embedded::prepare`] moves the suite's future
+//! children into a pid namespace whose PID 1, the keeper, ends when the suite does; the
+//! kernel then kills whatever is in it, sandboxes with their own pid namespaces
+//! included. Mounts live in mount namespaces that end with their processes. Cgroups,
+//! which nothing takes along, are removed by the keeper; those of a suite that was
+//! killed together with its keeper, by the next one that starts. The
+//! suite stays in the host's pid namespace, so it is the parent of every pause
+//! process and reads its true wait status.
+
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use rustix::fs::MemfdFlags;
+use rustix::pipe::PipeFlags;
+
+use crate::backend::{Backend, Join, Launch, Namespaces, Sandbox, Spec, StartError, Stdio, Stream};
+use crate::check::Needs;
+use crate::probe::Probe;
+use crate::sys::{self, Child, ExitStatus, StringVector};
+
+mod cgroup;
+mod child;
+mod ids;
+mod keeper;
+mod plan;
+
+use child::{Pipes, Step};
+use ids::Mapping;
+use keeper::Keeper;
+use plan::{Ids, Plan};
+
+/// The pod's address, on the loopback device of its network namespace; from the
+/// block that RFC 5737 keeps for documentation.
+pub const POD_ADDRESS: [u8; 4] = [192, 0, 2, 10];
+
+/// Namespaces that every sandbox has; pid, network and time are the [`Spec`]'s.
+const COMMON: c_int =
+    libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP;
+
+/// The engine, prepared.
+#[derive(Debug)]
+pub struct Embedded {
+    mapping: Mapping,
+    offers: Needs,
+    lacking: Vec<(Needs, String)>,
+    null: OwnedFd,
+    probe: OwnedFd,
+    cgroups: cgroup::Cgroups,
+    /// PID 1 of the pid namespace of all sandboxes; the last field, so the last to go.
+    keeper: Keeper,
+}
+
+/// Why no sandbox can be made on this host.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make sandboxes: {what}: {cause}")]
+pub struct PrepareError {
+    what: &'static str,
+    cause: io::Error,
+    hint: Option<&'static str>,
+}
+
+impl PrepareError {
+    fn new(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self {
+            what,
+            cause,
+            hint: None,
+        }
+    }
+
+    /// What the user can do.
+    pub fn hint(&self) -> Option<&'static str> {
+        self.hint
+    }
+}
+
+impl Embedded {
+    /// Leaves the host's namespaces for the children to come and starts the keeper.
+    /// Call with one thread: unshare(2) refuses a new user namespace otherwise.
+    ///
+    /// # Errors
+    /// When the host allows neither user namespaces nor is the caller root.
+    pub fn prepare() -> Result<Self, PrepareError> {
+        let null = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .map_err(PrepareError::new("open /dev/null"))?
+            .into();
+        let mapping = enter_outer_namespaces()?;
+        let probe = probe_file().map_err(PrepareError::new("store the probe"))?;
+        let cgroups = cgroup::Cgroups::detect();
+        let keeper = Keeper::start(&probe, &cgroups.groups()).map_err(|cause| {
+            cgroups.remove();
+            PrepareError::new("start the keeper")(cause)
+        })?;
+        let mut engine = Self {
+            mapping,
+            offers: Needs::empty(),
+            lacking: Vec::new(),
+            null,
+            probe,
+            cgroups,
+            keeper,
+        };
+        engine.find_offers();
+        Ok(engine)
+    }
+
+    fn find_offers(&mut self) {
+        self.offers = Needs::SANDBOX
+            | Needs::PROBE
+            | Needs::NATIVE
+            | Needs::HOST_PID
+            | Needs::NETWORK
+            | Needs::SECCOMP
+            | Needs::TRACE
+            | Needs::CGROUP_NAMESPACE
+            | Needs::HOST_PID_NAMESPACE
+            | Needs::START_CONTROL;
+        let mut offer = |need: Needs, have: Result<(), String>| match have {
+            Ok(()) => self.offers |= need,
+            Err(why) => self.lacking.push((need, why)),
+        };
+        offer(Needs::MEMORY_LIMIT, self.cgroups.can_limit_memory());
+        offer(Needs::PIDS_LIMIT, self.cgroups.can_limit_pids());
+        offer(
+            Needs::USER_NAMESPACE,
+            match self.mapping {
+                Mapping::Host => Err("this host allows no user namespaces".to_owned()),
+                _ => Ok(()),
+            },
+        );
+        offer(
+            Needs::ID_RANGE,
+            match self.mapping {
+                Mapping::Range => Ok(()),
+                Mapping::Single { .. } => Err("a rootless caller maps one id".to_owned()),
+                Mapping::Host => Err("this host allows no user namespaces".to_owned()),
+            },
+        );
+        let exists = |path: &str, what: &str| {
+            if std::path::Path::new(path).exists() {
+                Ok(())
+            } else {
+                Err(format!("the kernel has no {what}"))
+            }
+        };
+        offer(
+            Needs::TIME_NAMESPACE,
+            exists("/proc/self/ns/time", "time namespaces"),
+        );
+        offer(
+            Needs::MQUEUE,
+            exists("/proc/sys/fs/mqueue", "POSIX message queues"),
+        );
+        offer(
+            Needs::PIDFD_HUP,
+            if kernel_at_least(6, 9) {
+                Ok(())
+            } else {
+                Err("the kernel reports no reaping on a pidfd before Linux 6.9".to_owned())
+            },
+        );
+    }
+
+    fn streams(&self, spec: &Spec) -> io::Result<(Stdio, [Option<OwnedFd>; 3])> {
+        let mut ours = Stdio::default();
+        let input = match spec.stdin {
+            Stream::Null => Some(self.null.try_clone()?),
+            Stream::Closed => None,
+            Stream::Captured | Stream::Full => {
+                let (read, write) = pipe()?;
+                ours.stdin = Some(write);
+                Some(read)
+            }
+            Stream::Broken => Some(pipe()?.0),
+        };
+        let mut unread = Vec::new();
+        let mut output = |stream, ours: &mut Option<OwnedFd>| -> io::Result<Option<OwnedFd>> {
+            Ok(match stream {
+                Stream::Null => Some(self.null.try_clone()?),
+                Stream::Closed => None,
+                Stream::Captured => {
+                    let (read, write) = pipe()?;
+                    rustix::io::ioctl_fionbio(&read, true)?;
+                    *ours = Some(read);
+                    Some(write)
+                }
+                Stream::Broken => Some(pipe()?.1),
+                Stream::Full => {
+                    let (read, write) = pipe()?;
+                    fill(&write)?;
+                    unread.push(read);
+                    Some(write)
+                }
+            })
+        };
+        let stdout = output(spec.stdout, &mut ours.stdout)?;
+        let stderr = output(spec.stderr, &mut ours.stderr)?;
+        ours.unread = unread;
+        Ok((ours, [input, stdout, stderr]))
+    }
+}
+
+impl Backend for Embedded {
+    fn describe(&self) -> String {
+        match self.mapping {
+            Mapping::Single { .. } => "embedded (rootless)",
+            Mapping::Range => "embedded (root, user namespace)",
+            Mapping::Host => "embedded (root, no user namespace)",
+        }
+        .to_owned()
+    }
+
+    fn offers(&self) -> Needs {
+        self.offers
+    }
+
+    /// The children of this thread go into the keeper's pid namespace and under the
+    /// limit of all sandboxes from now on.
+    fn adopt_thread(&self) -> io::Result<()> {
+        self.cgroups.adopt_thread()?;
+        sys::setns(self.keeper.pid_namespace(), libc::CLONE_NEWPID)
+    }
+
+    fn lacks(&self, need: Needs) -> Option<&str> {
+        self.lacking
+            .iter()
+            .find(|(bit, _)| *bit == need)
+            .map(|(_, why)| why.as_str())
+    }
+
+    fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
+        let host = |step: &'static str| move |cause: io::Error| StartError::Host { step, cause };
+        let (uid, gid) = spec.user.unwrap_or((
+            launch.program.uid.unwrap_or(0),
+            launch.program.gid.unwrap_or(0),
+        ));
+        let ids = self.mapping.ids(uid, gid);
+        if spec.privileged && self.mapping == Mapping::Host {
+            return Err(host("confine its capabilities")(
+                io::ErrorKind::Unsupported.into(),
+            ));
+        }
+        let mut plan = Plan::new(launch, spec, ids).map_err(host("plan it"))?;
+        self.cgroups
+            .make_room(plan.bytes)
+            .map_err(host("make room for its files"))?;
+        let (stdio, streams) = self.streams(spec).map_err(host("open its streams"))?;
+        let (gate_read, gate) = pipe().map_err(host("open the gate"))?;
+        let (status, status_write) = pipe().map_err(host("open the status pipe"))?;
+        let cgroup = self
+            .cgroups
+            .create(spec.memory_limit, spec.pids_limit)
+            .map_err(host("make its cgroup"))?;
+        // Limits are for the program: what making its root took is charged to the suite,
+        // as an image's unpacked files are to the engine.
+        plan.held = spec.held || cgroup.is_some();
+
+        let mut flags = COMMON;
+        if self.mapping != Mapping::Host {
+            flags |= libc::CLONE_NEWUSER;
+        }
+        if spec.own_pid_namespace {
+            flags |= libc::CLONE_NEWPID;
+        }
+        if spec.own_network {
+            flags |= libc::CLONE_NEWNET;
+        }
+        if spec.own_time {
+            flags |= libc::CLONE_NEWTIME;
+        }
+        let pipes = Pipes {
+            gate: gate_read.as_fd(),
+            status: status_write.as_fd(),
+            streams: [
+                streams[0].as_ref(),
+                streams[1].as_ref(),
+                streams[2].as_ref(),
+            ],
+        };
+        let child = sys::spawn_sibling(flags as u64, || child::run(&plan, &pipes))
+            .map_err(host("clone"))?;
+        drop((gate_read, status_write, streams));
+        let mut sandbox = EmbeddedSandbox {
+            child,
+            status: None,
+            stdio,
+            ids,
+            user_namespace: None,
+            own_pid_namespace: spec.own_pid_namespace,
+            own_network: spec.own_network,
+            own_time: spec.own_time,
+            pid_namespace: self
+                .keeper
+                .pid_namespace()
+                .try_clone_to_owned()
+                .map_err(host("keep its pid namespace"))?,
+            probe: self.probe.try_clone().map_err(host("keep the probe"))?,
+            gate: Some(gate),
+            progress: status,
+            path: launch.program.argv.first().cloned().unwrap_or_default(),
+            cgroup,
+        };
+        self.mapping
+            .write(sandbox.child.pid, ids)
+            .map_err(host("map its ids"))?;
+        if self.mapping != Mapping::Host {
+            let path = format!("/proc/{}/ns/user", sandbox.child.pid);
+            let file = std::fs::File::open(path).map_err(host("open its user namespace"))?;
+            sandbox.user_namespace = Some(file.into());
+        }
+        self.cgroups
+            .adopt(sandbox.child.pid)
+            .map_err(host("limit its memory"))?;
+        sandbox.write_gate().map_err(host("open its gate"))?;
+        if !plan.held {
+            sandbox.gate = None;
+        }
+        sandbox.await_progress(plan.held)?;
+        if let Some(cgroup) = &sandbox.cgroup {
+            cgroup
+                .add(sandbox.child.pid)
+                .map_err(host("move it into its cgroup"))?;
+        }
+        if plan.held && !spec.held {
+            sandbox.release()?;
+        }
+        Ok(Box::new(sandbox))
+    }
+}
+
+struct EmbeddedSandbox {
+    child: Child,
+    status: Option<ExitStatus>,
+    stdio: Stdio,
+    ids: Ids,
+    /// The one that was made for it, wherever the program has gone since.
+    user_namespace: Option<OwnedFd>,
+    own_pid_namespace: bool,
+    own_network: bool,
+    own_time: bool,
+    pid_namespace: OwnedFd,
+    probe: OwnedFd,
+    gate: Option<OwnedFd>,
+    progress: OwnedFd,
+    path: String,
+    cgroup: Option<cgroup::Cgroup>,
+}
+
+impl EmbeddedSandbox {
+    fn write_gate(&self) -> io::Result<()> {
+        if let Some(gate) = &self.gate {
+            rustix::io::write(gate, &[1])?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the child is held or has executed the program.
+    fn await_progress(&mut self, held: bool) -> Result<(), StartError> {
+        let host = |step: &'static str, cause: io::Error| StartError::Host { step, cause };
+        let mut message = [0; 8];
+        let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.progress, &mut message))
+            .map_err(|e| host("read its status", e.into()))?;
+        if length == 0 {
+            return if held {
+                Err(host(
+                    "hold it before exec",
+                    io::ErrorKind::UnexpectedEof.into(),
+                ))
+            } else {
+                Ok(())
+            };
+        }
+        let [s0, s1, s2, s3, e0, e1, e2, e3] = message;
+        let step = Step::from_number(u32::from_ne_bytes([s0, s1, s2, s3]));
+        let cause = io::Error::from_raw_os_error(i32::from_ne_bytes([e0, e1, e2, e3]));
+        match step {
+            Some(Step::Held) if held => Ok(()),
+            Some(Step::Exec) => Err(StartError::Exec {
+                path: self.path.clone(),
+                cause,
+            }),
+            Some(step) => Err(host(step.words(), cause)),
+            None => Err(host("read its status", io::ErrorKind::InvalidData.into())),
+        }
+    }
+}
+
+impl Sandbox for EmbeddedSandbox {
+    fn pidfd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
+    }
+
+    fn host_pid(&self) -> i32 {
+        self.child.pid
+    }
+
+    fn signal(&self, signal: i32) -> io::Result<()> {
+        sys::send_signal(self.child.pidfd.as_fd(), signal)
+    }
+
+    fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        if self.status.is_none() {
+            self.status = sys::try_wait(self.child.pidfd.as_fd())?;
+        }
+        Ok(self.status)
+    }
+
+    fn take_stdio(&mut self) -> Stdio {
+        std::mem::take(&mut self.stdio)
+    }
+
+    fn open_gate(&mut self) -> io::Result<()> {
+        self.write_gate()
+    }
+
+    fn release(&mut self) -> Result<(), StartError> {
+        let host = |cause| StartError::Host {
+            step: "open its gate",
+            cause,
+        };
+        self.write_gate().map_err(host)?;
+        self.gate = None;
+        self.await_progress(false)
+    }
+
+    fn enter(&self, join: &Join) -> io::Result<Probe> {
+        let (ours, theirs) = Probe::socket()?;
+        let argv = StringVector::new(["probe"])?;
+        let envp = StringVector::new(Vec::<String>::new())?;
+        let joins_pid = join.namespaces.contains(Namespaces::PID) && self.own_pid_namespace;
+        if joins_pid {
+            // Of this thread, for its next child only (setns(2)).
+            sys::setns(self.child.pidfd.as_fd(), libc::CLONE_NEWPID)?;
+        }
+        let entry = Entry {
+            sandbox: self,
+            join,
+            socket: &theirs,
+            argv: &argv,
+            envp: &envp,
+        };
+        let child = sys::spawn(0, || entry.run());
+        if joins_pid {
+            sys::setns(self.pid_namespace.as_fd(), libc::CLONE_NEWPID)?;
+        }
+        // With our copy open, the end of a probe that failed would not show.
+        drop(theirs);
+        Probe::new(child?, ours)
+    }
+
+    fn memory_used(&self) -> Option<u64> {
+        self.cgroup.as_ref().and_then(cgroup::Cgroup::memory_peak)
+    }
+}
+
+impl Drop for EmbeddedSandbox {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            let _ = sys::send_signal(self.child.pidfd.as_fd(), libc::SIGKILL);
+            // Its namespace ends with it; members that the suite started were reaped
+            // by their own owners before.
+            let _ = sys::wait(self.child.pidfd.as_fd());
+        }
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.remove(Instant::now() + Duration::from_secs(1));
+        }
+    }
+}
+
+/// The way of the probe from clone into the sandbox to exec.
+struct Entry<'a> {
+    sandbox: &'a EmbeddedSandbox,
+    join: &'a Join,
+    socket: &'a OwnedFd,
+    argv: &'a StringVector,
+    envp: &'a StringVector,
+}
+
+impl Entry<'_> {
+    /// Returns only where a step fails.
+    fn run(&self) -> i32 {
+        match self.enter() {
+            Ok(()) => sys::exec(Some(self.sandbox.probe.as_fd()), c"", self.argv, self.envp),
+            Err(error) => error,
+        };
+        child::FAILED
+    }
+
+    fn enter(&self) -> io::Result<()> {
+        let pidfd = self.sandbox.child.pidfd.as_fd();
+        let _ =
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        let _ = rustix::process::setsid();
+        let mut joined = self.join.namespaces;
+        if !self.sandbox.own_network {
+            // Where the suite's children are already; it belongs to the outer user namespace.
+            joined -= Namespaces::NETWORK;
+        }
+        let mut flags = 0;
+        for (namespace, flag) in [
+            (Namespaces::NETWORK, libc::CLONE_NEWNET),
+            (Namespaces::IPC, libc::CLONE_NEWIPC),
+            (Namespaces::UTS, libc::CLONE_NEWUTS),
+            (Namespaces::CGROUP, libc::CLONE_NEWCGROUP),
+            (Namespaces::MOUNT, libc::CLONE_NEWNS),
+        ] {
+            if joined.contains(namespace) {
+                flags |= flag;
+            }
+        }
+        if self.join.namespaces.contains(Namespaces::TIME) && self.sandbox.own_time {
+            flags |= libc::CLONE_NEWTIME;
+        }
+        // With the suite's own privileges, which reach every namespace below its own:
+        // a program that left its user namespace stands in nobody's way.
+        if flags != 0 {
+            sys::setns(pidfd, flags)?;
+        }
+        if let Some(user_namespace) = &self.sandbox.user_namespace {
+            sys::setns(user_namespace.as_fd(), libc::CLONE_NEWUSER)?;
+        }
+        sys::close_range_cloexec(3)?;
+        sys::dup_to(self.socket.as_fd(), 0)?;
+        let ids = self
+            .join
+            .user
+            .unwrap_or((self.sandbox.ids.uid, self.sandbox.ids.gid));
+        if self.sandbox.ids.setup.is_some() {
+            if self.join.privileged {
+                sys::set_ids(0, 0)?;
+            } else {
+                sys::drop_groups()?;
+                sys::set_ids(ids.0, ids.1)?;
+            }
+        }
+        if self.join.privileged {
+            raise_ambient()?;
+        } else {
+            let none = rustix::thread::CapabilitySet::empty();
+            rustix::thread::set_capabilities(
+                None,
+                rustix::thread::CapabilitySets {
+                    effective: none,
+                    permitted: none,
+                    inheritable: none,
+                },
+            )?;
+        }
+        let _ =
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        sys::reset_signals(0, 0)
+    }
+}
+
+/// Keeps capabilities across exec for a user that is not the namespace's root.
+fn raise_ambient() -> io::Result<()> {
+    use rustix::thread::CapabilitySet;
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.inheritable = sets.permitted;
+    rustix::thread::set_capabilities(None, sets)?;
+    for number in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if sets.permitted.contains(capability) {
+            rustix::thread::configure_capability_in_ambient_set(capability, true)?;
+        }
+    }
+    Ok(())
+}
+
+fn enter_outer_namespaces() -> Result<Mapping, PrepareError> {
+    const OUTER: c_int = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    let uid = rustix::process::geteuid().as_raw();
+    let gid = rustix::process::getegid().as_raw();
+    let mapping = if uid == 0 && user_namespaces_work() {
+        Mapping::Range
+    } else {
+        Mapping::Host
+    };
+    if uid == 0 && sys::unshare(OUTER).is_ok() {
+        return Ok(mapping);
+    }
+    sys::unshare(libc::CLONE_NEWUSER | OUTER).map_err(|cause| PrepareError {
+        what: "make a user namespace",
+        cause,
+        hint: Some(
+            "the host forbids user namespaces to this user: see kernel.unprivileged_userns_clone, \
+             user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns, or run as root",
+        ),
+    })?;
+    // The suite keeps its own ids, so that files it writes stay the caller's.
+    let map = |file: &'static str, line: String| {
+        std::fs::write(file, line).map_err(PrepareError::new("map the caller's ids"))
+    };
+    map("/proc/self/setgroups", "deny".to_owned())?;
+    map("/proc/self/uid_map", format!("{uid} {uid} 1\n"))?;
+    map("/proc/self/gid_map", format!("{gid} {gid} 1\n"))?;
+    Ok(Mapping::Single { uid, gid })
+}
+
+fn user_namespaces_work() -> bool {
+    let child = sys::spawn(libc::CLONE_NEWUSER as u64, || 0);
+    let Ok(child) = child else { return false };
+    matches!(
+        sys::wait(child.pidfd.as_fd()),
+        Ok(Some(ExitStatus::Exited(0)))
+    )
+}
+
+/// The probe as an anonymous file that can be executed by descriptor from any root.
+fn probe_file() -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC;
+    let file = rustix::fs::memfd_create(c"probe", flags | MemfdFlags::EXEC)
+        // MFD_EXEC is known from Linux 6.3 on.
+        .or_else(|_| rustix::fs::memfd_create(c"probe", flags))?;
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o555))?;
+    let mut rest = crate::programs::PROBE;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(file)
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?)
+}
+
+/// Writes until the pipe takes no more, then lets it block again.
+fn fill(pipe: &OwnedFd) -> io::Result<()> {
+    rustix::io::ioctl_fionbio(pipe, true)?;
+    let page = [b'\n'; 4096];
+    for size in [page.len(), 1] {
+        while rustix::io::write(pipe, &page[..size]).is_ok() {}
+    }
+    rustix::io::ioctl_fionbio(pipe, false)?;
+    Ok(())
+}
+
+fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(a)), Some(Ok(b))) => (a, b) >= (major, minor),
+        _ => false,
+    }
+}

@@ -1,0 +1,359 @@
+//! The sandbox's first process from clone to exec: mounts, ids, limits, descriptors.
+//! Runs in a copy of a process with threads, so it only walks what [`Plan`] holds.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::process::{Resource, Rlimit};
+
+use super::plan::{Make, Plan};
+use crate::backend::Root;
+use crate::sys;
+
+/// Our ends of the pipes between suite and child.
+pub(super) struct Pipes<'a> {
+    /// A byte says go on; end of file says give up.
+    pub(super) gate: BorrowedFd<'a>,
+    /// Eight bytes say which step failed with which error; end of file says executed.
+    pub(super) status: BorrowedFd<'a>,
+    /// Descriptors 0, 1, 2; `None` for closed.
+    pub(super) streams: [Option<&'a OwnedFd>; 3],
+}
+
+macro_rules! steps {
+    ($($name:ident = $words:literal,)*) => {
+        /// What the child was doing; its number travels through the status pipe.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub(super) enum Step { $($name,)* }
+
+        impl Step {
+            const ALL: &'static [Step] = &[$(Step::$name,)*];
+
+            /// From its number.
+            pub(super) fn from_number(number: u32) -> Option<Step> {
+                Self::ALL.get(number as usize).copied()
+            }
+
+            /// In words, for an error line.
+            pub(super) fn words(self) -> &'static str {
+                match self { $(Step::$name => $words,)* }
+            }
+        }
+    };
+}
+
+steps! {
+    Held = "hold before exec",
+    Gate = "wait for the id maps",
+    Ids = "take ids in the user namespace",
+    Network = "bring the loopback device up",
+    Hostname = "set the host name",
+    Private = "make mounts private",
+    Root = "mount the root filesystem",
+    Files = "write the image's files",
+    Proc = "mount /proc",
+    Dev = "mount /dev",
+    Pivot = "pivot into the root filesystem",
+    WorkingDir = "change to the working directory",
+    ReadOnly = "make the root filesystem read-only",
+    Streams = "set the standard streams",
+    Limits = "set resource limits",
+    Privileges = "drop privileges",
+    Seccomp = "install the seccomp filter",
+    Signals = "reset signals",
+    Exec = "execute the program",
+}
+
+/// Exit status of a child that did not get as far as the program.
+pub(super) const FAILED: i32 = 125;
+
+/// Does it all; returns only where a step fails, with the status to end with.
+pub(super) fn run(plan: &Plan, pipes: &Pipes<'_>) -> i32 {
+    let (step, error) = match prepare(plan, pipes) {
+        Ok(()) => (
+            Step::Exec,
+            sys::exec(None, &plan.path, &plan.argv, &plan.envp),
+        ),
+        Err(failed) => failed,
+    };
+    report(pipes.status, step, error.raw_os_error().unwrap_or(0));
+    FAILED
+}
+
+fn report(status: BorrowedFd<'_>, step: Step, errno: i32) {
+    let mut message = [0; 8];
+    message[..4].copy_from_slice(&(step as u32).to_ne_bytes());
+    message[4..].copy_from_slice(&errno.to_ne_bytes());
+    // The suite may be gone; then nobody wants to know.
+    let _ = rustix::io::write(status, &message);
+}
+
+fn wait_gate(gate: BorrowedFd<'_>) -> io::Result<()> {
+    let mut byte = [0];
+    match rustix::io::retry_on_intr(|| rustix::io::read(gate, &mut byte))? {
+        0 => Err(io::ErrorKind::BrokenPipe.into()),
+        _ => Ok(()),
+    }
+}
+
+fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
+    let at = |step: Step| move |error: io::Error| (step, error);
+
+    die_with_suite();
+    wait_gate(pipes.gate).map_err(at(Step::Gate))?;
+    die_first();
+    if let Some((uid, gid)) = plan.ids.setup {
+        sys::set_ids(uid, gid).map_err(at(Step::Ids))?;
+    }
+    // A session of its own: a terminal's Ctrl-C is for the suite.
+    let _ = rustix::process::setsid();
+    if plan.own_network {
+        sys::configure_loopback(super::POD_ADDRESS).map_err(at(Step::Network))?;
+    }
+    rustix::system::sethostname(plan.hostname)
+        .map_err(io::Error::from)
+        .map_err(at(Step::Hostname))?;
+    rustix::mount::mount_change(
+        c"/",
+        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
+    )
+    .map_err(io::Error::from)
+    .map_err(at(Step::Private))?;
+    mount_root(plan).map_err(at(Step::Root))?;
+    make_files(plan).map_err(at(Step::Files))?;
+    if plan.root != Root::Bare {
+        if plan.own_pid_namespace {
+            mount_proc().map_err(at(Step::Proc))?;
+        }
+        mount_dev().map_err(at(Step::Dev))?;
+    }
+    pivot().map_err(at(Step::Pivot))?;
+    rustix::process::chdir(&plan.working_dir)
+        .map_err(io::Error::from)
+        .map_err(at(Step::WorkingDir))?;
+    if plan.root != Root::Writable {
+        rustix::mount::mount_remount(
+            c"/",
+            MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV,
+            c"",
+        )
+        .map_err(io::Error::from)
+        .map_err(at(Step::ReadOnly))?;
+    }
+    let status = set_streams(plan, pipes).map_err(at(Step::Streams))?;
+    set_limits(plan).map_err(at(Step::Limits))?;
+    drop_privileges(plan).map_err(at(Step::Privileges))?;
+    die_with_suite();
+    sys::reset_signals(plan.blocked, plan.ignored).map_err(at(Step::Signals))?;
+    if plan.held {
+        report(status, Step::Held, 0);
+        wait_gate(pipes.gate).map_err(at(Step::Gate))?;
+    }
+    if let Some(filter) = &plan.seccomp {
+        sys::seccomp(filter).map_err(at(Step::Seccomp))?;
+    }
+    Ok(())
+}
+
+/// The suite's death kills this process; the keeper's, which the program cannot
+/// undo, kills it again.
+fn die_with_suite() {
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+}
+
+/// Where memory runs short, in the limit of all sandboxes or on the host, the kernel is
+/// to end sandboxes and nothing else (proc_pid_oom_score_adj(5)).
+fn die_first() {
+    let path = c"/proc/self/oom_score_adj";
+    if let Ok(file) = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+        let _ = rustix::io::write(&file, b"1000");
+    }
+}
+
+fn mount_root(plan: &Plan) -> io::Result<()> {
+    // Any directory will do as a mount point: nobody else sees this mount.
+    let mut result = Err(io::ErrorKind::NotFound.into());
+    for place in [c"/tmp", c"/run", c"/var", c"/mnt", c"/home", c"/etc"] {
+        result = rustix::mount::mount(
+            c"tmpfs",
+            place,
+            c"tmpfs",
+            MountFlags::NOSUID | MountFlags::NODEV,
+            Some(plan.size.as_c_str()),
+        )
+        .and_then(|()| rustix::process::chdir(place))
+        .map_err(io::Error::from);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+fn make_files(plan: &Plan) -> io::Result<()> {
+    let _ = rustix::process::umask(Mode::empty());
+    for make in &plan.files {
+        match make {
+            Make::Directory { path, mode } => {
+                // Always searchable by us while we fill it; modes of directories are judged statically.
+                rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(mode & 0o777 | 0o700))?;
+            }
+            Make::Symlink { path, target } => rustix::fs::symlinkat(target, CWD, path)?,
+            Make::File {
+                path,
+                mode,
+                content,
+            } => {
+                let file = rustix::fs::openat(
+                    CWD,
+                    path,
+                    OFlags::WRONLY
+                        | OFlags::CREATE
+                        | OFlags::EXCL
+                        | OFlags::NOFOLLOW
+                        | OFlags::CLOEXEC,
+                    Mode::from_raw_mode(mode & 0o777),
+                )?;
+                let mut rest: &[u8] = content;
+                while !rest.is_empty() {
+                    let written = rustix::io::write(&file, rest)?;
+                    rest = rest.get(written..).unwrap_or_default();
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn mount_proc() -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    match rustix::mount::mount(c"proc", c"proc", c"proc", flags, None::<&CStr>) {
+        // Refused where the host masks parts of its own /proc; a pause needs none, and
+        // the backend does not offer what does.
+        Err(rustix::io::Errno::PERM) => Ok(()),
+        other => other.map_err(Into::into),
+    }
+}
+
+fn mount_dev() -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    rustix::mount::mount(
+        c"tmpfs",
+        c"dev",
+        c"tmpfs",
+        flags,
+        Some(c"mode=755,size=64k"),
+    )?;
+    for (source, target) in [
+        (c"/dev/null", c"dev/null"),
+        (c"/dev/zero", c"dev/zero"),
+        (c"/dev/full", c"dev/full"),
+        (c"/dev/random", c"dev/random"),
+        (c"/dev/urandom", c"dev/urandom"),
+    ] {
+        rustix::fs::openat(
+            CWD,
+            target,
+            OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC,
+            Mode::from_raw_mode(0o666),
+        )?;
+        rustix::mount::mount_bind(source, target)?;
+    }
+    rustix::fs::mkdirat(CWD, c"dev/shm", Mode::from_raw_mode(0o1777))?;
+    rustix::mount::mount(
+        c"shm",
+        c"dev/shm",
+        c"tmpfs",
+        flags,
+        Some(c"mode=1777,size=1m"),
+    )?;
+    rustix::fs::mkdirat(CWD, c"dev/mqueue", Mode::from_raw_mode(0o1777))?;
+    match rustix::mount::mount(c"mqueue", c"dev/mqueue", c"mqueue", flags, None::<&CStr>) {
+        Err(rustix::io::Errno::NODEV | rustix::io::Errno::PERM) => Ok(()),
+        other => other.map_err(Into::into),
+    }
+}
+
+fn pivot() -> io::Result<()> {
+    // pivot_root(2), NOTES: the old root lands on top of the new one and is taken off.
+    rustix::process::pivot_root(c".", c".")?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")?;
+    Ok(())
+}
+
+/// Puts the streams on 0–2, leaves open what the plan keeps, and the rest to exec.
+fn set_streams<'a>(plan: &Plan, pipes: &Pipes<'a>) -> io::Result<BorrowedFd<'a>> {
+    sys::close_range_cloexec(3)?;
+    for (number, stream) in (0..).zip(&pipes.streams) {
+        match stream {
+            Some(stream) => sys::dup_to(stream.as_fd(), number)?,
+            None => sys::close(number),
+        }
+    }
+    for descriptor in &plan.keep {
+        rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
+    }
+    debug_assert!(pipes.status.as_raw_fd() > 2, "the suite keeps 0-2 open");
+    Ok(pipes.status)
+}
+
+/// Private memory that one process may map, where no cgroup limits what it uses: room for
+/// run-times that map much and touch little.
+const DATA_LIMIT: u64 = 512 << 20;
+
+fn set_limits(plan: &Plan) -> io::Result<()> {
+    let limit = |value| Rlimit {
+        current: Some(value),
+        maximum: Some(value),
+    };
+    rustix::process::setrlimit(Resource::Core, limit(0))?;
+    rustix::process::setrlimit(Resource::Nproc, limit(plan.processes))?;
+    rustix::process::setrlimit(Resource::Fsize, limit(1 << 20))?;
+    rustix::process::setrlimit(Resource::Memlock, limit(1 << 16))?;
+    rustix::process::setrlimit(Resource::Data, limit(DATA_LIMIT))?;
+    Ok(())
+}
+
+fn drop_privileges(plan: &Plan) -> io::Result<()> {
+    use rustix::thread::{CapabilitySet, CapabilitySets};
+
+    if plan.privileged {
+        if plan.ids.setup.is_some() {
+            // Permitted ones survive the change of ids (capabilities(7)).
+            rustix::thread::set_keep_capabilities(true)?;
+            sys::drop_groups()?;
+            sys::set_ids(plan.ids.uid, plan.ids.gid)?;
+        }
+        return super::raise_ambient();
+    }
+
+    for number in 0..64 {
+        match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(
+            1 << number,
+        )) {
+            // Past the last capability of this kernel.
+            Err(rustix::io::Errno::INVAL) => break,
+            other => other?,
+        }
+    }
+    if plan.ids.setup.is_some() {
+        sys::drop_groups()?;
+        sys::set_ids(plan.ids.uid, plan.ids.gid)?;
+    }
+    rustix::thread::set_no_new_privs(true)?;
+    let none = CapabilitySet::empty();
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets {
+            effective: none,
+            permitted: none,
+            inheritable: none,
+        },
+    )?;
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Which ids a sandbox's user namespace maps, by the caller's privileges (user_namespaces(7)).
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+
+use super::plan::Ids;
+
+/// First host id of the range that a privileged suite maps; outside what adduser(8)
+/// and subuid(5) give out.
+const RANGE_BASE: u32 = 0x6fff_0000;
+/// Ids in that range.
+const RANGE: u32 = 65536;
+
+/// How ids can be mapped here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mapping {
+    /// Rootless: one id, whichever the image asks for, stands for the caller.
+    Single {
+        /// The caller's effective ids.
+        uid: u32,
+        gid: u32,
+    },
+    /// Root: 0–65535, onto ids that nothing else on the host has.
+    Range,
+    /// Root where user namespaces are not to be had: none.
+    Host,
+}
+
+impl Mapping {
+    /// The ids of a sandbox for a program that runs as `uid`:`gid`.
+    pub(super) fn ids(self, uid: u32, gid: u32) -> Ids {
+        match self {
+            Mapping::Single { .. } => Ids {
+                uid,
+                gid,
+                setup: None,
+            },
+            Mapping::Range | Mapping::Host => Ids {
+                uid,
+                gid,
+                setup: Some((0, 0)),
+            },
+        }
+    }
+
+    /// Writes the maps of a just-cloned child.
+    pub(super) fn write(self, pid: i32, ids: Ids) -> io::Result<()> {
+        let proc = PathBuf::from(format!("/proc/{pid}"));
+        let line = |inside: u32, outside: u32, count: u32| {
+            let mut line = String::new();
+            // Writing to a string cannot fail.
+            let _ = writeln!(line, "{inside} {outside} {count}");
+            line
+        };
+        match self {
+            Mapping::Single { uid, gid } => {
+                std::fs::write(proc.join("setgroups"), "deny")?;
+                std::fs::write(proc.join("uid_map"), line(ids.uid, uid, 1))?;
+                std::fs::write(proc.join("gid_map"), line(ids.gid, gid, 1))
+            }
+            Mapping::Range => {
+                std::fs::write(proc.join("uid_map"), line(0, RANGE_BASE, RANGE))?;
+                std::fs::write(proc.join("gid_map"), line(0, RANGE_BASE, RANGE))
+            }
+            Mapping::Host => Ok(()),
+        }
+    }
+}

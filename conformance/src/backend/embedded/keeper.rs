@@ -1,0 +1,73 @@
+//! The keeper: PID 1 of the sandboxes' pid namespace, and the last to go. What it does
+//! is in `fixtures::probe`; here it is started and let go.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::libc;
+
+use super::child;
+use crate::signal;
+use crate::sys::{self, Child, StringVector};
+
+/// How long it may take over clearing up.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A running keeper. Dropping it has it clear up, and waits for that.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    child: Child,
+    /// Its end, in whatever way the suite ends, tells the keeper to clear up.
+    alive: Option<OwnedFd>,
+    namespace: OwnedFd,
+}
+
+impl Keeper {
+    /// The first process of a new pid namespace, which removes `cgroups` in the end. It is
+    /// cloned into it: had the suite unshared it, the kernel would refuse it threads from
+    /// then on (clone(2), EINVAL).
+    pub(super) fn start(probe: &OwnedFd, cgroups: &[PathBuf]) -> io::Result<Self> {
+        let (told, alive) = super::pipe()?;
+        let paths = cgroups
+            .iter()
+            .map(|path| path.as_os_str().as_bytes().to_vec());
+        let argv = StringVector::new(std::iter::once(b"keeper".to_vec()).chain(paths))?;
+        let envp = StringVector::new(Vec::<String>::new())?;
+        let child = sys::spawn(libc::CLONE_NEWPID as u64, || {
+            let _ = rustix::process::setsid();
+            let _ = sys::close_range_cloexec(0);
+            if sys::dup_to(told.as_fd(), 0).is_ok() {
+                // Ignored, its children are reaped by the kernel (wait(2), NOTES).
+                let _ = sys::reset_signals(0, signal::bit(signal::CHLD));
+                let _ = sys::exec(Some(probe.as_fd()), c"", &argv, &envp);
+            }
+            child::FAILED
+        })?;
+        let namespace = std::fs::File::open(format!("/proc/{}/ns/pid", child.pid))?.into();
+        Ok(Self {
+            child,
+            alive: Some(alive),
+            namespace,
+        })
+    }
+
+    /// Where children of the suite go when no sandbox's pid namespace is meant.
+    pub(super) fn pid_namespace(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.alive = None;
+        let pidfd = self.child.pidfd.as_fd();
+        if !matches!(crate::wait::readable(pidfd, PATIENCE), Ok(true)) {
+            // Its end takes the namespace along all the same.
+            let _ = sys::send_signal(pidfd, signal::KILL);
+        }
+        let _ = sys::wait(pidfd);
+    }
+}

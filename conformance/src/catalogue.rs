@@ -1,0 +1,310 @@
+//! What the suite requires: the list of checks, one check explained, and the
+//! requirement document, all derived from the registry.
+//!
+//! Owns the words for [`Needs`] too, so that a reason for skipping reads like the
+//! explanation of the check.
+
+use std::fmt::{self, Write};
+
+use serde::Serialize;
+
+use crate::check::{Check, Family, Level, Needs};
+
+/// Each need in words; "needs …" goes before them.
+const WORDS: [(Needs, &str); 30] = [
+    (Needs::IMAGE, "an image, not a program alone"),
+    (Needs::INDEX, "an image index"),
+    (Needs::WINDOWS, "an entry for Windows in the image index"),
+    (Needs::PROGRAM, "a native program that the image starts"),
+    (Needs::ELF, "a program in ELF format"),
+    (
+        Needs::LARGE_PAGES,
+        "an architecture that runs with 64 KiB pages (arm64, ppc64le)",
+    ),
+    (
+        Needs::KUBERNETES,
+        "a Kubernetes version (`--kubernetes MINOR`)",
+    ),
+    (
+        Needs::REQUIRED_PLATFORMS,
+        "a platform that must be there (`--require-platform`)",
+    ),
+    (
+        Needs::VERSION,
+        "a version in the image's tag or annotations",
+    ),
+    (Needs::LONG, "the long form (`--long`)"),
+    (Needs::NATIVE_IMAGE, "an image of a native program"),
+    (Needs::WASM, "a WebAssembly program"),
+    (Needs::WASM_MODULE, "a valid core module (WASI preview 1)"),
+    (Needs::SANDBOX, "a sandbox"),
+    (Needs::PROBE, "a probe that can enter the sandbox"),
+    (Needs::NATIVE, "a program that runs without an emulator"),
+    (
+        Needs::HOST_PID,
+        "a pause process whose /proc entry can be read from outside",
+    ),
+    (Needs::NETWORK, "a network namespace of the sandbox's own"),
+    (Needs::MEMORY_LIMIT, "a memory cgroup"),
+    (Needs::PIDS_LIMIT, "a pids cgroup"),
+    (Needs::SECCOMP, "a seccomp filter"),
+    (Needs::TRACE, "permission to trace the process"),
+    (Needs::ID_RANGE, "a user namespace with 65536 ids"),
+    (Needs::USER_NAMESPACE, "a user namespace"),
+    (Needs::TIME_NAMESPACE, "a time namespace"),
+    (Needs::CGROUP_NAMESPACE, "a cgroup namespace"),
+    (
+        Needs::HOST_PID_NAMESPACE,
+        "a start without a pid namespace of its own",
+    ),
+    (
+        Needs::START_CONTROL,
+        "control of how the process starts (signals, descriptors, root)",
+    ),
+    (Needs::MQUEUE, "POSIX message queues"),
+    (
+        Needs::PIDFD_HUP,
+        "a kernel that reports reaping on a pidfd (Linux 6.9)",
+    ),
+];
+
+/// The needs in words, one each. [`Needs::HINTS`] are not among them: they say how a
+/// check is run, not whether it applies.
+pub fn needs_in_words(needs: Needs) -> Vec<&'static str> {
+    WORDS
+        .iter()
+        .filter(|(need, _)| needs.contains(*need))
+        .map(|(_, words)| *words)
+        .collect()
+}
+
+/// Why a check is skipped that needs `missing`: `needs a memory cgroup, a pids cgroup`.
+pub fn missing_in_words(missing: Needs) -> String {
+    format!("needs {}", needs_in_words(missing).join(", "))
+}
+
+/// The candidate that is most like `name`, if any is like it at all.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // The same measure and bound as clap's suggestions.
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+/// An id that the registry does not hold; exit status 64.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown check `{}`", crate::report::text::escape(id))]
+pub struct UnknownCheck {
+    /// As given.
+    pub id: String,
+    /// The id most like it.
+    pub nearest: Option<&'static str>,
+}
+
+impl UnknownCheck {
+    /// What the user can do.
+    pub fn hint(&self) -> String {
+        match self.nearest {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None => "`list` shows all checks".to_owned(),
+        }
+    }
+}
+
+fn checks(families: &[&'static Family]) -> impl Iterator<Item = &'static Check> {
+    families
+        .iter()
+        .flat_map(|family| family.checks.iter().copied())
+}
+
+/// The check with this id.
+///
+/// # Errors
+/// When there is none; holds the id most like it.
+pub fn find(families: &[&'static Family], id: &str) -> Result<&'static Check, UnknownCheck> {
+    checks(families)
+        .find(|check| check.id == id)
+        .ok_or_else(|| UnknownCheck {
+            id: id.to_owned(),
+            nearest: nearest(id, checks(families).map(|check| check.id)),
+        })
+}
+
+/// A format of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ListFormat {
+    /// A line a check: level, id, title.
+    Human,
+    /// An array with everything of each record.
+    Json,
+    /// The requirement document.
+    Markdown,
+}
+
+/// All checks, in the order of the registry.
+///
+/// # Errors
+/// When a record cannot be put into JSON.
+pub fn list(families: &[&'static Family], format: ListFormat) -> serde_json::Result<String> {
+    match format {
+        ListFormat::Human => Ok(lines(families)),
+        ListFormat::Json => {
+            let entries: Vec<_> = families
+                .iter()
+                .flat_map(|family| family.checks.iter().map(|check| Entry::of(family, check)))
+                .collect();
+            serde_json::to_string_pretty(&entries).map(|text| text + "\n")
+        }
+        ListFormat::Markdown => Ok(document(families)),
+    }
+}
+
+fn lines(families: &[&'static Family]) -> String {
+    let width = checks(families)
+        .map(|check| check.id.chars().count())
+        .max()
+        .unwrap_or(0);
+    let mut out = String::new();
+    for Check {
+        id, title, level, ..
+    } in checks(families)
+    {
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "{level:<6}  {id:<width$}  {title}");
+    }
+    out
+}
+
+/// A record of the registry as data.
+#[derive(Debug, Serialize)]
+struct Entry {
+    id: &'static str,
+    family: &'static str,
+    level: Level,
+    title: &'static str,
+    requirement: &'static str,
+    source: &'static str,
+    source_url: &'static str,
+    needs: Vec<&'static str>,
+    after: &'static [&'static str],
+}
+
+impl Entry {
+    fn of(family: &Family, check: &Check) -> Self {
+        Self {
+            id: check.id,
+            family: family.name,
+            level: check.level,
+            title: check.title,
+            requirement: check.requirement,
+            source: check.source.title,
+            source_url: check.source.url,
+            needs: needs_in_words(check.needs),
+            after: check.after,
+        }
+    }
+}
+
+/// Everything of one record, for people.
+///
+/// # Errors
+/// When there is no such check; holds the id most like it.
+pub fn explain(families: &[&'static Family], id: &str) -> Result<String, UnknownCheck> {
+    let check = find(families, id)?;
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = write_explanation(&mut out, check);
+    Ok(out)
+}
+
+fn write_explanation(out: &mut String, check: &Check) -> fmt::Result {
+    let Check {
+        id,
+        title,
+        level,
+        requirement,
+        source,
+        needs,
+        after,
+        run: _,
+    } = check;
+    writeln!(out, "{id}: {title}\n")?;
+    writeln!(out, "  {level}: {requirement}\n")?;
+    writeln!(out, "  source  {}\n          {}", source.title, source.url)?;
+    for (number, need) in needs_in_words(*needs).into_iter().enumerate() {
+        writeln!(
+            out,
+            "  {:<6}  {need}",
+            if number == 0 { "needs" } else { "" }
+        )?;
+    }
+    for (number, id) in after.iter().enumerate() {
+        writeln!(out, "  {:<6}  {id}", if number == 0 { "after" } else { "" })?;
+    }
+    if needs.contains(Needs::QUIET) {
+        writeln!(out, "  runs alone, no other check beside it")?;
+    }
+    let weight = match level {
+        Level::Must => "an image that fails it is not conformant",
+        Level::Should => "a failure is reported; with `--strict` the image is not conformant",
+        Level::Info => "measured and reported, never counted",
+    };
+    writeln!(out, "\n  {weight}")
+}
+
+/// The requirement document, in Markdown.
+fn document(families: &[&'static Family]) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = write_document(&mut out, families);
+    out
+}
+
+fn write_document(out: &mut String, families: &[&'static Family]) -> fmt::Result {
+    let all = |level| {
+        checks(families)
+            .filter(|check| check.level == level)
+            .count()
+    };
+    writeln!(out, "# Requirements of a Kubernetes pause image\n")?;
+    writeln!(
+        out,
+        "{} requirements: {} MUST, {} SHOULD and {} measurements (INFO). The words MUST and SHOULD are those of\n\
+         [RFC 2119](https://www.rfc-editor.org/rfc/rfc2119). Made by `pause-conformance list --format markdown`.",
+        checks(families).count(),
+        all(Level::Must),
+        all(Level::Should),
+        all(Level::Info),
+    )?;
+    for family in families {
+        writeln!(out, "\n## {}: {}", family.name, family.title)?;
+        for check in family.checks {
+            write_requirement(out, check)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_requirement(out: &mut String, check: &Check) -> fmt::Result {
+    writeln!(out, "\n### {}\n\n{}.\n", check.id, check.title)?;
+    writeln!(out, "- **{}**: {}", check.level, check.requirement)?;
+    writeln!(
+        out,
+        "- Source: [{}]({})",
+        check.source.title, check.source.url
+    )?;
+    let needs = needs_in_words(check.needs);
+    if !needs.is_empty() {
+        writeln!(out, "- Needs: {}", needs.join("; "))?;
+    }
+    if !check.after.is_empty() {
+        writeln!(out, "- After: {}", check.after.join(", "))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! The catalogue over a small registry of its own.
+
+use super::{ListFormat, WORDS, explain, find, list, missing_in_words, nearest, needs_in_words};
+use crate::check::{Check, Family, Level, Needs, Pass, Source};
+
+static TERM: Check = Check {
+    id: "signals/term-exits-zero",
+    title: "TERM ends it with status 0",
+    level: Level::Must,
+    requirement: "The pause process MUST exit with status 0 within 1 s of SIGTERM",
+    source: Source {
+        title: "pause.c",
+        url: "https://example.org/v1/pause.c",
+    },
+    needs: Needs::SANDBOX.union(Needs::NATIVE).union(Needs::QUIET),
+    after: &["startup/stays"],
+    run: |_| Ok(Pass::new("seen")),
+};
+static STAYS: Check = Check {
+    id: "startup/stays",
+    title: "it stays",
+    level: Level::Should,
+    requirement: "The pause process SHOULD block",
+    source: Source {
+        title: "pause.c",
+        url: "https://example.org/v1/pause.c",
+    },
+    needs: Needs::empty(),
+    after: &[],
+    run: |_| Ok(Pass::new("seen")),
+};
+static FAMILIES: [&Family; 2] = [
+    &Family {
+        name: "startup",
+        title: "how it starts",
+        checks: &[&STAYS],
+    },
+    &Family {
+        name: "signals",
+        title: "what signals do",
+        checks: &[&TERM],
+    },
+];
+
+#[test]
+fn every_need_but_the_hints_has_words_once() {
+    let named = WORDS.iter().fold(Needs::empty(), |all, (need, _)| {
+        assert_eq!(need.bits().count_ones(), 1);
+        assert!(!all.contains(*need), "{need:?} twice");
+        all | *need
+    });
+    assert_eq!(named | Needs::HINTS, Needs::all());
+    assert!(!named.intersects(Needs::HINTS));
+}
+
+#[test]
+fn missing_needs_are_a_reason() {
+    let missing = Needs::PIDS_LIMIT | Needs::MEMORY_LIMIT | Needs::QUIET;
+    assert_eq!(
+        missing_in_words(missing),
+        "needs a memory cgroup, a pids cgroup"
+    );
+    assert!(needs_in_words(Needs::empty()).is_empty());
+}
+
+#[test]
+fn the_nearest_id_is_suggested_and_nothing_far_off() {
+    let unknown = find(&FAMILIES, "signals/term-exit-zero").unwrap_err();
+    assert_eq!(unknown.nearest, Some("signals/term-exits-zero"));
+    assert_eq!(
+        unknown.to_string(),
+        "unknown check `signals/term-exit-zero`"
+    );
+    assert_eq!(unknown.hint(), "did you mean `signals/term-exits-zero`?");
+    let unknown = find(&FAMILIES, "zzz\x1b").unwrap_err();
+    assert_eq!(unknown.to_string(), "unknown check `zzz\\x1b`");
+    assert_eq!(unknown.hint(), "`list` shows all checks");
+    assert_eq!(nearest("jsn", ["human", "json", "junit"]), Some("json"));
+}
+
+#[test]
+fn a_check_is_found_by_its_whole_id() {
+    assert_eq!(
+        find(&FAMILIES, "startup/stays").map(|check| check.title),
+        Ok("it stays")
+    );
+    assert!(find(&FAMILIES, "startup").is_err());
+}
+
+#[test]
+fn list_and_explain_read_well() {
+    insta::assert_snapshot!("list_human", list(&FAMILIES, ListFormat::Human).unwrap());
+    insta::assert_snapshot!("list_json", list(&FAMILIES, ListFormat::Json).unwrap());
+    insta::assert_snapshot!(
+        "list_markdown",
+        list(&FAMILIES, ListFormat::Markdown).unwrap()
+    );
+    let both =
+        ["startup/stays", "signals/term-exits-zero"].map(|id| explain(&FAMILIES, id).unwrap());
+    insta::assert_snapshot!("explain", both.join("----\n"));
+}

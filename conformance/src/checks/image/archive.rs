@@ -1,0 +1,130 @@
+//! Blobs and layers as stored.
+
+use super::image_of;
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
+use crate::context::Context;
+use crate::subject::{Defect, DefectKind};
+
+/// A layer of a registry's pause image is about 0.3 MB; ten times the content still fits.
+const SMALL_BYTES: u64 = 1_000_000;
+
+pub(super) static DIGESTS_HOLD: Check = Check {
+    id: "image/digests-hold",
+    title: "digests and sizes hold",
+    level: Level::Must,
+    requirement: "The size and digest of every blob MUST match its descriptor, and every DiffID its uncompressed layer.",
+    source: Source {
+        title: "OCI image-spec v1.1.1, descriptor.md",
+        url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests",
+    },
+    needs: Needs::IMAGE,
+    after: &[],
+    run: digests_hold,
+};
+
+fn digests_hold(cx: &Context<'_>) -> Outcome {
+    let layers = image_of(cx)?.layers.len();
+    none_of(cx, DefectKind::Digest)?;
+    Ok(Pass::new(format!(
+        "every digest and size holds, {layers} layers hashed in both forms"
+    )))
+}
+
+pub(super) static LAYERS_CLEAN: Check = Check {
+    id: "image/layers-clean",
+    title: "layers apply cleanly",
+    level: Level::Must,
+    requirement: "Every entry of a layer MUST lie inside the root, every hard link and whiteout MUST name something there, and no path MUST be two kinds of file in one layer.",
+    source: Source {
+        title: "OCI image-spec v1.1.1, layer.md",
+        url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md",
+    },
+    needs: Needs::IMAGE,
+    after: &[],
+    run: layers_clean,
+};
+
+fn layers_clean(cx: &Context<'_>) -> Outcome {
+    none_of(cx, DefectKind::Layer)?;
+    Ok(Pass::new(format!(
+        "{} entries apply",
+        cx.subject().rootfs.entries.len()
+    )))
+}
+
+pub(super) static NAMES_PLAIN: Check = Check {
+    id: "image/names-plain",
+    title: "names in layers are plain",
+    level: Level::Should,
+    requirement: "Names in a layer SHOULD be relative, printable UTF-8 and there once.",
+    source: Source {
+        title: "OCI image-spec v1.1.1, layer.md, Distributable Format",
+        url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#distributable-format",
+    },
+    needs: Needs::IMAGE,
+    after: &[],
+    run: names_plain,
+};
+
+fn names_plain(cx: &Context<'_>) -> Outcome {
+    none_of(cx, DefectKind::Name)?;
+    Ok(Pass::new(
+        "every name is relative, printable and there once",
+    ))
+}
+
+pub(super) static SMALL: Check = Check {
+    id: "image/small",
+    title: "the image is small",
+    level: Level::Should,
+    requirement: "The compressed layers SHOULD be no more than 1 MB together, since every node pulls them before its first pod.",
+    source: Source {
+        title: "kubernetes build/pause/Makefile",
+        url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/Makefile",
+    },
+    needs: Needs::IMAGE,
+    after: &[],
+    run: small,
+};
+
+fn small(cx: &Context<'_>) -> Outcome {
+    let layers = &image_of(cx)?.layers;
+    let stored: u64 = layers.iter().map(|layer| layer.size).sum();
+    let uncompressed: u64 = layers.iter().map(|layer| layer.uncompressed).sum();
+    let observed = format!(
+        "{stored} bytes in {} layers, {uncompressed} uncompressed",
+        layers.len()
+    );
+    if stored <= SMALL_BYTES {
+        return Ok(Pass::new(observed));
+    }
+    if stored == uncompressed {
+        return Err(Stop::Inconclusive(format!(
+            "{observed}: this archive does not compress its layers, so what a node would pull is not known"
+        )));
+    }
+    Err(Finding::new(format!("at most {SMALL_BYTES} bytes"), observed).into())
+}
+
+/// Fails by the first defect of a kind; the others are evidence.
+fn none_of(cx: &Context<'_>, kind: DefectKind) -> Result<(), Stop> {
+    let line = |defect: &Defect| {
+        format!(
+            "{}: expected {}, observed {}",
+            defect.subject, defect.expected, defect.observed
+        )
+    };
+    let mut defects = cx
+        .subject()
+        .defects
+        .iter()
+        .filter(|defect| defect.kind == kind);
+    let Some(first) = defects.next() else {
+        return Ok(());
+    };
+    let finding = Finding::new(
+        format!("{}: {}", first.subject, first.expected),
+        format!("{}: {}", first.subject, first.observed),
+    );
+    Err(defects.map(line).fold(finding, Finding::with).into())
+}

@@ -1,0 +1,136 @@
+//! Fields of the configuration that engines act on.
+
+use super::image_of;
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, ensure};
+use crate::context::Context;
+use crate::subject::{EntryKind, quote, show_path};
+
+pub(super) static USER_NUMERIC: Check = Check {
+    id: "image/user-numeric",
+    title: "User is numeric",
+    level: Level::Must,
+    requirement: "User, where set, MUST be a numeric uid, or uid and gid, each from 0 to 65535, since the image has no passwd file and a pod's user namespace no more ids.",
+    source: Source {
+        title: "containerd/cri#176",
+        url: "https://github.com/containerd/cri/issues/176",
+    },
+    needs: Needs::IMAGE,
+    after: &[],
+    run: user_numeric,
+};
+
+fn user_numeric(cx: &Context<'_>) -> Outcome {
+    let Some(user) = &image_of(cx)?.config.user else {
+        return Ok(Pass::new("User is not set"));
+    };
+    let observed = format!("User {}", quote(user));
+    ensure(
+        ids(user).is_some(),
+        "uid or uid:gid, each a number from 0 to 65535",
+        observed.clone(),
+    )?;
+    Ok(Pass::new(observed))
+}
+
+pub(super) static USER_NONROOT: Check = Check {
+    id: "image/user-nonroot",
+    title: "User is not root",
+    level: Level::Should,
+    requirement: "User SHOULD give uid and gid, neither of them 0.",
+    source: Source {
+        title: "kubernetes#97963",
+        url: "https://github.com/kubernetes/kubernetes/pull/97963",
+    },
+    needs: Needs::NATIVE_IMAGE,
+    after: &["image/user-numeric"],
+    run: user_nonroot,
+};
+
+fn user_nonroot(cx: &Context<'_>) -> Outcome {
+    let user = image_of(cx)?.config.user.as_deref();
+    let observed = user.map_or("User is not set".to_owned(), |user| {
+        format!("User {}", quote(user))
+    });
+    let nonroot = matches!(user.and_then(ids), Some((1.., Some(1..))));
+    ensure(
+        nonroot,
+        "uid:gid, neither 0 (upstream has 65535:65535)",
+        observed.clone(),
+    )?;
+    Ok(Pass::new(observed))
+}
+
+/// Uid and gid of a numeric User; `None` where it is anything else.
+fn ids(user: &str) -> Option<(u16, Option<u16>)> {
+    // `parse` would take a leading plus sign.
+    let number = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| text.parse().ok())?
+    };
+    match user.split_once(':') {
+        Some((uid, gid)) => Some((number(uid)?, Some(number(gid)?))),
+        None => Some((number(user)?, None)),
+    }
+}
+
+pub(super) static STOP_SIGNAL_SANE: Check = Check {
+    id: "image/stop-signal-sane",
+    title: "StopSignal ends pause",
+    level: Level::Must,
+    requirement: "StopSignal MUST be unset, TERM or INT, since engines send it and pause ends on no other.",
+    source: Source {
+        title: "podman#20196",
+        url: "https://github.com/containers/podman/issues/20196",
+    },
+    needs: Needs::IMAGE,
+    after: &[],
+    run: stop_signal_sane,
+};
+
+fn stop_signal_sane(cx: &Context<'_>) -> Outcome {
+    let Some(signal) = &image_of(cx)?.config.stop_signal else {
+        return Ok(Pass::new("StopSignal is not set: TERM"));
+    };
+    let observed = format!("StopSignal {}", quote(signal));
+    let name = signal.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    ensure(
+        matches!(name, "TERM" | "15" | "INT" | "2"),
+        "TERM or INT, by name or number",
+        observed.clone(),
+    )?;
+    Ok(Pass::new(observed))
+}
+
+pub(super) static WORKDIR_EXISTS: Check = Check {
+    id: "image/workdir-exists",
+    title: "WorkingDir exists",
+    level: Level::Must,
+    requirement: "WorkingDir MUST be unset or an absolute path to a directory of the image, since the root is read-only when engines enter it.",
+    source: Source {
+        title: "containerd v2.1.0, podsandbox/sandbox_run_linux.go",
+        url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/podsandbox/sandbox_run_linux.go",
+    },
+    needs: Needs::IMAGE,
+    after: &[],
+    run: workdir_exists,
+};
+
+fn workdir_exists(cx: &Context<'_>) -> Outcome {
+    let Some(folder) = &image_of(cx)?.config.working_dir else {
+        return Ok(Pass::new("WorkingDir is not set"));
+    };
+    let expected = "a directory of the image";
+    let quoted = format!("WorkingDir {}", quote(folder));
+    ensure(folder.starts_with('/'), "an absolute path", quoted.clone())?;
+    match cx.subject().rootfs.resolve(folder) {
+        Ok((_, entry)) if matches!(entry.kind, EntryKind::Directory) => Ok(Pass::new(quoted)),
+        Ok((path, _)) => Err(Finding::new(
+            expected,
+            format!("{quoted}: {} is not a directory", show_path(&path)),
+        )
+        .into()),
+        Err(error) => Err(Finding::new(expected, format!("{quoted}: {error}")).into()),
+    }
+}

@@ -1,0 +1,250 @@
+//! Platforms: declared, agreeing, complete.
+
+use std::collections::BTreeSet;
+
+use super::image_of;
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
+use crate::context::Context;
+use crate::subject::{Config, ElfArchitecture, Platform, quote};
+
+/// Platforms that clusters mix most.
+const COMMON: &[&str] = &["linux/amd64", "linux/arm64"];
+
+pub(super) static PLATFORM_DECLARED: Check = Check {
+    id: "image/platform-declared",
+    title: "the configuration says its platform",
+    level: Level::Must,
+    requirement: "The configuration MUST have architecture and os.",
+    source: Source {
+        title: "OCI image-spec v1.1.1, config.md, Properties",
+        url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#properties",
+    },
+    needs: Needs::IMAGE,
+    after: &[],
+    run: platform_declared,
+};
+
+fn platform_declared(cx: &Context<'_>) -> Outcome {
+    let config = &image_of(cx)?.config;
+    let word = |field: &Option<String>| field.as_ref().map_or("none".to_owned(), quote);
+    let observed = format!(
+        "os {}, architecture {}",
+        word(&config.os),
+        word(&config.architecture)
+    );
+    ensure(
+        config.platform().is_some(),
+        "both os and architecture",
+        observed.clone(),
+    )?;
+    Ok(Pass::new(observed))
+}
+
+pub(super) static PLATFORM_AGREES: Check = Check {
+    id: "image/platform-agrees",
+    title: "index, configuration and program agree on the platform",
+    level: Level::Must,
+    requirement: "The platform in the index, the architecture in the configuration and the machine of the program MUST be the same, for every platform of the index.",
+    source: Source {
+        title: "kubernetes#87325",
+        url: "https://github.com/kubernetes/kubernetes/issues/87325",
+    },
+    needs: Needs::IMAGE,
+    after: &[],
+    run: platform_agrees,
+};
+
+fn platform_agrees(cx: &Context<'_>) -> Outcome {
+    let subject = cx.subject();
+    let mut pass = Pass::new("");
+    let mut wrong: Option<Finding> = None;
+    let mut compared = 0;
+    let mut judge = |indexed: Option<&Platform>, config: &Config, elf: Option<&ElfArchitecture>| {
+        let (sides, disagrees) = compare(indexed, config, elf);
+        let line = sides.join(", ");
+        compared += usize::from(sides.len() > 1);
+        if disagrees {
+            wrong = Some(match wrong.take() {
+                None => Finding::new("the same platform everywhere", line),
+                Some(finding) => finding.with(line),
+            });
+        } else {
+            pass.evidence.push(line);
+        }
+    };
+    match &subject.index {
+        None => {
+            let elf = subject.elf().map(|elf| elf.architecture);
+            judge(None, &image_of(cx)?.config, elf.as_ref());
+        }
+        Some(index) => {
+            for entry in &index.entries {
+                if let Ok(image) = &entry.image {
+                    judge(
+                        entry.platform.as_ref(),
+                        &image.config,
+                        entry.program_architecture.as_ref(),
+                    );
+                }
+            }
+            for entry in &index.entries {
+                if let Err(error) = &entry.image {
+                    pass.evidence
+                        .push(format!("{} not compared: {error}", entry.digest));
+                }
+            }
+        }
+    }
+    match wrong {
+        Some(finding) => Err(finding.into()),
+        None if compared == 0 => Err(Stop::Skip("only one side says a platform".to_owned())),
+        None => Ok(Pass {
+            observed: format!("{compared} platforms compared, all agree"),
+            ..pass
+        }),
+    }
+}
+
+/// The sides that there are, in words, and whether two of them disagree.
+fn compare(
+    indexed: Option<&Platform>,
+    config: &Config,
+    elf: Option<&ElfArchitecture>,
+) -> (Vec<String>, bool) {
+    let mut sides = Vec::new();
+    let mut named: Vec<Platform> = Vec::new();
+    if let Some(platform) = indexed {
+        sides.push(format!("index {}", quote(platform.to_string())));
+        named.push(platform.normal());
+    }
+    if let Some(platform) = config.platform() {
+        sides.push(format!("configuration {}", quote(platform.to_string())));
+        named.push(platform.normal());
+    }
+    let mut disagrees = named.windows(2).any(|pair| {
+        let (left, right) = (&pair[0], &pair[1]);
+        // A variant that one side leaves out is not contradicted by the other.
+        let written = indexed.is_some_and(|it| it.variant.is_some()) && config.variant.is_some();
+        (&left.os, &left.architecture) != (&right.os, &right.architecture)
+            || (written && left.variant != right.variant)
+    });
+    if let Some(elf) = elf {
+        sides.push(format!("program {}", elf.words));
+        disagrees |= named
+            .iter()
+            .any(|it| !elf.architectures.contains(&it.architecture.as_str()));
+    }
+    (sides, disagrees)
+}
+
+pub(super) static INDEX_COMPLETE: Check = Check {
+    id: "image/index-complete",
+    title: "the index holds the common platforms, each once",
+    level: Level::Should,
+    requirement: "An index SHOULD hold linux/amd64 and linux/arm64, and no platform twice.",
+    source: Source {
+        title: "kubernetes#5770",
+        url: "https://github.com/kubernetes/kubernetes/issues/5770",
+    },
+    needs: Needs::NATIVE_IMAGE.union(Needs::INDEX),
+    after: &[],
+    run: index_complete,
+};
+
+fn index_complete(cx: &Context<'_>) -> Outcome {
+    let platforms = cx.subject().platforms();
+    let common: Vec<Platform> = COMMON.iter().filter_map(|text| text.parse().ok()).collect();
+    has_all(&platforms, &common)?;
+    let mut seen = BTreeSet::new();
+    for (platform, os_version) in &platforms {
+        // Windows has one entry for each of its versions.
+        let first = seen.insert((platform.normal(), os_version));
+        ensure(
+            first,
+            "each platform once",
+            format!("{} twice", quote(platform.to_string())),
+        )?;
+    }
+    Ok(Pass::new(list(&platforms)))
+}
+
+pub(super) static REQUIRED_PLATFORMS: Check = Check {
+    id: "image/required-platforms",
+    title: "the platforms asked for with --require-platform are there",
+    level: Level::Must,
+    requirement: "The image MUST hold every platform that the cluster's nodes are said to have.",
+    source: Source {
+        title: "OCI image-spec v1.1.1, image-index.md",
+        url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md",
+    },
+    needs: Needs::NATIVE_IMAGE.union(Needs::REQUIRED_PLATFORMS),
+    after: &[],
+    run: required_platforms,
+};
+
+fn required_platforms(cx: &Context<'_>) -> Outcome {
+    let platforms = cx.subject().platforms();
+    has_all(&platforms, &cx.options().required_platforms)?;
+    Ok(Pass::new(list(&platforms)))
+}
+
+pub(super) static WINDOWS_HAS_OS_VERSION: Check = Check {
+    id: "image/windows-has-os-version",
+    title: "Windows entries say their version",
+    level: Level::Must,
+    requirement: "Every Windows entry of the index MUST have os.version, by which a node finds the one that its kernel runs.",
+    source: Source {
+        title: "kubernetes#80032",
+        url: "https://github.com/kubernetes/kubernetes/issues/80032",
+    },
+    needs: Needs::IMAGE.union(Needs::WINDOWS),
+    after: &[],
+    run: windows_has_os_version,
+};
+
+fn windows_has_os_version(cx: &Context<'_>) -> Outcome {
+    let mut pass = Pass::new("every Windows entry has os.version");
+    for (platform, os_version) in cx.subject().windows() {
+        let name = quote(platform.to_string());
+        match os_version {
+            Some(version) => pass.evidence.push(format!("{name} {}", quote(version))),
+            None => {
+                return Err(Finding::new(
+                    "os.version on every Windows entry",
+                    format!("{name} has none"),
+                )
+                .into());
+            }
+        }
+    }
+    Ok(pass)
+}
+
+fn has_all(there: &[(Platform, Option<String>)], wanted: &[Platform]) -> Result<(), Finding> {
+    let missing = |wanted: &&Platform| {
+        !there
+            .iter()
+            .any(|(offered, _)| wanted.accepts(offered).is_some())
+    };
+    let missing: Vec<String> = wanted
+        .iter()
+        .filter(missing)
+        .map(Platform::to_string)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let wanted: Vec<String> = wanted.iter().map(Platform::to_string).collect();
+    Err(Finding::new(
+        wanted.join(", "),
+        format!("no {}; there are {}", missing.join(", "), list(there)),
+    ))
+}
+
+fn list(platforms: &[(Platform, Option<String>)]) -> String {
+    let names: Vec<String> = platforms
+        .iter()
+        .map(|(platform, _)| platform.to_string())
+        .collect();
+    crate::subject::escape(names.join(", ").as_bytes())
+}

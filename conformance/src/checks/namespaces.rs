@@ -1,0 +1,876 @@
+//! Namespaces: what a pause is for. It holds a pod's namespaces, so that whatever was
+//! set up in them before it started, and whoever joined them, is found there by
+//! everyone who joins later, until it ends and takes them along.
+//!
+//! The first member of a pod enters while the program is still held before exec, as
+//! a runtime and its network plugin do; later ones enter where the pause process then
+//! is. A pause that left a namespace thereby parts the two. Every sharing check has a
+//! control in another sandbox, that must not see what members share.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use nix::libc::SIGUSR1 as USR1;
+use procfs::FromRead;
+use procfs::process::Stat;
+
+use crate::backend::{Join, Namespaces, Spec};
+use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
+use crate::context::{Context, Orphans, Pod};
+use crate::probe::Probe;
+use crate::signal;
+use crate::sys::ExitStatus;
+
+pub(super) static FAMILY: Family = Family {
+    name: "namespaces",
+    title: "Holding the namespaces of a pod",
+    checks: &[
+        &STABLE,
+        &NETWORK_SHARED,
+        &NETWORK_SURVIVES_RESTART,
+        &IPC_SHARED,
+        &UTS_SHARED,
+        &PID_SHARED,
+        &PID_PRIVATE,
+        &PID_HOST,
+        &VOLUME_SHARED,
+        &HELD_ALONE,
+        &CGROUP_AND_TIME,
+        &TEARDOWN,
+    ],
+};
+
+/// What every check here needs.
+const MEMBERS: Needs = Needs::SANDBOX.union(Needs::PROGRAM).union(Needs::PROBE);
+
+const PODS: Source = Source {
+    title: "Kubernetes documentation, Pods",
+    url: "https://github.com/kubernetes/website/blob/snapshot-final-v1.33/content/en/docs/concepts/workloads/pods/_index.md",
+};
+
+const NAMESPACE_MODE: Source = Source {
+    title: "CRI api.proto, NamespaceMode",
+    url: "https://github.com/kubernetes/cri-api/blob/v0.34.0/pkg/apis/runtime/v1/api.proto",
+};
+
+/// The address that the pod's network plugin gives, and a port on which a member listens.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
+const PORT: u16 = 47_011;
+/// Key of System V objects, and number in the names of the others.
+const KEY: u64 = 0x7061_7573;
+
+/// How long nothing may change by itself.
+const WINDOW: Duration = Duration::from_millis(600);
+/// Time for a sandbox to be gone after its pause process ended.
+const RELEASE: Duration = Duration::from_secs(3);
+
+static STABLE: Check = Check {
+    id: "namespaces/stable",
+    title: "stays in the namespaces it was started in",
+    level: Level::Must,
+    requirement: "The pause process MUST stay in the namespaces in which it was started, whatever signals it gets and whatever its pod's members do.",
+    source: Source {
+        title: "namespaces(7)",
+        url: "https://man7.org/linux/man-pages/man7/namespaces.7.html",
+    },
+    needs: MEMBERS.union(Needs::HOST_PID).union(Needs::WINDOW),
+    after: &[
+        "signals/survives-hup",
+        "signals/survives-others",
+        "signals/spurious-chld",
+        "signals/child-status-ignored",
+        "reaping/any-death",
+        "reaping/burst",
+        "reaping/spares-the-living",
+    ],
+    run: stable,
+};
+
+fn stable(cx: &Context<'_>) -> Outcome {
+    let mut pod = held(
+        cx,
+        Spec {
+            own_network: true,
+            ..Spec::default()
+        },
+    )?;
+    let made = pod.namespaces()?;
+    let unchanged = |pod: &mut Pod<'_>, after: &str| {
+        let now = pod.namespaces()?;
+        let moved: Vec<_> = made
+            .iter()
+            .filter(|(kind, inode)| now.get(*kind) != Some(inode))
+            .collect();
+        let names: Vec<_> = moved.iter().map(|(kind, _)| kind.as_str()).collect();
+        ensure(
+            moved.is_empty(),
+            format!("the same namespaces after {after} as when it was started"),
+            format!("other namespaces after {after}: {}", names.join(", ")),
+        )
+    };
+    pod.release()?;
+    pod.await_ready()?;
+    unchanged(&mut pod, "its start")?;
+    for number in [signal::HUP, signal::CHLD, USR1] {
+        pod.signal(number)?;
+    }
+    let member = pod.enter(&Join::default())?;
+    let orphans = Orphans::spawn(
+        &mut pod,
+        &member,
+        8,
+        (fixtures::protocol::Death::Exit, 1),
+        0,
+        "orphans",
+    )?;
+    orphans.expect_reaped(&mut pod)?;
+    drop(member);
+    unchanged(
+        &mut pod,
+        "HUP, CHLD, USR1, eight orphans and a member that left",
+    )?;
+    pod.expect_running_for(WINDOW, "all that")?;
+    unchanged(&mut pod, "a while in peace")?;
+    Ok(Pass::new(format!(
+        "the same {} namespaces throughout",
+        made.len()
+    )))
+}
+
+static NETWORK_SHARED: Check = Check {
+    id: "namespaces/network-shared",
+    title: "members share one network",
+    level: Level::Must,
+    requirement: "All members of a pod MUST see the devices, addresses, routes and listening ports that its network namespace holds, and nobody outside MUST reach them over localhost.",
+    source: PODS,
+    needs: MEMBERS.union(Needs::NETWORK),
+    after: &[],
+    run: network_shared,
+};
+
+fn network_shared(cx: &Context<'_>) -> Outcome {
+    let mut pod = held(cx, Spec::default())?;
+    let set_up = plug_in(&mut pod)?;
+    pod.release()?;
+    pod.await_ready()?;
+    let one = pod.enter(&Join::default())?;
+    let other = pod.enter(&Join::default())?;
+    for member in [&one, &other] {
+        same_network(&mut pod, member, &set_up, "a member")?;
+    }
+    told(&mut pod, "listen on a port", one.listen(PORT))?;
+    over_localhost(&other, "one member reaches another's port")?;
+    let taken = other.listen(PORT);
+    ensure(
+        taken.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse),
+        "a port that one member listens on is taken for the others",
+        "two members listen on the same port",
+    )?;
+    let (mut control, outside) = outside(cx, Spec::default())?;
+    let connected = outside.connect(PORT);
+    ensure(
+        connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused),
+        "a process of another sandbox cannot reach the port over localhost",
+        "a process of another sandbox is in the same network namespace",
+    )?;
+    let elsewhere = told(&mut control, "list its network", outside.network())?;
+    let mut pass = Pass::new(format!(
+        "{} devices, addresses and routes, and a port, are the same for two members",
+        set_up.len()
+    ));
+    for line in set_up.iter().filter(|line| !elsewhere.contains(line)) {
+        pass = pass.with(format!("in this pod only: {line}"));
+    }
+    Ok(pass)
+}
+
+static NETWORK_SURVIVES_RESTART: Check = Check {
+    id: "namespaces/network-survives-restart",
+    title: "the network outlives a member's restart",
+    level: Level::Must,
+    requirement: "A member that leaves and joins again MUST find the same devices and addresses, and the neighbours that kept running.",
+    source: PODS,
+    needs: MEMBERS.union(Needs::NETWORK),
+    after: &[],
+    run: network_survives_restart,
+};
+
+fn network_survives_restart(cx: &Context<'_>) -> Outcome {
+    let mut pod = held(cx, Spec::default())?;
+    let set_up = plug_in(&mut pod)?;
+    pod.release()?;
+    pod.await_ready()?;
+    let neighbour = pod.enter(&Join::default())?;
+    told(&mut pod, "listen on a port", neighbour.listen(PORT))?;
+    for life in ["first", "second", "third"] {
+        let member = pod.enter(&Join::default())?;
+        same_network(
+            &mut pod,
+            &member,
+            &set_up,
+            &format!("a member in its {life} life"),
+        )?;
+        over_localhost(&member, "a restarted member reaches its neighbour")?;
+        drop(member);
+        pod.expect_running("a member's end")?;
+    }
+    Ok(Pass::new(
+        "a member found the same network and neighbour in three lives",
+    ))
+}
+
+static IPC_SHARED: Check = Check {
+    id: "namespaces/ipc-shared",
+    title: "members share IPC objects",
+    level: Level::Must,
+    requirement: "All members of a pod MUST find the System V and POSIX IPC objects that one of them made, also after that one has left.",
+    source: Source {
+        title: "ipc_namespaces(7)",
+        url: "https://man7.org/linux/man-pages/man7/ipc_namespaces.7.html",
+    },
+    needs: MEMBERS,
+    after: &[],
+    run: ipc_shared,
+};
+
+fn ipc_shared(cx: &Context<'_>) -> Outcome {
+    let quick = || Spec {
+        own_network: false,
+        ..Spec::default()
+    };
+    let mut pod = held(cx, quick())?;
+    let made = leave_ipc_objects(&mut pod)?;
+    pod.release()?;
+    pod.await_ready()?;
+    for member in ["a member", "another member"] {
+        finds_ipc_objects(&mut pod, made, member)?;
+    }
+    let (mut control, outside) = outside(cx, quick())?;
+    let seen = told(&mut control, "look for IPC objects", outside.ipc_find(KEY))?;
+    ensure(
+        seen == 0,
+        "a process of another sandbox finds none of them",
+        format!("a process of another sandbox finds {}", ipc_names(seen)),
+    )?;
+    Ok(Pass::new(format!(
+        "two members found what one that had left made: {}",
+        ipc_names(made)
+    )))
+}
+
+static UTS_SHARED: Check = Check {
+    id: "namespaces/uts-shared",
+    title: "members share the host name",
+    level: Level::Must,
+    requirement: "All members of a pod MUST have the same host name, and a change by one MUST be seen by the others.",
+    source: Source {
+        title: "uts_namespaces(7)",
+        url: "https://man7.org/linux/man-pages/man7/uts_namespaces.7.html",
+    },
+    needs: MEMBERS,
+    after: &[],
+    run: uts_shared,
+};
+
+fn uts_shared(cx: &Context<'_>) -> Outcome {
+    let quick = || Spec {
+        own_network: false,
+        ..Spec::default()
+    };
+    let mut pod = held(cx, quick())?;
+    let privileged = Join {
+        privileged: true,
+        ..Join::default()
+    };
+    let early = pod.enter(&privileged)?;
+    pod.release()?;
+    pod.await_ready()?;
+    let late = pod.enter(&privileged)?;
+    let (mut control, outside) = outside(cx, quick())?;
+    let before = told(&mut control, "say its host name", outside.hostname())?;
+    for (changes, sees, name) in [
+        (&early, &late, "set-by-the-first"),
+        (&late, &early, "set-by-the-second"),
+    ] {
+        told(&mut pod, "change the host name", changes.set_hostname(name))?;
+        let seen = told(&mut pod, "say the host name", sees.hostname())?;
+        ensure(
+            seen == name,
+            format!("a member sees the host name {name} that another has set"),
+            format!("it sees {}", seen.escape_debug()),
+        )?;
+    }
+    let after = told(&mut control, "say its host name", outside.hostname())?;
+    ensure(
+        before == after,
+        "the host name of another sandbox stays",
+        format!("it changed to {}", after.escape_debug()),
+    )?;
+    pod.expect_running("two changes of the host name")?;
+    Ok(Pass::new(
+        "each of two members saw the other's change of the host name",
+    ))
+}
+
+static PID_SHARED: Check = Check {
+    id: "namespaces/pid-shared",
+    title: "members of a shared pid namespace see each other, and pause as PID 1",
+    level: Level::Must,
+    requirement: "In a pod that shares its pid namespace, a member MUST see every process of the pod, with the pause process as PID 1.",
+    source: NAMESPACE_MODE,
+    needs: MEMBERS.union(Needs::HOST_PID),
+    after: &[],
+    run: pid_shared,
+};
+
+fn pid_shared(cx: &Context<'_>) -> Outcome {
+    let quick = || Spec {
+        own_network: false,
+        ..Spec::default()
+    };
+    let mut pod = cx.start(quick())?;
+    let one = pod.enter(&Join::default())?;
+    let other = pod.enter(&Join::default())?;
+    let pids = [
+        told(&mut pod, "say its pid", one.who())?.pid,
+        told(&mut pod, "say its pid", other.who())?.pid,
+    ];
+    ensure(
+        !pids.contains(&1) && pids[0] != pids[1],
+        "two members have pids of their own beside PID 1",
+        format!("their pids are {pids:?}"),
+    )?;
+    see_proc(&one)?;
+    let seen = told(&mut pod, "list /proc", one.processes())?;
+    ensure(
+        seen.contains(&1) && pids.iter().all(|pid| seen.contains(pid)),
+        format!("a member's /proc shows 1 and {pids:?}"),
+        format!("it shows {seen:?}"),
+    )?;
+    let stat = told(&mut pod, "read /proc/1/stat", one.read_file("/proc/1/stat"))?;
+    let inside = Stat::from_read(stat.as_slice())
+        .map_err(|error| Stop::Error(format!("cannot read /proc/1/stat: {error}")))?;
+    let pause = pod.stat()?;
+    ensure(
+        (inside.starttime, &inside.comm) == (pause.starttime, &pause.comm),
+        format!(
+            "/proc/1 is the pause process, {}",
+            pause.comm.escape_debug()
+        ),
+        format!(
+            "/proc/1 is {}, started at another time",
+            inside.comm.escape_debug()
+        ),
+    )?;
+    let (mut control, outside) = outside(cx, quick())?;
+    let elsewhere = told(&mut control, "list /proc", outside.processes())?;
+    ensure(
+        elsewhere.len() == 2,
+        "a process of another sandbox sees that sandbox's two processes only",
+        format!("it sees {elsewhere:?}"),
+    )?;
+    pod.expect_running("members looked around")?;
+    Ok(Pass::new(format!(
+        "a member sees {seen:?}, of which 1 is the pause process"
+    )))
+}
+
+static PID_PRIVATE: Check = Check {
+    id: "namespaces/pid-private",
+    title: "members with pid namespaces of their own neither see pause nor end with it",
+    level: Level::Must,
+    requirement: "A member with a pid namespace of its own MUST be PID 1 there, not see the pause process, share the pod's network, and outlive the pause process.",
+    source: NAMESPACE_MODE,
+    needs: MEMBERS.union(Needs::NETWORK),
+    after: &["signals/term-exits-zero", "namespaces/network-shared"],
+    run: pid_private,
+};
+
+fn pid_private(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start(Spec::default())?;
+    let neighbour = pod.enter(&Join {
+        namespaces: Namespaces::NETWORK,
+        ..Join::default()
+    })?;
+    told(&mut pod, "listen on a port", neighbour.listen(PORT))?;
+    let member = pod.enter(&Join {
+        namespaces: Namespaces::all() - Namespaces::PID - Namespaces::TIME,
+        privileged: true,
+        user: None,
+    })?;
+    told(&mut pod, "make a pid namespace", member.new_pid_namespace())?;
+    told(
+        &mut pod,
+        "make a mount namespace",
+        member.new_mount_namespace(),
+    )?;
+    // Where the host masks its /proc no sandbox may mount one, and nothing can be seen there.
+    match member.mount_proc("/proc") {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(Stop::Skip(NO_PROC.to_owned()));
+        }
+        mounted => told(&mut pod, "mount /proc", mounted)?,
+    }
+    let pid = told(&mut pod, "say its pid", member.who())?.pid;
+    let seen = told(&mut pod, "list /proc", member.processes())?;
+    ensure(
+        pid == 1 && seen == [1],
+        "the member is PID 1 and sees itself alone",
+        format!("it is {pid} and sees {seen:?}"),
+    )?;
+    over_localhost(&member, "it reaches its neighbour's port")?;
+    pod.expect_term_works("a member of another pid namespace joined")?;
+    let gone = "the pause process ended";
+    told_after(gone, "say its pid", member.who())?;
+    over_localhost(
+        &member,
+        &format!("it reaches its neighbour's port after {gone}"),
+    )?;
+    Ok(Pass::new(
+        "a member was PID 1, saw itself alone, reached its neighbour, and outlived the pause process",
+    ))
+}
+
+static PID_HOST: Check = Check {
+    id: "namespaces/pid-host",
+    title: "holds the other namespaces where the pid namespace is the host's",
+    level: Level::Must,
+    requirement: "In a pod with the host's pid namespace the pause process, which is not PID 1 there, MUST hold the other namespaces and end on TERM all the same.",
+    source: NAMESPACE_MODE,
+    needs: MEMBERS
+        .union(Needs::HOST_PID_NAMESPACE)
+        .union(Needs::HOST_PID),
+    after: &[
+        "signals/term-exits-zero",
+        "startup/not-first",
+        "namespaces/ipc-shared",
+    ],
+    run: pid_host,
+};
+
+fn pid_host(cx: &Context<'_>) -> Outcome {
+    let mut pod = held(
+        cx,
+        Spec {
+            own_pid_namespace: false,
+            own_network: false,
+            ..Spec::default()
+        },
+    )?;
+    let made = leave_ipc_objects(&mut pod)?;
+    pod.release()?;
+    pod.await_ready()?;
+    let pids = pod.status()?.nspid.unwrap_or_default();
+    if pids.last() == Some(&1) {
+        return Err(Stop::Error(
+            "the pause process is PID 1, and was not to be".to_owned(),
+        ));
+    }
+    finds_ipc_objects(&mut pod, made, "a member")?;
+    let member = pod.enter(&Join::default())?;
+    pod.expect_term_works("a member left")?;
+    told_after("the pause process ended", "say its pid", member.who())?;
+    Ok(Pass::new(
+        "not PID 1; a member found what another had left; ended on TERM, and the member lived on",
+    ))
+}
+
+static VOLUME_SHARED: Check = Check {
+    id: "namespaces/volume-shared",
+    title: "members share a volume, and pause takes no part",
+    level: Level::Must,
+    requirement: "Members with mount namespaces of their own MUST see the same files in a volume mounted for both, and the pause process's mounts MUST stay as they were.",
+    source: PODS,
+    needs: MEMBERS.union(Needs::HOST_PID),
+    after: &[],
+    run: volume_shared,
+};
+
+fn volume_shared(cx: &Context<'_>) -> Outcome {
+    const VOLUME: &str = "/dev";
+    const FILE: &str = "/dev/pause-conformance-volume";
+    let quick = || Spec {
+        own_network: false,
+        ..Spec::default()
+    };
+    let mut pod = cx.start(quick())?;
+    let mounts = |pod: &mut Pod<'_>| {
+        let read = std::fs::read_to_string(format!("/proc/{}/mountinfo", pod.pid()));
+        told(pod, "read its mountinfo", read)
+    };
+    let before = mounts(&mut pod)?;
+    let privileged = Join {
+        privileged: true,
+        ..Join::default()
+    };
+    let one = pod.enter(&privileged)?;
+    let other = pod.enter(&privileged)?;
+    for member in [&one, &other] {
+        told(
+            &mut pod,
+            "make a mount namespace",
+            member.new_mount_namespace(),
+        )?;
+    }
+    told(&mut pod, "mount a volume", one.mount_tmpfs(VOLUME))?;
+    let volume = told(&mut pod, "take the volume's mount", one.clone_mount(VOLUME))?;
+    let owner = told(&mut pod, "say its pid", one.who())?.pid;
+    told(
+        &mut pod,
+        "mount the volume again",
+        other.attach_mount(VOLUME, owner, volume),
+    )?;
+    for (writes, reads, content) in [(&one, &other, "from one"), (&other, &one, "from the other")] {
+        told(
+            &mut pod,
+            "write to the volume",
+            writes.write_file(FILE, content.as_bytes()),
+        )?;
+        let seen = told(&mut pod, "read from the volume", reads.read_file(FILE))?;
+        ensure(
+            seen == content.as_bytes(),
+            format!("a member reads what another wrote to the volume: {content}"),
+            format!("it reads {}", seen.escape_ascii()),
+        )?;
+    }
+    let beside = pod.enter(&Join::default())?;
+    let (_control, outside) = outside(cx, quick())?;
+    for (process, where_) in [
+        (&beside, "the pause process's own mounts"),
+        (&outside, "another sandbox"),
+    ] {
+        ensure(
+            process
+                .read_file(FILE)
+                .is_err_and(|error| error.kind() == io::ErrorKind::NotFound),
+            format!("the volume is not seen in {where_}"),
+            format!("its file is there in {where_}"),
+        )?;
+    }
+    let after = mounts(&mut pod)?;
+    ensure(
+        before == after,
+        "the pause process's mounts stay as they were",
+        "they changed",
+    )?;
+    pod.expect_running("members shared a volume")?;
+    Ok(Pass::new(
+        "two members read each other's files; the pause process's mounts stayed as they were",
+    ))
+}
+
+static HELD_ALONE: Check = Check {
+    id: "namespaces/held-alone",
+    title: "holds the namespaces alone",
+    level: Level::Must,
+    requirement: "With the pause process as their only member, a pod's namespaces MUST persist with all that they hold.",
+    source: PODS,
+    needs: MEMBERS.union(Needs::NETWORK),
+    after: &[
+        "namespaces/network-shared",
+        "namespaces/ipc-shared",
+        "namespaces/uts-shared",
+        "reaping/burst",
+        "reaping/any-death",
+        "reaping/spares-the-living",
+    ],
+    run: held_alone,
+};
+
+fn held_alone(cx: &Context<'_>) -> Outcome {
+    const NAME: &str = "held-alone";
+    let mut pod = held(cx, Spec::default())?;
+    let set_up = plug_in(&mut pod)?;
+    pod.release()?;
+    pod.await_ready()?;
+    let made = leave_ipc_objects(&mut pod)?;
+    let last = pod.enter(&Join {
+        privileged: true,
+        ..Join::default()
+    })?;
+    told(&mut pod, "change the host name", last.set_hostname(NAME))?;
+    let orphans = Orphans::spawn(
+        &mut pod,
+        &last,
+        4,
+        (fixtures::protocol::Death::Exit, 0),
+        0,
+        "orphans",
+    )?;
+    orphans.expect_reaped(&mut pod)?;
+    // Killed, and waited for: from here on the pause process is alone.
+    drop(last);
+    pod.expect_running("every other member was killed")?;
+    let next = pod.enter(&Join::default())?;
+    same_network(&mut pod, &next, &set_up, "the next member")?;
+    let name = told(&mut pod, "say the host name", next.hostname())?;
+    ensure(
+        name == NAME,
+        format!("the host name is still {NAME}"),
+        format!("it is {}", name.escape_debug()),
+    )?;
+    finds_ipc_objects(&mut pod, made, "the next member")?;
+    Ok(Pass::new(
+        "network, IPC objects and host name were there for the next member",
+    ))
+}
+
+static CGROUP_AND_TIME: Check = Check {
+    id: "namespaces/cgroup-and-time",
+    title: "holds a cgroup and a time namespace",
+    level: Level::Should,
+    requirement: "The pause process SHOULD hold a cgroup namespace and a time namespace for its pod as it holds the others.",
+    source: Source {
+        title: "time_namespaces(7)",
+        url: "https://man7.org/linux/man-pages/man7/time_namespaces.7.html",
+    },
+    needs: MEMBERS
+        .union(Needs::HOST_PID)
+        .union(Needs::TIME_NAMESPACE)
+        .union(Needs::CGROUP_NAMESPACE),
+    after: &[],
+    run: cgroup_and_time,
+};
+
+fn cgroup_and_time(cx: &Context<'_>) -> Outcome {
+    let spec = || Spec {
+        own_network: false,
+        own_time: true,
+        ..Spec::default()
+    };
+    let mut pod = held(cx, spec())?;
+    let made = pod.namespaces()?;
+    pod.release()?;
+    pod.await_ready()?;
+    let mut control = cx.start(spec())?;
+    let elsewhere = control.namespaces()?;
+    let member = pod.enter(&Join {
+        namespaces: Namespaces::all(),
+        ..Join::default()
+    })?;
+    see_proc(&member)?;
+    for kind in ["cgroup", "time"] {
+        // By itself: nobody else may look into a probe.
+        let path = format!("/proc/self/ns/{kind}");
+        let joined = told(&mut pod, "say its namespaces", member.read_link(&path))?;
+        let own = made.get(kind).copied();
+        if own.is_none() || own == elsewhere.get(kind).copied() {
+            return Err(Stop::Error(format!(
+                "two sandboxes have one {kind} namespace"
+            )));
+        }
+        ensure(
+            own.is_some_and(|inode| joined == format!("{kind}:[{inode}]")),
+            format!("a member joins the {kind} namespace that was made for the pod"),
+            format!("it is in another {kind} namespace"),
+        )?;
+    }
+    pod.expect_running("a member joined its cgroup and time namespace")?;
+    Ok(Pass::new(
+        "a member joined the cgroup and the time namespace that were made for the pod",
+    ))
+}
+
+static TEARDOWN: Check = Check {
+    id: "namespaces/teardown",
+    title: "takes its pod along when it ends",
+    level: Level::Must,
+    requirement: "When the pause process ends, every member of its pid namespace MUST end with it, no zombie MUST be left, and the namespaces MUST be released within 3 s.",
+    source: Source {
+        title: "kubernetes#66892",
+        url: "https://github.com/kubernetes/kubernetes/issues/66892",
+    },
+    needs: MEMBERS.union(Needs::HOST_PID),
+    after: &[
+        "signals/term-exits-zero",
+        "signals/kill-is-137",
+        "reaping/one-orphan",
+        "pid1/no-children",
+    ],
+    run: teardown,
+};
+
+fn teardown(cx: &Context<'_>) -> Outcome {
+    let ways = [
+        (signal::TERM, ExitStatus::Exited(0)),
+        (signal::KILL, ExitStatus::Signaled(signal::KILL)),
+    ];
+    let mut members = 0;
+    for (number, wanted) in ways {
+        members += tear_down(cx, number, wanted)?;
+    }
+    Ok(Pass::new(format!(
+        "{members} members ended with it, after TERM and after KILL, and its mounts are gone"
+    )))
+}
+
+/// How many members there were.
+fn tear_down(cx: &Context<'_>, number: i32, wanted: ExitStatus) -> Result<usize, Stop> {
+    const ORPHANS: usize = 16;
+    let cause = signal::name(number);
+    let mut pod = cx.start(Spec::default())?;
+    let joiners = [pod.enter(&Join::default())?, pod.enter(&Join::default())?];
+    // They live on as children of the pause process: orphans that nobody lets go.
+    let _orphans = Orphans::spawn(
+        &mut pod,
+        &joiners[0],
+        ORPHANS,
+        (fixtures::protocol::Death::Exit, 0),
+        0,
+        "orphans",
+    )?;
+    let orphans = pod.children()?;
+    if orphans.len() != ORPHANS {
+        return Err(Stop::Error(format!(
+            "the pause process has {} children, not {ORPHANS}",
+            orphans.len()
+        )));
+    }
+    let root = pod.watch_root()?;
+    let watch = pod.stopwatch();
+    pod.signal(number)?;
+    for (joiner, what) in joiners.iter().zip(["a member", "another member"]) {
+        let ended = crate::wait::readable(joiner.pidfd(), watch.left(cx.scaled(RELEASE)));
+        ensure(
+            told(&mut pod, "watch a member", ended)?,
+            format!("{what} ends with the pause process after {cause}"),
+            format!("it runs {:.1?} after {cause}", watch.wall()),
+        )?;
+    }
+    // The kernel keeps a pid namespace until whoever made its members has waited for them.
+    drop(joiners);
+    pod.expect_end(wanted, RELEASE, &cause)?;
+    for orphan in &orphans {
+        ensure(
+            orphan.is_gone(),
+            "no orphan is left of the pod once the pause process has ended",
+            format!("process {} is left", orphan.pid()),
+        )?;
+    }
+    let released =
+        root.await_unmounted(watch.left(cx.scaled(RELEASE)).max(Duration::from_millis(1)))?;
+    ensure(
+        released,
+        format!("the sandbox's namespaces are released within {RELEASE:?} of {cause}"),
+        format!("its mounts are there {:.1?} after {cause}", watch.wall()),
+    )?;
+    Ok(ORPHANS + 2)
+}
+
+/// A sandbox in which everything is made but the program not yet executed.
+fn held<'a>(cx: &Context<'a>, spec: Spec) -> Result<Pod<'a>, Stop> {
+    cx.start_unready(Spec { held: true, ..spec })
+}
+
+/// The negative control: a member of another sandbox.
+fn outside<'a>(cx: &Context<'a>, spec: Spec) -> Result<(Pod<'a>, Probe), Stop> {
+    let mut pod = cx.start(spec)?;
+    let probe = pod.enter(&Join::default())?;
+    Ok((pod, probe))
+}
+
+/// Sets a held pod's network up as a plugin does; what its network namespace holds then.
+fn plug_in(pod: &mut Pod<'_>) -> Result<Vec<String>, Stop> {
+    let plugin = pod.enter(&Join {
+        privileged: true,
+        ..Join::default()
+    })?;
+    // Without such a device, loopback with its addresses is what is compared.
+    told(pod, "add a device", plugin.add_device("eth0", ADDRESS))?;
+    told(pod, "list its network", plugin.network())
+}
+
+fn same_network(
+    pod: &mut Pod<'_>,
+    member: &Probe,
+    set_up: &[String],
+    whose: &str,
+) -> Result<(), Stop> {
+    let seen = told(pod, "list its network", member.network())?;
+    let missing: Vec<_> = set_up
+        .iter()
+        .filter(|line| !seen.contains(line))
+        .map(String::as_str)
+        .collect();
+    let further: Vec<_> = seen
+        .iter()
+        .filter(|line| !set_up.contains(line))
+        .map(String::as_str)
+        .collect();
+    ensure(
+        missing.is_empty() && further.is_empty(),
+        format!("{whose} sees the network that was set up before the pause process ran"),
+        format!(
+            "it misses [{}] and sees instead [{}]",
+            missing.join("; "),
+            further.join("; ")
+        ),
+    )
+}
+
+fn over_localhost(member: &Probe, expected: &str) -> Result<(), Stop> {
+    let expected = format!("{expected} over localhost");
+    member
+        .connect(PORT)
+        .map_err(|error| Finding::new(expected, format!("connect: {error}")).into())
+}
+
+/// Makes IPC objects by a member that then leaves; which.
+fn leave_ipc_objects(pod: &mut Pod<'_>) -> Result<u64, Stop> {
+    let member = pod.enter(&Join::default())?;
+    match told(pod, "make IPC objects", member.ipc_make(KEY))? {
+        0 => Err(Stop::Inconclusive(
+            "this host lets no member make an IPC object of any kind".to_owned(),
+        )),
+        made => Ok(made),
+    }
+}
+
+fn finds_ipc_objects(pod: &mut Pod<'_>, made: u64, whose: &str) -> Result<(), Stop> {
+    let member = pod.enter(&Join::default())?;
+    let found = told(pod, "look for IPC objects", member.ipc_find(KEY))?;
+    ensure(
+        found == made,
+        format!("{whose} finds {}", ipc_names(made)),
+        format!("it does not find {}", ipc_names(made & !found)),
+    )
+}
+
+fn ipc_names(bits: u64) -> String {
+    use fixtures::protocol::ipc;
+    [
+        (ipc::SHM, "System V shared memory"),
+        (ipc::SEM, "System V semaphores"),
+        (ipc::MSG, "System V messages"),
+        (ipc::MQ, "a POSIX message queue"),
+        (ipc::DEV_SHM, "a file in /dev/shm"),
+    ]
+    .into_iter()
+    .filter_map(|(bit, name)| (bits & bit != 0).then_some(name))
+    .collect::<Vec<_>>()
+    .join(", ")
+}
+
+const NO_PROC: &str = "this host lets no sandbox mount /proc";
+
+/// Where the host masks its /proc no sandbox may mount one, and nothing can be seen there.
+fn see_proc(member: &Probe) -> Result<(), Stop> {
+    match member.read_link("/proc/self") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Stop::Skip(NO_PROC.to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a member was asked: its error is the image's fault where the pause process has ended.
+fn told<T>(pod: &mut Pod<'_>, doing: &str, answer: io::Result<T>) -> Result<T, Stop> {
+    answer.map_err(|error| pod.harness_failed(doing, &error))
+}
+
+/// What a member was asked that must outlive the pause process.
+fn told_after<T>(after: &str, doing: &str, answer: io::Result<T>) -> Result<T, Stop> {
+    let expected = format!("a member lives on after {after}");
+    answer.map_err(|error| Finding::new(expected, format!("it cannot {doing}: {error}")).into())
+}

@@ -1,0 +1,75 @@
+//! The family `output`: a pause is never noticed, and needs no streams.
+
+use std::time::Duration;
+
+use crate::backend::{Spec, Stream};
+use crate::check::{Check, Family, Level, Needs, Outcome, Pass, Source};
+use crate::context::Context;
+
+/// Standard streams.
+pub static FAMILY: Family = Family {
+    name: "output",
+    title: "standard streams",
+    checks: &[&QUIET, &CLOSED_STDIO],
+};
+
+/// What every check of a running program needs.
+const RUNS: Needs = Needs::PROGRAM.union(Needs::SANDBOX);
+
+/// How long an idle program is listened to.
+const WINDOW: Duration = Duration::from_millis(900);
+
+static QUIET: Check = Check {
+    id: "output/quiet",
+    title: "it writes nothing while it waits",
+    level: Level::Must,
+    requirement: "The pause process MUST write nothing to standard output or standard error from its start as PID 1 until it is told to end.",
+    source: Source {
+        title: "openshift/images ee7e02d5",
+        url: "https://github.com/openshift/images/commit/ee7e02d5",
+    },
+    needs: RUNS.union(Needs::WINDOW),
+    after: &[],
+    run: quiet,
+};
+
+fn quiet(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start(Spec {
+        own_network: false,
+        ..Spec::default()
+    })?;
+    pod.leave_alone(WINDOW)?;
+    let (_, bytes) = pod.output();
+    if bytes == 0 {
+        return Ok(Pass::new("no output"));
+    }
+    Err(pod
+        .finding("no output".to_owned(), format!("{bytes} bytes of output"))
+        .into())
+}
+
+static CLOSED_STDIO: Check = Check {
+    id: "output/closed-stdio",
+    title: "it starts and ends without standard streams",
+    level: Level::Must,
+    requirement: "The pause process MUST start, and end with status 0 on SIGTERM, when descriptors 0 to 2 are closed.",
+    source: Source {
+        title: "containerd pkg/cio, NullIO",
+        url: "https://github.com/containerd/containerd/blob/v2.1.0/pkg/cio/io.go",
+    },
+    needs: RUNS.union(Needs::START_CONTROL),
+    after: &["signals/term-exits-zero"],
+    run: closed_stdio,
+};
+
+fn closed_stdio(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start_or_blame(Spec {
+        stdin: Stream::Closed,
+        stdout: Stream::Closed,
+        stderr: Stream::Closed,
+        own_network: false,
+        ..Spec::default()
+    })?;
+    pod.expect_term_works("a start with descriptors 0 to 2 closed")?;
+    Ok(Pass::new("started with none, and exited 0 on SIGTERM"))
+}

@@ -1,0 +1,408 @@
+//! The family `security`: a pause keeps nothing open, pins nothing, asks the kernel
+//! for little, and takes a refusal quietly.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::libc;
+
+use crate::backend::Spec;
+use crate::check::{Check, Family, Level, Needs, Outcome, Pass, Source, Stop, ensure};
+use crate::context::{Context, Pod, Watched, filters};
+use crate::signal;
+use crate::subject;
+use crate::sys::{self, TraceStop};
+
+/// What a pause keeps and asks for.
+pub static FAMILY: Family = Family {
+    name: "security",
+    title: "what it keeps and asks for",
+    checks: &[
+        &NO_FDS,
+        &CWD_ROOT,
+        &SYSCALL_SURFACE,
+        &DENIED_WAIT_NO_SPIN,
+        &DENIED_EXIT,
+    ],
+};
+
+/// A running program whose /proc the suite reads.
+const SEEN: Needs = Needs::PROGRAM.union(Needs::SANDBOX).union(Needs::HOST_PID);
+
+/// How long a program that was refused something is watched.
+const WINDOW: Duration = Duration::from_millis(900);
+
+/// Processor time in that window that is no spinning: 5 %.
+const BUDGET: Duration = Duration::from_millis(45);
+
+/// No check here needs a network.
+fn spec() -> Spec {
+    Spec {
+        own_network: false,
+        ..Spec::default()
+    }
+}
+
+static NO_FDS: Check = Check {
+    id: "security/no-fds",
+    title: "it keeps no descriptor open beyond the standard streams",
+    level: Level::Should,
+    requirement: "The pause process SHOULD keep no descriptor of its own open beyond 0 to 2.",
+    source: Source {
+        title: "catatonit#12",
+        url: "https://github.com/openSUSE/catatonit/issues/12",
+    },
+    needs: SEEN.union(Needs::NATIVE),
+    after: &[],
+    run: no_fds,
+};
+
+fn no_fds(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start(spec())?;
+    let open = match pod.process()?.fd() {
+        Ok(open) => open,
+        Err(error) => {
+            let error = std::io::Error::other(error);
+            return Err(pod.harness_failed("list its descriptors", &error));
+        }
+    };
+    let kept: Vec<String> = open
+        .flatten()
+        .filter(|descriptor| descriptor.fd > 2)
+        .map(|descriptor| {
+            let target = format!("{:?}", descriptor.target);
+            format!("{}: {}", descriptor.fd, subject::escape(target.as_bytes()))
+        })
+        .collect();
+    ensure(kept.is_empty(), "none", kept.join(", "))?;
+    Ok(Pass::new("none"))
+}
+
+static CWD_ROOT: Check = Check {
+    id: "security/cwd-root",
+    title: "its working directory is the root",
+    level: Level::Should,
+    requirement: "The working directory of the pause process SHOULD be /, for any other pins the mount that it is on.",
+    source: Source {
+        title: "catatonit#28",
+        url: "https://github.com/openSUSE/catatonit/issues/28",
+    },
+    needs: SEEN,
+    after: &[],
+    run: cwd_root,
+};
+
+fn cwd_root(cx: &Context<'_>) -> Outcome {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let mut pod = cx.start(spec())?;
+    let proc = PathBuf::from(format!("/proc/{}", pod.pid()));
+    let identity = |name: &str| std::fs::metadata(proc.join(name)).map(|it| (it.dev(), it.ino()));
+    match (identity("root"), identity("cwd")) {
+        (Ok(root), Ok(cwd)) => ensure(root == cwd, "/", "another directory")?,
+        (Err(error), _) | (_, Err(error)) => {
+            return Err(pod.harness_failed("see its working directory", &error));
+        }
+    }
+    Ok(Pass::new("/"))
+}
+
+/// What sound pauses call from exec to exit, C libraries and run-times included. What
+/// is not here opens, makes or changes something that a pause has no use for.
+const ALLOWED: &[&str] = &[
+    "arch_prctl",
+    "brk",
+    "chdir",
+    "clock_gettime",
+    "clock_gettime64",
+    "clock_nanosleep",
+    "clock_nanosleep_time64",
+    "clone",
+    "clone3",
+    "close",
+    "close_range",
+    "epoll_create1",
+    "epoll_ctl",
+    "epoll_pwait",
+    "epoll_wait",
+    "execve",
+    "exit",
+    "exit_group",
+    "fcntl",
+    "fcntl64",
+    "fstat",
+    "fstat64",
+    "futex",
+    "getegid",
+    "geteuid",
+    "getgid",
+    "getpid",
+    "getppid",
+    "getrandom",
+    "gettid",
+    "getuid",
+    "madvise",
+    "mmap",
+    "mmap2",
+    "mprotect",
+    "munmap",
+    "nanosleep",
+    "newfstatat",
+    "open",
+    "openat",
+    "pause",
+    "pipe",
+    "pipe2",
+    "poll",
+    "ppoll",
+    "prctl",
+    "pread64",
+    "prlimit64",
+    "read",
+    "readlink",
+    "readlinkat",
+    "restart_syscall",
+    "rseq",
+    "rt_sigaction",
+    "rt_sigpending",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "rt_sigsuspend",
+    "rt_sigtimedwait",
+    "sched_getaffinity",
+    "sched_yield",
+    "set_robust_list",
+    "set_thread_area",
+    "set_tid_address",
+    "set_tls",
+    "setsid",
+    "sigaltstack",
+    "signalfd",
+    "signalfd4",
+    "tgkill",
+    "uname",
+    "wait4",
+    "waitid",
+    "write",
+    "writev",
+];
+
+static SYSCALL_SURFACE: Check = Check {
+    id: "security/syscall-surface",
+    title: "it asks the kernel for nothing that a pause has no use for",
+    level: Level::Should,
+    requirement: "The pause process SHOULD make no system call, from its start to its end by SIGTERM, outside the list of those that sound pauses make.",
+    source: Source {
+        title: "containerd#3820",
+        url: "https://github.com/containerd/containerd/issues/3820",
+    },
+    needs: SEEN
+        .union(Needs::NATIVE)
+        .union(Needs::TRACE)
+        .union(Needs::START_CONTROL),
+    after: &["signals/term-exits-zero"],
+    run: syscall_surface,
+};
+
+fn syscall_surface(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start_unready(Spec {
+        held: true,
+        ..spec()
+    })?;
+    let called = trace(cx, &mut pod)?;
+    cx.measure_names("system_calls", called.iter().cloned().collect());
+    let strange: Vec<&str> = called
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !ALLOWED.contains(name))
+        .collect();
+    let all = called
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if strange.is_empty() {
+        return Ok(Pass::new(all));
+    }
+    Err(pod
+        .finding(
+            "only system calls that sound pauses make".to_owned(),
+            strange.join(", "),
+        )
+        .with(format!("all that were seen: {all}"))
+        .with(format!("the list: {}", ALLOWED.join(", ")))
+        .into())
+}
+
+/// The names of all system calls of the first thread, from exec to the end by TERM.
+fn trace(cx: &Context<'_>, pod: &mut Pod<'_>) -> Result<BTreeSet<String>, Stop> {
+    let pid = pod.pid();
+    let failed =
+        |doing: &str, error: std::io::Error| Stop::Error(format!("cannot {doing}: {error}"));
+    sys::trace_seize(pid).map_err(|error| failed("trace it", error))?;
+    sys::trace_interrupt(pid).map_err(|error| failed("stop it", error))?;
+    pod.open_gate()?;
+
+    let watch = pod.stopwatch();
+    let mut called = BTreeSet::new();
+    // What comes before the end of its exec is the suite's.
+    let (mut executing, mut executed, mut told) = (false, false, false);
+    let mut looks = 0_u32;
+    loop {
+        match sys::trace_wait(pid).map_err(|error| failed("follow it", error))? {
+            Some(Err(status)) if executed && told => {
+                let _ = status;
+                return Ok(called);
+            }
+            Some(Err(status)) => {
+                return Err(Stop::NotRunning(crate::check::Finding::new(
+                    "the program runs until SIGTERM",
+                    format!("{status} while it was traced"),
+                )));
+            }
+            Some(Ok(stop)) => {
+                looks = 0;
+                let mut deliver = 0;
+                match stop {
+                    TraceStop::SyscallEntry(number) if executed => {
+                        called.insert(filters::name(number));
+                    }
+                    TraceStop::SyscallEntry(number) => {
+                        executing = number == libc::SYS_execveat as u64;
+                    }
+                    TraceStop::SyscallExit => executed |= std::mem::take(&mut executing),
+                    TraceStop::Signal(number) => deliver = number,
+                    TraceStop::Other => {}
+                }
+                sys::trace_continue(pid, deliver).map_err(|error| failed("let it go on", error))?;
+            }
+            // No descriptor tells of a stop; most come at once.
+            None if looks < 200 => {
+                looks += 1;
+                std::thread::yield_now();
+            }
+            None if executed && !told && pod.is_ready() => {
+                pod.signal(signal::TERM)?;
+                told = true;
+            }
+            None if watch.elapsed() > cx.scaled(Duration::from_secs(10)) => {
+                return Err(Stop::Inconclusive(
+                    "the traced program neither became ready nor ended".to_owned(),
+                ));
+            }
+            None => {
+                pod.await_event(Duration::from_micros(200))?;
+            }
+        }
+    }
+}
+
+static DENIED_WAIT_NO_SPIN: Check = Check {
+    id: "security/denied-wait-no-spin",
+    title: "it does not spin where it may not wait",
+    level: Level::Should,
+    requirement: "The pause process SHOULD use at most 5 % of a processor where the system call that it waits in is denied.",
+    source: Source {
+        title: "kubernetes#84623",
+        url: "https://github.com/kubernetes/kubernetes/issues/84623",
+    },
+    needs: SEEN
+        .union(Needs::NATIVE)
+        .union(Needs::SECCOMP)
+        .union(Needs::WINDOW),
+    after: &[],
+    run: denied_wait,
+};
+
+fn denied_wait(cx: &Context<'_>) -> Outcome {
+    let pod = cx.start(spec())?;
+    let Some(number) = waits_in(&pod) else {
+        return Err(Stop::Inconclusive(
+            "the kernel does not tell in which system call it waits".to_owned(),
+        ));
+    };
+    drop(pod);
+    let name = filters::name(number);
+    let filter = filters::deny([(number as i64, Vec::new())], libc::EPERM)?;
+    let mut pod = cx.start_unready(Spec {
+        seccomp: Some(filter),
+        ..spec()
+    })?;
+    match pod.watch_use(WINDOW, BUDGET, Duration::ZERO)? {
+        Watched::Busy(used) => {
+            let state = pod.describe();
+            Err(pod
+                .finding(
+                    format!(
+                        "at most {BUDGET:?} of processor time in {WINDOW:?} with {name} denied"
+                    ),
+                    format!("{used:.1?} and more"),
+                )
+                .with(state)
+                .into())
+        }
+        Watched::Idle(used) => {
+            if waits_in(&pod) == Some(number) {
+                return Err(Stop::Error(format!("{name} was not denied")));
+            }
+            Ok(Pass::new(format!(
+                "with {name} denied it slept; {used:.1?} of processor time"
+            )))
+        }
+        Watched::Ended(status) => Ok(Pass::new(format!("with {name} denied it {status}"))),
+    }
+}
+
+/// The system call that its first thread is in.
+fn waits_in(pod: &Pod<'_>) -> Option<u64> {
+    let line = std::fs::read_to_string(format!("/proc/{}/syscall", pod.pid())).ok()?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+static DENIED_EXIT: Check = Check {
+    id: "security/denied-exit",
+    title: "it does not spin where it may not exit",
+    level: Level::Should,
+    requirement: "The pause process SHOULD end or sleep, and use at most 5 % of a processor, where exit and exit_group are denied.",
+    source: Source {
+        title: "kubernetes#85191",
+        url: "https://github.com/kubernetes/kubernetes/issues/85191",
+    },
+    needs: SEEN
+        .union(Needs::NATIVE)
+        .union(Needs::SECCOMP)
+        .union(Needs::WINDOW),
+    after: &["signals/term-exits-zero"],
+    run: denied_exit,
+};
+
+fn denied_exit(cx: &Context<'_>) -> Outcome {
+    let ends = [libc::SYS_exit, libc::SYS_exit_group];
+    let filter = filters::deny(ends.map(|number| (number, Vec::new())), libc::EPERM)?;
+    let mut pod = cx.start(Spec {
+        seccomp: Some(filter),
+        ..spec()
+    })?;
+    let since = pod.processor_time()?;
+    pod.signal(signal::TERM)?;
+    match pod.watch_use(WINDOW, BUDGET, since)? {
+        Watched::Busy(used) => {
+            let state = pod.describe();
+            Err(pod
+                .finding(
+                    format!("at most {BUDGET:?} of processor time in {WINDOW:?} after SIGTERM"),
+                    format!("{used:.1?} and more"),
+                )
+                .with(state)
+                .into())
+        }
+        Watched::Idle(used) => Ok(Pass::new(format!(
+            "it sleeps; {used:.1?} of processor time"
+        ))),
+        Watched::Ended(sys::ExitStatus::Exited(status)) => {
+            Err(Stop::Error(format!("it exited {status}, which was denied")))
+        }
+        Watched::Ended(status) => Ok(Pass::new(status.to_string())),
+    }
+}

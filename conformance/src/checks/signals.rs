@@ -1,0 +1,667 @@
+//! The family `signals`: what ends the pause process, what must not, and how soon.
+
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use fixtures::protocol::Death;
+use nix::libc::{self, SYS_rt_sigaction};
+use seccompiler::SeccompAction;
+
+use crate::backend::{Join, Namespaces, Spec, Stream};
+use crate::check::{Check, Family, Level, Needs, Outcome, Pass, Source, Stop};
+use crate::context::{Context, Orphans, PROMPTLY, Pod, filter_first_argument};
+use crate::signal::{CHLD, CONT, HUP, INT, KILL, RT_FIRST, RT_LAST, STOP, TERM, bit, name};
+use crate::sys::ExitStatus;
+
+/// How the pause process answers signals.
+pub static FAMILY: Family = Family {
+    name: "signals",
+    title: "how the pause process answers signals",
+    checks: &[
+        &TERM_EXITS_ZERO,
+        &INT_EXITS_ZERO,
+        &TERM_FROM_INSIDE,
+        &KILL_IS_137,
+        &KILL_FROM_INSIDE_IGNORED,
+        &SURVIVES_HUP,
+        &SURVIVES_OTHERS,
+        &SURVIVES_REALTIME,
+        &SURVIVES_SENT_FAULTS,
+        &TTY_STOP_IGNORED,
+        &STOP_CONT,
+        &SPURIOUS_CHLD,
+        &BURST,
+        &TERM_IN_CHLD_STORM,
+        &CHILD_STATUS_IGNORED,
+        &BLOCKED_AT_EXEC,
+        &BROKEN_STDERR,
+        &BROKEN_STDERR_NOT_FIRST,
+        &SIGACTION_FAILS,
+        &TERM_LATENCY,
+    ],
+};
+
+/// What every check of a running program needs.
+const RUNS: Needs = Needs::PROGRAM.union(Needs::SANDBOX);
+/// And where a process joins it.
+const JOINED: Needs = RUNS.union(Needs::PROBE);
+/// And where /proc tells when it has acted upon a signal.
+const SETTLES: Needs = RUNS.union(Needs::HOST_PID);
+
+/// Nearly all end with TERM, to see that the program still works.
+const AFTER_TERM: &[&str] = &["signals/term-exits-zero"];
+
+const PAUSE_C: Source = Source {
+    title: "kubernetes build/pause/linux/pause.c",
+    url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/linux/pause.c",
+};
+
+const PID_NAMESPACES: Source = Source {
+    title: "pid_namespaces(7)",
+    url: "https://man7.org/linux/man-pages/man7/pid_namespaces.7.html",
+};
+
+const CATATONIT: Source = Source {
+    title: "catatonit.c",
+    url: "https://github.com/openSUSE/catatonit/blob/v0.2.0/catatonit.c",
+};
+
+/// A container of a pod that shares its pid namespace.
+const CONTAINER: Join = Join {
+    namespaces: Namespaces::PID,
+    privileged: false,
+    user: None,
+};
+
+/// Signals need no network: a sandbox without one of its own starts sooner.
+fn spec() -> Spec {
+    Spec {
+        own_network: false,
+        ..Spec::default()
+    }
+}
+
+static TERM_EXITS_ZERO: Check = Check {
+    id: "signals/term-exits-zero",
+    title: "TERM ends the program with status 0",
+    level: Level::Must,
+    requirement: "The pause process MUST exit with status 0 within one second of SIGTERM.",
+    source: PAUSE_C,
+    needs: RUNS,
+    after: &[],
+    run: |cx| exits_zero(cx, TERM),
+};
+
+static INT_EXITS_ZERO: Check = Check {
+    id: "signals/int-exits-zero",
+    title: "INT ends the program with status 0",
+    level: Level::Must,
+    requirement: "The pause process MUST exit with status 0 within one second of SIGINT.",
+    source: PAUSE_C,
+    needs: RUNS,
+    after: &[],
+    run: |cx| exits_zero(cx, INT),
+};
+
+fn exits_zero(cx: &Context<'_>, number: i32) -> Outcome {
+    let mut pod = cx.start(spec())?;
+    pod.signal(number)?;
+    let took = pod.expect_end(ExitStatus::Exited(0), PROMPTLY, &name(number))?;
+    Ok(Pass::new(format!(
+        "exited 0 {took:.1?} after {}",
+        name(number)
+    )))
+}
+
+static TERM_FROM_INSIDE: Check = Check {
+    id: "signals/term-from-inside",
+    title: "TERM from a container of the pod ends the program, and the pid namespace with it",
+    level: Level::Must,
+    requirement: "The pause process MUST exit with status 0 within one second of a SIGTERM that a member of its pid namespace sends.",
+    source: PID_NAMESPACES,
+    needs: JOINED,
+    after: AFTER_TERM,
+    run: term_from_inside,
+};
+
+fn term_from_inside(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start(spec())?;
+    let probe = pod.enter(&CONTAINER)?;
+    pod.signal_from_inside(&probe, TERM)?;
+    pod.expect_end_with(vec![probe], ExitStatus::Exited(0), "SIGTERM from inside")?;
+    Ok(Pass::new(
+        "exited 0 on SIGTERM from inside, and the namespace ended with it",
+    ))
+}
+
+static KILL_IS_137: Check = Check {
+    id: "signals/kill-is-137",
+    title: "KILL from outside ends the program at once",
+    level: Level::Must,
+    requirement: "The pause process MUST end within one second of a SIGKILL from the parent pid namespace, as runtimes stop a sandbox, with that signal as its wait status.",
+    source: Source {
+        title: "containerd sandbox_stop.go",
+        url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/podsandbox/sandbox_stop.go",
+    },
+    needs: RUNS,
+    after: &[],
+    run: kill_is_137,
+};
+
+fn kill_is_137(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start(spec())?;
+    pod.signal(KILL)?;
+    let took = pod.expect_end(ExitStatus::Signaled(KILL), PROMPTLY, "SIGKILL")?;
+    Ok(Pass::new(format!(
+        "signaled 9 (status 137 of engines) {took:.1?} after SIGKILL"
+    )))
+}
+
+static KILL_FROM_INSIDE_IGNORED: Check = Check {
+    id: "signals/kill-from-inside-ignored",
+    title: "KILL and STOP from a container of the pod have no effect",
+    level: Level::Must,
+    requirement: "The pause process MUST survive SIGKILL and SIGSTOP that a member of its pid namespace sends.",
+    source: PID_NAMESPACES,
+    needs: JOINED.union(Needs::HOST_PID),
+    after: AFTER_TERM,
+    run: kill_from_inside_ignored,
+};
+
+fn kill_from_inside_ignored(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start(spec())?;
+    let probe = pod.enter(&CONTAINER)?;
+    for number in [KILL, STOP] {
+        pod.signal_from_inside(&probe, number)?;
+    }
+    drop(probe);
+    lives_and_answers(&mut pod, STOP, "SIGKILL and SIGSTOP from inside")?;
+    Ok(Pass::new(
+        "running after SIGKILL and SIGSTOP from inside; SIGTERM then exited 0",
+    ))
+}
+
+/// The program has acted upon the signal, runs, and TERM still ends it.
+fn lives_and_answers(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result<(), Stop> {
+    // A program that does not go back to sleep may be slow or may spin: TERM shows whether it works.
+    pod.settle(sent, after)?;
+    pod.expect_term_works(after).map(drop)
+}
+
+static SURVIVES_HUP: Check = Check {
+    id: "signals/survives-hup",
+    title: "HUP, from outside and from a container of the pod, does no harm",
+    level: Level::Must,
+    requirement: "The pause process MUST survive SIGHUP, which users are told to send to process 1, and MUST still answer SIGTERM.",
+    source: Source {
+        title: "Share Process Namespace between Containers in a Pod",
+        url: "https://github.com/kubernetes/website/blob/release-1.34/content/en/docs/tasks/configure-pod-container/share-process-namespace.md",
+    },
+    needs: JOINED.union(Needs::HOST_PID),
+    after: AFTER_TERM,
+    run: survives_hup,
+};
+
+fn survives_hup(cx: &Context<'_>) -> Outcome {
+    survives(cx, [HUP])?;
+    let mut pod = cx.start(spec())?;
+    let probe = pod.enter(&CONTAINER)?;
+    pod.signal_from_inside(&probe, HUP)?;
+    drop(probe);
+    lives_and_answers(&mut pod, HUP, "SIGHUP from inside")?;
+    Ok(Pass::new(
+        "running after SIGHUP from outside and from inside; SIGTERM then exited 0",
+    ))
+}
+
+static SURVIVES_OTHERS: Check = Check {
+    id: "signals/survives-others",
+    title: "no other signal that a process may send does harm",
+    level: Level::Must,
+    requirement: "The pause process MUST survive SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGWINCH, SIGURG, SIGCONT, SIGIO, SIGPWR, SIGVTALRM, SIGPROF and SIGSTKFLT, and MUST still answer SIGTERM.",
+    source: Source {
+        title: "pause(2)",
+        url: "https://man7.org/linux/man-pages/man2/pause.2.html",
+    },
+    needs: SETTLES,
+    after: AFTER_TERM,
+    run: |cx| {
+        survives(
+            cx,
+            [
+                libc::SIGQUIT,
+                libc::SIGUSR1,
+                libc::SIGUSR2,
+                libc::SIGPIPE,
+                libc::SIGALRM,
+                libc::SIGWINCH,
+                libc::SIGURG,
+                CONT,
+                libc::SIGIO,
+                libc::SIGPWR,
+                libc::SIGVTALRM,
+                libc::SIGPROF,
+                libc::SIGSTKFLT,
+            ],
+        )
+    },
+};
+
+static SURVIVES_REALTIME: Check = Check {
+    id: "signals/survives-realtime",
+    title: "no real-time signal does harm",
+    level: Level::Must,
+    requirement: "The pause process MUST survive every real-time signal, and MUST still answer SIGTERM.",
+    source: Source {
+        title: "signal(7)",
+        url: "https://man7.org/linux/man-pages/man7/signal.7.html",
+    },
+    needs: SETTLES.union(Needs::NATIVE),
+    after: AFTER_TERM,
+    run: |cx| {
+        const ALL: RangeInclusive<i32> = RT_FIRST..=RT_LAST;
+        survives(cx, ALL)
+    },
+};
+
+static SURVIVES_SENT_FAULTS: Check = Check {
+    id: "signals/survives-sent-faults",
+    title: "fault signals that were sent, not raised by a fault, do no harm",
+    level: Level::Should,
+    requirement: "The pause process SHOULD survive SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGTRAP and SIGSYS that a process sends.",
+    source: PID_NAMESPACES,
+    needs: SETTLES,
+    after: AFTER_TERM,
+    run: |cx| {
+        survives(
+            cx,
+            [
+                libc::SIGSEGV,
+                libc::SIGABRT,
+                libc::SIGBUS,
+                libc::SIGFPE,
+                libc::SIGILL,
+                libc::SIGTRAP,
+                libc::SIGSYS,
+            ],
+        )
+    },
+};
+
+/// Each signal to a sandbox of its own, as what one does to a program may hide another's doing.
+fn survives(cx: &Context<'_>, numbers: impl IntoIterator<Item = i32>) -> Outcome {
+    let mut survived = Vec::new();
+    for number in numbers {
+        let mut pod = cx.start(spec())?;
+        pod.signal(number)?;
+        lives_and_answers(&mut pod, number, &name(number))?;
+        survived.push(name(number));
+    }
+    Ok(Pass::new(format!(
+        "running after each of {} signals; SIGTERM then exited 0",
+        survived.len()
+    ))
+    .with(survived.join(" ")))
+}
+
+static TTY_STOP_IGNORED: Check = Check {
+    id: "signals/tty-stop-ignored",
+    title: "the terminal's stop signals never stop the program",
+    level: Level::Should,
+    requirement: "The pause process SHOULD NOT stop or end on SIGTSTP, SIGTTIN and SIGTTOU.",
+    source: CATATONIT,
+    needs: SETTLES,
+    after: AFTER_TERM,
+    run: tty_stop_ignored,
+};
+
+fn tty_stop_ignored(cx: &Context<'_>) -> Outcome {
+    for number in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
+        let mut pod = cx.start(spec())?;
+        pod.signal(number)?;
+        let after = name(number);
+        pod.settle(number, &after)?;
+        let state = pod.state()?.state;
+        if state.eq_ignore_ascii_case(&'t') {
+            return Err(pod
+                .finding(format!("not stopped by {after}"), format!("state {state}"))
+                .into());
+        }
+        pod.expect_term_works(&after)?;
+    }
+    Ok(Pass::new(
+        "not stopped by SIGTSTP, SIGTTIN and SIGTTOU; SIGTERM then exited 0",
+    ))
+}
+
+static STOP_CONT: Check = Check {
+    id: "signals/stop-cont",
+    title: "the program goes on after STOP and CONT",
+    level: Level::Should,
+    requirement: "The pause process SHOULD go on after SIGSTOP and SIGCONT from outside: wait, reap what ended meanwhile, and answer SIGTERM.",
+    source: Source {
+        title: "signal(7), interruption by stop signals",
+        url: "https://man7.org/linux/man-pages/man7/signal.7.html",
+    },
+    needs: JOINED.union(Needs::HOST_PID),
+    after: &["signals/term-exits-zero", "reaping/one-orphan"],
+    run: stop_cont,
+};
+
+fn stop_cont(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start(spec())?;
+    let probe = pod.enter(&CONTAINER)?;
+    let what = "an orphan that ended meanwhile";
+    let orphan = Orphans::spawn(&mut pod, &probe, 1, (Death::Exit, 0), 0, what)?;
+    pod.stop()?;
+    orphan.release(&mut pod)?;
+    pod.signal(CONT)?;
+    pod.settle(CONT, "SIGSTOP and SIGCONT")?;
+    orphan.expect_reaped_within(&mut pod, PROMPTLY)?;
+    drop(probe);
+    pod.expect_term_works("SIGSTOP and SIGCONT")?;
+    Ok(Pass::new(
+        "stopped and continued: running, reaped what ended meanwhile; SIGTERM then exited 0",
+    ))
+}
+
+static SPURIOUS_CHLD: Check = Check {
+    id: "signals/spurious-chld",
+    title: "CHLD without a child does no harm",
+    level: Level::Must,
+    requirement: "The pause process MUST neither end nor spin on a SIGCHLD without a child to wait for.",
+    source: Source {
+        title: "kubernetes#36853",
+        url: "https://github.com/kubernetes/kubernetes/pull/36853",
+    },
+    needs: SETTLES,
+    after: AFTER_TERM,
+    run: spurious_chld,
+};
+
+fn spurious_chld(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start(spec())?;
+    pod.expect_asleep()?;
+    for _ in 0..3 {
+        let watch = pod.stopwatch();
+        pod.signal(CHLD)?;
+        if !pod.settle(CHLD, "SIGCHLD without a child")? {
+            let state = pod.state()?;
+            let observed = format!(
+                "state {} {:.1?} after it, {} ticks used",
+                state.state,
+                watch.wall(),
+                state.ticks
+            );
+            let expected = "asleep again after SIGCHLD without a child".to_owned();
+            return Err(pod.finding(expected, observed).with(pod.describe()).into());
+        }
+    }
+    pod.expect_term_works("SIGCHLD without a child")?;
+    Ok(Pass::new(
+        "asleep again after each of 3 SIGCHLD without a child; SIGTERM then exited 0",
+    ))
+}
+
+static BURST: Check = Check {
+    id: "signals/burst",
+    title: "many TERM and INT at once end the program as one does",
+    level: Level::Should,
+    requirement: "The pause process SHOULD exit with status 0 when SIGTERM and SIGINT arrive together and go on arriving while it ends.",
+    source: Source {
+        title: "signal-safety(7)",
+        url: "https://man7.org/linux/man-pages/man7/signal-safety.7.html",
+    },
+    needs: SETTLES,
+    after: &[
+        "signals/term-exits-zero",
+        "signals/int-exits-zero",
+        "signals/stop-cont",
+    ],
+    run: burst,
+};
+
+fn burst(cx: &Context<'_>) -> Outcome {
+    const SIGNALS: usize = 100;
+    for together in [true, false, true, false] {
+        let mut pod = cx.start(spec())?;
+        if together {
+            pod.stop()?;
+        }
+        for index in 0..SIGNALS {
+            // Not reaped before the last was sent, so each finds the process or its zombie.
+            pod.signal(if index % 2 == 0 { TERM } else { INT })?;
+            if together && index == 1 {
+                pod.signal(CONT)?;
+            }
+        }
+        let cause = format!("{SIGNALS} SIGTERM and SIGINT in turn");
+        pod.expect_end(ExitStatus::Exited(0), PROMPTLY, &cause)?;
+    }
+    Ok(Pass::new(format!(
+        "exited 0 on {SIGNALS} SIGTERM and SIGINT in turn, 4 of 4 times"
+    )))
+}
+
+static TERM_IN_CHLD_STORM: Check = Check {
+    id: "signals/term-in-chld-storm",
+    title: "TERM is answered while orphans keep dying",
+    level: Level::Should,
+    requirement: "The pause process SHOULD exit with status 0 within one second of SIGTERM while orphans end without pause and others live on.",
+    source: Source {
+        title: "catatonit#4",
+        url: "https://github.com/openSUSE/catatonit/issues/4",
+    },
+    needs: JOINED,
+    after: &["signals/term-exits-zero", "reaping/burst"],
+    run: term_in_chld_storm,
+};
+
+fn term_in_chld_storm(cx: &Context<'_>) -> Outcome {
+    const BEFORE: u64 = 100;
+    let mut pod = cx.start(spec())?;
+    let storm = pod.enter(&CONTAINER)?;
+    let living = pod.enter(&CONTAINER)?;
+    Orphans::spawn(&mut pod, &living, 1, (Death::Exit, 0), 0, "a living orphan")?;
+    storm.storm(BEFORE).map_err(|error| match error.kind() {
+        // A storm needs a pause that keeps up with it, which `reaping/no-lost-wakeup` judges.
+        std::io::ErrorKind::TimedOut => Stop::Inconclusive(format!(
+            "{BEFORE} orphans were not reaped in time to be a storm"
+        )),
+        _ => pod.provoked_failed("orphans ended", "raise a storm of orphans", &error),
+    })?;
+    pod.signal(TERM)?;
+    let cause = "SIGTERM amid dying orphans";
+    let took = pod.expect_end_with(vec![storm, living], ExitStatus::Exited(0), cause)?;
+    Ok(Pass::new(format!("exited 0 {took:.1?} after {cause}")))
+}
+
+static CHILD_STATUS_IGNORED: Check = Check {
+    id: "signals/child-status-ignored",
+    title: "how an orphan ended never ends the program",
+    level: Level::Must,
+    requirement: "The pause process MUST keep running, and MUST still exit with status 0 on SIGTERM, whatever the exit status or signal with which orphans end.",
+    source: PAUSE_C,
+    needs: JOINED.union(Needs::HOST_PID),
+    after: &[
+        "signals/term-exits-zero",
+        "reaping/one-orphan",
+        "reaping/spares-the-living",
+    ],
+    run: child_status_ignored,
+};
+
+fn child_status_ignored(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start(spec())?;
+    let probe = pod.enter(&CONTAINER)?;
+    // Enough for every exit status once.
+    let orphans = Orphans::spawn(&mut pod, &probe, 512, (Death::Mixed, 0), 0, "512 orphans")?;
+    orphans.release(&mut pod)?;
+    // Whether all are reaped is not asked here, only what comes of how they ended.
+    pod.settle(CHLD, "512 orphans ended")?;
+    drop(probe);
+    lives_and_answers(
+        &mut pod,
+        CHLD,
+        "orphans of every exit status and 12 signals ended",
+    )?;
+    Ok(Pass::new(
+        "running after orphans of every exit status and 12 signals ended; SIGTERM then exited 0",
+    ))
+}
+
+static BLOCKED_AT_EXEC: Check = Check {
+    id: "signals/blocked-at-exec",
+    title: "TERM works although the parent had it blocked or ignored",
+    level: Level::Should,
+    requirement: "The pause process SHOULD exit with status 0 on SIGTERM also where SIGTERM was blocked or ignored when it was executed.",
+    source: Source {
+        title: "podman#3440",
+        url: "https://github.com/containers/podman/issues/3440",
+    },
+    needs: SETTLES.union(Needs::START_CONTROL),
+    after: AFTER_TERM,
+    run: blocked_at_exec,
+};
+
+fn blocked_at_exec(cx: &Context<'_>) -> Outcome {
+    for (how, blocked, ignored) in [("blocked", bit(TERM), 0), ("ignored", 0, bit(TERM))] {
+        let mut pod = cx.start_unready(Spec {
+            blocked,
+            ignored,
+            held: true,
+            ..spec()
+        })?;
+        let status = pod.status()?;
+        if (status.sigblk & bit(TERM), status.sigign & bit(TERM)) != (blocked, ignored) {
+            return Err(Stop::Error(format!("SIGTERM is not {how} before exec")));
+        }
+        pod.release()?;
+        pod.await_ready()?;
+        pod.signal(TERM)?;
+        let cause = format!("SIGTERM, which was {how} at exec");
+        pod.expect_end(ExitStatus::Exited(0), PROMPTLY, &cause)?;
+    }
+    Ok(Pass::new(
+        "exited 0 on SIGTERM that was blocked, and that was ignored, at exec",
+    ))
+}
+
+static BROKEN_STDERR: Check = Check {
+    id: "signals/broken-stderr",
+    title: "TERM works although nobody can read what the program has to say",
+    level: Level::Should,
+    requirement: "The pause process SHOULD exit with status 0 within one second of SIGTERM also where standard error is closed, a broken pipe, or a full pipe that nobody reads.",
+    source: PAUSE_C,
+    needs: RUNS.union(Needs::START_CONTROL),
+    after: AFTER_TERM,
+    run: |cx| broken_stderr(cx, true),
+};
+
+static BROKEN_STDERR_NOT_FIRST: Check = Check {
+    id: "signals/broken-stderr-not-first",
+    title: "the same where the program is not process 1, and PIPE would end it",
+    level: Level::Should,
+    requirement: "The program SHOULD, also where it is not process 1, start and exit with status 0 within one second of SIGTERM with standard error closed, a broken pipe, or a full pipe that nobody reads.",
+    source: PAUSE_C,
+    needs: RUNS
+        .union(Needs::START_CONTROL)
+        .union(Needs::HOST_PID_NAMESPACE),
+    after: &["signals/broken-stderr", "startup/not-first"],
+    run: |cx| broken_stderr(cx, false),
+};
+
+fn broken_stderr(cx: &Context<'_>, own_pid_namespace: bool) -> Outcome {
+    for (how, stderr) in [
+        ("closed", Stream::Closed),
+        ("a broken pipe", Stream::Broken),
+        ("a full pipe", Stream::Full),
+    ] {
+        let mut pod = cx.start(Spec {
+            stderr,
+            own_pid_namespace,
+            ..spec()
+        })?;
+        pod.signal(TERM)?;
+        let cause = format!("SIGTERM with standard error {how}");
+        pod.expect_end(ExitStatus::Exited(0), PROMPTLY, &cause)?;
+    }
+    Ok(Pass::new(
+        "exited 0 on SIGTERM with standard error closed, a broken pipe, and a full pipe",
+    ))
+}
+
+static SIGACTION_FAILS: Check = Check {
+    id: "signals/sigaction-fails",
+    title: "what the program does where it may not install its handlers",
+    level: Level::Info,
+    requirement: "How the program ends where sigaction(2) is denied for SIGINT, SIGTERM or SIGCHLD is reported.",
+    source: PAUSE_C,
+    needs: RUNS
+        .union(Needs::START_CONTROL)
+        .union(Needs::SECCOMP)
+        .union(Needs::NATIVE)
+        .union(Needs::WINDOW),
+    after: AFTER_TERM,
+    run: sigaction_fails,
+};
+
+fn sigaction_fails(cx: &Context<'_>) -> Outcome {
+    const WINDOW: Duration = Duration::from_millis(300);
+    let mut pods = Vec::new();
+    for number in [INT, TERM, CHLD] {
+        let denied = SeccompAction::Errno(libc::EPERM as u32);
+        let filter = filter_first_argument(SYS_rt_sigaction, number as u64, denied)?;
+        let seccomp = Some(filter);
+        pods.push((number, cx.start_unready(Spec { seccomp, ..spec() })?));
+    }
+    let began = Instant::now();
+    let mut seen = Vec::new();
+    for (number, pod) in &mut pods {
+        let ended = pod.await_end(WINDOW.saturating_sub(began.elapsed()))?;
+        let did = ended.map_or_else(|| "stays".to_owned(), |status| status.to_string());
+        seen.push(format!("{}: {did}", name(*number)));
+    }
+    Ok(Pass::new(format!(
+        "with sigaction denied for {}",
+        seen.join(", ")
+    )))
+}
+
+static TERM_LATENCY: Check = Check {
+    id: "signals/term-latency",
+    title: "how long the program takes to end on TERM",
+    level: Level::Info,
+    requirement: "The time from SIGTERM to the end of the pause process is measured.",
+    source: PAUSE_C,
+    needs: RUNS.union(Needs::NATIVE).union(Needs::QUIET),
+    after: AFTER_TERM,
+    run: term_latency,
+};
+
+fn term_latency(cx: &Context<'_>) -> Outcome {
+    const SAMPLES: usize = 30;
+    const BUDGET: Duration = Duration::from_millis(120);
+    let began = Instant::now();
+    let mut took = Vec::with_capacity(SAMPLES);
+    while took.len() < SAMPLES && (took.is_empty() || began.elapsed() < BUDGET) {
+        let mut pod = cx.start(spec())?;
+        let sent = Instant::now();
+        pod.signal(TERM)?;
+        match pod.await_end(PROMPTLY)? {
+            Some(ExitStatus::Exited(0)) => took.push(sent.elapsed().as_micros() as u64),
+            _ => {
+                return Err(Stop::Inconclusive(
+                    "one SIGTERM was not answered as before".to_owned(),
+                ));
+            }
+        }
+    }
+    cx.measure_all("term_latency", "us", &took);
+    took.sort_unstable();
+    let median = took.get(took.len() / 2).copied().unwrap_or_default();
+    Ok(Pass::new(format!(
+        "{median} µs, the median of {}",
+        took.len()
+    )))
+}

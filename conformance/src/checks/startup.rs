@@ -1,0 +1,253 @@
+//! The family `startup`: the program starts under everything that a runtime may ask
+//! of it, stays, and can be stopped from the moment it waits.
+
+use std::time::Duration;
+
+use crate::backend::{Root, Spec, Stream};
+use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
+use crate::context::{Context, Pod, files, first_to_end};
+
+mod confined;
+mod limits;
+mod timing;
+
+/// Starting and staying.
+pub static FAMILY: Family = Family {
+    name: "startup",
+    title: "starting and staying",
+    checks: &[
+        &STAYS,
+        &BARE_FILESYSTEM,
+        &READ_ONLY_ROOT,
+        &confined::NO_PRIVILEGES,
+        &confined::DEFAULT_SECCOMP,
+        &confined::ANY_UID,
+        &confined::USER_NAMESPACE,
+        &limits::TINY_MEMORY,
+        &limits::ONE_PID,
+        &NOT_FIRST,
+        &timing::ANSWERS_WHEN_READY,
+        &timing::LOSS_WINDOW,
+        &timing::TIME_TO_READY,
+    ],
+};
+
+/// What every check of a running program needs.
+const RUNS: Needs = Needs::PROGRAM.union(Needs::SANDBOX);
+
+/// What every check needs that ends with TERM.
+const TERM_WORKS: &[&str] = &["signals/term-exits-zero"];
+
+/// How long a program that should stay is watched.
+const WINDOW: Duration = Duration::from_secs(1);
+
+const PAUSE_C: Source = Source {
+    title: "kubernetes build/pause/linux/pause.c",
+    url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/linux/pause.c",
+};
+
+static STAYS: Check = Check {
+    id: "startup/stays",
+    title: "the program stays, whatever its standard input is",
+    level: Level::Must,
+    requirement: "The pause process MUST keep running until it is told to end, whether its standard input is open, at its end, or closed.",
+    source: PAUSE_C,
+    needs: RUNS.union(Needs::WINDOW),
+    after: &[],
+    run: stays,
+};
+
+fn stays(cx: &Context<'_>) -> Outcome {
+    let inputs = [
+        ("open and silent", Stream::Captured),
+        ("at its end", Stream::Broken),
+        ("closed", Stream::Closed),
+    ];
+    let mut pods = Vec::new();
+    for (_, stdin) in inputs {
+        pods.push(cx.start_unready(Spec {
+            stdin,
+            ..Spec::default()
+        })?);
+    }
+    let Some((index, status, when)) = first_to_end(&mut pods, WINDOW)? else {
+        return Ok(Pass::new(format!(
+            "running after {WINDOW:?} with standard input open, at its end, and closed"
+        )));
+    };
+    let input = inputs[index].0;
+    let expected = format!("still running after {WINDOW:?} with standard input {input}");
+    Err(pods[index]
+        .finding(expected, format!("{status} after {when:.1?}"))
+        .into())
+}
+
+static BARE_FILESYSTEM: Check = Check {
+    id: "startup/bare-filesystem",
+    title: "the program needs no /proc, no /dev and no environment",
+    level: Level::Must,
+    requirement: "The program MUST start with an empty environment and with no file but those of the image: no /proc, no /dev, no /etc.",
+    source: Source {
+        title: "kubernetes build/pause/Dockerfile",
+        url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/Dockerfile",
+    },
+    needs: RUNS.union(Needs::HOST_PID).union(Needs::START_CONTROL),
+    after: TERM_WORKS,
+    run: bare_filesystem,
+};
+
+fn bare_filesystem(cx: &Context<'_>) -> Outcome {
+    let spec = Spec {
+        root: Root::Bare,
+        env: Some(Vec::new()),
+        ..Spec::default()
+    };
+    starts(cx, spec, "on the image's files alone", |pod| {
+        let files = pod.files()?;
+        if let Some((path, _)) = files.iter().find(|(_, stamp)| stamp.mounted) {
+            return Err(Stop::Error(format!(
+                "the root is not bare: /{} is mounted",
+                path.escape_ascii()
+            )));
+        }
+        Ok(format!(
+            "nothing mounted on the root, {} files and directories in all",
+            files.len()
+        ))
+    })
+}
+
+static READ_ONLY_ROOT: Check = Check {
+    id: "startup/read-only-root",
+    title: "the program needs no writable root and writes nothing",
+    level: Level::Must,
+    requirement: "The program MUST start on a read-only root filesystem and write no file where it could.",
+    source: Source {
+        title: "containerd podsandbox/sandbox_run_linux.go",
+        url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/podsandbox/sandbox_run_linux.go",
+    },
+    needs: RUNS.union(Needs::HOST_PID).union(Needs::START_CONTROL),
+    after: TERM_WORKS,
+    run: read_only_root,
+};
+
+fn read_only_root(cx: &Context<'_>) -> Outcome {
+    let outcome = starts(cx, Spec::default(), "on a read-only root", |pod| {
+        let mounts = pod.process()?.mountinfo();
+        let mounts =
+            mounts.map_err(|error| Stop::Error(format!("cannot read its mounts: {error}")))?;
+        let root = mounts
+            .0
+            .iter()
+            .find(|mount| mount.mount_point.as_os_str() == "/");
+        let options = root.map(|root| &root.mount_options);
+        if options.is_some_and(|options| options.contains_key("ro")) {
+            Ok("its root is mounted read-only".to_owned())
+        } else {
+            Err(Stop::Error("the root is not read-only".to_owned()))
+        }
+    });
+    let writable = Spec {
+        root: Root::Writable,
+        user: Some((0, 0)),
+        ..Spec::default()
+    };
+    let pass = blame(cx, outcome, writable.clone(), "on a writable one, as root")?;
+    // As root, which may write everywhere.
+    let mut pod = cx.start_unready(Spec {
+        own_network: false,
+        held: true,
+        ..writable
+    })?;
+    let before = pod.files()?;
+    pod.release()?;
+    pod.await_ready()?;
+    let written = files::differences(&before, &pod.files()?);
+    ensure(
+        written.is_empty(),
+        "no file made, changed or removed on a writable root",
+        written.join(", "),
+    )?;
+    Ok(pass.with(format!(
+        "on a writable root none of {} files changed",
+        before.len()
+    )))
+}
+
+static NOT_FIRST: Check = Check {
+    id: "startup/not-first",
+    title: "the program works without being PID 1",
+    level: Level::Must,
+    requirement: "A pause process that is not PID 1, as in a pod that shares the host's pid namespace, MUST keep running and exit 0 on SIGTERM.",
+    source: PAUSE_C,
+    needs: RUNS.union(Needs::HOST_PID).union(Needs::HOST_PID_NAMESPACE),
+    // Such a sandbox has no /proc: only the namespace's owner may mount it.
+    after: &["signals/term-exits-zero", "startup/bare-filesystem"],
+    run: not_first,
+};
+
+fn not_first(cx: &Context<'_>) -> Outcome {
+    let spec = Spec {
+        own_pid_namespace: false,
+        ..Spec::default()
+    };
+    starts(
+        cx,
+        spec,
+        "without a pid namespace of its own",
+        |pod| match pod.status()?.nspid.as_deref() {
+            Some([.., 1]) => Err(Stop::Error("the process is PID 1 all the same".to_owned())),
+            Some([.., pid]) => Ok(format!("its pid is {pid}")),
+            _ => Err(Stop::Error("the kernel does not tell its pid".to_owned())),
+        },
+    )
+}
+
+/// Starts the program in a special way, proven before it is executed, and expects it
+/// to become ready and to exit 0 on TERM.
+fn starts(
+    cx: &Context<'_>,
+    spec: Spec,
+    way: &str,
+    prove: impl Fn(&mut Pod<'_>) -> Result<String, Stop>,
+) -> Outcome {
+    let mut pod = cx.start_unready(Spec {
+        own_network: false,
+        held: true,
+        ..spec
+    })?;
+    let proof = prove(&mut pod)?;
+    let started = pod.release().and_then(|()| pod.await_ready());
+    started.map_err(|stop| not_started(stop, way, &proof))?;
+    pod.expect_term_works(&format!("it started {way}"))?;
+    Ok(Pass::new(format!("starts {way}, and exits 0 on SIGTERM")).with(proof))
+}
+
+/// Says of a program that did not start how it was started.
+fn not_started(stop: Stop, way: &str, proof: &str) -> Stop {
+    match stop {
+        Stop::NotRunning(finding) => {
+            let finding = Finding {
+                expected: format!("it starts {way}, and stays"),
+                ..finding
+            };
+            Stop::NotRunning(finding.with(proof))
+        }
+        other => other,
+    }
+}
+
+/// Where a program did not start, finds out whether it does `otherwise`: then that was the
+/// reason. One that starts in neither way says nothing.
+fn blame(cx: &Context<'_>, outcome: Outcome, spec: Spec, otherwise: &str) -> Outcome {
+    let Err(Stop::NotRunning(finding)) = outcome else {
+        return outcome;
+    };
+    match cx.start(Spec {
+        own_network: false,
+        ..spec
+    }) {
+        Ok(_) => Err(finding.with(format!("it does start {otherwise}")).into()),
+        Err(_) => Err(Stop::NotRunning(finding)),
+    }
+}

@@ -1,0 +1,186 @@
+//! Starting with little: no privileges, engines' seccomp filter, any user, a user namespace.
+
+use super::{RUNS, TERM_WORKS, blame, not_started, starts};
+use crate::backend::Spec;
+use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop};
+use crate::context::{Context, Pod, filters};
+
+const KEP_127: Source = Source {
+    title: "KEP-127: support user namespaces in stateless pods",
+    url: "https://github.com/kubernetes/enhancements/issues/127",
+};
+
+pub(super) static NO_PRIVILEGES: Check = Check {
+    id: "startup/no-privileges",
+    title: "the program needs no capability",
+    level: Level::Must,
+    requirement: "The program MUST start with no_new_privs set and without any capability.",
+    source: Source {
+        title: "kubernetes#90948",
+        url: "https://github.com/kubernetes/kubernetes/issues/90948",
+    },
+    needs: RUNS.union(Needs::HOST_PID).union(Needs::START_CONTROL),
+    after: TERM_WORKS,
+    run: no_privileges,
+};
+
+fn no_privileges(cx: &Context<'_>) -> Outcome {
+    let outcome = starts(cx, Spec::default(), "without privileges", |pod| {
+        let status = pod.status()?;
+        let sets = [
+            Some(status.capinh),
+            Some(status.capprm),
+            Some(status.capeff),
+            status.capbnd,
+            status.capamb,
+        ];
+        if status.nonewprivs == Some(1) && sets.iter().flatten().all(|set| *set == 0) {
+            return Ok("NoNewPrivs 1, all capability sets empty".to_owned());
+        }
+        Err(Stop::Error(format!(
+            "it still has privileges: NoNewPrivs {:?}, capability sets {sets:x?}",
+            status.nonewprivs
+        )))
+    });
+    blame(
+        cx,
+        outcome,
+        Spec {
+            privileged: true,
+            ..Spec::default()
+        },
+        "with all capabilities",
+    )
+}
+
+pub(super) static DEFAULT_SECCOMP: Check = Check {
+    id: "startup/default-seccomp",
+    title: "the program works under engines' default seccomp profile",
+    level: Level::Must,
+    requirement: "The program MUST start, and exit 0 on SIGTERM, under the seccomp profile that engines apply by default.",
+    source: Source {
+        title: "moby profiles/seccomp/default.json",
+        url: "https://github.com/moby/moby/blob/v28.0.0/profiles/seccomp/default.json",
+    },
+    needs: RUNS.union(Needs::HOST_PID).union(Needs::SECCOMP),
+    after: TERM_WORKS,
+    run: default_seccomp,
+};
+
+fn default_seccomp(cx: &Context<'_>) -> Outcome {
+    let spec = Spec {
+        seccomp: Some(filters::engines_default()?),
+        own_network: false,
+        ..Spec::default()
+    };
+    let filter = "a filter of system calls that answers EPERM";
+    let mut pod = cx
+        .start(spec)
+        .map_err(|stop| not_started(stop, "under engines' seccomp profile", filter))?;
+    if pod.status()?.seccomp != Some(2) {
+        return Err(Stop::Error("the filter was not installed".to_owned()));
+    }
+    pod.expect_term_works("it started under engines' seccomp profile")?;
+    Ok(
+        Pass::new("starts under the profile, and exits 0 on SIGTERM")
+            .with("Seccomp: 2 (filter) in its status"),
+    )
+}
+
+/// Ids that no image has by chance.
+const STRANGER: (u32, u32) = (12345, 54321);
+
+pub(super) static ANY_UID: Check = Check {
+    id: "startup/any-uid",
+    title: "the program works as any user and group",
+    level: Level::Must,
+    requirement: "The program MUST start as any user and group that the runtime is told to run it as.",
+    source: Source {
+        title: "CRI api.proto LinuxSandboxSecurityContext.run_as_user",
+        url: "https://github.com/kubernetes/cri-api/blob/v0.34.0/pkg/apis/runtime/v1/api.proto",
+    },
+    needs: RUNS.union(Needs::HOST_PID).union(Needs::START_CONTROL),
+    after: TERM_WORKS,
+    run: any_uid,
+};
+
+fn any_uid(cx: &Context<'_>) -> Outcome {
+    let (uid, gid) = STRANGER;
+    let spec = Spec {
+        user: Some(STRANGER),
+        ..Spec::default()
+    };
+    starts(cx, spec, &format!("as {uid}:{gid}"), |pod| {
+        let status = pod.status()?;
+        let inside = (
+            inside(pod, "uid_map", status.euid)?,
+            inside(pod, "gid_map", status.egid)?,
+        );
+        if inside == (Some(uid), Some(gid)) {
+            return Ok(format!("Uid {uid}, Gid {gid} in its user namespace"));
+        }
+        Err(Stop::Error(format!("it runs with other ids: {inside:?}")))
+    })
+}
+
+/// The id, inside the process's user namespace, of an id outside (user_namespaces(7)).
+fn inside(pod: &Pod<'_>, map: &str, outside: u32) -> Result<Option<u32>, Stop> {
+    Ok(id_map(pod, map)?
+        .into_iter()
+        .find_map(|[first, base, count]| {
+            let offset = outside.checked_sub(base)?;
+            (offset < count).then_some(first + offset)
+        }))
+}
+
+/// Lines of /proc/PID/uid_map: first id inside, first outside, how many.
+fn id_map(pod: &Pod<'_>, map: &str) -> Result<Vec<[u32; 3]>, Stop> {
+    let path = format!("/proc/{}/{map}", pod.pid());
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Stop::Error(format!("cannot read {path}: {error}")))?;
+    Ok(text
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line
+                .split_ascii_whitespace()
+                .map(|number| number.parse().ok());
+            Some([numbers.next()??, numbers.next()??, numbers.next()??])
+        })
+        .collect())
+}
+
+pub(super) static USER_NAMESPACE: Check = Check {
+    id: "startup/user-namespace",
+    title: "the program works in a user namespace of 65536 ids",
+    level: Level::Should,
+    requirement: "The program SHOULD start in a user namespace that maps the ids 0 to 65535 alone, as pods with hostUsers: false have.",
+    source: KEP_127,
+    needs: RUNS
+        .union(Needs::HOST_PID)
+        .union(Needs::USER_NAMESPACE)
+        .union(Needs::ID_RANGE),
+    after: TERM_WORKS,
+    run: user_namespace,
+};
+
+fn user_namespace(cx: &Context<'_>) -> Outcome {
+    let spec = Spec {
+        id_range: true,
+        ..Spec::default()
+    };
+    starts(cx, spec, "in a user namespace of 65536 ids", |pod| {
+        let maps = [id_map(pod, "uid_map")?, id_map(pod, "gid_map")?];
+        if maps
+            .iter()
+            .all(|map| matches!(map.as_slice(), [[0, base, 65536]] if *base != 0))
+        {
+            return Ok(format!(
+                "maps ids 0 to 65535 onto {} and above",
+                maps[0][0][1]
+            ));
+        }
+        Err(Stop::Error(format!(
+            "the ids are mapped otherwise: {maps:?}"
+        )))
+    })
+}

@@ -1,0 +1,204 @@
+//! From when on TERM is honoured, and how soon that is.
+
+use std::time::{Duration, Instant};
+
+use super::{RUNS, TERM_WORKS};
+use crate::backend::Spec;
+use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop};
+use crate::context::{Context, Pod};
+use crate::signal;
+use crate::sys::ExitStatus;
+
+const PID_NAMESPACES: Source = Source {
+    title: "pid_namespaces(7)",
+    url: "https://man7.org/linux/man-pages/man7/pid_namespaces.7.html",
+};
+
+/// How often a pause that waits is told to end.
+const ROUNDS: u32 = 100;
+
+/// How much later than the signal before it TERM comes, at most, in steps of a tenth.
+const SPREAD: Duration = Duration::from_micros(500);
+
+pub(super) static ANSWERS_WHEN_READY: Check = Check {
+    id: "startup/answers-when-ready",
+    title: "TERM is honoured whenever it comes to a program that waits",
+    level: Level::Must,
+    requirement: "Every SIGTERM sent once the pause process waits MUST end it with exit status 0, also one that comes as it is just woken by another signal.",
+    source: Source {
+        title: "kata-containers/agent#525",
+        url: "https://github.com/kata-containers/agent/issues/525",
+    },
+    needs: RUNS.union(Needs::HOST_PID).union(Needs::NATIVE),
+    after: &["signals/term-exits-zero", "signals/spurious-chld"],
+    run: answers_when_ready,
+};
+
+fn answers_when_ready(cx: &Context<'_>) -> Outcome {
+    let began = Instant::now();
+    let mut rounds = 0;
+    // Fewer for a program whose readiness is a guess after a long time.
+    while rounds < ROUNDS && (rounds < 10 || began.elapsed() < Duration::from_secs(1)) {
+        let mut pod = cx.start(Spec {
+            own_network: false,
+            ..Spec::default()
+        })?;
+        let mut after = "it waited".to_owned();
+        // Every other time TERM meets it between its wake-up and its next wait.
+        if rounds % 2 == 1 {
+            let delay = SPREAD / 10 * (rounds / 2 % 10);
+            pod.signal(signal::CHLD)?;
+            crate::wait::readable(pod.pidfd(), delay)
+                .map_err(|error| Stop::Error(error.to_string()))?;
+            after = format!("it waited and was woken by a SIGCHLD {delay:?} before");
+        }
+        pod.expect_term_works(&after)
+            .map_err(|stop| in_round(stop, rounds + 1))?;
+        rounds += 1;
+    }
+    Ok(Pass::new(format!(
+        "{rounds} of {rounds} exited 0 on SIGTERM"
+    )))
+}
+
+fn in_round(stop: Stop, round: u32) -> Stop {
+    match stop {
+        Stop::Fail(finding) => Stop::Fail(finding.with(format!("in round {round} of {ROUNDS}"))),
+        other => other,
+    }
+}
+
+/// Samples of a figure.
+const SAMPLES: usize = 24;
+
+/// No more time than this for the samples of a figure.
+const BUDGET: Duration = Duration::from_millis(120);
+
+pub(super) static LOSS_WINDOW: Check = Check {
+    id: "startup/loss-window",
+    title: "how long after exec a SIGTERM is lost",
+    level: Level::Info,
+    requirement: "How long after exec a SIGTERM to PID 1 is discarded by the kernel, since no handler stands yet.",
+    source: PID_NAMESPACES,
+    needs: RUNS
+        .union(Needs::HOST_PID)
+        .union(Needs::NATIVE)
+        .union(Needs::START_CONTROL)
+        .union(Needs::QUIET),
+    after: TERM_WORKS,
+    run: loss_window,
+};
+
+/// Each sample sends TERM from exec on, over and over, until the program ends: the one
+/// that ended it came as the window closed, but for the time that ending takes.
+fn loss_window(cx: &Context<'_>) -> Outcome {
+    let began = Instant::now();
+    let (mut windows, mut endings) = (Vec::new(), Vec::new());
+    while windows.len() < SAMPLES && (windows.len() < 3 || began.elapsed() < BUDGET) {
+        let mut pod = held(cx)?;
+        pod.release()?;
+        windows.push(microseconds(until_ended(&mut pod)?));
+        if endings.len() < SAMPLES / 4 {
+            let mut pod = cx.start(Spec {
+                own_network: false,
+                ..Spec::default()
+            })?;
+            endings.push(microseconds(until_ended(&mut pod)?));
+        }
+    }
+    endings.sort_unstable();
+    let ending = endings[endings.len() / 2];
+    for window in &mut windows {
+        *window = window.saturating_sub(ending);
+    }
+    windows.sort_unstable();
+    cx.measure_all("term_loss_window", "us", &windows);
+    let (middle, most) = (
+        windows[windows.len() / 2],
+        windows.last().copied().unwrap_or_default(),
+    );
+    Ok(Pass::new(format!(
+        "SIGTERM is lost for {middle} µs after exec (median), {most} µs at most"
+    ))
+    .with(format!(
+        "{} starts; {ending} µs from SIGTERM to its end taken off",
+        windows.len()
+    )))
+}
+
+/// Sends TERM until the process has ended; how long that took.
+fn until_ended(pod: &mut Pod<'_>) -> Result<Duration, Stop> {
+    let began = Instant::now();
+    let limit = pod.context().scaled(super::WINDOW);
+    loop {
+        // Whether it arrives is not known: the process may just have ended.
+        let _ = pod.signal(signal::TERM);
+        match pod.ended()? {
+            Some(ExitStatus::Exited(0)) => return Ok(began.elapsed()),
+            Some(status) => {
+                return Err(Stop::Inconclusive(format!(
+                    "{status} on a SIGTERM that came early"
+                )));
+            }
+            None if began.elapsed() > limit => {
+                return Err(Stop::Inconclusive(format!(
+                    "no SIGTERM ended it within {limit:?} of exec"
+                )));
+            }
+            None => {}
+        }
+    }
+}
+
+pub(super) static TIME_TO_READY: Check = Check {
+    id: "startup/time-to-ready",
+    title: "how long the program takes to become ready",
+    level: Level::Info,
+    requirement: "The time from the order to execute the program until it sleeps and awaits SIGTERM.",
+    source: super::PAUSE_C,
+    needs: RUNS
+        .union(Needs::HOST_PID)
+        .union(Needs::NATIVE)
+        .union(Needs::START_CONTROL)
+        .union(Needs::QUIET),
+    after: &["startup/answers-when-ready"],
+    run: time_to_ready,
+};
+
+fn time_to_ready(cx: &Context<'_>) -> Outcome {
+    let limit = cx.scaled(super::WINDOW);
+    let began = Instant::now();
+    let mut samples = Vec::new();
+    while samples.len() < SAMPLES && (samples.is_empty() || began.elapsed() < BUDGET) {
+        let mut pod = held(cx)?;
+        let ordered = Instant::now();
+        pod.release()?;
+        while !pod.is_ready() {
+            if ordered.elapsed() > limit {
+                return Err(Stop::Inconclusive(
+                    "the program shows no sign of awaiting SIGTERM".to_owned(),
+                ));
+            }
+        }
+        samples.push(microseconds(ordered.elapsed()));
+    }
+    cx.measure_all("time_to_ready", "us", &samples);
+    samples.sort_unstable();
+    Ok(Pass::new(format!(
+        "ready after {} µs (median of {})",
+        samples[samples.len() / 2],
+        samples.len()
+    )))
+}
+
+fn held<'a>(cx: &Context<'a>) -> Result<Pod<'a>, Stop> {
+    cx.start_unready(Spec {
+        own_network: false,
+        held: true,
+        ..Spec::default()
+    })
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

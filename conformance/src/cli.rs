@@ -1,0 +1,297 @@
+//! The command line: what the user can type, and what is wrong with what was typed.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::catalogue::ListFormat;
+use crate::check::{Check, Level};
+use crate::checks::FAMILIES;
+use crate::report::spec::ReportSpec;
+use crate::subject::{Platform, Platforms};
+
+const EXIT_STATUS: &str = "\
+Exit status:
+   0  conformant
+   1  not conformant
+   2  the suite could not judge: bad input, an error of its own, or nothing ran
+   3  a MUST stayed inconclusive
+  64  wrong usage";
+
+/// Judges Kubernetes pause (pod sandbox) images.
+///
+/// Runs the image's program in sandboxes of its own making and says, check by check,
+/// what is required, by whom, and what was observed. Needs no root, no daemon and,
+/// for local images, no network.
+#[derive(Debug, Parser)]
+#[command(version, about, long_about, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of judging.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to judge.
+    #[command(flatten)]
+    pub judge: Judge,
+}
+
+/// What else the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Lists the checks
+    List {
+        /// Form of the list.
+        #[arg(long, value_enum, default_value_t = ListFormat::Human)]
+        format: ListFormat,
+    },
+    /// Explains one check: requirement, source, what it needs
+    Explain {
+        /// Its id, for example `signals/term-exits-zero`.
+        id: String,
+    },
+    /// Runs every check over programs whose faults are known, on this host
+    SelfTest,
+    /// Prints the JSON schema of the JSON report
+    Schema,
+    /// Prints a completion script for a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How to judge.
+#[derive(Debug, Args)]
+pub struct Judge {
+    /// Image to judge: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REF]`,
+    /// `docker://REF` or a bare reference, `binary:FILE`, `wasm:FILE`, or the path of any of these; repeatable
+    #[arg(long = "image", value_name = "REF", required = true)]
+    pub images: Vec<String>,
+
+    /// Platform to judge, `os/arch[/variant]` or `all`; repeatable; default: the host's
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub platforms: Vec<String>,
+
+    /// Engine that runs the sandboxes
+    #[arg(long, value_enum, default_value_t = Runtime::Embedded)]
+    pub runtime: Runtime,
+
+    /// Report to write, `FORMAT[=FILE]`: human, json, junit, tap, markdown; repeatable; default: human
+    #[arg(long = "report", value_name = "FORMAT[=FILE]")]
+    pub reports: Vec<ReportSpec>,
+
+    /// Only checks with this id, of this family, or matching this pattern (`signals/*`); repeatable
+    #[arg(long = "filter", value_name = "ID")]
+    pub filters: Vec<String>,
+
+    /// Only checks of at least this level
+    #[arg(long, value_enum)]
+    pub level: Option<LevelArgument>,
+
+    /// A failed SHOULD fails the run
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Known failures; one that passes fails the run
+    #[arg(long, value_name = "FILE")]
+    pub expect: Option<PathBuf>,
+
+    /// Checks at a time; default: two for each processor
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+
+    /// Runs of everything, one after the other
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeat: u16,
+
+    /// Longest that one check may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub timeout: Duration,
+
+    /// Kubernetes minor version that the image is meant for, `1.34` or `34`
+    #[arg(long, value_name = "MINOR", value_parser = kubernetes)]
+    pub kubernetes: Option<(u32, u32)>,
+
+    /// Platform that the image's index must hold; repeatable
+    #[arg(long = "require-platform", value_name = "PLATFORM", value_parser = platform)]
+    pub required_platforms: Vec<Platform>,
+
+    /// Also what takes long: soak runs
+    #[arg(long)]
+    pub long: bool,
+
+    /// Registries by plain HTTP, or with a certificate that nobody vouches for
+    #[arg(long)]
+    pub insecure_registry: bool,
+}
+
+/// Engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Runtime {
+    /// The suite's own: no root, no daemon.
+    Embedded,
+}
+
+/// `--level`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LevelArgument {
+    /// Only MUST.
+    Must,
+    /// MUST and SHOULD.
+    Should,
+}
+
+/// A wrong word on the command line.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct UsageError {
+    message: String,
+    /// What to type instead.
+    pub hint: Option<String>,
+}
+
+impl Judge {
+    /// The checks that filters and level leave, in registry order.
+    ///
+    /// # Errors
+    /// A filter that no check matches.
+    pub fn checks(&self) -> Result<Vec<&'static Check>, UsageError> {
+        let all = || {
+            FAMILIES
+                .iter()
+                .flat_map(|family| family.checks.iter().copied())
+        };
+        for filter in &self.filters {
+            if !all().any(|check| matches(filter, check.id)) {
+                let near = crate::catalogue::nearest(filter, all().map(|check| check.id));
+                return Err(UsageError {
+                    message: format!("no check matches --filter {filter}"),
+                    hint: Some(match near {
+                        Some(id) => {
+                            format!("did you mean {id}? `pause-conformance list` names them all")
+                        }
+                        None => "`pause-conformance list` names them all".to_owned(),
+                    }),
+                });
+            }
+        }
+        let level = match self.level {
+            Some(LevelArgument::Must) => Level::Must,
+            Some(LevelArgument::Should) => Level::Should,
+            None => Level::Info,
+        };
+        Ok(all()
+            .filter(|check| check.level <= level)
+            .filter(|check| {
+                self.filters.is_empty() || self.filters.iter().any(|f| matches(f, check.id))
+            })
+            .collect())
+    }
+
+    /// Which platforms of an image are judged.
+    ///
+    /// # Errors
+    /// A word that is no platform.
+    pub fn platforms(&self) -> Result<Platforms, UsageError> {
+        if self.platforms.is_empty() {
+            return Ok(Platforms::Host);
+        }
+        if self.platforms.iter().any(|word| word == "all") {
+            return Ok(Platforms::All);
+        }
+        let list = self.platforms.iter().map(|word| {
+            platform(word).map_err(|message| UsageError {
+                message: format!("--platform {word}: {message}"),
+                hint: Some("for example linux/arm64, linux/arm/v7, or all".to_owned()),
+            })
+        });
+        Ok(Platforms::List(list.collect::<Result<_, _>>()?))
+    }
+
+    /// The command that shows one check of this image again, up to `--filter`.
+    pub fn reproduce(&self, image: &str) -> String {
+        // Set by whoever runs this program on the user's behalf.
+        let command = std::env::var("PAUSE_CONFORMANCE_COMMAND")
+            .unwrap_or_else(|_| "pause-conformance".to_owned());
+        let mut words = vec![command, "--image".to_owned(), quoted(image)];
+        for platform in &self.platforms {
+            words.extend(["--platform".to_owned(), quoted(platform)]);
+        }
+        if let Some((major, minor)) = self.kubernetes {
+            words.extend(["--kubernetes".to_owned(), format!("{major}.{minor}")]);
+        }
+        for platform in &self.required_platforms {
+            words.extend(["--require-platform".to_owned(), platform.to_string()]);
+        }
+        for (set, flag) in [
+            (self.insecure_registry, "--insecure-registry"),
+            (self.long, "--long"),
+        ] {
+            words.extend(set.then(|| flag.to_owned()));
+        }
+        words.join(" ")
+    }
+}
+
+/// A filter is an id, a family, or a pattern in which `*` stands for anything.
+fn matches(filter: &str, id: &str) -> bool {
+    let family = id.split('/').next().unwrap_or_default();
+    filter == family || wildcard(filter.as_bytes(), id.as_bytes())
+}
+
+fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
+    match pattern.split_first() {
+        None => text.is_empty(),
+        Some((b'*', rest)) => (0..=text.len()).any(|at| wildcard(rest, &text[at..])),
+        Some((first, rest)) => text
+            .split_first()
+            .is_some_and(|(c, text)| c == first && wildcard(rest, text)),
+    }
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!(
+        "'{}'",
+        crate::subject::escape(word.as_bytes()).replace('\'', "'\\''")
+    )
+}
+
+fn seconds(word: &str) -> Result<Duration, String> {
+    let seconds = f64::from_str(word).map_err(|error| error.to_string())?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "a number of seconds above 0 is wanted".to_owned())
+}
+
+fn kubernetes(word: &str) -> Result<(u32, u32), String> {
+    let word = word.strip_prefix('v').unwrap_or(word);
+    let minor = word.strip_prefix("1.").unwrap_or(word);
+    minor
+        .parse()
+        .map(|minor| (1, minor))
+        .map_err(|_| "a minor version is wanted, for example 1.34".to_owned())
+}
+
+fn platform(word: &str) -> Result<Platform, String> {
+    let mut parts = word.split('/');
+    let (Some(os), Some(architecture), variant, None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err("os/architecture[/variant] is wanted, for example linux/arm64".to_owned());
+    };
+    if os.is_empty() || architecture.is_empty() || variant == Some("") {
+        return Err("os/architecture[/variant] is wanted, for example linux/arm64".to_owned());
+    }
+    Ok(Platform {
+        os: os.to_owned(),
+        architecture: architecture.to_owned(),
+        variant: variant.map(str::to_owned),
+    })
+}

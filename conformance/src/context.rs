@@ -1,0 +1,257 @@
+//! What a check is handed, and the vocabulary it provokes and observes with.
+//!
+//! **No check waits for a fixed time.** Waiting is on events with a deadline, and a
+//! deadline counts only time in which the pause process could have acted: what it
+//! spent runnable without a processor does not count.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::backend::{Backend, Launch, Spec, StartError};
+use crate::check::{Finding, Stop};
+use crate::event::Measurement;
+use crate::subject::{Platform, Subject};
+
+mod arguments;
+mod children;
+pub mod files;
+pub mod filters;
+mod members;
+mod orphans;
+mod pod;
+mod ready;
+mod time;
+mod unmount;
+mod watch;
+
+pub use arguments::filter_first_argument;
+pub use children::PauseChild;
+pub use orphans::Orphans;
+pub use pod::{PROMPTLY, Pod, ProcessState};
+pub use time::Stopwatch;
+pub use unmount::UnmountWatch;
+pub use watch::{Watched, first_to_end};
+
+/// What the user asked for that checks must know.
+#[derive(Clone, Debug, Default)]
+pub struct CheckOptions {
+    /// `--kubernetes 1.MINOR`.
+    pub kubernetes: Option<(u32, u32)>,
+    /// `--require-platform`.
+    pub required_platforms: Vec<Platform>,
+    /// `--long`.
+    pub long: bool,
+}
+
+/// What all checks of a run share.
+pub struct Shared {
+    /// What is judged.
+    pub subject: Subject,
+    /// What the user asked for.
+    pub options: CheckOptions,
+    /// What runs it; `None` where only static checks are made.
+    pub backend: Option<std::sync::Arc<dyn Backend + Send + Sync>>,
+    /// Deadlines are multiplied by this; 1 on a host of nominal speed.
+    pub time_scale: f64,
+    /// The program showed no sign of awaiting TERM once, so nobody waits long for one again.
+    pub(crate) shy: AtomicBool,
+    /// By name.
+    pub measurements: Mutex<BTreeMap<String, Measurement>>,
+}
+
+impl Shared {
+    /// For one run.
+    pub fn new(
+        subject: Subject,
+        options: CheckOptions,
+        backend: Option<std::sync::Arc<dyn Backend + Send + Sync>>,
+        time_scale: f64,
+    ) -> Self {
+        Self {
+            subject,
+            options,
+            backend,
+            time_scale,
+            shy: AtomicBool::new(false),
+            measurements: Mutex::new(BTreeMap::new()),
+        }
+    }
+}
+
+/// What a check is handed.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    shared: &'a Shared,
+}
+
+impl<'a> Context<'a> {
+    /// For a run.
+    pub fn new(shared: &'a Shared) -> Self {
+        Self { shared }
+    }
+
+    /// What is judged.
+    pub fn subject(&self) -> &'a Subject {
+        &self.shared.subject
+    }
+
+    /// What the user asked for.
+    pub fn options(&self) -> &'a CheckOptions {
+        &self.shared.options
+    }
+
+    /// A duration at this host's speed.
+    pub fn scaled(&self, nominal: Duration) -> Duration {
+        nominal.mul_f64(self.shared.time_scale)
+    }
+
+    /// Starts the pause program and waits until it is ready: it sleeps and awaits
+    /// TERM, or, where it shows no such sign, has settled.
+    ///
+    /// # Errors
+    /// [`Stop::NotRunning`] where it ended instead, [`Stop::Error`] where the host failed.
+    pub fn start(&self, spec: Spec) -> Result<Pod<'a>, Stop> {
+        let mut pod = self.start_unready(spec)?;
+        ready::await_ready(&mut pod)?;
+        Ok(pod)
+    }
+
+    /// As [`Context::start`], where what is special in `spec` is what is judged: a program
+    /// that does not run with it, and does without, fails the check.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] then; else as [`Context::start`].
+    pub fn start_or_blame(&self, spec: Spec) -> Result<Pod<'a>, Stop> {
+        let stop = match self.start(spec) {
+            Err(Stop::NotRunning(finding)) => Stop::NotRunning(finding),
+            other => return other,
+        };
+        let usual = Spec {
+            own_network: false,
+            ..Spec::default()
+        };
+        match (stop, self.start(usual)) {
+            (Stop::NotRunning(finding), Ok(_)) => {
+                Err(finding.with("it does run as it is usually started").into())
+            }
+            (stop, _) => Err(stop),
+        }
+    }
+
+    /// Starts the pause program and returns as soon as it has been executed.
+    ///
+    /// # Errors
+    /// [`Stop::NotRunning`] where the kernel would not execute it, [`Stop::Error`] where the host failed.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a specification is made for one start"
+    )]
+    pub fn start_unready(&self, spec: Spec) -> Result<Pod<'a>, Stop> {
+        let shared = self.shared;
+        let (Some(backend), Ok(program)) = (&shared.backend, &shared.subject.program) else {
+            return Err(Stop::Error(
+                "the check needs a sandbox and declares no such need".to_owned(),
+            ));
+        };
+        let launch = Launch {
+            rootfs: &shared.subject.rootfs,
+            program,
+        };
+        let blocked = spec.blocked;
+        let sandbox = backend
+            .start(&launch, &spec)
+            .map_err(|error| start_error(&error))?;
+        Ok(Pod::new(*self, sandbox, blocked))
+    }
+
+    /// Reports one figure.
+    pub fn measure(&self, name: &str, unit: &str, value: f64) {
+        self.store(
+            name,
+            Measurement {
+                value: Some(value),
+                ..unit_only(unit)
+            },
+        );
+    }
+
+    /// Reports a distribution; nothing where there are no samples.
+    pub fn measure_all(&self, name: &str, unit: &str, samples: &[u64]) {
+        // Three digits are within the library's bounds; without a histogram there is no figure.
+        let Ok(mut histogram) = hdrhistogram::Histogram::<u64>::new(3) else {
+            return;
+        };
+        for sample in samples {
+            // It grows as needed; the saturating form would cut off at its first bound.
+            if histogram.record(*sample).is_err() {
+                return;
+            }
+        }
+        if histogram.is_empty() {
+            return;
+        }
+        self.store(
+            name,
+            Measurement {
+                samples: Some(histogram.len()),
+                p50: Some(histogram.value_at_quantile(0.5) as f64),
+                p99: Some(histogram.value_at_quantile(0.99) as f64),
+                max: Some(histogram.max() as f64),
+                ..unit_only(unit)
+            },
+        );
+    }
+
+    /// Reports a list of names.
+    pub fn measure_names(&self, name: &str, names: Vec<String>) {
+        self.store(
+            name,
+            Measurement {
+                names,
+                ..unit_only("names")
+            },
+        );
+    }
+
+    fn store(&self, name: &str, measurement: Measurement) {
+        // A check that panicked while it held the lock left the map whole: one insert.
+        let mut all = match self.shared.measurements.lock() {
+            Ok(all) => all,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        all.insert(name.to_owned(), measurement);
+    }
+
+    pub(crate) fn is_shy(&self) -> bool {
+        self.shared.shy.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_shy(&self) {
+        self.shared.shy.store(true, Ordering::Relaxed);
+    }
+}
+
+fn unit_only(unit: &str) -> Measurement {
+    Measurement {
+        unit: unit.to_owned(),
+        value: None,
+        samples: None,
+        p50: None,
+        p99: None,
+        max: None,
+        names: Vec::new(),
+    }
+}
+
+/// The image's fault is a finding, the host's an error of the suite.
+pub(crate) fn start_error(error: &StartError) -> Stop {
+    match error {
+        StartError::Exec { .. } => Stop::NotRunning(Finding::new(
+            "the kernel executes the program",
+            error.to_string(),
+        )),
+        StartError::Host { .. } => Stop::Error(error.to_string()),
+    }
+}

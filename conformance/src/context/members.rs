@@ -1,0 +1,90 @@
+//! Signals, and what must be waited for where processes have joined the sandbox.
+
+use std::time::Duration;
+
+use super::{PROMPTLY, Pod, ready};
+use crate::check::Stop;
+use crate::probe::Probe;
+use crate::signal;
+use crate::sys::ExitStatus;
+
+impl Pod<'_> {
+    /// Waits until the program has acted upon a signal that was sent and sleeps again;
+    /// `false` where it does not promptly. It may end in nothing but sleep: `after` is
+    /// what should not have ended it.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] with how it ended.
+    pub fn settle(&mut self, sent: i32, after: &str) -> Result<bool, Stop> {
+        ready::await_settled(self, sent, after)
+    }
+
+    /// Skips the check where the program does not sleep even before anything is sent.
+    ///
+    /// # Errors
+    /// [`Stop::Skip`] with that reason.
+    pub fn expect_asleep(&mut self) -> Result<(), Stop> {
+        if self.settle(signal::CHLD, "its start")? {
+            return Ok(());
+        }
+        let reason = "the program never sleeps, so nothing shows whether this would wake it";
+        Err(Stop::Skip(reason.to_owned()))
+    }
+
+    /// Sends a signal from a member of its pid namespace.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where it was not accepted.
+    pub fn signal_from_inside(&mut self, probe: &Probe, number: i32) -> Result<(), Stop> {
+        match probe.kill(1, number, 1) {
+            Ok(_) => Ok(()),
+            // Its answer may be cut off by the end that the signal brings about.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => Ok(()),
+            Err(error) => {
+                let doing = format!("send {} from inside", signal::name(number));
+                Err(self.harness_failed(&doing, &error))
+            }
+        }
+    }
+
+    /// Stops it from outside and proves that it is stopped; what else is sent then waits.
+    ///
+    /// # Errors
+    /// [`Stop::Inconclusive`] where it is not seen stopped.
+    pub fn stop(&mut self) -> Result<(), Stop> {
+        self.signal(signal::STOP)?;
+        let watch = self.stopwatch();
+        while !self.state()?.state.eq_ignore_ascii_case(&'t') {
+            if watch.wall() > self.context().scaled(Duration::from_secs(10)) {
+                return Err(Stop::Inconclusive(
+                    "the process was not seen stopped".to_owned(),
+                ));
+            }
+            self.await_event(Duration::from_micros(100))?;
+        }
+        Ok(())
+    }
+
+    /// As [`Pod::expect_end`] within [`PROMPTLY`], where processes have joined its pid
+    /// namespace: they must end with it, and it cannot be waited for before they are.
+    ///
+    /// # Errors
+    /// As [`Pod::expect_end`].
+    pub fn expect_end_with(
+        &mut self,
+        members: Vec<Probe>,
+        wanted: ExitStatus,
+        cause: &str,
+    ) -> Result<Duration, Stop> {
+        let watch = self.stopwatch();
+        let limit = self.context().scaled(PROMPTLY);
+        let mut left = PROMPTLY;
+        for member in &members {
+            if !self.await_readable(member.pidfd(), watch.left(limit))? {
+                left = Duration::ZERO;
+            }
+        }
+        drop(members);
+        self.expect_end_since(watch, wanted, (PROMPTLY, left), cause)
+    }
+}

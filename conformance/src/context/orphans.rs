@@ -1,0 +1,157 @@
+//! Orphans: made by the probe, witnessed by it, reaped (or not) by the pause process.
+
+use std::time::Duration;
+
+use fixtures::protocol::Death;
+
+use super::Pod;
+use super::pod::PROMPTLY;
+use crate::check::Stop;
+use crate::probe::{Probe, Reaped};
+
+/// Orphans that wait to be let go. Each is proven: it was a child of PID 1 when it
+/// ended, and its end was seen on a pidfd, before anyone asks whether it was reaped.
+pub struct Orphans<'p> {
+    probe: &'p Probe,
+    count: u64,
+    /// How many of them must have been children of PID 1.
+    adopted: u64,
+    what: String,
+}
+
+impl<'p> Orphans<'p> {
+    /// Makes `count` orphans that will end as told; see `fixtures::protocol` for `origin`.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where they could not be made.
+    pub fn spawn(
+        pod: &mut Pod<'_>,
+        probe: &'p Probe,
+        count: usize,
+        death: (Death, u64),
+        origin: u64,
+        what: &str,
+    ) -> Result<Self, Stop> {
+        let made = probe
+            .orphans(count, death.0, death.1, origin)
+            .map_err(|error| pod.harness_failed("make orphans", &error))?;
+        if made != count as u64 {
+            return Err(Stop::Error(format!(
+                "only {made} of {count} orphans could be made"
+            )));
+        }
+        Ok(Self {
+            probe,
+            count: made,
+            adopted: made,
+            what: what.to_owned(),
+        })
+    }
+
+    /// Takes over a tree whose top was killed: `adopted` of its `count` members are orphans now.
+    pub fn adopt(probe: &'p Probe, count: u64, adopted: u64, what: &str) -> Self {
+        Self {
+            probe,
+            count,
+            adopted,
+            what: what.to_owned(),
+        }
+    }
+
+    /// Lets them end, and proves that they were children of PID 1 and ended.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] where somebody ended them before, [`Stop::Error`] where the
+    /// stimulus did not come about.
+    pub fn release(&self, pod: &mut Pod<'_>) -> Result<(), Stop> {
+        let (adopted, waited) = self
+            .probe
+            .release()
+            .map_err(|error| self.failed(pod, "let the orphans go", &error))?;
+        if waited < self.count {
+            let expected = format!("{} live until they are let go", self.what);
+            let observed = format!("{} had been ended while they waited", self.count - waited);
+            return Err(pod.finding(expected, observed).into());
+        }
+        if adopted < self.adopted {
+            return Err(Stop::Error(format!(
+                "only {adopted} of {} orphans were children of PID 1 when they ended",
+                self.adopted
+            )));
+        }
+        self.await_dead(pod)
+    }
+
+    /// Proves that they ended.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where they did not.
+    pub fn await_dead(&self, pod: &mut Pod<'_>) -> Result<(), Stop> {
+        let dead = self
+            .probe
+            .await_dead(pod.context().scaled(Duration::from_secs(10)))
+            .map_err(|error| self.failed(pod, "see the orphans end", &error))?;
+        if dead == self.count {
+            Ok(())
+        } else {
+            Err(Stop::Inconclusive(format!(
+                "only {dead} of {} orphans ended in time",
+                self.count
+            )))
+        }
+    }
+
+    /// Waits until all are reaped and fails the check where one is not within `limit`.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] with how many zombies are left.
+    pub fn expect_reaped_within(&self, pod: &mut Pod<'_>, limit: Duration) -> Result<Reaped, Stop> {
+        let watch = pod.stopwatch();
+        let scaled = pod.context().scaled(limit);
+        loop {
+            let left = watch.left(scaled);
+            let reaped = self
+                .probe
+                .await_reaped(left)
+                .map_err(|error| self.failed(pod, "see the orphans reaped", &error))?;
+            if reaped.reaped == self.count {
+                return Ok(reaped);
+            }
+            if watch.left(scaled).is_zero() {
+                pod.expect_running(&format!("{} ended", self.what))?;
+                let expected = format!("{} reaped within {limit:?} of the end", self.what);
+                let observed = format!(
+                    "{} of {} left as zombies after {:.1?}",
+                    self.count - reaped.reaped,
+                    self.count,
+                    watch.wall()
+                );
+                let mut finding = pod.finding(expected, observed).with(pod.describe());
+                if let Some(pid) = reaped.first_left {
+                    finding = finding.with(format!(
+                        "one of them: pid {pid} in the sandbox, parent 1, ended, not reaped"
+                    ));
+                }
+                return Err(finding.into());
+            }
+        }
+    }
+
+    fn failed(&self, pod: &mut Pod<'_>, doing: &str, error: &std::io::Error) -> Stop {
+        pod.provoked_failed(&format!("{} ended", self.what), doing, error)
+    }
+
+    /// Lets them end and expects all of them reaped promptly.
+    ///
+    /// # Errors
+    /// As [`Orphans::release`] and [`Orphans::expect_reaped_within`].
+    pub fn expect_reaped(&self, pod: &mut Pod<'_>) -> Result<Reaped, Stop> {
+        self.release(pod)?;
+        self.expect_reaped_within(pod, PROMPTLY)
+    }
+
+    /// How many.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+}

@@ -1,0 +1,533 @@
+//! A pod sandbox in a check's hands: the pause process, its streams, its /proc, its end.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use procfs::process::{Process, Stat, Status};
+
+use super::{Context, Stopwatch, start_error};
+use crate::backend::{Join, Sandbox, Stdio};
+use crate::check::{Finding, Stop};
+use crate::probe::Probe;
+use crate::signal;
+use crate::sys::ExitStatus;
+
+/// How much of a stream is kept; what comes beyond is counted only.
+const KEPT: usize = 4096;
+
+/// The time within which a pause process must act on a signal (CRI-O gives its
+/// infra container 1 s before KILL).
+pub const PROMPTLY: Duration = Duration::from_secs(1);
+
+/// How much longer a process that missed a deadline is watched, to say what it did in the end.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A started sandbox. Dropping it removes it.
+pub struct Pod<'a> {
+    context: Context<'a>,
+    sandbox: Box<dyn Sandbox>,
+    stdio: Stdio,
+    output: [Output; 2],
+    /// Pidfds of the probes that were let in.
+    members: Vec<OwnedFd>,
+    /// Signals that were blocked at exec: their block is no sign of the program's.
+    pub(super) blocked: u64,
+}
+
+/// What came from one stream.
+#[derive(Clone, Debug, Default)]
+struct Output {
+    kept: Vec<u8>,
+    total: u64,
+}
+
+/// What /proc says that a process is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessState {
+    /// `R`, `S`, `D`, `T`, `Z`.
+    pub state: char,
+    /// User and system time, in clock ticks.
+    pub ticks: u64,
+    /// Context switches of all threads, voluntary and not.
+    pub switches: u64,
+}
+
+impl<'a> Pod<'a> {
+    pub(super) fn new(context: Context<'a>, mut sandbox: Box<dyn Sandbox>, blocked: u64) -> Self {
+        let stdio = sandbox.take_stdio();
+        Self {
+            context,
+            sandbox,
+            stdio,
+            output: Default::default(),
+            members: Vec::new(),
+            blocked,
+        }
+    }
+
+    /// What made it.
+    pub fn context(&self) -> Context<'a> {
+        self.context
+    }
+
+    /// Process id of the pause process as the suite sees it.
+    pub fn pid(&self) -> i32 {
+        self.sandbox.host_pid()
+    }
+
+    /// Readable when it has ended.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.sandbox.pidfd()
+    }
+
+    /// Time as the pause process could use it, from now on.
+    pub fn stopwatch(&self) -> Stopwatch {
+        Stopwatch::start(self.pid())
+    }
+
+    /// Executes the program of a held sandbox.
+    ///
+    /// # Errors
+    /// As [`Context::start_unready`].
+    pub fn release(&mut self) -> Result<(), Stop> {
+        self.sandbox.release().map_err(|error| start_error(&error))
+    }
+
+    /// Lets a held sandbox go on, without waiting for its exec: for one who traces it.
+    ///
+    /// # Errors
+    /// [`Stop::NotRunning`] where it is gone.
+    pub fn open_gate(&mut self) -> Result<(), Stop> {
+        match self.sandbox.open_gate() {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.harness_failed("open its gate", &error)),
+        }
+    }
+
+    /// Waits until the program is ready, as [`Context::start`] does.
+    ///
+    /// # Errors
+    /// As [`Context::start`].
+    pub fn await_ready(&mut self) -> Result<(), Stop> {
+        super::ready::await_ready(self)
+    }
+
+    /// Sends a signal from outside, as a runtime does.
+    ///
+    /// # Errors
+    /// [`Stop::NotRunning`] where the process had ended.
+    pub fn signal(&mut self, number: i32) -> Result<(), Stop> {
+        match self.sandbox.signal(number) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                Err(self.harness_failed(&format!("send {}", signal::name(number)), &error))
+            }
+        }
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where the kernel does not say.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>, Stop> {
+        self.sandbox
+            .try_wait()
+            .map_err(|error| Stop::Error(format!("cannot wait for the pause process: {error}")))
+    }
+
+    /// Waits for its end; `None` when `limit` (at this host's speed) is over.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where the kernel does not say.
+    pub fn await_end(&mut self, limit: Duration) -> Result<Option<ExitStatus>, Stop> {
+        self.await_end_unscaled(self.context.scaled(limit))
+    }
+
+    pub(super) fn await_end_unscaled(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<ExitStatus>, Stop> {
+        let watch = self.stopwatch();
+        loop {
+            self.drain();
+            if let Some(status) = self.ended()? {
+                return Ok(Some(status));
+            }
+            let left = watch.left(limit);
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let mut fds = vec![self.sandbox.pidfd()];
+            fds.extend(
+                self.stdio
+                    .stdout
+                    .iter()
+                    .chain(&self.stdio.stderr)
+                    .map(AsFd::as_fd),
+            );
+            crate::wait::any_readable(&fds, left)
+                .map_err(|error| Stop::Error(format!("cannot poll the pause process: {error}")))?;
+        }
+    }
+
+    /// Waits until this descriptor is readable, and takes the process's output meanwhile,
+    /// so that writing it holds nothing up; `false` when the time is up.
+    pub(super) fn await_readable(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        limit: Duration,
+    ) -> Result<bool, Stop> {
+        let watch = self.stopwatch();
+        loop {
+            self.drain();
+            let streams = self.stdio.stdout.iter().chain(&self.stdio.stderr);
+            let fds: Vec<_> = std::iter::once(fd)
+                .chain(streams.map(AsFd::as_fd))
+                .collect();
+            match crate::wait::any_readable(&fds, watch.left(limit)) {
+                Ok(Some(0)) => return Ok(true),
+                Ok(_) if watch.left(limit).is_zero() => return Ok(false),
+                Ok(_) => {}
+                Err(error) => {
+                    return Err(Stop::Error(format!("cannot poll the sandbox: {error}")));
+                }
+            }
+        }
+    }
+
+    /// Waits for its end with this status and fails the check otherwise; `cause` is
+    /// what should have ended it: "SIGTERM". Says how long it took.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] with what was observed instead.
+    pub fn expect_end(
+        &mut self,
+        wanted: ExitStatus,
+        limit: Duration,
+        cause: &str,
+    ) -> Result<Duration, Stop> {
+        let watch = self.stopwatch();
+        self.expect_end_since(watch, wanted, (limit, limit), cause)
+    }
+
+    /// As [`Pod::expect_end`], with the time since the cause and what is left of the limit.
+    pub(super) fn expect_end_since(
+        &mut self,
+        watch: Stopwatch,
+        wanted: ExitStatus,
+        (limit, left): (Duration, Duration),
+        cause: &str,
+    ) -> Result<Duration, Stop> {
+        let expected = format!("{wanted} within {limit:?} of {cause}");
+        match self.await_end(left)? {
+            Some(status) if status == wanted => Ok(watch.wall()),
+            Some(status) => Err(self
+                .finding(expected, format!("{status} after {cause}"))
+                .into()),
+            None => {
+                let state = self.describe();
+                let late = self.await_end(GRACE)?;
+                let observed = match late {
+                    Some(status) => {
+                        format!("{status}, but only {:.1?} after {cause}", watch.wall())
+                    }
+                    None => format!("still running {:.1?} after {cause}", watch.wall()),
+                };
+                Err(self.finding(expected, observed).with(state).into())
+            }
+        }
+    }
+
+    /// TERM, then exit status 0 promptly: the pause process still works.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] with what was observed instead.
+    pub fn expect_term_works(&mut self, after: &str) -> Result<Duration, Stop> {
+        self.expect_running(after)?;
+        self.signal(signal::TERM)?;
+        self.expect_end(
+            ExitStatus::Exited(0),
+            PROMPTLY,
+            &format!("SIGTERM, sent after {after}"),
+        )
+    }
+
+    /// Fails the check where the process has ended; `after` is what should not have ended it.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] with how it ended.
+    pub fn expect_running(&mut self, after: &str) -> Result<(), Stop> {
+        match self.ended()? {
+            None => Ok(()),
+            Some(status) => Err(self
+                .finding(
+                    format!("still running after {after}"),
+                    format!("{status} after {after}"),
+                )
+                .into()),
+        }
+    }
+
+    /// Watches that it keeps running for a while (not scaled: a busy host makes it no more right).
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] with how it ended.
+    pub fn expect_running_for(&mut self, window: Duration, after: &str) -> Result<(), Stop> {
+        self.await_end_unscaled(window)?;
+        self.expect_running(after)
+    }
+
+    /// Lets it wait for a while, untouched.
+    ///
+    /// # Errors
+    /// [`Stop::NotRunning`] where it ends: that is for `startup/stays` to judge.
+    pub fn leave_alone(&mut self, window: Duration) -> Result<(), Stop> {
+        match self.expect_running_for(window, "nothing at all") {
+            Err(Stop::Fail(finding)) => Err(Stop::NotRunning(finding)),
+            other => other,
+        }
+    }
+
+    /// Starts the probe inside.
+    ///
+    /// # Errors
+    /// [`Stop::NotRunning`] where the pause process had ended.
+    pub fn enter(&mut self, join: &Join) -> Result<Probe, Stop> {
+        let entered = self.sandbox.enter(join).and_then(|probe| {
+            self.members.push(probe.pidfd().try_clone_to_owned()?);
+            Ok(probe)
+        });
+        entered.map_err(|error| self.harness_failed("enter its namespaces", &error))
+    }
+
+    /// Turns an error of the probe into the check's: the image's fault where the
+    /// pause process has ended, else the suite's.
+    pub fn harness_failed(&mut self, doing: &str, error: &std::io::Error) -> Stop {
+        // Members of its pid namespace are killed while a pause process ends, which takes a moment.
+        let killed = error.kind() == std::io::ErrorKind::ConnectionAborted;
+        let ending = killed || error.raw_os_error() == Some(nix::libc::ESRCH);
+        if ending {
+            self.reap_members();
+        }
+        let patience = if ending {
+            PROMPTLY
+        } else {
+            Duration::from_millis(20)
+        };
+        match self.await_end(patience) {
+            Ok(Some(status)) => Stop::NotRunning(self.finding(
+                "the pause process is running".to_owned(),
+                format!("{status} before the suite could {doing}"),
+            )),
+            Ok(None) if killed => Stop::Fail(self.finding(
+                "what joins the sandbox lives until the pause process ends".to_owned(),
+                format!("{error}; the pause process still runs"),
+            )),
+            _ => Stop::Error(format!("cannot {doing}: {error}")),
+        }
+    }
+
+    /// As [`Pod::harness_failed`] once something was provoked: a pause process that ended
+    /// over it is not missing, it has failed. `after` is what should not have ended it.
+    pub fn provoked_failed(&mut self, after: &str, doing: &str, error: &std::io::Error) -> Stop {
+        match self.harness_failed(doing, error) {
+            Stop::NotRunning(mut finding) => {
+                finding.expected = format!("still running after {after}");
+                Stop::Fail(finding)
+            }
+            other => other,
+        }
+    }
+
+    /// Reaps the probes that were killed with one of them: while their zombies are there,
+    /// PID 1 of their namespace cannot end (pid_namespaces(7)).
+    pub(super) fn reap_members(&self) {
+        for member in &self.members {
+            match crate::wait::readable(member.as_fd(), PROMPTLY) {
+                // Fails for those that were reaped before.
+                Ok(true) => drop(crate::sys::wait(member.as_fd())),
+                Ok(false) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Its /proc directory.
+    ///
+    /// # Errors
+    /// [`Stop::NotRunning`] where it has ended.
+    pub fn process(&mut self) -> Result<Process, Stop> {
+        match Process::new(self.pid()) {
+            Ok(process) => Ok(process),
+            Err(error) => Err(self.harness_failed("read its /proc", &std::io::Error::other(error))),
+        }
+    }
+
+    /// /proc/PID/status.
+    ///
+    /// # Errors
+    /// As [`Pod::process`].
+    pub fn status(&mut self) -> Result<Status, Stop> {
+        match self.process()?.status() {
+            Ok(status) => Ok(status),
+            Err(error) => Err(self.harness_failed("read its /proc", &std::io::Error::other(error))),
+        }
+    }
+
+    /// /proc/PID/stat.
+    ///
+    /// # Errors
+    /// As [`Pod::process`].
+    pub fn stat(&mut self) -> Result<Stat, Stop> {
+        match self.process()?.stat() {
+            Ok(stat) => Ok(stat),
+            Err(error) => Err(self.harness_failed("read its /proc", &std::io::Error::other(error))),
+        }
+    }
+
+    /// State, processor time and context switches, all threads together.
+    ///
+    /// # Errors
+    /// As [`Pod::process`].
+    pub fn state(&mut self) -> Result<ProcessState, Stop> {
+        let stat = self.stat()?;
+        let tasks = match self.process()?.tasks() {
+            Ok(tasks) => tasks,
+            Err(error) => {
+                return Err(self.harness_failed("read its /proc", &std::io::Error::other(error)));
+            }
+        };
+        let switches = tasks
+            .filter_map(|task| task.ok()?.status().ok())
+            .map(|status| {
+                status.voluntary_ctxt_switches.unwrap_or(0)
+                    + status.nonvoluntary_ctxt_switches.unwrap_or(0)
+            })
+            .sum();
+        Ok(ProcessState {
+            state: stat.state,
+            ticks: stat.utime + stat.stime,
+            switches,
+        })
+    }
+
+    /// The namespaces it is in, by type, as inode numbers.
+    ///
+    /// # Errors
+    /// As [`Pod::process`].
+    pub fn namespaces(&mut self) -> Result<std::collections::BTreeMap<String, u64>, Stop> {
+        match self.process()?.namespaces() {
+            Ok(all) => Ok(all
+                .0
+                .into_iter()
+                .map(|(name, namespace)| {
+                    (name.to_string_lossy().into_owned(), namespace.identifier)
+                })
+                .collect()),
+            Err(error) => {
+                Err(self.harness_failed("read its namespaces", &std::io::Error::other(error)))
+            }
+        }
+    }
+
+    /// What it has written to standard output and error so far, and how many bytes in all.
+    pub fn output(&mut self) -> (String, u64) {
+        self.drain();
+        let text = self
+            .output
+            .iter()
+            .map(|o| String::from_utf8_lossy(&o.kept))
+            .collect::<Vec<_>>()
+            .join("");
+        (text, self.output.iter().map(|o| o.total).sum())
+    }
+
+    /// What it has written to standard output alone.
+    pub fn stdout(&mut self) -> String {
+        self.drain();
+        String::from_utf8_lossy(&self.output[0].kept).into_owned()
+    }
+
+    /// What it has written to standard error alone.
+    pub fn stderr(&mut self) -> String {
+        self.drain();
+        String::from_utf8_lossy(&self.output[1].kept).into_owned()
+    }
+
+    /// Closes our end of its standard input.
+    pub fn close_stdin(&mut self) {
+        self.stdio.stdin = None;
+    }
+
+    /// Closes our ends of its standard output and error.
+    pub fn close_output(&mut self) {
+        self.stdio.stdout = None;
+        self.stdio.stderr = None;
+        self.stdio.unread.clear();
+    }
+
+    /// The most memory its cgroup has accounted for, in bytes.
+    pub fn memory_used(&self) -> Option<u64> {
+        self.sandbox.memory_used()
+    }
+
+    /// A finding with what the program wrote as evidence.
+    pub fn finding(&mut self, expected: String, observed: String) -> Finding {
+        let mut finding = Finding::new(expected, observed);
+        for (name, text) in [("stdout", self.stdout()), ("stderr", self.stderr())] {
+            if !text.is_empty() {
+                finding = finding.with(format!("{name}: {}", text.escape_debug()));
+            }
+        }
+        finding
+    }
+
+    /// One line of what /proc says of it.
+    pub fn describe(&mut self) -> String {
+        let pid = self.pid();
+        let syscall = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+        let syscall = syscall
+            .split_ascii_whitespace()
+            .next()
+            .unwrap_or("unknown")
+            .to_owned();
+        match Process::new(pid).and_then(|process| process.status()) {
+            Ok(status) => format!(
+                "/proc/{pid}: state {}, in system call {syscall}, SigBlk {:016x}, SigIgn {:016x}, SigCgt {:016x}, SigPnd {:016x}",
+                status.state, status.sigblk, status.sigign, status.sigcgt, status.shdpnd
+            ),
+            Err(error) => format!("/proc/{pid}: {error}"),
+        }
+    }
+
+    fn drain(&mut self) {
+        for (stream, output) in [&mut self.stdio.stdout, &mut self.stdio.stderr]
+            .into_iter()
+            .zip(&mut self.output)
+        {
+            // A stream at its end would keep poll(2) from waiting.
+            if stream.as_ref().is_some_and(|stream| output.read(stream)) {
+                *stream = None;
+            }
+        }
+    }
+}
+
+impl Output {
+    /// Takes what is there, up to a bound, so that a flood cannot hold the suite up;
+    /// `true` at the stream's end.
+    fn read(&mut self, stream: &OwnedFd) -> bool {
+        let mut buffer = [0; 4096];
+        for _ in 0..64 {
+            match rustix::io::read(stream, &mut buffer) {
+                Ok(0) => return true,
+                Err(_) => return false,
+                Ok(length) => {
+                    self.total += length as u64;
+                    let room = KEPT.saturating_sub(self.kept.len());
+                    self.kept.extend_from_slice(&buffer[..length.min(room)]);
+                }
+            }
+        }
+        false
+    }
+}

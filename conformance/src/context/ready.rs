@@ -1,0 +1,194 @@
+//! Readiness: when has a pause program done what it does before it waits?
+//!
+//! A signal with default action sent to PID 1 before its handler stands is lost for
+//! good (pid_namespaces(7)), so a check that sends TERM too early would fail a sound
+//! image. Masks and system calls in /proc tell only *when* to begin here, never how
+//! a check ends: a handler shows in SigCgt, a signalfd or a sigwait in SigBlk, a
+//! sigtimedwait in progress in neither but in the number of the system call.
+
+use std::time::Duration;
+
+use nix::libc;
+use procfs::process::{Process, Status};
+
+use super::{PROMPTLY, Pod, Stopwatch};
+use crate::check::Stop;
+use crate::signal;
+
+/// How long a program that shows no sign of awaiting TERM is given to show one.
+const SETTLE: Duration = Duration::from_millis(600);
+/// The same, once it is known for this subject that none comes.
+const SETTLE_AGAIN: Duration = Duration::from_millis(60);
+
+/// Waits until the program of this pod is ready.
+pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
+    let context = pod.context();
+    let settle = context.scaled(if context.is_shy() {
+        SETTLE_AGAIN
+    } else {
+        SETTLE
+    });
+    let blocked = pod.blocked & signal::bit(signal::TERM) != 0;
+    let watch = pod.stopwatch();
+    let mut pause = Duration::from_micros(100);
+    loop {
+        if let Some(status) = pod.ended()? {
+            let observed = format!("{status} {:.1?} after it was executed", watch.wall());
+            return Err(Stop::NotRunning(
+                pod.finding("the program stays".to_owned(), observed),
+            ));
+        }
+        match look(pod, 0) {
+            Look::Waiting => return Ok(()),
+            // What is blocked is not lost, however early it comes.
+            Look::Quiet if blocked => return Ok(()),
+            Look::Busy | Look::Quiet | Look::Timed if settled(&watch, settle) => {
+                // A mask of the suite's own making says nothing about the other sandboxes.
+                if !blocked {
+                    context.set_shy();
+                }
+                return Ok(());
+            }
+            // Members of its namespace that it took with it keep its end from being seen.
+            Look::Gone => pod.reap_members(),
+            Look::Busy | Look::Quiet | Look::Timed => {}
+        }
+        if watch.wall() > context.scaled(Duration::from_secs(30)) {
+            return Err(Stop::Inconclusive(
+                "the host gave the program too little processor time to become ready".to_owned(),
+            ));
+        }
+        pod.await_event(pause)?;
+        pause = (pause * 2).min(Duration::from_millis(4));
+    }
+}
+
+/// Waits until the program has done what a signal made it do, and sleeps again; `false`
+/// where it does not within [`PROMPTLY`]. `after` is what should not have ended it.
+pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result<bool, Stop> {
+    let context = pod.context();
+    let watch = pod.stopwatch();
+    let busy = if context.is_shy() {
+        SETTLE_AGAIN
+    } else {
+        PROMPTLY
+    };
+    let mut pause = Duration::from_micros(50);
+    loop {
+        pod.expect_running(after)?;
+        match look(pod, signal::bit(sent)) {
+            Look::Waiting | Look::Quiet => return Ok(true),
+            Look::Timed if settled(&watch, context.scaled(SETTLE_AGAIN)) => return Ok(true),
+            Look::Busy if settled(&watch, context.scaled(busy)) => {
+                context.set_shy();
+                return Ok(false);
+            }
+            Look::Gone => pod.reap_members(),
+            Look::Timed | Look::Busy => {}
+        }
+        if watch.wall() > context.scaled(Duration::from_secs(30)) {
+            return Err(Stop::Inconclusive(format!(
+                "the host gave the program too little processor time to act after {after}"
+            )));
+        }
+        pod.await_event(pause)?;
+        pause = (pause * 2).min(Duration::from_millis(4));
+    }
+}
+
+fn settled(watch: &Stopwatch, settle: Duration) -> bool {
+    watch.elapsed() >= settle
+}
+
+enum Look {
+    /// Asleep, and awaits TERM.
+    Waiting,
+    /// Asleep, without a sign that it awaits TERM.
+    Quiet,
+    /// Asleep for a given time: it will go on by itself.
+    Timed,
+    /// Not asleep, or a signal awaits delivery.
+    Busy,
+    /// Not to be read; it is ending.
+    Gone,
+}
+
+/// What the program is doing; `sent` are signals whose delivery is to be over.
+fn look(pod: &Pod<'_>, sent: u64) -> Look {
+    let Ok(process) = Process::new(pod.pid()) else {
+        return Look::Gone;
+    };
+    let (Ok(status), Ok(tasks)) = (process.status(), process.tasks()) else {
+        return Look::Gone;
+    };
+    // Without memory it is ending, and waits for the members of its pid namespace to end.
+    if status.vmsize.is_none() {
+        return Look::Gone;
+    }
+    let mut awaits = awaits_term(&status, pod.blocked);
+    let mut timed = false;
+    let pending = status.shdpnd & sent;
+    for task in tasks {
+        let Ok(task) = task else { return Look::Gone };
+        let Ok(task_status) = task.status() else {
+            return Look::Gone;
+        };
+        // A pending signal that all threads block stays so, and disturbs none of them.
+        if !task_status.state.starts_with('S') || pending & !task_status.sigblk != 0 {
+            return Look::Busy;
+        }
+        awaits |= awaits_term(&task_status, pod.blocked);
+        match system_call(task.pid, task.tid) {
+            // A loop around a call that need not wait is in state S at moments.
+            Call::None => return Look::Busy,
+            Call::Number(libc::SYS_rt_sigtimedwait) => awaits = true,
+            Call::Number(libc::SYS_nanosleep | libc::SYS_clock_nanosleep) => timed = true,
+            Call::Number(_) | Call::Unknown => {}
+        }
+    }
+    match (timed, awaits) {
+        (true, _) => Look::Timed,
+        (false, true) => Look::Waiting,
+        (false, false) => Look::Quiet,
+    }
+}
+
+fn awaits_term(status: &Status, blocked_at_exec: u64) -> bool {
+    let term = signal::bit(signal::TERM);
+    status.sigcgt & term != 0 || (status.sigblk & term != 0 && blocked_at_exec & term == 0)
+}
+
+/// The system call in which a thread waits.
+enum Call {
+    Number(libc::c_long),
+    /// It does not wait, whatever its state says.
+    None,
+    /// The kernel does not tell.
+    Unknown,
+}
+
+fn system_call(pid: i32, tid: i32) -> Call {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall"));
+    match line
+        .as_deref()
+        .map(|line| line.split_ascii_whitespace().next())
+    {
+        Ok(Some("running")) => Call::None,
+        Ok(Some(number)) => number.parse().map_or(Call::Unknown, Call::Number),
+        Ok(None) | Err(_) => Call::Unknown,
+    }
+}
+
+impl Pod<'_> {
+    /// Whether it is asleep and awaits TERM just now, as far as /proc shows.
+    pub fn is_ready(&self) -> bool {
+        matches!(look(self, 0), Look::Waiting)
+    }
+
+    /// Sleeps until the process ends or the time is up.
+    pub fn await_event(&mut self, timeout: Duration) -> Result<(), Stop> {
+        crate::wait::readable(self.pidfd(), timeout)
+            .map(drop)
+            .map_err(|error| Stop::Error(format!("cannot poll the pause process: {error}")))
+    }
+}

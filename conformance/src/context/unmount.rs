@@ -1,0 +1,60 @@
+//! Witness that a mount namespace is gone: the kernel says of a watched file system
+//! that its last mount has gone (IN_UNMOUNT, inotify(7)), and nothing but the
+//! sandbox's namespaces mounts the sandbox's root.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+
+use super::Pod;
+use crate::check::Stop;
+
+/// Watches the root file system of a sandbox without keeping it.
+#[derive(Debug)]
+pub struct UnmountWatch(OwnedFd);
+
+impl Pod<'_> {
+    /// Watches the file system that is its root, from now on.
+    ///
+    /// # Errors
+    /// [`Stop::NotRunning`] where the process had ended, [`Stop::Error`] where the kernel refuses.
+    pub fn watch_root(&mut self) -> Result<UnmountWatch, Stop> {
+        let path = ["/proc", &self.pid().to_string(), "root", ""].join("/");
+        let watch = || {
+            let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+            inotify::add_watch(&fd, path.as_str(), WatchFlags::DELETE_SELF)?;
+            Ok::<_, rustix::io::Errno>(UnmountWatch(fd))
+        };
+        watch().map_err(|error| self.harness_failed("watch its root file system", &error.into()))
+    }
+}
+
+impl UnmountWatch {
+    /// Whether it is unmounted everywhere within this time.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where the kernel does not say.
+    pub fn await_unmounted(&self, limit: Duration) -> Result<bool, Stop> {
+        let failed =
+            |error: std::io::Error| Stop::Error(format!("cannot watch a file system: {error}"));
+        let deadline = Instant::now() + limit;
+        let mut buffer = [MaybeUninit::uninit(); 512];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !crate::wait::readable(self.0.as_fd(), left).map_err(failed)? {
+                return Ok(false);
+            }
+            let mut events = Reader::new(&self.0, &mut buffer);
+            loop {
+                match events.next() {
+                    Ok(event) if event.events().contains(ReadFlags::UNMOUNT) => return Ok(true),
+                    Ok(_) => {}
+                    Err(rustix::io::Errno::AGAIN) => break,
+                    Err(error) => return Err(failed(error.into())),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Watching processes that should do nothing: that they stay, and what they use.
+
+use std::time::Duration;
+
+use super::Pod;
+use crate::check::Stop;
+use crate::sys::ExitStatus;
+
+/// How finely the use of the processor is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What a process came to that was watched for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// It ended.
+    Ended(ExitStatus),
+    /// It used this much of the processor, more than it was allowed to.
+    Busy(Duration),
+    /// It was there at the end and had used no more than this.
+    Idle(Duration),
+}
+
+/// Watches several sandboxes side by side for `window` (time in which all of them could
+/// act); the first that ends, and when.
+///
+/// # Errors
+/// [`Stop::Error`] where the kernel does not say.
+pub fn first_to_end(
+    pods: &mut [Pod<'_>],
+    window: Duration,
+) -> Result<Option<(usize, ExitStatus, Duration)>, Stop> {
+    let watches: Vec<_> = pods.iter().map(Pod::stopwatch).collect();
+    loop {
+        for (index, (pod, watch)) in pods.iter_mut().zip(&watches).enumerate() {
+            if let Some(status) = pod.ended()? {
+                return Ok(Some((index, status, watch.wall())));
+            }
+        }
+        let left = watches
+            .iter()
+            .map(|watch| watch.left(window))
+            .max()
+            .unwrap_or_default();
+        if left.is_zero() {
+            return Ok(None);
+        }
+        let pidfds: Vec<_> = pods.iter().map(Pod::pidfd).collect();
+        crate::wait::any_readable(&pidfds, left)
+            .map_err(|error| Stop::Error(format!("cannot poll the pause processes: {error}")))?;
+    }
+}
+
+impl Pod<'_> {
+    /// Processor time of all its threads so far.
+    ///
+    /// # Errors
+    /// [`Stop::NotRunning`] where it has ended.
+    pub fn processor_time(&mut self) -> Result<Duration, Stop> {
+        let tasks = match self.process()?.tasks() {
+            Ok(tasks) => tasks,
+            Err(error) => {
+                return Err(self.harness_failed("read its /proc", &std::io::Error::other(error)));
+            }
+        };
+        // In nanoseconds, unlike the ticks of /proc/PID/stat, which are samples.
+        Ok(tasks
+            .filter_map(|task| task.ok()?.schedstat().ok())
+            .map(|schedstat| Duration::from_nanos(schedstat.sum_exec_runtime))
+            .sum())
+    }
+
+    /// Watches it for `window` (time in which it could act) or until it ends or has used
+    /// more than `budget` of the processor since `since`.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where the kernel does not say.
+    pub fn watch_use(
+        &mut self,
+        window: Duration,
+        budget: Duration,
+        since: Duration,
+    ) -> Result<Watched, Stop> {
+        let watch = self.stopwatch();
+        loop {
+            let left = watch.left(window);
+            if let Some(status) = self.await_end_unscaled(left.min(LOOK))? {
+                return Ok(Watched::Ended(status));
+            }
+            let used = match self.processor_time() {
+                Ok(time) => time.saturating_sub(since),
+                // It is ending: the next look sees how.
+                Err(Stop::NotRunning(_)) => continue,
+                Err(stop) => return Err(stop),
+            };
+            if used > budget {
+                return Ok(Watched::Busy(used));
+            }
+            if left.is_zero() {
+                return Ok(Watched::Idle(used));
+            }
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! What happens during a run, and the report that it adds up to.
+//!
+//! Owns the words of the outcome: verdicts, tallies, records. Reporters see only
+//! these types; the JSON report is this model, serialised. How records fold to a
+//! conclusion lives in `event/fold.rs`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Check, Level};
+
+mod fold;
+
+/// Version of the JSON report's shape: raised when a field changes meaning or goes.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// How one check ended.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The requirement holds.
+    Pass,
+    /// The requirement does not hold.
+    Fail,
+    /// Does not apply to this subject, backend or host; the reason is named.
+    Skipped,
+    /// Applies, but on this host right and wrong cannot be told apart.
+    Inconclusive,
+    /// The suite's own fault.
+    Error,
+}
+
+impl Verdict {
+    /// The word of the reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Fail => "fail",
+            Verdict::Skipped => "skipped",
+            Verdict::Inconclusive => "inconclusive",
+            Verdict::Error => "error",
+        }
+    }
+}
+
+/// What a whole run, or all of them together, comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Conclusion {
+    /// Every MUST that applies passed (with `--strict` every SHOULD as well), or
+    /// failed as `--expect` says.
+    Conformant,
+    /// A MUST failed (with `--strict` also a SHOULD), or a known failure passed.
+    NotConformant,
+    /// A MUST stayed inconclusive (with `--strict` also a SHOULD).
+    Inconclusive,
+    /// The suite could not judge: an error, an interruption, or nothing ran.
+    NotJudged,
+}
+
+impl Conclusion {
+    /// Exit status of the program: 0, 1, 3 or 2.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Conclusion::Conformant => 0,
+            Conclusion::NotConformant => 1,
+            Conclusion::NotJudged => 2,
+            Conclusion::Inconclusive => 3,
+        }
+    }
+
+    /// The word of the reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Conclusion::Conformant => "conformant",
+            Conclusion::NotConformant => "not conformant",
+            Conclusion::Inconclusive => "inconclusive",
+            Conclusion::NotJudged => "not judged",
+        }
+    }
+}
+
+/// How many checks ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tally {
+    /// Passed.
+    pub pass: u32,
+    /// Failed, at any level.
+    pub fail: u32,
+    /// Of those, failed MUSTs.
+    pub fail_must: u32,
+    /// Of those, failed SHOULDs.
+    pub fail_should: u32,
+    /// Of the failed, at any level, those that `--expect` names.
+    pub known_failures: u32,
+    /// Of the passed, those that `--expect` says fail.
+    pub unexpected_passes: u32,
+    /// Skipped.
+    pub skipped: u32,
+    /// Inconclusive.
+    pub inconclusive: u32,
+    /// Errors of the suite.
+    pub error: u32,
+}
+
+/// One check's record in the report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Record {
+    /// `family/verb-phrase`.
+    pub id: String,
+    /// One line.
+    pub title: String,
+    /// RFC 2119 level.
+    pub level: Level,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The requirement, one sentence.
+    pub requirement: String,
+    /// Title of the source.
+    pub source: String,
+    /// URL of the source.
+    pub source_url: String,
+    /// What the requirement asks for here; set where it failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expected: Option<String>,
+    /// What was seen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub observed: Option<String>,
+    /// What supports it, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub evidence: Vec<String>,
+    /// Why it was skipped, inconclusive or an error.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// Why `--expect` says that it fails; absent where it says nothing. With
+    /// `fail` the failure is known and does not count, with `pass` the
+    /// expectation is out of date and that does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expected_failure: Option<String>,
+    /// The command that shows it again; set where it did not pass.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reproduce: Option<String>,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+}
+
+impl Record {
+    /// A record of the check with nothing observed yet.
+    pub fn new(check: &Check, verdict: Verdict) -> Self {
+        Self {
+            id: check.id.to_owned(),
+            title: check.title.to_owned(),
+            level: check.level,
+            verdict,
+            requirement: check.requirement.to_owned(),
+            source: check.source.title.to_owned(),
+            source_url: check.source.url.to_owned(),
+            expected: None,
+            observed: None,
+            evidence: Vec::new(),
+            reason: None,
+            expected_failure: None,
+            reproduce: None,
+            duration_us: 0,
+        }
+    }
+}
+
+/// Something measured; `value` for one figure, the others for a distribution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Measurement {
+    /// Unit: `us`, `bytes`, `count`, `1/s`, `names`.
+    pub unit: String,
+    /// A single figure.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub value: Option<f64>,
+    /// How many samples the distribution has.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub samples: Option<u64>,
+    /// Median.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub p50: Option<f64>,
+    /// 99th percentile.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub p99: Option<f64>,
+    /// Largest.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max: Option<f64>,
+    /// A list, such as the system calls seen.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub names: Vec<String>,
+}
+
+/// One subject on one backend and platform.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// The image as the user named it.
+    pub image: String,
+    /// Digest of the manifest that was judged; absent for a bare program.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub digest: Option<String>,
+    /// `os/architecture[/variant]`.
+    pub platform: String,
+    /// The backend and its version: `embedded (rootless)`.
+    pub runtime: String,
+    /// Emulator, version and way; absent where the program ran natively.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub emulator: Option<String>,
+    /// Why nothing of it could be judged, such as an image that could not be read.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    /// It was interrupted; what is here is part of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub interrupted: bool,
+    /// What it comes to.
+    pub conclusion: Conclusion,
+    /// How many ended how.
+    pub tally: Tally,
+    /// In the order of the registry.
+    pub checks: Vec<Record>,
+    /// By name, for example `reap_latency`.
+    pub measurements: BTreeMap<String, Measurement>,
+    /// Wall time in microseconds.
+    pub duration_us: u64,
+}
+
+impl Run {
+    /// A run with its records, in the order of the registry, not yet concluded.
+    pub fn new(head: &RunHead, checks: Vec<Record>) -> Self {
+        Self {
+            image: head.image.clone(),
+            digest: head.digest.clone(),
+            platform: head.platform.clone(),
+            runtime: head.runtime.clone(),
+            emulator: head.emulator.clone(),
+            error: None,
+            interrupted: false,
+            conclusion: Conclusion::NotJudged,
+            tally: Tally::default(),
+            checks,
+            measurements: BTreeMap::new(),
+            duration_us: 0,
+        }
+    }
+}
+
+/// What the suite ran on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Host {
+    /// Kernel release.
+    pub kernel: String,
+    /// Machine: `x86_64`, `aarch64`, …
+    pub machine: String,
+    /// Processors usable by the suite.
+    pub cpus: u32,
+    /// Effective user id was 0.
+    pub root: bool,
+    /// Cgroup hierarchy: `v1`, `v2`, `hybrid`, `none`.
+    pub cgroups: String,
+    /// How many times slower than nominal a sandbox starts here; deadlines are multiplied by it.
+    pub time_scale: f64,
+}
+
+/// Who made the report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tool {
+    /// `pause-conformance`.
+    pub name: String,
+    /// Version.
+    pub version: String,
+}
+
+/// The whole report; the JSON report is this, with `schema_version` first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Version of the shape of this report.
+    #[schemars(extend("const" = SCHEMA_VERSION))]
+    pub schema_version: u32,
+    /// Who made it.
+    pub tool: Tool,
+    /// Version of the requirement catalogue.
+    pub spec_version: String,
+    /// Start of the run, RFC 3339.
+    pub started: String,
+    /// What it ran on.
+    pub host: Host,
+    /// `--strict`: a SHOULD weighs as much as a MUST.
+    pub strict: bool,
+    /// What all runs together come to.
+    pub conclusion: Conclusion,
+    /// The run was interrupted; what is here is part of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub interrupted: bool,
+    /// One for each image, platform, backend and repetition.
+    pub runs: Vec<Run>,
+}
+
+/// What a run has in its head before the first check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunHead {
+    /// The image as the user named it.
+    pub image: String,
+    /// Digest of the manifest.
+    pub digest: Option<String>,
+    /// `os/architecture[/variant]`.
+    pub platform: String,
+    /// The backend and its version.
+    pub runtime: String,
+    /// Emulator, if any.
+    pub emulator: Option<String>,
+}
+
+/// What the runner tells the reporters, in this order.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// Once, first; `runs` runs of `checks` checks each, at most.
+    SuiteStarted {
+        /// What it runs on.
+        host: &'a Host,
+        /// Number of runs.
+        runs: usize,
+    },
+    /// Before the first check of a run.
+    RunStarted {
+        /// Its head.
+        head: &'a RunHead,
+        /// How many checks the run will finish, skipped ones included.
+        checks: usize,
+    },
+    /// A check began; several may be under way.
+    CheckStarted {
+        /// Its id.
+        id: &'static str,
+    },
+    /// A check ended; in the order of ending.
+    CheckFinished {
+        /// Its record.
+        record: &'a Record,
+    },
+    /// After the last check of a run.
+    RunFinished {
+        /// The run, records in registry order.
+        run: &'a Run,
+    },
+    /// Once, last.
+    SuiteFinished {
+        /// Everything.
+        report: &'a Report,
+    },
+}

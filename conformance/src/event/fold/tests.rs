@@ -1,0 +1,291 @@
+//! The tables of what verdicts weigh and how conclusions fold.
+
+use rstest::rstest;
+
+use crate::check::Level::{self, Info, Must, Should};
+use crate::event::Conclusion::{self, Conformant, NotConformant, NotJudged};
+use crate::event::Verdict::{self, Error, Fail, Inconclusive, Pass, Skipped};
+use crate::event::{Host, Record, Report, Run, RunHead, SCHEMA_VERSION, Tally, Tool};
+
+const UNDECIDED: Conclusion = Conclusion::Inconclusive;
+
+fn record(level: Level, verdict: Verdict, known: bool) -> Record {
+    Record {
+        id: "a/b".to_owned(),
+        title: String::new(),
+        level,
+        verdict,
+        requirement: String::new(),
+        source: String::new(),
+        source_url: String::new(),
+        expected: None,
+        observed: None,
+        evidence: Vec::new(),
+        reason: None,
+        expected_failure: known.then(|| "known".to_owned()),
+        reproduce: None,
+        duration_us: 0,
+    }
+}
+
+fn run(records: impl IntoIterator<Item = Record>) -> Run {
+    let head = RunHead {
+        image: "image".to_owned(),
+        digest: None,
+        platform: "linux/amd64".to_owned(),
+        runtime: "embedded".to_owned(),
+        emulator: None,
+    };
+    Run::new(&head, records.into_iter().collect())
+}
+
+fn report(strict: bool, runs: Vec<Run>) -> Report {
+    Report {
+        schema_version: SCHEMA_VERSION,
+        tool: Tool {
+            name: "t".to_owned(),
+            version: "0".to_owned(),
+        },
+        spec_version: "0".to_owned(),
+        started: String::new(),
+        host: Host::default(),
+        strict,
+        conclusion: Conformant,
+        interrupted: false,
+        runs,
+    }
+}
+
+/// Verdict, level, known → effect when lenient, effect when strict.
+type Row = (Verdict, Level, bool, Option<Conclusion>, Option<Conclusion>);
+
+/// Every combination.
+#[rustfmt::skip]
+const EFFECTS: [Row; 30] = [
+    (Pass, Must, false, Some(Conformant), Some(Conformant)),
+    (Pass, Should, false, Some(Conformant), Some(Conformant)),
+    (Pass, Info, false, Some(Conformant), Some(Conformant)),
+    (Pass, Must, true, Some(NotConformant), Some(NotConformant)),
+    (Pass, Should, true, Some(NotConformant), Some(NotConformant)),
+    (Pass, Info, true, Some(NotConformant), Some(NotConformant)),
+    (Fail, Must, false, Some(NotConformant), Some(NotConformant)),
+    (Fail, Should, false, Some(Conformant), Some(NotConformant)),
+    (Fail, Info, false, Some(Conformant), Some(Conformant)),
+    (Fail, Must, true, Some(Conformant), Some(Conformant)),
+    (Fail, Should, true, Some(Conformant), Some(Conformant)),
+    (Fail, Info, true, Some(Conformant), Some(Conformant)),
+    (Skipped, Must, false, None, None),
+    (Skipped, Should, false, None, None),
+    (Skipped, Info, false, None, None),
+    (Skipped, Must, true, None, None),
+    (Skipped, Should, true, None, None),
+    (Skipped, Info, true, None, None),
+    (Inconclusive, Must, false, Some(UNDECIDED), Some(UNDECIDED)),
+    (Inconclusive, Should, false, None, Some(UNDECIDED)),
+    (Inconclusive, Info, false, None, None),
+    (Inconclusive, Must, true, Some(UNDECIDED), Some(UNDECIDED)),
+    (Inconclusive, Should, true, None, Some(UNDECIDED)),
+    (Inconclusive, Info, true, None, None),
+    (Error, Must, false, Some(NotJudged), Some(NotJudged)),
+    (Error, Should, false, Some(NotJudged), Some(NotJudged)),
+    (Error, Info, false, Some(NotJudged), Some(NotJudged)),
+    (Error, Must, true, Some(NotJudged), Some(NotJudged)),
+    (Error, Should, true, Some(NotJudged), Some(NotJudged)),
+    (Error, Info, true, Some(NotJudged), Some(NotJudged)),
+];
+
+#[test]
+fn each_verdict_weighs_what_the_table_says() {
+    for (verdict, level, known, lenient, strict) in EFFECTS {
+        let record = record(level, verdict, known);
+        assert_eq!(
+            record.effect(false),
+            lenient,
+            "{level} {verdict:?} known: {known}"
+        );
+        assert_eq!(
+            record.effect(true),
+            strict,
+            "{level} {verdict:?} known: {known}, strict"
+        );
+    }
+}
+
+#[test]
+fn a_record_is_red_exactly_where_its_effect_is_not_conformant() {
+    for (verdict, level, known, lenient, strict) in EFFECTS {
+        let record = record(level, verdict, known);
+        assert_eq!(
+            record.is_red(false),
+            !matches!(lenient, None | Some(Conformant))
+        );
+        assert_eq!(
+            record.is_red(true),
+            !matches!(strict, None | Some(Conformant))
+        );
+    }
+}
+
+#[test]
+fn a_run_of_one_check_comes_to_that_checks_effect() {
+    for (verdict, level, known, lenient, strict) in EFFECTS {
+        for (flag, effect) in [(false, lenient), (true, strict)] {
+            let mut run = run([record(level, verdict, known)]);
+            run.conclude(flag);
+            assert_eq!(
+                run.conclusion,
+                effect.unwrap_or(NotJudged),
+                "{level} {verdict:?}"
+            );
+        }
+    }
+}
+
+#[rstest]
+#[case::none(&[], NotJudged)]
+#[case::all_skipped(&[Skipped, Skipped], NotJudged)]
+#[case::pass(&[Pass, Pass], Conformant)]
+#[case::pass_and_skipped(&[Skipped, Pass], Conformant)]
+#[case::inconclusive_beats_pass(&[Pass, Inconclusive, Pass], UNDECIDED)]
+#[case::error_beats_inconclusive(&[Error, Inconclusive, Pass], NotJudged)]
+#[case::inconclusive_first(&[Inconclusive, Error, Pass], NotJudged)]
+#[case::fail_beats_error(&[Fail, Error], NotConformant)]
+#[case::error_first(&[Error, Fail], NotConformant)]
+#[case::fail_beats_inconclusive(&[Inconclusive, Fail, Inconclusive], NotConformant)]
+#[case::fail_beats_all(&[Pass, Skipped, Inconclusive, Error, Fail], NotConformant)]
+fn the_worst_must_decides_a_run(#[case] verdicts: &[Verdict], #[case] expected: Conclusion) {
+    let mut run = run(verdicts.iter().map(|verdict| record(Must, *verdict, false)));
+    run.conclude(false);
+    assert_eq!(run.conclusion, expected);
+}
+
+#[test]
+fn an_interrupted_run_is_not_judged_even_if_all_passed_or_failed() {
+    for verdict in [Pass, Fail, Inconclusive] {
+        let mut run = run([record(Must, verdict, false)]);
+        run.interrupted = true;
+        run.conclude(false);
+        assert_eq!(run.conclusion, NotJudged);
+        assert_eq!(run.tally.total(), 1);
+    }
+}
+
+#[test]
+fn a_run_with_an_error_of_its_own_is_not_judged() {
+    let mut run = run([record(Must, Pass, false)]);
+    run.error = Some("no such image".to_owned());
+    run.conclude(false);
+    assert_eq!(run.conclusion, NotJudged);
+}
+
+#[test]
+fn conclusions_are_ordered_and_worse_is_symmetric() {
+    let ascending = [Conformant, UNDECIDED, NotJudged, NotConformant];
+    for (i, a) in ascending.into_iter().enumerate() {
+        for (j, b) in ascending.into_iter().enumerate() {
+            assert_eq!(a.worse(b), ascending[i.max(j)], "{a:?} and {b:?}");
+        }
+    }
+}
+
+#[rstest]
+#[case(Conformant, 0, "conformant")]
+#[case(NotConformant, 1, "not conformant")]
+#[case(NotJudged, 2, "not judged")]
+#[case(UNDECIDED, 3, "inconclusive")]
+fn each_conclusion_has_its_exit_status_and_word(
+    #[case] conclusion: Conclusion,
+    #[case] status: u8,
+    #[case] word: &str,
+) {
+    assert_eq!(conclusion.exit_status(), status);
+    assert_eq!(conclusion.as_str(), word);
+}
+
+#[rstest]
+#[case::no_run(&[], NotJudged)]
+#[case::one(&[Pass], Conformant)]
+#[case::two(&[Pass, Pass], Conformant)]
+#[case::one_run_that_ran_nothing(&[Pass, Skipped], NotJudged)]
+#[case::one_inconclusive(&[Inconclusive, Pass], UNDECIDED)]
+#[case::one_fails(&[Pass, Fail, Error], NotConformant)]
+fn the_worst_run_decides_a_report(#[case] verdicts: &[Verdict], #[case] expected: Conclusion) {
+    let runs = verdicts
+        .iter()
+        .map(|verdict| run([record(Must, *verdict, false)]))
+        .collect();
+    let mut report = report(false, runs);
+    report.conclude();
+    assert_eq!(report.conclusion, expected);
+    assert!(!report.interrupted);
+}
+
+#[test]
+fn an_interruption_leaves_the_report_unjudged() {
+    let mut whole = report(false, vec![run([record(Must, Fail, false)])]);
+    whole.interrupted = true;
+    whole.conclude();
+    assert_eq!(whole.conclusion, NotJudged);
+    assert_eq!(whole.runs[0].conclusion, NotConformant);
+
+    let mut last = run([record(Must, Pass, false)]);
+    last.interrupted = true;
+    let mut part = report(false, vec![run([record(Must, Pass, false)]), last]);
+    part.conclude();
+    assert!(part.interrupted);
+    assert_eq!(part.conclusion, NotJudged);
+}
+
+#[test]
+fn strict_reaches_the_runs_of_a_report() {
+    for (strict, expected) in [(false, Conformant), (true, NotConformant)] {
+        let mut report = report(strict, vec![run([record(Should, Fail, false)])]);
+        report.conclude();
+        assert_eq!(report.runs[0].conclusion, expected);
+        assert_eq!(report.conclusion, expected);
+    }
+}
+
+#[test]
+fn concluding_twice_counts_once() {
+    let mut run = run([record(Must, Pass, false), record(Must, Fail, false)]);
+    run.conclude(false);
+    run.conclude(false);
+    assert_eq!(run.tally.total(), 2);
+}
+
+#[test]
+fn a_tally_counts_each_verdict_level_and_expectation() {
+    let records = [
+        record(Must, Pass, false),
+        record(Must, Pass, true),
+        record(Must, Fail, false),
+        record(Must, Fail, true),
+        record(Should, Fail, false),
+        record(Should, Fail, false),
+        record(Should, Fail, true),
+        record(Info, Fail, false),
+        record(Must, Skipped, true),
+        record(Must, Skipped, false),
+        record(Must, Skipped, false),
+        record(Must, Inconclusive, true),
+        record(Should, Inconclusive, false),
+        record(Info, Inconclusive, false),
+        record(Info, Inconclusive, false),
+        record(Info, Error, true),
+    ];
+    let tally = Tally::of(&records);
+    let expected = Tally {
+        pass: 2,
+        fail: 6,
+        fail_must: 2,
+        fail_should: 3,
+        known_failures: 2,
+        unexpected_passes: 1,
+        skipped: 3,
+        inconclusive: 4,
+        error: 1,
+    };
+    assert_eq!(tally, expected);
+    assert_eq!(tally.total(), 16);
+}

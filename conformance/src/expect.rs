@@ -1,0 +1,189 @@
+//! `--expect FILE`: known failures, a line each, and what they do to records.
+//!
+//! ```text
+//! # ID [IMAGE-GLOB] # why
+//! reaping/before-handler                         # upstream has no initial wait
+//! image/user-nonroot     registry.example/old*   # fixed in the next release
+//! ```
+//!
+//! Without a glob a line holds for every image; `*` stands for any text and `?` for
+//! one character. A known failure that fails does not fail the run; one that passes
+//! does, so that the file cannot go stale. One that is skipped is let be.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wildmatch::WildMatch;
+
+use crate::catalogue;
+use crate::check::Family;
+use crate::event::Record;
+use crate::report::text::escape;
+
+/// The known failures of a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Expectations {
+    lines: Vec<Expectation>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Expectation {
+    id: String,
+    image: Option<WildMatch>,
+    reason: String,
+}
+
+/// What is wrong with an expectation file.
+#[derive(Debug, thiserror::Error)]
+pub enum ExpectError {
+    /// It cannot be read.
+    #[error("cannot read the expectations `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line of it is wrong.
+    #[error("expectations `{}`, line {line}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        source: LineError,
+    },
+}
+
+impl ExpectError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            ExpectError::Read { .. } => None,
+            ExpectError::Line { source, .. } => Some(source.hint()),
+        }
+    }
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    /// The registry has no such check.
+    #[error(transparent)]
+    UnknownCheck(#[from] catalogue::UnknownCheck),
+    /// Nothing says why it fails.
+    #[error("no reason for `{}`", escape(id))]
+    NoReason {
+        /// The check.
+        id: String,
+    },
+    /// More than an id and a glob.
+    #[error("unexpected `{}`", escape(word))]
+    Unexpected {
+        /// The first word too many.
+        word: String,
+    },
+    /// The same again.
+    #[error("`{}` is given twice for the same images", escape(id))]
+    Twice {
+        /// The check.
+        id: String,
+    },
+}
+
+impl LineError {
+    /// What the user can do.
+    pub fn hint(&self) -> String {
+        match self {
+            LineError::UnknownCheck(unknown) => unknown.hint(),
+            LineError::NoReason { .. } | LineError::Unexpected { .. } => {
+                "a line is `ID [IMAGE-GLOB] # why`".to_owned()
+            }
+            LineError::Twice { .. } => "remove one of the lines".to_owned(),
+        }
+    }
+}
+
+impl Expectations {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or with its first wrong line.
+    pub fn read(path: &Path, families: &[&'static Family]) -> Result<Self, ExpectError> {
+        let text = fs::read_to_string(path).map_err(|source| ExpectError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text, families).map_err(|(line, source)| ExpectError::Line {
+            path: path.to_owned(),
+            line,
+            source,
+        })
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// With the number of the first wrong line, counted from 1, and what is wrong.
+    pub fn parse(text: &str, families: &[&'static Family]) -> Result<Self, (usize, LineError)> {
+        let mut lines = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (number, text) in (1_usize..).zip(text.lines()) {
+            let Some(line) = parse_line(text, families).map_err(|error| (number, error))? else {
+                continue;
+            };
+            let pattern = line.image.as_ref().map(WildMatch::pattern);
+            if !seen.insert((line.id.clone(), pattern)) {
+                return Err((number, LineError::Twice { id: line.id }));
+            }
+            lines.push(line);
+        }
+        Ok(Self { lines })
+    }
+
+    /// Marks the record if the file names it for this image; the first line that does
+    /// gives the reason. The run is to be concluded after this.
+    pub fn apply(&self, image: &str, record: &mut Record) {
+        record.expected_failure = self
+            .lines
+            .iter()
+            .find(|line| line.id == record.id && line.holds_for(image))
+            .map(|line| line.reason.clone());
+    }
+}
+
+impl Expectation {
+    fn holds_for(&self, image: &str) -> bool {
+        self.image.as_ref().is_none_or(|glob| glob.matches(image))
+    }
+}
+
+/// `None` for a line without an id: empty, or a comment.
+fn parse_line(text: &str, families: &[&'static Family]) -> Result<Option<Expectation>, LineError> {
+    let (entry, reason) = text.split_once('#').unwrap_or((text, ""));
+    let mut words = entry.split_whitespace();
+    let Some(id) = words.next() else {
+        return Ok(None);
+    };
+    let image = words.next().map(WildMatch::new);
+    if let Some(word) = words.next() {
+        return Err(LineError::Unexpected {
+            word: word.to_owned(),
+        });
+    }
+    catalogue::find(families, id)?;
+    match reason.trim() {
+        "" => Err(LineError::NoReason { id: id.to_owned() }),
+        reason => Ok(Some(Expectation {
+            id: id.to_owned(),
+            image,
+            reason: reason.to_owned(),
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! A conformance suite for Kubernetes pause (pod sandbox) images.
+
+pub mod backend;
+pub mod catalogue;
+pub mod check;
+pub mod checks;
+pub mod cli;
+pub mod context;
+pub mod event;
+pub mod expect;
+pub mod probe;
+pub mod programs;
+pub mod report;
+pub mod runner;
+pub mod self_test;
+pub mod signal;
+pub mod subject;
+pub mod suite;
+pub mod sys;
+pub mod wait;
+pub mod wasi_world;

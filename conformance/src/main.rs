@@ -1,0 +1,61 @@
+//! `pause-conformance`: parses, judges, and ends with the exit status of the verdict.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use conformance::catalogue;
+use conformance::checks::FAMILIES;
+use conformance::cli::{Cli, Command};
+use conformance::report::json;
+use conformance::suite::{self, Failure};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors.
+            let status = if error.use_stderr() { 64 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(status);
+        }
+    };
+    let result = match &cli.command {
+        None => suite::judge(&cli.judge),
+        Some(command) => perform(command),
+    };
+    result.unwrap_or_else(|failure| {
+        anstream::eprintln!("error: {}", failure.message);
+        if let Some(hint) = &failure.hint {
+            anstream::eprintln!(" hint: {hint}");
+        }
+        ExitCode::from(failure.status)
+    })
+}
+
+fn perform(command: &Command) -> Result<ExitCode, Failure> {
+    let text = match command {
+        Command::List { format } => catalogue::list(FAMILIES, *format).map_err(|error| {
+            Failure::not_judged(format!("cannot write the list: {error}"), None)
+        })?,
+        Command::Explain { id } => catalogue::explain(FAMILIES, id)
+            .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?,
+        Command::Schema => json::schema().map_err(|error| {
+            Failure::not_judged(format!("cannot write the schema: {error}"), None)
+        })?,
+        Command::SelfTest => return suite::self_test(),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(
+                *shell,
+                &mut Cli::command(),
+                "pause-conformance",
+                &mut script,
+            );
+            String::from_utf8_lossy(&script).into_owned()
+        }
+    };
+    // A reader that has gone wants no more.
+    let _ = anstream::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}

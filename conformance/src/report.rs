@@ -1,0 +1,28 @@
+//! The reporters: one file a format. They see events and records, never a backend.
+
+use std::io;
+
+use crate::event::Event;
+
+pub mod human;
+pub mod json;
+pub mod junit;
+pub mod markdown;
+pub mod matrix;
+pub mod outline;
+pub mod output;
+pub mod progress;
+pub mod reporters;
+pub mod spec;
+pub mod tap;
+pub mod text;
+
+/// Turns events into output. Called from one thread, in the order of the events.
+pub trait Reporter {
+    /// Takes one event.
+    ///
+    /// # Errors
+    /// When the output cannot be written. A broken pipe is for the caller to
+    /// take as the reader's wish to stop.
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()>;
+}

@@ -1,0 +1,299 @@
+//! The report for people: each run as it ends, then the tally of all.
+//!
+//! Writes styled text; whoever owns the stream takes the styles away where they
+//! are not wanted.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+
+use crate::check::Level;
+use crate::event::{Conclusion, Event, Record, Report, Run, Tally, Verdict};
+use crate::report::Reporter;
+use crate::report::matrix::{self, Matrix};
+use crate::report::outline;
+use crate::report::text::{self, plural};
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
+
+/// Width of a record's label column.
+const LABEL: usize = 11;
+
+/// Writes the report for people.
+#[derive(Debug)]
+pub struct Human<W> {
+    out: W,
+}
+
+impl<W: Write> Human<W> {
+    /// Writes to `out`, with styles.
+    pub fn new(out: W) -> Self {
+        Self { out }
+    }
+
+    /// The whole report at once, as its events would have written it.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn whole(&mut self, report: &Report) -> io::Result<()> {
+        for run in &report.runs {
+            self.event(&Event::RunFinished { run })?;
+        }
+        self.event(&Event::SuiteFinished { report })
+    }
+
+    /// The output.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+}
+
+impl<W: Write> Reporter for Human<W> {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        match event {
+            Event::RunFinished { run } => {
+                write_run(&mut self.out, &text::legible_run(run))?;
+                self.out.flush()
+            }
+            Event::SuiteFinished { report } => {
+                write_closing(&mut self.out, &text::legible(report))?;
+                self.out.flush()
+            }
+            Event::SuiteStarted { .. }
+            | Event::RunStarted { .. }
+            | Event::CheckStarted { .. }
+            | Event::CheckFinished { .. } => Ok(()),
+        }
+    }
+}
+
+fn write_run(out: &mut impl Write, run: &Run) -> io::Result<()> {
+    writeln!(out, "{BOLD}{}{BOLD:#}", run.image)?;
+    let head = [
+        ("digest", run.digest.as_deref()),
+        ("platform", Some(run.platform.as_str())),
+        ("runtime", Some(run.runtime.as_str())),
+        ("emulator", run.emulator.as_deref()),
+    ];
+    for (label, value) in head {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            writeln!(out, "  {label:<9} {value}")?;
+        }
+    }
+    writeln!(out)?;
+    if let Some(error) = &run.error {
+        writeln!(out, "{RED}could not be judged{RED:#}: {error}\n")?;
+    }
+    write_records(out, run)?;
+    write_known(out, run)?;
+    write_skipped(out, run)?;
+    write_measurements(out, run)?;
+    write_tally(out, run)
+}
+
+/// What a reader has to look at, the gravest first.
+fn write_records(out: &mut impl Write, run: &Run) -> io::Result<()> {
+    let mut records: Vec<_> = run
+        .checks
+        .iter()
+        .filter_map(|record| Some((heading(record)?, record)))
+        .collect();
+    records.sort_by_key(|((place, ..), record)| (*place, record.level));
+    for ((_, style, word), record) in records {
+        write_record(out, style, word, record)?;
+    }
+    Ok(())
+}
+
+/// Place in the report, style and word; `None` where a line elsewhere is enough.
+fn heading(record: &Record) -> Option<(u8, Style, &'static str)> {
+    let known = record.expected_failure.is_some();
+    match record.verdict {
+        Verdict::Fail if known => None,
+        Verdict::Fail if record.level == Level::Must => Some((0, RED, "FAIL")),
+        Verdict::Fail => Some((0, YELLOW, "FAIL")),
+        Verdict::Pass if known => Some((1, RED, "STALE")),
+        Verdict::Error => Some((2, RED, "ERROR")),
+        Verdict::Inconclusive => Some((3, YELLOW, "INCONCLUSIVE")),
+        Verdict::Pass | Verdict::Skipped => None,
+    }
+}
+
+fn write_record(out: &mut impl Write, style: Style, word: &str, record: &Record) -> io::Result<()> {
+    writeln!(
+        out,
+        "{style}{word}{style:#} {BOLD}{}{BOLD:#} [{}]",
+        record.title, record.id
+    )?;
+    for (label, value) in outline::details(record) {
+        writeln!(out, "  {label:<LABEL$} {value}")?;
+    }
+    writeln!(out)
+}
+
+fn write_known(out: &mut impl Write, run: &Run) -> io::Result<()> {
+    let known: Vec<_> = run
+        .checks
+        .iter()
+        .filter(|record| record.verdict == Verdict::Fail)
+        .filter_map(|record| Some((record, record.expected_failure.as_ref()?)))
+        .collect();
+    if known.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{BOLD}fails as expected{BOLD:#}")?;
+    for (record, reason) in known {
+        writeln!(out, "  {} {DIM}({reason}){DIM:#}", record.id)?;
+    }
+    writeln!(out)
+}
+
+fn write_skipped(out: &mut impl Write, run: &Run) -> io::Result<()> {
+    let reasons = outline::skipped(run);
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{BOLD}skipped{BOLD:#}")?;
+    for (reason, ids) in reasons {
+        writeln!(out, "  {reason}: {DIM}{}{DIM:#}", ids.join(", "))?;
+    }
+    writeln!(out)
+}
+
+fn write_measurements(out: &mut impl Write, run: &Run) -> io::Result<()> {
+    let Some(width) = run
+        .measurements
+        .keys()
+        .map(|name| name.chars().count())
+        .max()
+    else {
+        return Ok(());
+    };
+    writeln!(out, "{BOLD}measured{BOLD:#}")?;
+    for (name, measurement) in &run.measurements {
+        writeln!(out, "  {name:<width$}  {}", text::measurement(measurement))?;
+    }
+    writeln!(out)
+}
+
+fn write_tally(out: &mut impl Write, run: &Run) -> io::Result<()> {
+    let checks = plural(run.tally.total(), "check", "checks");
+    let time = text::duration(run.duration_us);
+    writeln!(out, "{checks} in {time}: {}", tally_in_words(&run.tally))?;
+    if run.interrupted {
+        writeln!(
+            out,
+            "{YELLOW}interrupted: this is a part of the run{YELLOW:#}"
+        )?;
+    }
+    write_conclusion(out, run.conclusion)?;
+    writeln!(out)
+}
+
+/// `88 passed, 2 failed (1 MUST, 1 SHOULD; 1 of them known), 5 skipped`; what is none is left out.
+fn tally_in_words(tally: &Tally) -> String {
+    let stale = match tally.unexpected_passes {
+        0 => String::new(),
+        n => format!(" ({n} expected to fail)"),
+    };
+    let known = match tally.known_failures {
+        0 => String::new(),
+        n => format!("; {n} of them known"),
+    };
+    let levels = format!(
+        " ({} MUST, {} SHOULD{known})",
+        tally.fail_must, tally.fail_should
+    );
+    let counts = [
+        (tally.pass, "passed", stale),
+        (tally.fail, "failed", levels),
+        (tally.inconclusive, "inconclusive", String::new()),
+        (tally.error, "in error", String::new()),
+        (tally.skipped, "skipped", String::new()),
+    ];
+    let parts: Vec<_> = counts
+        .into_iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, word, more)| format!("{count} {word}{more}"))
+        .collect();
+    if parts.is_empty() {
+        "nothing ran".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}
+
+fn write_conclusion(out: &mut impl Write, conclusion: Conclusion) -> io::Result<()> {
+    let style = match conclusion {
+        Conclusion::Conformant => GREEN.bold(),
+        Conclusion::NotConformant | Conclusion::NotJudged => RED,
+        Conclusion::Inconclusive => YELLOW.bold(),
+    };
+    writeln!(out, "{style}{}{style:#}", conclusion.as_str())
+}
+
+/// After all runs; one run has already said everything.
+fn write_closing(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    if let Some(matrix) = Matrix::of(report) {
+        write_matrix(out, &matrix, report)?;
+        let good = report
+            .runs
+            .iter()
+            .filter(|run| run.conclusion == Conclusion::Conformant)
+            .count();
+        write!(out, "{good} of {} runs conformant: ", report.runs.len())?;
+        write_conclusion(out, report.conclusion)?;
+    } else if report.runs.is_empty() {
+        write!(out, "nothing ran: ")?;
+        write_conclusion(out, report.conclusion)?;
+    }
+    // A run alone has said it of itself.
+    let said = matches!(report.runs.as_slice(), [run] if run.interrupted);
+    if report.interrupted && !said {
+        writeln!(out, "{YELLOW}interrupted: this report is partial{YELLOW:#}")?;
+    }
+    Ok(())
+}
+
+fn write_matrix(out: &mut impl Write, matrix: &Matrix<'_>, report: &Report) -> io::Result<()> {
+    let numbers = matrix.columns.len();
+    for (number, (label, run)) in matrix.columns.iter().zip(&report.runs).enumerate() {
+        writeln!(
+            out,
+            "  [{}] {label}: {}",
+            number + 1,
+            run.conclusion.as_str()
+        )?;
+    }
+    writeln!(out)?;
+    let width = matrix
+        .rows
+        .iter()
+        .map(|row| row.id.chars().count())
+        .max()
+        .unwrap_or(0);
+    write!(out, "  {:<width$}", "")?;
+    for number in 1..=numbers {
+        write!(out, "  {BOLD}{:<5}{BOLD:#}", format!("[{number}]"))?;
+    }
+    writeln!(out)?;
+    for row in &matrix.rows {
+        write!(out, "  {:<width$}", row.id)?;
+        for cell in &row.cells {
+            let word = matrix::word(*cell, report.strict);
+            let style = match word {
+                "FAIL" | "ERROR" | "stale" => RED,
+                "fail" | "?" => YELLOW,
+                "pass" => GREEN,
+                _ => DIM,
+            };
+            write!(out, "  {style}{word:<5}{style:#}")?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(out)
+}

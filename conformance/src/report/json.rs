@@ -1,0 +1,54 @@
+//! The JSON report: the model of `event`, serialised, and its published schema.
+
+use std::fmt::Write as _;
+
+use schemars::generate::SchemaSettings;
+
+use crate::event::{Report, SCHEMA_VERSION};
+use crate::report::text::is_unprintable;
+
+/// The report as indented JSON, `schema_version` first, with a newline at its end.
+///
+/// Characters that could act on a terminal are written as `\uXXXX` even where JSON
+/// allows them as they are; the values stay the same.
+///
+/// # Errors
+/// When a value cannot be put into JSON.
+pub fn render(report: &Report) -> serde_json::Result<String> {
+    let plain = serde_json::to_string_pretty(report)?;
+    Ok(escape(&plain))
+}
+
+/// Outside of its strings JSON is ASCII, so every character above is inside of one.
+fn escape(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        if c >= '\x7f' && is_unprintable(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string does not fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('\n');
+    out
+}
+
+/// The schema of the report (JSON Schema 2020-12), as published in `schema/`.
+///
+/// # Errors
+/// When the schema cannot be put into JSON.
+pub fn schema() -> serde_json::Result<String> {
+    // As it is written: a field that is always written is required.
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let mut schema = settings.into_generator().into_root_schema_for::<Report>();
+    schema.insert(
+        "title".to_owned(),
+        format!("pause-conformance report, version {SCHEMA_VERSION}").into(),
+    );
+    let mut text = serde_json::to_string_pretty(&schema)?;
+    text.push('\n');
+    Ok(text)
+}

@@ -1,0 +1,125 @@
+//! The JUnit report: a suite a run, a case a check.
+//!
+//! A case is red exactly where the exit status is (see `outline`): failures as
+//! `failure`; errors, and what stayed inconclusive although it binds, as `error`;
+//! everything else that did not pass as `skipped` with the reason. A run that could not
+//! be judged at all gets one more case that is in error, for servers count cases.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Property, TestCase, TestCaseStatus, TestSuite};
+
+use crate::event::{Record, Report, Run};
+use crate::report::outline::{self, Light};
+use crate::report::{matrix, text};
+
+/// The report as XML.
+///
+/// # Errors
+/// When the XML cannot be written.
+pub fn render(report: &Report) -> Result<String, quick_junit::SerializeError> {
+    let report = text::legible(report);
+    let mut xml = quick_junit::Report::new(report.tool.name.as_str());
+    xml.timestamp = report.started.parse().ok();
+    xml.set_time(Duration::from_micros(
+        report.runs.iter().map(|run| run.duration_us).sum(),
+    ));
+    for (name, run) in matrix::names(&report.runs).iter().zip(&report.runs) {
+        xml.add_test_suite(suite(name, run, &report));
+    }
+    if let Some(why) = outline::report_unjudged(&report) {
+        let mut suite = TestSuite::new(report.tool.name.as_str());
+        suite.add_test_case(unjudged(why));
+        xml.add_test_suite(suite);
+    }
+    xml.to_string()
+}
+
+fn suite(name: &str, run: &Run, report: &Report) -> TestSuite {
+    let mut suite = TestSuite::new(name);
+    suite.set_time(Duration::from_micros(run.duration_us));
+    let properties = [
+        ("image", Some(run.image.as_str())),
+        ("digest", run.digest.as_deref()),
+        ("platform", Some(run.platform.as_str())),
+        ("runtime", Some(run.runtime.as_str())),
+        ("emulator", run.emulator.as_deref()),
+        ("conclusion", Some(run.conclusion.as_str())),
+        ("tool", Some(report.tool.version.as_str())),
+        ("spec", Some(report.spec_version.as_str())),
+        ("kernel", Some(report.host.kernel.as_str())),
+    ];
+    for (name, value) in properties {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            suite.add_property(Property::new(name, value));
+        }
+    }
+    for (name, measurement) in &run.measurements {
+        suite.add_property(Property::new(
+            format!("measured.{name}"),
+            text::measurement(measurement),
+        ));
+    }
+    suite.add_test_cases(run.checks.iter().map(|record| case(record, report.strict)));
+    if let Some(why) = outline::unjudged(run, report.strict) {
+        suite.add_test_case(unjudged(&why));
+    }
+    suite
+}
+
+fn case(record: &Record, strict: bool) -> TestCase {
+    let mut status = match outline::light(record, strict) {
+        Light::Passed => TestCaseStatus::success(),
+        Light::Red { kind, message } => {
+            let mut status = TestCaseStatus::non_success(match kind {
+                "failure" | "unexpected-pass" => NonSuccessKind::Failure,
+                _ => NonSuccessKind::Error,
+            });
+            status.set_message(message).set_type(kind);
+            status
+        }
+        Light::Excused(message) | Light::Undecided(message) => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(message);
+            status
+        }
+    };
+    if !matches!(status, TestCaseStatus::Success { .. }) {
+        status.set_description(in_lines(record));
+    }
+    let mut case = TestCase::new(record.id.as_str(), status);
+    let (family, _) = record.id.split_once('/').unwrap_or((&record.id, ""));
+    case.set_classname(family);
+    case.set_time(Duration::from_micros(record.duration_us));
+    case.add_property(Property::new("level", record.level.to_string()));
+    case.add_property(Property::new("verdict", record.verdict.as_str()));
+    let seen: Vec<_> = record
+        .observed
+        .iter()
+        .chain(&record.evidence)
+        .map(String::as_str)
+        .collect();
+    if !seen.is_empty() {
+        case.set_system_out(seen.join("\n"));
+    }
+    case
+}
+
+fn in_lines(record: &Record) -> String {
+    let mut lines = vec![record.title.clone()];
+    lines.extend(
+        outline::details(record)
+            .into_iter()
+            .map(|(label, value)| format!("{label:<11} {value}")),
+    );
+    lines.join("\n")
+}
+
+/// A case that is red because something as a whole could not be judged.
+fn unjudged(why: &str) -> TestCase {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_message(why).set_type("not-judged");
+    let mut case = TestCase::new("judged", status);
+    case.set_classname("run");
+    case
+}

@@ -1,0 +1,168 @@
+//! What every format says of a record, and how a verdict shows where a reader knows
+//! only passed, failed and skipped.
+//!
+//! The rule for such readers (JUnit, TAP): red exactly where the exit status is. So a
+//! MUST that stayed inconclusive is red (exit status 3), while a failed SHOULD without
+//! `--strict`, a known failure and an inconclusive SHOULD are shown as skipped or to
+//! do, with what they are in the message.
+
+use std::collections::BTreeMap;
+
+use crate::event::{Record, Report, Run, Verdict};
+
+/// A record in three colours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Light {
+    /// It passed.
+    Passed,
+    /// It keeps the run from being conformant.
+    Red {
+        /// `failure`, `unexpected-pass`, `inconclusive` or `error`.
+        kind: &'static str,
+        /// One line.
+        message: String,
+    },
+    /// It failed, but that is not counted; says why not.
+    Excused(String),
+    /// It decided nothing; says why.
+    Undecided(String),
+}
+
+/// The colour of a record.
+pub fn light(record: &Record, strict: bool) -> Light {
+    let reason = || {
+        let reason = record.reason.as_deref().unwrap_or("no reason given");
+        let known = record.expected_failure.as_ref();
+        // Nothing was seen, so nothing is said of the expectation but that it stands.
+        known.map_or_else(
+            || reason.to_owned(),
+            |known| format!("{reason} (known failure: {known})"),
+        )
+    };
+    let observed = || {
+        record
+            .observed
+            .clone()
+            .unwrap_or_else(|| record.requirement.clone())
+    };
+    let known = record.expected_failure.as_ref();
+    let red = record.is_red(strict);
+    match record.verdict {
+        Verdict::Pass => match known {
+            Some(known) => Light::Red {
+                kind: "unexpected-pass",
+                message: format!("expected to fail but passed: {known}"),
+            },
+            None => Light::Passed,
+        },
+        Verdict::Fail if red => Light::Red {
+            kind: "failure",
+            message: observed(),
+        },
+        Verdict::Fail => Light::Excused(match known {
+            Some(known) => format!("known failure: {known}"),
+            None => format!("{} does not hold: {}", record.level, observed()),
+        }),
+        Verdict::Inconclusive if red => Light::Red {
+            kind: "inconclusive",
+            message: format!("inconclusive: {}", reason()),
+        },
+        Verdict::Inconclusive => Light::Undecided(format!("inconclusive: {}", reason())),
+        Verdict::Error => Light::Red {
+            kind: "error",
+            message: reason(),
+        },
+        Verdict::Skipped => Light::Undecided(reason()),
+    }
+}
+
+/// Why a run could not be judged, beyond what its records show in red; else `None`.
+pub fn unjudged(run: &Run, strict: bool) -> Option<String> {
+    if let Some(error) = &run.error {
+        Some(error.clone())
+    } else if run.interrupted {
+        Some("interrupted: this is a part of the run".to_owned())
+    } else if run
+        .checks
+        .iter()
+        .all(|record| record.effect(strict).is_none())
+    {
+        Some("nothing ran".to_owned())
+    } else {
+        None
+    }
+}
+
+/// Why the whole could not be judged, beyond what its runs show; else `None`.
+pub fn report_unjudged(report: &Report) -> Option<&'static str> {
+    if report.interrupted {
+        Some("interrupted: this report is partial")
+    } else if report.runs.is_empty() {
+        Some("nothing ran")
+    } else {
+        None
+    }
+}
+
+/// The ids that were skipped, by reason, in the order in which the reasons come up.
+pub fn skipped(run: &Run) -> Vec<(&str, Vec<String>)> {
+    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut places = BTreeMap::new();
+    for record in run
+        .checks
+        .iter()
+        .filter(|record| record.verdict == Verdict::Skipped)
+    {
+        let reason = record.reason.as_deref().unwrap_or("no reason given");
+        let place = *places.entry(reason).or_insert_with(|| {
+            reasons.push((reason, Vec::new()));
+            reasons.len() - 1
+        });
+        let known = if record.expected_failure.is_some() {
+            " (known failure)"
+        } else {
+            ""
+        };
+        reasons[place].1.push(format!("{}{known}", record.id));
+    }
+    reasons
+}
+
+/// All that is known of a record beside its id and title: label and one line each;
+/// the label is empty where a line continues the one before.
+pub fn details(record: &Record) -> Vec<(&'static str, String)> {
+    let mut all = vec![
+        (
+            "requirement",
+            format!("{}: {}", record.level, record.requirement),
+        ),
+        ("source", format!("{} {}", record.source, record.source_url)),
+    ];
+    let fields = [
+        ("expected", &record.expected),
+        ("observed", &record.observed),
+        ("reason", &record.reason),
+    ];
+    for (label, value) in fields {
+        if let Some(value) = value {
+            all.push((label, value.clone()));
+        }
+    }
+    for (number, line) in record.evidence.iter().enumerate() {
+        all.push((if number == 0 { "evidence" } else { "" }, line.clone()));
+    }
+    if let Some(known) = &record.expected_failure {
+        let what = match record.verdict {
+            Verdict::Pass => "expected to fail but passed; remove it",
+            Verdict::Fail => "fails as expected",
+            Verdict::Skipped | Verdict::Inconclusive | Verdict::Error => {
+                "expected to fail, but nothing was seen"
+            }
+        };
+        all.push(("known", format!("{what} ({known})")));
+    }
+    if let Some(command) = &record.reproduce {
+        all.push(("again", command.clone()));
+    }
+    all
+}

@@ -1,0 +1,106 @@
+//! The live line: how far the run is, on stderr.
+//!
+//! On a terminal one line that is drawn over itself and goes away; elsewhere one
+//! line a run, so that a log shows what the suite was at.
+
+use std::io::{self, Write};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::event::{Event, RunHead, Verdict};
+use crate::report::Reporter;
+use crate::report::text;
+
+/// Shows progress on stderr.
+#[derive(Debug)]
+pub struct Progress<W> {
+    /// Where there is no terminal: takes a line a run.
+    log: Option<W>,
+    bar: ProgressBar,
+    under_way: Vec<&'static str>,
+    failed: u64,
+    /// Runs in all, and runs begun.
+    runs: (usize, usize),
+}
+
+impl<W: Write> Progress<W> {
+    /// A line that is drawn over itself, on the terminal that stderr is.
+    pub fn on_terminal() -> Self {
+        Self::new(None, ProgressDrawTarget::stderr())
+    }
+
+    /// One line a run.
+    pub fn to_log(log: W) -> Self {
+        Self::new(Some(log), ProgressDrawTarget::hidden())
+    }
+
+    fn new(log: Option<W>, target: ProgressDrawTarget) -> Self {
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {pos}/{len} {wide_msg}") {
+            bar.set_style(style);
+        }
+        Self {
+            log,
+            bar,
+            under_way: Vec::new(),
+            failed: 0,
+            runs: (0, 0),
+        }
+    }
+
+    fn begin(&mut self, head: &RunHead, checks: usize) -> io::Result<()> {
+        self.runs.1 += 1;
+        self.failed = 0;
+        self.under_way.clear();
+        let what = format!(
+            "{}{} {} on {}",
+            match self.runs {
+                (0 | 1, _) => String::new(),
+                (all, begun) => format!("[{begun}/{all}] "),
+            },
+            text::line(&head.image),
+            text::line(&head.platform),
+            text::line(&head.runtime),
+        );
+        if let Some(log) = &mut self.log {
+            writeln!(log, "{what}: {checks} checks")?;
+        }
+        self.bar.reset();
+        self.bar
+            .set_length(u64::try_from(checks).unwrap_or(u64::MAX));
+        self.bar.set_prefix(what);
+        Ok(())
+    }
+
+    fn message(&self) -> String {
+        let failed = match self.failed {
+            0 => String::new(),
+            n => format!("{n} failed  "),
+        };
+        // The one that has been under way longest: it is what the run waits for.
+        format!("{failed}{}", self.under_way.first().unwrap_or(&""))
+    }
+}
+
+impl<W: Write> Reporter for Progress<W> {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        match event {
+            Event::SuiteStarted { runs, .. } => self.runs = (*runs, 0),
+            Event::RunStarted { head, checks } => self.begin(head, *checks)?,
+            Event::CheckStarted { id } => {
+                self.under_way.push(id);
+                self.bar.set_message(self.message());
+            }
+            Event::CheckFinished { record } => {
+                self.under_way.retain(|id| *id != record.id);
+                let failed = record.verdict == Verdict::Fail && record.expected_failure.is_none();
+                self.failed += u64::from(failed);
+                self.bar.set_message(self.message());
+                self.bar.inc(1);
+            }
+            // Cleared before another reporter prints the run.
+            Event::RunFinished { .. } | Event::SuiteFinished { .. } => self.bar.finish_and_clear(),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! All reports of one invocation: each event goes to every one of them.
+//!
+//! Where a reader has gone (a broken pipe) that report ends quietly; any other error
+//! ends that report alone and is handed out at the end.
+
+use std::io::{self, BufWriter};
+use std::path::PathBuf;
+
+use anstream::StripStream;
+
+use crate::event::{Event, Report};
+use crate::report::human::Human;
+use crate::report::output::Output;
+use crate::report::spec::{Format, ReportSpec};
+use crate::report::{Reporter, json, junit, markdown, tap};
+
+/// A report that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the {format} report to {}", target(file.as_ref()))]
+pub struct ReportError {
+    /// Its format.
+    pub format: Format,
+    /// Its file; `None` is stdout.
+    pub file: Option<PathBuf>,
+    /// Why.
+    pub source: io::Error,
+}
+
+fn target(file: Option<&PathBuf>) -> String {
+    match file {
+        Some(file) => format!("`{}`", file.display()),
+        None => "stdout".to_owned(),
+    }
+}
+
+/// Hands each event to every report.
+#[derive(Default)]
+pub struct Reporters<'p> {
+    /// What shows how far it is: nobody is told when it cannot.
+    progress: Option<Box<dyn Reporter + 'p>>,
+    reports: Vec<(ReportSpec, Box<dyn Reporter>)>,
+    errors: Vec<ReportError>,
+}
+
+impl<'p> Reporters<'p> {
+    /// Opens every report of the plan; nothing is written yet.
+    ///
+    /// # Errors
+    /// With the first that could not be written.
+    pub fn open(plan: &[ReportSpec]) -> Result<Self, ReportError> {
+        let mut all = Self::default();
+        for spec in plan {
+            let reporter = open(spec).map_err(|source| error(spec, source))?;
+            all.reports.push((spec.clone(), reporter));
+        }
+        Ok(all)
+    }
+
+    /// Shows progress too. It gets each event first, so that its line is gone when a
+    /// report is printed.
+    #[must_use]
+    pub fn with_progress(mut self, progress: impl Reporter + 'p) -> Self {
+        self.progress = Some(Box::new(progress));
+        self
+    }
+
+    /// Hands on one event.
+    pub fn event(&mut self, event: &Event<'_>) {
+        if let Some(progress) = &mut self.progress
+            && progress.event(event).is_err()
+        {
+            self.progress = None;
+        }
+        let errors = &mut self.errors;
+        self.reports
+            .retain_mut(|(spec, reporter)| match reporter.event(event) {
+                Ok(()) => true,
+                Err(source) => {
+                    if source.kind() != io::ErrorKind::BrokenPipe {
+                        errors.push(error(spec, source));
+                    }
+                    false
+                }
+            });
+    }
+
+    /// Somebody still wants to know; when not, there is no sense in running on.
+    pub fn is_wanted(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
+    /// The reports that could not be written, in the order in which that was noticed.
+    pub fn finish(self) -> Vec<ReportError> {
+        self.errors
+    }
+}
+
+fn error(spec: &ReportSpec, source: io::Error) -> ReportError {
+    ReportError {
+        format: spec.format,
+        file: spec.file.clone(),
+        source,
+    }
+}
+
+fn open(spec: &ReportSpec) -> io::Result<Box<dyn Reporter>> {
+    let output = match &spec.file {
+        Some(file) => Output::file(file)?,
+        None => Output::stdout(),
+    };
+    let render: Render = match spec.format {
+        Format::Human if spec.file.is_none() => {
+            return Ok(Box::new(Human::new(BufWriter::new(anstream::stdout()))));
+        }
+        Format::Human => |report| {
+            let mut human = Human::new(StripStream::new(Vec::new()));
+            human.whole(report)?;
+            Ok(human.into_inner().into_inner())
+        },
+        Format::Json => |report| Ok(json::render(report)?.into_bytes()),
+        Format::Junit => |report| finished(junit::render(report)),
+        Format::Tap => |report| finished(tap::render(report)),
+        Format::Markdown => |report| finished(markdown::render(report)),
+    };
+    Ok(Box::new(Document { output, render }))
+}
+
+fn finished<E>(text: Result<String, E>) -> io::Result<Vec<u8>>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    text.map(String::into_bytes).map_err(io::Error::other)
+}
+
+type Render = fn(&Report) -> io::Result<Vec<u8>>;
+
+/// A report that is written in one piece, at the end.
+struct Document {
+    output: Output,
+    render: Render,
+}
+
+impl Reporter for Document {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        match event {
+            Event::SuiteFinished { report } => self.output.commit(&(self.render)(report)?),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! `--report FORMAT[=FILE]`: what the user asked for, checked as a whole.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::ValueEnum;
+
+/// A format of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people, as the runs end.
+    Human,
+    /// By the schema in `schema/`.
+    Json,
+    /// XML that CI servers read.
+    Junit,
+    /// Test Anything Protocol, version 14.
+    Tap,
+    /// For a CI job summary.
+    Markdown,
+}
+
+impl Format {
+    /// The word on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Human => "human",
+            Format::Json => "json",
+            Format::Junit => "junit",
+            Format::Tap => "tap",
+            Format::Markdown => "markdown",
+        }
+    }
+}
+
+/// One report: what and where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportSpec {
+    /// The format.
+    pub format: Format,
+    /// The file; `None` is stdout.
+    pub file: Option<PathBuf>,
+}
+
+/// What is wrong with the reports asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// No such format.
+    #[error("unknown report format `{name}`; known are {}", known())]
+    UnknownFormat {
+        /// As given.
+        name: String,
+    },
+    /// `json=` with nothing after it.
+    #[error("no file after `{format}=`")]
+    NoFile {
+        /// The format.
+        format: Format,
+    },
+    /// More than one report for stdout.
+    #[error("reports {first} and {second} both go to stdout")]
+    SharedStdout {
+        /// One.
+        first: Format,
+        /// The other.
+        second: Format,
+    },
+    /// More than one report for a file.
+    #[error("reports {first} and {second} both go to `{}`", file.display())]
+    SharedFile {
+        /// One.
+        first: Format,
+        /// The other.
+        second: Format,
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+impl SpecError {
+    /// What the user can do.
+    pub fn hint(&self) -> String {
+        match self {
+            SpecError::UnknownFormat { name } => {
+                let words = Format::value_variants()
+                    .iter()
+                    .map(|format| format.as_str());
+                match crate::catalogue::nearest(name, words) {
+                    Some(nearest) => format!("did you mean `{nearest}`?"),
+                    None => "write `--report FORMAT` or `--report FORMAT=FILE`".to_owned(),
+                }
+            }
+            SpecError::NoFile { format } => {
+                format!("leave out the `=` for stdout, or write `{format}=FILE`")
+            }
+            SpecError::SharedStdout { second: format, .. }
+            | SpecError::SharedFile { second: format, .. } => {
+                format!("give one a file of its own: `{format}=FILE`")
+            }
+        }
+    }
+}
+
+fn known() -> String {
+    let words: Vec<_> = Format::value_variants()
+        .iter()
+        .map(|format| format.as_str())
+        .collect();
+    words.join(", ")
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for ReportSpec {
+    type Err = SpecError;
+
+    /// Reads `FORMAT`, `FORMAT=FILE` or, for stdout, `FORMAT=-`.
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let (name, file) = match text.split_once('=') {
+            Some((name, file)) => (name, Some(file)),
+            None => (text, None),
+        };
+        let format = Format::value_variants()
+            .iter()
+            .copied()
+            .find(|format| format.as_str() == name)
+            .ok_or_else(|| SpecError::UnknownFormat {
+                name: name.to_owned(),
+            })?;
+        match file {
+            Some("") => Err(SpecError::NoFile { format }),
+            None | Some("-") => Ok(Self { format, file: None }),
+            Some(file) => Ok(Self {
+                format,
+                file: Some(PathBuf::from(file)),
+            }),
+        }
+    }
+}
+
+/// The reports to write: those asked for, and the one for people on stdout where
+/// none of them goes there.
+///
+/// # Errors
+/// When two go to stdout or to one file.
+pub fn plan(asked: &[ReportSpec]) -> Result<Vec<ReportSpec>, SpecError> {
+    for (number, second) in asked.iter().enumerate() {
+        let earlier = asked.iter().take(number);
+        let Some(first) = earlier.into_iter().find(|first| same(first, second)) else {
+            continue;
+        };
+        let (first, format) = (first.format, second.format);
+        return Err(match &second.file {
+            None => SpecError::SharedStdout {
+                first,
+                second: format,
+            },
+            Some(file) => SpecError::SharedFile {
+                first,
+                second: format,
+                file: file.clone(),
+            },
+        });
+    }
+    let mut all = asked.to_vec();
+    if all.iter().all(|spec| spec.file.is_some()) {
+        all.insert(
+            0,
+            ReportSpec {
+                format: Format::Human,
+                file: None,
+            },
+        );
+    }
+    Ok(all)
+}
+
+fn same(a: &ReportSpec, b: &ReportSpec) -> bool {
+    match (&a.file, &b.file) {
+        (None, None) => true,
+        (Some(a), Some(b)) => resolved(a) == resolved(b),
+        _ => false,
+    }
+}
+
+/// The file that a path leads to, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize()
+        .or_else(|_| std::path::absolute(path))
+        .unwrap_or_else(|_| path.to_owned())
+}

@@ -1,0 +1,302 @@
+//! Text that may come from an image, made fit to be read; figures, made fit for people.
+//!
+//! Owns the one escape. [`legible`] gives a copy of a report in which no string can
+//! move a cursor, hide or reorder text, break a line or be illegal in XML, so the formats for
+//! people only add what their own syntax needs.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use crate::event::{Host, Measurement, Record, Report, Run, Tool};
+
+/// Longest line that a report for people shows, in characters.
+const LONGEST: usize = 1000;
+
+/// Shows what cannot be seen: control characters as `\n`, `\t`, `\r` or `\x1b`,
+/// everything that is invisible or changes the direction of text as `\u{202e}`.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_unprintable(c) {
+            push_escaped(&mut out, c);
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn push_escaped(out: &mut String, c: char) {
+    match c {
+        '\n' => out.push_str("\\n"),
+        '\t' => out.push_str("\\t"),
+        '\r' => out.push_str("\\r"),
+        _ => {
+            let code = u32::from(c);
+            // Writing to a string does not fail.
+            let _ = if code < 0x100 {
+                write!(out, "\\x{code:02x}")
+            } else {
+                write!(out, "\\u{{{code:x}}}")
+            };
+        }
+    }
+}
+
+/// Control characters (C0, DEL, C1), line and paragraph separators, marks of
+/// direction, invisible characters and noncharacters.
+pub(crate) fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// [`escape`], and cut after a thousand characters.
+pub fn line(text: &str) -> String {
+    let text = escape(text);
+    match text.char_indices().nth(LONGEST) {
+        None => text.into_owned(),
+        Some((end, _)) => format!("{}… ({} more bytes)", &text[..end], text.len() - end),
+    }
+}
+
+fn lines(texts: &[String]) -> Vec<String> {
+    texts.iter().map(|text| line(text)).collect()
+}
+
+fn optional(text: Option<&String>) -> Option<String> {
+    text.map(|text| line(text))
+}
+
+/// A copy of the report with every string made legible by [`line`].
+pub fn legible(report: &Report) -> Report {
+    // Named one by one, so that a new field cannot be forgotten here.
+    let Report {
+        schema_version,
+        tool: Tool { name, version },
+        spec_version,
+        started,
+        host,
+        strict,
+        conclusion,
+        interrupted,
+        runs,
+    } = report;
+    Report {
+        schema_version: *schema_version,
+        tool: Tool {
+            name: line(name),
+            version: line(version),
+        },
+        spec_version: line(spec_version),
+        started: line(started),
+        host: legible_host(host),
+        strict: *strict,
+        conclusion: *conclusion,
+        interrupted: *interrupted,
+        runs: runs.iter().map(legible_run).collect(),
+    }
+}
+
+/// The same for the host.
+pub fn legible_host(host: &Host) -> Host {
+    let Host {
+        kernel,
+        machine,
+        cpus,
+        root,
+        cgroups,
+        time_scale,
+    } = host;
+    Host {
+        kernel: line(kernel),
+        machine: line(machine),
+        cpus: *cpus,
+        root: *root,
+        cgroups: line(cgroups),
+        time_scale: *time_scale,
+    }
+}
+
+/// The same for one run.
+pub fn legible_run(run: &Run) -> Run {
+    let Run {
+        image,
+        digest,
+        platform,
+        runtime,
+        emulator,
+        error,
+        interrupted,
+        conclusion,
+        tally,
+        checks,
+        measurements,
+        duration_us,
+    } = run;
+    Run {
+        image: line(image),
+        digest: optional(digest.as_ref()),
+        platform: line(platform),
+        runtime: line(runtime),
+        emulator: optional(emulator.as_ref()),
+        error: optional(error.as_ref()),
+        interrupted: *interrupted,
+        conclusion: *conclusion,
+        tally: *tally,
+        checks: checks.iter().map(legible_record).collect(),
+        measurements: measurements
+            .iter()
+            .map(|(name, measurement)| (line(name), legible_measurement(measurement)))
+            .collect(),
+        duration_us: *duration_us,
+    }
+}
+
+fn legible_record(record: &Record) -> Record {
+    let Record {
+        id,
+        title,
+        level,
+        verdict,
+        requirement,
+        source,
+        source_url,
+        expected,
+        observed,
+        evidence,
+        reason,
+        expected_failure,
+        reproduce,
+        duration_us,
+    } = record;
+    Record {
+        id: line(id),
+        title: line(title),
+        level: *level,
+        verdict: *verdict,
+        requirement: line(requirement),
+        source: line(source),
+        source_url: line(source_url),
+        expected: optional(expected.as_ref()),
+        observed: optional(observed.as_ref()),
+        evidence: lines(evidence),
+        reason: optional(reason.as_ref()),
+        expected_failure: optional(expected_failure.as_ref()),
+        reproduce: optional(reproduce.as_ref()),
+        duration_us: *duration_us,
+    }
+}
+
+fn legible_measurement(measurement: &Measurement) -> Measurement {
+    let Measurement {
+        unit,
+        value,
+        samples,
+        p50,
+        p99,
+        max,
+        names,
+    } = measurement;
+    Measurement {
+        unit: line(unit),
+        value: *value,
+        samples: *samples,
+        p50: *p50,
+        p99: *p99,
+        max: *max,
+        names: lines(names),
+    }
+}
+
+/// A time given in microseconds, as `85 µs`, `1.3 ms` or `2.41 s`.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a time of 285 years has 53 bits of microseconds"
+)]
+pub fn duration(us: u64) -> String {
+    quantity(us as f64, "us")
+}
+
+/// A figure with its unit, three digits of it, scaled for people: `us` to µs, ms and
+/// s; `bytes` to B, KiB, MiB and GiB; `count` is a bare number; others are appended.
+pub fn quantity(value: f64, unit: &str) -> String {
+    match unit {
+        "us" => scaled(value, 1000.0, &["µs", "ms", "s"]),
+        "bytes" => scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB"]),
+        "count" => digits(value),
+        "1/s" => format!("{}/s", digits(value)),
+        _ => format!("{} {unit}", digits(value)),
+    }
+}
+
+fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
+    let mut units = units.iter().peekable();
+    while let Some(unit) = units.next() {
+        // Rounded first, so that 999.9 µs becomes 1 ms and not 1000 µs.
+        if value.abs().round() < step || units.peek().is_none() {
+            return format!("{} {unit}", digits(value));
+        }
+        value /= step;
+    }
+    digits(value)
+}
+
+/// Three significant digits below 1000, no trailing zeros.
+fn digits(value: f64) -> String {
+    let decimals = match value.abs() {
+        small if small < 9.995 => 2,
+        middle if middle < 99.95 => 1,
+        _ => 0,
+    };
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+/// A measurement on one line: its figure, its distribution, its names.
+pub fn measurement(measurement: &Measurement) -> String {
+    let unit = measurement.unit.as_str();
+    let mut parts = Vec::new();
+    if let Some(value) = measurement.value {
+        parts.push(if unit == "names" {
+            digits(value)
+        } else {
+            quantity(value, unit)
+        });
+    }
+    let distribution = [
+        ("p50", measurement.p50),
+        ("p99", measurement.p99),
+        ("max", measurement.max),
+    ];
+    for (name, value) in distribution {
+        if let Some(value) = value {
+            parts.push(format!("{name} {}", quantity(value, unit)));
+        }
+    }
+    if let Some(samples) = measurement.samples {
+        parts.push(format!("({samples} samples)"));
+    }
+    if !measurement.names.is_empty() {
+        parts.push(measurement.names.join(", "));
+    }
+    parts.join("  ")
+}
+
+/// `1 check`, `2 checks`.
+pub fn plural(count: impl Into<u64>, one: &str, many: &str) -> String {
+    let count = count.into();
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Escapes and figures, as tables.
+
+use proptest::prelude::*;
+use rstest::rstest;
+
+use super::{duration, escape, is_unprintable, line, measurement, plural, quantity};
+use crate::event::Measurement;
+
+#[rstest]
+#[case(
+    "plain text, with ü, 漢 and \\ as they are",
+    "plain text, with ü, 漢 and \\ as they are"
+)]
+#[case("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m")]
+#[case("a\nb\tc\rd", "a\\nb\\tc\\rd")]
+#[case("\0\x07\x7f", "\\x00\\x07\\x7f")]
+#[case("\u{9b}31m", "\\x9b31m")]
+#[case("a\u{202e}b\u{2066}c", "a\\u{202e}b\\u{2066}c")]
+#[case(
+    "\u{feff}\u{200b}\u{2028}\u{ffff}\u{e0041}",
+    "\\u{feff}\\u{200b}\\u{2028}\\u{ffff}\\u{e0041}"
+)]
+#[case("\u{ad}\u{61c}\u{180e}\u{fff9}", "\\xad\\u{61c}\\u{180e}\\u{fff9}")]
+fn what_cannot_be_seen_is_shown(#[case] text: &str, #[case] shown: &str) {
+    assert_eq!(escape(text), shown);
+}
+
+#[test]
+fn neighbours_of_invisible_characters_stay() {
+    let visible = " ~\u{a0}\u{ac}\u{ae}\u{61b}\u{61d}\u{200a}\u{2010}\u{2027}\u{202f}\u{205f}\u{2070}\u{fff8}\u{fffc}\u{fffd}";
+    assert_eq!(escape(visible), visible);
+}
+
+#[rstest]
+#[case(1000, 0)]
+#[case(1001, 1)]
+#[case(5000, 4000)]
+fn a_long_line_is_cut_and_says_so(#[case] length: usize, #[case] over: usize) {
+    let shown = line(&"x".repeat(length));
+    if over == 0 {
+        assert_eq!(shown.len(), length);
+    } else {
+        assert_eq!(shown, format!("{}… ({over} more bytes)", "x".repeat(1000)));
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_unprintable_gets_through(text in any::<String>()) {
+        prop_assert!(!escape(&text).chars().any(is_unprintable));
+        prop_assert!(!line(&text).chars().any(is_unprintable));
+    }
+}
+
+#[rstest]
+#[case(0, "0 µs")]
+#[case(85, "85 µs")]
+#[case(999, "999 µs")]
+#[case(1_000, "1 ms")]
+#[case(1_340, "1.34 ms")]
+#[case(13_460, "13.5 ms")]
+#[case(134_600, "135 ms")]
+#[case(999_400, "999 ms")]
+#[case(999_600, "1 s")]
+#[case(2_410_000, "2.41 s")]
+#[case(7_200_000_000, "7200 s")]
+fn times_have_three_digits_and_a_unit(#[case] us: u64, #[case] shown: &str) {
+    assert_eq!(duration(us), shown);
+}
+
+#[rstest]
+#[case(0.0, "bytes", "0 B")]
+#[case(1023.0, "bytes", "1023 B")]
+#[case(1024.0, "bytes", "1 KiB")]
+#[case(647_168.0, "bytes", "632 KiB")]
+#[case(16_777_216.0, "bytes", "16 MiB")]
+#[case(1_099_511_627_776.0, "bytes", "1024 GiB")]
+#[case(3.0, "count", "3")]
+#[case(0.25, "count", "0.25")]
+#[case(9.996, "count", "10")]
+#[case(12_345.4, "1/s", "12345/s")]
+#[case(-1500.0, "us", "-1.5 ms")]
+#[case(1.0, "pages", "1 pages")]
+fn figures_are_scaled_by_their_unit(#[case] value: f64, #[case] unit: &str, #[case] shown: &str) {
+    assert_eq!(quantity(value, unit), shown);
+}
+
+fn blank(unit: &str) -> Measurement {
+    Measurement {
+        unit: unit.to_owned(),
+        value: None,
+        samples: None,
+        p50: None,
+        p99: None,
+        max: None,
+        names: Vec::new(),
+    }
+}
+
+#[test]
+fn a_distribution_is_one_line() {
+    let latency = Measurement {
+        samples: Some(200),
+        p50: Some(120.0),
+        p99: Some(1_500.0),
+        max: Some(2_000.0),
+        ..blank("us")
+    };
+    assert_eq!(
+        measurement(&latency),
+        "p50 120 µs  p99 1.5 ms  max 2 ms  (200 samples)"
+    );
+}
+
+#[test]
+fn names_are_listed_after_their_number() {
+    let calls = Measurement {
+        value: Some(2.0),
+        names: vec!["pause".to_owned(), "wait4".to_owned()],
+        ..blank("names")
+    };
+    assert_eq!(measurement(&calls), "2  pause, wait4");
+}
+
+#[rstest]
+#[case(0, "0 checks")]
+#[case(1, "1 check")]
+#[case(2, "2 checks")]
+fn one_is_singular(#[case] count: u32, #[case] shown: &str) {
+    assert_eq!(plural(count, "check", "checks"), shown);
+}

@@ -1,0 +1,394 @@
+//! Runs the checks of one subject: which apply, in what order, side by side, and
+//! what each comes to. Emits events; prints nothing.
+//!
+//! **No verdict is lost**: every selected check ends as exactly one record, also
+//! when its function panics or never returns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::catalogue::missing_in_words;
+use crate::check::{Check, Finding, Needs, Outcome, Stop};
+use crate::context::{Context, Shared};
+use crate::event::{Event, Record, Verdict};
+
+/// The check without which nothing that needs a running program can be said.
+const STAYS: &str = "startup/stays";
+
+/// How the reason of a check begins that was skipped for another's sake.
+pub const SAYS_NOTHING: &str = "says nothing without";
+
+/// How a run is made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Checks at a time; those that only wait for a window come on top.
+    pub jobs: usize,
+    /// How long a check may take before it is given up as an error.
+    pub timeout: Duration,
+    /// The command that shows one check again, without `--filter ID`.
+    pub reproduce: String,
+    /// Set when the user asks to stop.
+    pub interrupted: Arc<AtomicBool>,
+}
+
+/// What the checks of a run came to, in registry order.
+#[derive(Debug)]
+pub struct Ran {
+    /// One for each selected check that ended.
+    pub records: Vec<Record>,
+    /// The user asked to stop before all had ended.
+    pub interrupted: bool,
+}
+
+/// Runs `checks` over what `shared` holds.
+pub fn run(
+    checks: &[&'static Check],
+    shared: &Arc<Shared>,
+    settings: &Settings,
+    emit: &mut dyn FnMut(&Event<'_>),
+) -> Ran {
+    let offered = offers(shared);
+    let mut run = Runner {
+        shared,
+        settings,
+        emit,
+        pending: Vec::new(),
+        running: BTreeMap::new(),
+        records: BTreeMap::new(),
+        not_running: Vec::new(),
+        selected: checks.iter().map(|check| check.id).collect(),
+    };
+    for check in checks {
+        match missing(check, offered, shared) {
+            Some(reason) => run.finish(check, Verdict::Skipped, None, Some(reason), Duration::ZERO),
+            None => run.pending.push(check),
+        }
+    }
+    // Long windows first; figures that want quiet last.
+    run.pending.sort_by_key(|check| {
+        (
+            !check.needs.contains(Needs::WINDOW),
+            check.needs.contains(Needs::QUIET),
+        )
+    });
+    let interrupted = run.execute();
+    run.settle_not_running();
+    let mut records = run.records;
+    Ran {
+        records: checks
+            .iter()
+            .filter_map(|check| records.remove(check.id))
+            .collect(),
+        interrupted,
+    }
+}
+
+fn offers(shared: &Shared) -> Needs {
+    let mut offered = shared.subject.offers() | Needs::HINTS;
+    if let Some(backend) = &shared.backend {
+        offered |= backend.offers();
+    }
+    if shared.options.kubernetes.is_some() {
+        offered |= Needs::KUBERNETES;
+    }
+    if shared.options.long {
+        offered |= Needs::LONG;
+    }
+    if !shared.options.required_platforms.is_empty() {
+        offered |= Needs::REQUIRED_PLATFORMS;
+    }
+    offered
+}
+
+/// Why a check does not apply, if it does not.
+fn missing(check: &Check, offered: Needs, shared: &Shared) -> Option<String> {
+    let need = (check.needs - offered).iter().next()?;
+    if need == Needs::PROGRAM
+        && let Err(why) = &shared.subject.program
+    {
+        return Some(format!(
+            "the image has no program that can be started: {why}"
+        ));
+    }
+    let why = shared
+        .backend
+        .as_ref()
+        .and_then(|backend| backend.lacks(need));
+    Some(why.map_or_else(|| missing_in_words(need), str::to_owned))
+}
+
+struct Runner<'a> {
+    shared: &'a Arc<Shared>,
+    settings: &'a Settings,
+    emit: &'a mut dyn FnMut(&Event<'_>),
+    pending: Vec<&'static Check>,
+    running: BTreeMap<&'static str, (&'static Check, Instant)>,
+    records: BTreeMap<&'static str, Record>,
+    /// Whose program was not there; what that means is known when `startup/stays` has ended.
+    not_running: Vec<(&'static Check, Finding, Duration)>,
+    selected: BTreeSet<&'static str>,
+}
+
+type Done = (&'static Check, Result<Outcome, String>, Duration);
+
+impl Runner<'_> {
+    fn execute(&mut self) -> bool {
+        let (send, receive) = mpsc::channel::<Done>();
+        loop {
+            let interrupted = self.settings.interrupted.load(Ordering::Relaxed);
+            if interrupted {
+                self.pending.clear();
+            } else {
+                self.dispatch(&send);
+            }
+            if self.running.is_empty() {
+                if self.pending.is_empty() || interrupted {
+                    return interrupted;
+                }
+                continue;
+            }
+            match receive.recv_timeout(Duration::from_millis(50)) {
+                Ok((check, result, took)) => {
+                    if self.running.remove(check.id).is_some() {
+                        self.conclude(check, result, took);
+                    }
+                }
+                Err(_) => self.give_up_overdue(),
+            }
+            if interrupted {
+                return true;
+            }
+        }
+    }
+
+    /// Starts what may be started now.
+    fn dispatch(&mut self, send: &mpsc::Sender<Done>) {
+        let mut waiting = Vec::new();
+        let ordinary_left = self
+            .pending
+            .iter()
+            .any(|check| !check.needs.intersects(Needs::HINTS));
+        for check in std::mem::take(&mut self.pending) {
+            match self.blocked_by(check) {
+                Blocked::No if self.has_room(check, ordinary_left) => {
+                    self.launch(check, send.clone());
+                }
+                Blocked::By(id) => {
+                    let reason = format!("{SAYS_NOTHING} {id}, which did not pass");
+                    self.finish(check, Verdict::Skipped, None, Some(reason), Duration::ZERO);
+                }
+                Blocked::No | Blocked::NotYet => waiting.push(check),
+            }
+        }
+        // Whoever waits for a check that will never end would wait for ever.
+        if self.running.is_empty()
+            && let Some(at) = waiting
+                .iter()
+                .position(|check| matches!(self.blocked_by(check), Blocked::NotYet))
+            && waiting
+                .iter()
+                .all(|check| matches!(self.blocked_by(check), Blocked::NotYet))
+        {
+            let check = waiting.remove(at);
+            let reason = "its prerequisites wait for each other".to_owned();
+            self.finish(check, Verdict::Error, None, Some(reason), Duration::ZERO);
+        }
+        self.pending = waiting;
+    }
+
+    fn has_room(&self, check: &Check, ordinary_left: bool) -> bool {
+        let working = || {
+            self.running
+                .values()
+                .filter(|(other, _)| !other.needs.contains(Needs::WINDOW))
+        };
+        if check.needs.contains(Needs::WINDOW) {
+            return true;
+        }
+        if check.needs.contains(Needs::QUIET) {
+            return working().next().is_none() && !ordinary_left;
+        }
+        working().all(|(other, _)| !other.needs.contains(Needs::QUIET))
+            && working().count() < self.settings.jobs
+    }
+
+    fn launch(&mut self, check: &'static Check, send: mpsc::Sender<Done>) {
+        (self.emit)(&Event::CheckStarted { id: check.id });
+        let began = Instant::now();
+        self.running.insert(check.id, (check, began));
+        let shared = Arc::clone(self.shared);
+        let body = move || {
+            let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                if let Some(backend) = &shared.backend {
+                    backend.adopt_thread().map_err(|error| {
+                        Stop::Error(format!("cannot prepare a thread for sandboxes: {error}"))
+                    })?;
+                }
+                (check.run)(&Context::new(&shared))
+            }))
+            .map_err(|panic| panic_words(&*panic));
+            // The receiver is gone only when the run was given up.
+            let _ = send.send((check, outcome, began.elapsed()));
+        };
+        if let Err(error) = std::thread::Builder::new()
+            .name(check.id.to_owned())
+            .spawn(body)
+        {
+            self.running.remove(check.id);
+            self.finish(
+                check,
+                Verdict::Error,
+                None,
+                Some(format!("cannot start a thread: {error}")),
+                began.elapsed(),
+            );
+        }
+    }
+
+    fn give_up_overdue(&mut self) {
+        let overdue: Vec<_> = self
+            .running
+            .values()
+            .filter(|(_, began)| began.elapsed() > self.settings.timeout)
+            .map(|(check, began)| (*check, began.elapsed()))
+            .collect();
+        for (check, took) in overdue {
+            self.running.remove(check.id);
+            let reason = format!("did not end within {:?}", self.settings.timeout);
+            self.finish(check, Verdict::Error, None, Some(reason), took);
+        }
+    }
+
+    fn conclude(&mut self, check: &'static Check, result: Result<Outcome, String>, took: Duration) {
+        match result {
+            Ok(Ok(pass)) => {
+                let seen = Finding {
+                    expected: String::new(),
+                    observed: pass.observed,
+                    evidence: pass.evidence,
+                };
+                self.finish(check, Verdict::Pass, Some(seen), None, took);
+            }
+            Ok(Err(Stop::Fail(finding))) => {
+                self.finish(check, Verdict::Fail, Some(finding), None, took);
+            }
+            Ok(Err(Stop::NotRunning(finding))) if check.id == STAYS => {
+                self.finish(check, Verdict::Fail, Some(finding), None, took);
+            }
+            Ok(Err(Stop::NotRunning(finding))) => self.not_running.push((check, finding, took)),
+            Ok(Err(Stop::Skip(reason))) => {
+                self.finish(check, Verdict::Skipped, None, Some(reason), took);
+            }
+            Ok(Err(Stop::Inconclusive(reason))) => {
+                self.finish(check, Verdict::Inconclusive, None, Some(reason), took);
+            }
+            Ok(Err(Stop::Error(reason))) => {
+                self.finish(check, Verdict::Error, None, Some(reason), took);
+            }
+            Err(panic) => {
+                self.finish(
+                    check,
+                    Verdict::Error,
+                    None,
+                    Some(format!("the check panicked: {panic}")),
+                    took,
+                );
+            }
+        }
+    }
+
+    /// A program that never runs fails one check, not all of them; one that runs
+    /// elsewhere and not here fails this one.
+    fn settle_not_running(&mut self) {
+        let stays_failed = self
+            .records
+            .get(STAYS)
+            .is_some_and(|record| record.verdict == Verdict::Fail);
+        for (check, finding, took) in std::mem::take(&mut self.not_running) {
+            if stays_failed {
+                let reason = format!("{SAYS_NOTHING} {STAYS}, which did not pass");
+                self.finish(check, Verdict::Skipped, None, Some(reason), took);
+            } else {
+                self.finish(check, Verdict::Fail, Some(finding), None, took);
+            }
+        }
+    }
+
+    fn blocked_by(&self, check: &Check) -> Blocked {
+        for id in check.after {
+            if let Some(record) = self.records.get(id) {
+                if record.verdict != Verdict::Pass {
+                    return Blocked::By(id);
+                }
+            } else if self.not_running.iter().any(|(other, ..)| other.id == *id) {
+                // It said nothing; this one may start the program in a way that works.
+            } else if self.selected.contains(id) {
+                return Blocked::NotYet;
+            }
+        }
+        Blocked::No
+    }
+
+    fn finish(
+        &mut self,
+        check: &'static Check,
+        verdict: Verdict,
+        finding: Option<Finding>,
+        reason: Option<String>,
+        took: Duration,
+    ) {
+        let (expected, observed, evidence) = match finding {
+            Some(f) => (
+                Some(f.expected).filter(|e| !e.is_empty()),
+                Some(f.observed),
+                f.evidence,
+            ),
+            None => (None, None, Vec::new()),
+        };
+        let shows_again = matches!(
+            verdict,
+            Verdict::Fail | Verdict::Inconclusive | Verdict::Error
+        );
+        let record = Record {
+            id: check.id.to_owned(),
+            title: check.title.to_owned(),
+            level: check.level,
+            verdict,
+            requirement: check.requirement.to_owned(),
+            source: check.source.title.to_owned(),
+            source_url: check.source.url.to_owned(),
+            expected,
+            observed,
+            evidence,
+            reason,
+            expected_failure: None,
+            reproduce: shows_again
+                .then(|| format!("{} --filter {}", self.settings.reproduce, check.id)),
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        };
+        (self.emit)(&Event::CheckFinished { record: &record });
+        self.records.insert(check.id, record);
+    }
+}
+
+enum Blocked {
+    No,
+    NotYet,
+    By(&'static str),
+}
+
+fn panic_words(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| {
+            panic
+                .downcast_ref::<&str>()
+                .map(|words| (*words).to_owned())
+        })
+        .unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,576 @@
+//! From a descriptor to what the checks read: documents, digests, layers, program.
+
+use super::blob::Blob;
+use super::digest::{Digest, Hashed};
+use super::document::{Descriptor, Document, Manifest};
+use super::error::Error;
+use super::layer::{Folded, Measured, Stored};
+use super::limits::{Budget, Limits};
+use super::{
+    Config, Defect, DefectKind, ElfArchitecture, Format, Image, Layer, NoProgram, Platform,
+    Program, Rootfs, WasmSubject, program, wasm,
+};
+use std::sync::Arc;
+
+/// Where documents and layers come from.
+pub(crate) trait Store {
+    /// A manifest or an index.
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Blob, Error>;
+    /// A configuration or a layer.
+    fn blob(&self, descriptor: &Descriptor) -> Result<Blob, Error>;
+    /// Whether blobs come over a network: then a digest that does not hold is an error,
+    /// and what was not asked for is fetched only where it is small.
+    fn is_remote(&self) -> bool;
+}
+
+/// What a reference leads to.
+pub(crate) enum Top {
+    /// A manifest or an index.
+    One {
+        descriptor: Descriptor,
+        tag: Option<String>,
+    },
+    /// A layout's index.json that lists the platforms of one image itself.
+    Many {
+        index: Vec<u8>,
+        descriptors: Vec<Descriptor>,
+        tag: Option<String>,
+    },
+}
+
+/// A manifest that an index leads to, or the only one.
+pub(crate) struct Found {
+    /// What the descriptor says.
+    pub(crate) platform: Option<Platform>,
+    pub(crate) os_version: Option<String>,
+    pub(crate) digest: String,
+    /// Manifest and configuration, or why they cannot be read.
+    pub(crate) read: Result<Parsed, Error>,
+    /// Digests that do not hold.
+    pub(crate) defects: Vec<Defect>,
+}
+
+/// Manifest and configuration, layers not read yet.
+pub(crate) struct Parsed {
+    pub(crate) image: Image,
+    pub(crate) layers: Layers,
+}
+
+/// Layers before they are opened.
+pub(crate) enum Layers {
+    /// By descriptor, through the store.
+    Described(Vec<Descriptor>),
+    /// Open, from a docker-archive.
+    Open(Vec<Stored>),
+}
+
+impl Found {
+    /// The index's platform, else the configuration's.
+    pub(crate) fn platform(&self) -> Option<Platform> {
+        let declared = || {
+            self.read
+                .as_ref()
+                .ok()
+                .and_then(|parsed| parsed.image.config.platform())
+        };
+        self.platform.clone().or_else(declared)
+    }
+}
+
+/// All manifests that a reference leads to.
+pub(crate) struct Collected {
+    /// Digest of the outermost index; `None` where the reference names a manifest.
+    pub(crate) index: Option<String>,
+    pub(crate) found: Vec<Found>,
+    /// Digests of indexes and attestations that do not hold.
+    pub(crate) defects: Vec<Defect>,
+}
+
+/// Walks from the top to every manifest and configuration.
+pub(crate) fn collect(store: &dyn Store, top: Top, limits: &Limits) -> Result<Collected, Error> {
+    let mut collector = Collector {
+        store,
+        limits,
+        seen: 0,
+        tag: None,
+        found: Vec::new(),
+        defects: Vec::new(),
+    };
+    let index = match top {
+        Top::One { descriptor, tag } => {
+            collector.tag = tag;
+            let (bytes, defects) = collector.document(&descriptor)?;
+            match Document::parse(&descriptor.digest, &bytes)? {
+                Document::Manifest(manifest) => {
+                    collector.manifest(&descriptor, *manifest, defects);
+                    None
+                }
+                Document::Index(descriptors) => {
+                    collector.defects.extend(defects);
+                    collector.index(&descriptors, 1)?;
+                    Some(descriptor.digest)
+                }
+            }
+        }
+        Top::Many {
+            index,
+            descriptors,
+            tag,
+        } => {
+            collector.tag = tag;
+            collector.index(&descriptors, 1)?;
+            Some(Digest::sha256(&index).to_string())
+        }
+    };
+    Ok(Collected {
+        index,
+        found: collector.found,
+        defects: collector.defects,
+    })
+}
+
+struct Collector<'a> {
+    store: &'a dyn Store,
+    limits: &'a Limits,
+    seen: usize,
+    tag: Option<String>,
+    found: Vec<Found>,
+    defects: Vec<Defect>,
+}
+
+impl Collector<'_> {
+    /// A manifest or an index, and what of its digest does not hold.
+    fn document(&self, descriptor: &Descriptor) -> Result<(Vec<u8>, Vec<Defect>), Error> {
+        let blob = self.store.manifest(descriptor)?;
+        self.read(descriptor, &blob)
+    }
+
+    fn read(&self, descriptor: &Descriptor, blob: &Blob) -> Result<(Vec<u8>, Vec<Defect>), Error> {
+        let bytes = read_bounded(&descriptor.digest, blob, self.limits)?;
+        let observed = descriptor.parsed_digest()?.of(&bytes);
+        let defects = compare(descriptor, &observed, bytes.len() as u64);
+        Ok((bytes, defects))
+    }
+
+    fn index(&mut self, descriptors: &[Descriptor], depth: usize) -> Result<(), Error> {
+        if depth > self.limits.index_depth {
+            let cause = format!(
+                "more than {} indexes within each other, the suite's limit",
+                self.limits.index_depth
+            );
+            return Err(Error::new("index", cause).with_hint("an image needs one index"));
+        }
+        for descriptor in descriptors {
+            self.seen += 1;
+            if self.seen > self.limits.index_entries {
+                let cause = format!(
+                    "more than {} entries, the suite's limit",
+                    self.limits.index_entries
+                );
+                return Err(Error::new("index", cause));
+            }
+            if descriptor.is_attestation() {
+                self.attestation(descriptor);
+                continue;
+            }
+            match self.document(descriptor) {
+                Err(error) => self.unreadable(descriptor, error),
+                Ok((bytes, defects)) => match Document::parse(&descriptor.digest, &bytes) {
+                    Err(error) => self.unreadable(descriptor, error),
+                    Ok(Document::Manifest(manifest)) => {
+                        self.manifest(descriptor, *manifest, defects);
+                    }
+                    Ok(Document::Index(inner)) => {
+                        self.defects.extend(defects);
+                        self.index(&inner, depth + 1)?;
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, descriptor: &Descriptor, error: Error) {
+        self.push(descriptor, Err(error), Vec::new());
+    }
+
+    fn push(&mut self, descriptor: &Descriptor, read: Result<Parsed, Error>, defects: Vec<Defect>) {
+        self.found.push(Found {
+            platform: descriptor.platform(),
+            os_version: descriptor.os_version(),
+            digest: descriptor.digest.clone(),
+            read,
+            defects,
+        });
+    }
+
+    fn manifest(&mut self, descriptor: &Descriptor, manifest: Manifest, mut defects: Vec<Defect>) {
+        let read = self.image(descriptor, manifest, &mut defects);
+        self.push(descriptor, read, defects);
+    }
+
+    fn image(
+        &self,
+        descriptor: &Descriptor,
+        manifest: Manifest,
+        defects: &mut Vec<Defect>,
+    ) -> Result<Parsed, Error> {
+        if manifest.layers.len() > self.limits.layers {
+            let cause = format!(
+                "{} layers, more than {}, the suite's limit",
+                manifest.layers.len(),
+                self.limits.layers
+            );
+            return Err(Error::new(
+                format_args!("manifest {}", descriptor.digest),
+                cause,
+            ));
+        }
+        let blob = self.store.blob(&manifest.config)?;
+        let (bytes, broken) = self.read(&manifest.config, &blob)?;
+        defects.extend(broken);
+        let config = Config::parse(&format!("configuration {}", manifest.config.digest), &bytes)?;
+        let layers = manifest.layers.iter().map(|layer| Layer {
+            digest: layer.digest.clone(),
+            media_type: layer.media_type().to_owned(),
+            size: layer
+                .size()
+                .and_then(serde_json::Number::as_u64)
+                .unwrap_or(0),
+            uncompressed: 0,
+        });
+        let image = Image {
+            digest: descriptor.digest.clone(),
+            media_type: manifest.media_type,
+            config_type: manifest.config.media_type().to_owned(),
+            config,
+            layers: layers.collect(),
+            annotations: manifest.annotations,
+            tag: self.tag.clone(),
+        };
+        Ok(Parsed {
+            image,
+            layers: Layers::Described(manifest.layers),
+        })
+    }
+
+    /// An attestation is no image, but its blobs are blobs. One that is not there is left out.
+    fn attestation(&mut self, descriptor: &Descriptor) {
+        if self.store.is_remote() {
+            return;
+        }
+        let Ok((bytes, defects)) = self.document(descriptor) else {
+            return;
+        };
+        self.defects.extend(defects);
+        let Ok(Document::Manifest(manifest)) = Document::parse(&descriptor.digest, &bytes) else {
+            return;
+        };
+        let mut budget = Budget::new("bytes of attestations", self.limits.document);
+        for blob in manifest.layers.iter().chain([&manifest.config]) {
+            let hashed = blob.parsed_digest().and_then(|digest| {
+                let content = self.store.blob(blob)?;
+                Hashed::new(content, Some(&digest), &mut budget)
+                    .finish()
+                    .map_err(|error| Error::io(&blob.digest, &error))
+            });
+            if let Ok((observed, size)) = hashed {
+                self.defects.extend(compare(blob, &observed, size));
+            }
+        }
+    }
+}
+
+/// Reads a document that must be small.
+pub(crate) fn read_bounded(what: &str, blob: &Blob, limits: &Limits) -> Result<Vec<u8>, Error> {
+    if blob.len() > limits.document {
+        let cause = format!(
+            "{} bytes, more than {}, the suite's limit for a document",
+            blob.len(),
+            limits.document
+        );
+        return Err(Error::new(what, cause));
+    }
+    blob.read_all(limits.document)
+        .map_err(|error| Error::io(what, &error))
+}
+
+/// Digest and size against a descriptor.
+fn compare(descriptor: &Descriptor, observed: &Digest, size: u64) -> Vec<Defect> {
+    let mut defects = Vec::new();
+    let mut differs = |what: &str, expected: String, observed: String| {
+        defects.push(Defect {
+            kind: DefectKind::Digest,
+            subject: format!("{what} {}", super::escape(descriptor.digest.as_bytes())),
+            expected,
+            observed,
+        });
+    };
+    if descriptor.digest != observed.to_string() {
+        differs("blob", descriptor.digest.clone(), observed.to_string());
+    }
+    match descriptor.size() {
+        None => differs(
+            "descriptor of",
+            format!("a size, {size} bytes"),
+            "no size".to_owned(),
+        ),
+        Some(promised) if promised.as_u64() != Some(size) => {
+            differs(
+                "size of blob",
+                format!("{promised} bytes"),
+                format!("{size} bytes"),
+            );
+        }
+        Some(_) => {}
+    }
+    defects
+}
+
+/// What the layers of one image come to.
+pub(crate) struct Outcome {
+    pub(crate) rootfs: Rootfs,
+    pub(crate) program: Result<Program, NoProgram>,
+    pub(crate) wasm: Option<WasmSubject>,
+    pub(crate) architecture: Option<ElfArchitecture>,
+    pub(crate) defects: Vec<Defect>,
+    /// Bytes of all layers, uncompressed.
+    pub(crate) uncompressed: u64,
+}
+
+/// Folds the layers of an image and finds what it runs.
+pub(crate) fn fold(
+    store: &dyn Store,
+    parsed: &mut Parsed,
+    limits: &Limits,
+) -> Result<Outcome, Error> {
+    let Parsed { image, layers } = parsed;
+    if let Layers::Described(descriptors) = layers
+        && descriptors.iter().any(is_wasm)
+    {
+        return read_wasm(store, image, descriptors, limits);
+    }
+    let mut defects = Vec::new();
+    let stored = match layers {
+        Layers::Open(stored) => std::mem::take(stored),
+        Layers::Described(descriptors) => open(store, descriptors, limits)?,
+    };
+    let stored = with_diff_ids(stored, &image.config, &mut defects);
+    let mut folded = Folded::read(&stored, limits)?;
+    for (index, (stored, measured)) in stored.iter().zip(&folded.measured).enumerate() {
+        if let Layers::Described(descriptors) = layers {
+            defects.extend(compare(
+                &descriptors[index],
+                &measured.digest,
+                stored.blob.len(),
+            ));
+        } else if stored
+            .digest
+            .as_ref()
+            .is_some_and(|digest| *digest != measured.digest)
+        {
+            let expected = stored
+                .digest
+                .as_ref()
+                .map(Digest::to_string)
+                .unwrap_or_default();
+            defects.push(wrong_digest(
+                format!("blob {}", stored.name),
+                expected,
+                measured.digest.to_string(),
+            ));
+        }
+        defects.extend(compare_diff_id(index, stored, measured));
+        image.layers[index].uncompressed = measured.uncompressed;
+        if image.layers[index].digest.is_empty() {
+            image.layers[index].digest = measured.digest.to_string();
+        }
+    }
+    defects.append(&mut folded.defects);
+    let (rootfs, mut program) = program::find(&image.config, &mut folded, limits)?;
+    let mut wasm = None;
+    if let Ok(found) = &program
+        && found.format == Format::Wasm
+    {
+        wasm = Some(WasmSubject::new(
+            super::show_path(&found.path),
+            Arc::clone(&found.content),
+        ));
+        program = Err(NoProgram::Wasm);
+    }
+    let architecture = program.as_ref().ok().and_then(Program::elf_architecture);
+    let uncompressed = folded
+        .measured
+        .iter()
+        .map(|measured| measured.uncompressed)
+        .sum();
+    Ok(Outcome {
+        rootfs,
+        program,
+        wasm,
+        architecture,
+        defects,
+        uncompressed,
+    })
+}
+
+/// Whether the layer is a program, not a filesystem.
+fn is_wasm(layer: &Descriptor) -> bool {
+    wasm::LAYER_TYPES.contains(&layer.media_type())
+}
+
+/// Reads an image that has a WebAssembly program as a layer: the first such layer is
+/// the program. There is no root filesystem; other layers are verified and no more.
+fn read_wasm(
+    store: &dyn Store,
+    image: &mut Image,
+    descriptors: &[Descriptor],
+    limits: &Limits,
+) -> Result<Outcome, Error> {
+    let mut budget = Budget::new("bytes of layers", limits.stored);
+    let mut outcome = Outcome {
+        rootfs: Rootfs::default(),
+        program: Err(NoProgram::Wasm),
+        wasm: None,
+        architecture: None,
+        defects: Vec::new(),
+        uncompressed: 0,
+    };
+    for (layer, descriptor) in image.layers.iter_mut().zip(descriptors) {
+        let digest = descriptor.parsed_digest()?;
+        let name = format!("layer {digest}");
+        let failed = |error: std::io::Error| Error::io(&name, &error);
+        let blob = store.blob(descriptor)?;
+        let (observed, size) = if outcome.wasm.is_none() && is_wasm(descriptor) {
+            let content = wasm_content(&name, &blob, limits)?;
+            budget
+                .take(content.len() as u64)
+                .map_err(|error| Error::limit(&name, &error))?;
+            let measured = (digest.of(&content), content.len() as u64);
+            outcome.wasm = Some(WasmSubject::new(descriptor.media_type(), content.into()));
+            measured
+        } else {
+            Hashed::new(blob, Some(&digest), &mut budget)
+                .finish()
+                .map_err(failed)?
+        };
+        outcome.defects.extend(compare(descriptor, &observed, size));
+        layer.uncompressed = size;
+        outcome.uncompressed += size;
+    }
+    // OCI's configuration has DiffIDs, WebAssembly's own has digests; both are those
+    // of the layers, since a program is not compressed.
+    for (what, promised) in [
+        ("rootfs.diff_ids", &image.config.diff_ids),
+        ("layerDigests", &image.config.layer_digests),
+    ] {
+        let layers = descriptors.iter().map(|layer| &layer.digest);
+        if !promised.is_empty() && !promised.iter().eq(layers.clone()) {
+            let list = |names: Vec<&String>| {
+                let names: Vec<String> = names.into_iter().map(super::quote).collect();
+                names.join(", ")
+            };
+            outcome.defects.push(wrong_digest(
+                format!("{what} of the configuration"),
+                list(layers.collect()),
+                list(promised.iter().collect()),
+            ));
+        }
+    }
+    Ok(outcome)
+}
+
+/// A WebAssembly program, whole.
+pub(crate) fn wasm_content(name: &str, blob: &Blob, limits: &Limits) -> Result<Vec<u8>, Error> {
+    if blob.len() > limits.wasm {
+        let cause = format!(
+            "{} bytes, more than {}, the suite's limit for a WebAssembly program",
+            blob.len(),
+            limits.wasm
+        );
+        return Err(Error::new(name, cause));
+    }
+    blob.read_all(limits.wasm)
+        .map_err(|error| Error::io(name, &error))
+}
+
+fn open(
+    store: &dyn Store,
+    descriptors: &[Descriptor],
+    limits: &Limits,
+) -> Result<Vec<Stored>, Error> {
+    let mut budget = Budget::new("bytes of layers", limits.stored);
+    let each = descriptors.iter().map(|descriptor| {
+        let media_type = descriptor.media_type();
+        if !media_type.is_empty() && !media_type.contains("tar") {
+            let cause = format!("media type {media_type} is no filesystem layer");
+            return Err(Error::new(
+                format_args!("layer {}", descriptor.digest),
+                cause,
+            ));
+        }
+        let digest = descriptor.parsed_digest()?;
+        let blob = store.blob(descriptor)?;
+        budget
+            .take(blob.len())
+            .map_err(|error| Error::limit(format_args!("layer {digest}"), &error))?;
+        Ok(Stored {
+            name: digest.to_string(),
+            blob,
+            digest: Some(digest),
+            diff_id: None,
+        })
+    });
+    each.collect()
+}
+
+/// Gives each layer the `DiffID` that the configuration promises.
+fn with_diff_ids(
+    mut stored: Vec<Stored>,
+    config: &Config,
+    defects: &mut Vec<Defect>,
+) -> Vec<Stored> {
+    if config.diff_ids.len() != stored.len() {
+        defects.push(wrong_digest(
+            "rootfs.diff_ids of the configuration".to_owned(),
+            format!("{} DiffIDs, one for each layer", stored.len()),
+            format!("{}", config.diff_ids.len()),
+        ));
+    }
+    for (layer, text) in stored.iter_mut().zip(&config.diff_ids) {
+        match Digest::parse(text) {
+            Ok(digest) => layer.diff_id = Some(digest),
+            Err(cause) => defects.push(wrong_digest(
+                format!("DiffID of layer {}", layer.name),
+                "a digest".to_owned(),
+                super::escape(cause.as_bytes()),
+            )),
+        }
+    }
+    stored
+}
+
+fn compare_diff_id(index: usize, stored: &Stored, measured: &Measured) -> Option<Defect> {
+    let expected = stored
+        .diff_id
+        .as_ref()
+        .filter(|expected| **expected != measured.diff_id)?;
+    Some(wrong_digest(
+        format!(
+            "DiffID of layer {} ({})",
+            index + 1,
+            super::escape(stored.name.as_bytes())
+        ),
+        expected.to_string(),
+        measured.diff_id.to_string(),
+    ))
+}
+
+pub(crate) fn wrong_digest(subject: String, expected: String, observed: String) -> Defect {
+    Defect {
+        kind: DefectKind::Digest,
+        subject,
+        expected,
+        observed,
+    }
+}

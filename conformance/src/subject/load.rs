@@ -1,0 +1,505 @@
+//! From a reference to the subjects to judge: transport, platforms, layers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::blob::Blob;
+use super::docker_archive::{self, Nothing};
+use super::elf::Elf;
+use super::error::Error;
+use super::image::{
+    Collected, Found, Outcome, Store, Top, collect, fold, wasm_content, wrong_digest,
+};
+use super::layout::Layout;
+use super::limits::Limits;
+use super::program::program;
+#[cfg(feature = "registry")]
+use super::registry::Registry;
+use super::{
+    Config, Defect, ElfArchitecture, Entry, EntryKind, Format, Index, IndexEntry, Kind, NoProgram,
+    Platform, Reference, RegistryName, Rootfs, Subject, Transport, WasmSubject,
+};
+
+/// How an image is read.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Which platforms become subjects.
+    pub platforms: Platforms,
+    /// Registries may be reached by plain HTTP or with a certificate that nobody vouches for.
+    pub insecure_registry: bool,
+    /// A registry that sends nothing for so long has stalled.
+    pub stall: Duration,
+    /// Docker's configuration with stored credentials; `None` is the user's own
+    /// (`$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`).
+    pub docker_config: Option<PathBuf>,
+    /// Bounds on what is read.
+    pub limits: Limits,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            platforms: Platforms::Host,
+            insecure_registry: false,
+            stall: Duration::from_secs(8),
+            docker_config: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Which platforms of an image become subjects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Platforms {
+    /// The host's; an image without index is taken as it is.
+    #[default]
+    Host,
+    /// These, each of which must be there.
+    List(Vec<Platform>),
+    /// Every platform of the index, Windows left out.
+    All,
+}
+
+/// Reads an image or a program: one subject for each platform that is asked for.
+///
+/// # Errors
+/// One line with cause and hint, where the reference leads to nothing that can be judged.
+pub fn load(reference: &Reference, options: &LoadOptions) -> Result<Vec<Subject>, Error> {
+    let limits = &options.limits;
+    match &reference.transport {
+        Transport::Binary { path } => {
+            let blob = Blob::open(path)?;
+            binary(reference, &blob, &path.display().to_string(), options)
+                .map(|subject| vec![subject])
+        }
+        Transport::Wasm { path } => {
+            let blob = Blob::open(path)?;
+            wasm(reference, &blob, &path.display().to_string(), options)
+                .map(|subject| vec![subject])
+        }
+        Transport::OciLayout { path, tag } => {
+            layout(reference, &Layout::folder(path)?, tag.as_deref(), options)
+                .map_err(|error| error.within(path.display()))
+        }
+        Transport::OciArchive { path, tag } => layout(
+            reference,
+            &Layout::archive(path, limits)?,
+            tag.as_deref(),
+            options,
+        )
+        .map_err(|error| error.within(path.display())),
+        Transport::DockerArchive { path, image } => {
+            docker_archive::read(path, image.as_deref(), limits)
+                .and_then(|found| {
+                    let collected = Collected {
+                        index: None,
+                        found: vec![found],
+                        defects: Vec::new(),
+                    };
+                    subjects(reference, &Nothing, collected, options)
+                })
+                .map_err(|error| error.within(path.display()))
+        }
+        Transport::Registry(name) => registry(reference, name, options),
+    }
+}
+
+#[cfg(feature = "registry")]
+fn registry(
+    reference: &Reference,
+    name: &RegistryName,
+    options: &LoadOptions,
+) -> Result<Vec<Subject>, Error> {
+    let registry = Registry::new(name, options);
+    let top = registry.top()?;
+    image(reference, &registry, top, options).map_err(|error| error.within(name))
+}
+
+#[cfg(not(feature = "registry"))]
+fn registry(_: &Reference, name: &RegistryName, _: &LoadOptions) -> Result<Vec<Subject>, Error> {
+    Err(
+        Error::new(name, "this build reads no registries").with_hint(
+            "build with --features registry; cargo xtask conformance does so by itself. \
+         If a file is meant, it does not exist",
+        ),
+    )
+}
+
+fn layout(
+    reference: &Reference,
+    layout: &Layout,
+    tag: Option<&str>,
+    options: &LoadOptions,
+) -> Result<Vec<Subject>, Error> {
+    let top = layout.top(tag, &options.limits)?;
+    image(reference, layout, top, options)
+}
+
+/// Reads all that a manifest or index leads to.
+fn image(
+    reference: &Reference,
+    store: &dyn Store,
+    top: Top,
+    options: &LoadOptions,
+) -> Result<Vec<Subject>, Error> {
+    let collected = collect(store, top, &options.limits)?;
+    subjects(reference, store, collected, options)
+}
+
+fn subjects(
+    reference: &Reference,
+    store: &dyn Store,
+    collected: Collected,
+    options: &LoadOptions,
+) -> Result<Vec<Subject>, Error> {
+    let Collected {
+        index,
+        mut found,
+        mut defects,
+    } = collected;
+    let chosen = choose(&found, index.is_some(), &options.platforms)?;
+    let mut outcomes: Vec<Option<Outcome>> = found.iter().map(|_| None).collect();
+    let mut left = options.limits.clone();
+    let others = (0..found.len()).filter(|at| !chosen.contains(at));
+    for at in chosen.iter().copied().chain(others) {
+        let outcome = read_layers(
+            store,
+            &mut found[at],
+            chosen.contains(&at),
+            index.is_some(),
+            &mut left,
+        )?;
+        defects.append(&mut found[at].defects);
+        outcomes[at] = outcome;
+    }
+    let index = index.map(|digest| Index {
+        digest,
+        entries: found
+            .iter()
+            .zip(&outcomes)
+            .map(|(found, outcome)| entry(found, outcome.as_ref()))
+            .collect(),
+    });
+    let mut subjects = Vec::new();
+    for at in chosen {
+        let (Some(outcome), Ok(parsed)) = (outcomes[at].take(), &found[at].read) else {
+            continue;
+        };
+        let mut own = outcome.defects;
+        own.extend(defects.iter().cloned());
+        subjects.push(Subject {
+            reference: reference.text.clone(),
+            kind: Kind::Image,
+            platform: found[at]
+                .platform()
+                .unwrap_or_else(|| guess(outcome.architecture.as_ref())),
+            index: index.clone(),
+            image: Some(parsed.image.clone()),
+            rootfs: outcome.rootfs,
+            program: outcome.program,
+            wasm: outcome.wasm,
+            defects: own,
+        });
+    }
+    Ok(subjects)
+}
+
+/// Folds the layers of an entry. What was not asked for is read as far as it can be;
+/// its defects count, since every digest of an index is a promise. All platforms
+/// together stay within the limits, those that were asked for first.
+fn read_layers(
+    store: &dyn Store,
+    found: &mut Found,
+    asked: bool,
+    indexed: bool,
+    left: &mut Limits,
+) -> Result<Option<Outcome>, Error> {
+    let platform = found.platform();
+    let Ok(parsed) = &mut found.read else {
+        return Ok(None);
+    };
+    if platform
+        .as_ref()
+        .is_some_and(|platform| platform.os == "windows")
+    {
+        // Windows layers are no root filesystem of ours, and the base ones are large.
+        let program = Err(NoProgram::Missing(
+            "the layers of a Windows image are not read".to_owned(),
+        ));
+        let (rootfs, defects) = (Rootfs::default(), Vec::new());
+        let nothing = Outcome {
+            rootfs,
+            program,
+            wasm: None,
+            architecture: None,
+            defects,
+            uncompressed: 0,
+        };
+        return Ok(asked.then_some(nothing));
+    }
+    let stored: u64 = parsed
+        .image
+        .layers
+        .iter()
+        .fold(0, |sum, layer| sum.saturating_add(layer.size));
+    if !asked && store.is_remote() && stored > left.unasked {
+        return Ok(None);
+    }
+    match fold(store, parsed, left) {
+        Ok(mut outcome) => {
+            left.uncompressed = left.uncompressed.saturating_sub(outcome.uncompressed);
+            if asked {
+                take_kept(left, &outcome.rootfs);
+            } else if indexed {
+                found
+                    .defects
+                    .extend(outcome.defects.drain(..).filter(Defect::is_digest));
+                outcome.rootfs = Rootfs::default();
+                outcome.program = Err(NoProgram::Unset);
+                outcome.wasm = None;
+            }
+            Ok(Some(outcome))
+        }
+        Err(error) if asked => Err(error),
+        Err(error) => {
+            if error.is_limit() {
+                left.uncompressed = 0;
+            } else if !error.is_absent() {
+                let subject =
+                    platform.map_or_else(|| found.digest.clone(), |platform| platform.to_string());
+                let expected = "layers that can be read".to_owned();
+                found
+                    .defects
+                    .push(wrong_digest(subject, expected, error.to_string()));
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// What stays in memory of a subject is no longer there for the next.
+fn take_kept(left: &mut Limits, rootfs: &Rootfs) {
+    left.entries = left.entries.saturating_sub(rootfs.entries.len());
+    for (path, entry) in &rootfs.entries {
+        left.names = left.names.saturating_sub(path.len() as u64);
+        if let EntryKind::File {
+            content: Some(content),
+            ..
+        } = &entry.kind
+        {
+            left.kept = left.kept.saturating_sub(content.len() as u64);
+        }
+    }
+}
+
+fn entry(found: &Found, outcome: Option<&Outcome>) -> IndexEntry {
+    IndexEntry {
+        platform: found.platform.clone(),
+        os_version: found.os_version.clone(),
+        digest: found.digest.clone(),
+        image: found
+            .read
+            .as_ref()
+            .map(|parsed| parsed.image.clone())
+            .map_err(Error::to_string),
+        program_architecture: outcome.and_then(|outcome| outcome.architecture.clone()),
+    }
+}
+
+/// Which entries become subjects, in the order asked for.
+fn choose(found: &[Found], indexed: bool, platforms: &Platforms) -> Result<Vec<usize>, Error> {
+    let asked = match platforms {
+        Platforms::Host if !indexed => return readable(found, 0).map(|at| vec![at]),
+        Platforms::Host => &[Platform::host()][..],
+        Platforms::List(asked) => asked,
+        Platforms::All => {
+            let windows = |found: &Found| found.platform().is_some_and(|it| it.os == "windows");
+            let all: Vec<usize> = (0..found.len())
+                .filter(|at| !windows(&found[*at]))
+                .collect();
+            if all.is_empty() {
+                return Err(none(found, "linux"));
+            }
+            return all.into_iter().map(|at| readable(found, at)).collect();
+        }
+    };
+    let mut chosen = Vec::new();
+    for platform in asked {
+        let offers = found
+            .iter()
+            .enumerate()
+            .filter_map(|(at, found)| Some((platform.accepts(&found.platform()?)?, at)));
+        let (_, at) = offers
+            .min()
+            .ok_or_else(|| none(found, &platform.to_string()))?;
+        if !chosen.contains(&at) {
+            chosen.push(readable(found, at)?);
+        }
+    }
+    Ok(chosen)
+}
+
+fn readable(found: &[Found], at: usize) -> Result<usize, Error> {
+    match found.get(at).map(|found| &found.read) {
+        Some(Ok(_)) => Ok(at),
+        Some(Err(error)) => Err(error.clone()),
+        None => Err(Error::new("index", "no image in it")),
+    }
+}
+
+fn none(found: &[Found], asked: &str) -> Error {
+    let mut there: Vec<String> = found
+        .iter()
+        .filter_map(Found::platform)
+        .map(|platform| platform.to_string())
+        .collect();
+    there.dedup();
+    // One unreadable manifest is the better explanation of why nothing is there.
+    if there.is_empty()
+        && let Some(Err(error)) = found.first().map(|found| &found.read)
+    {
+        return error.clone();
+    }
+    let there = if there.is_empty() {
+        "none that says its platform".to_owned()
+    } else {
+        there.join(", ")
+    };
+    Error::new(
+        "image",
+        format_args!("no manifest for {asked}; it has {there}"),
+    )
+    .with_hint("choose with --platform OS/ARCHITECTURE[/VARIANT] or --platform all")
+}
+
+/// The platform of an image that declares none.
+fn guess(architecture: Option<&ElfArchitecture>) -> Platform {
+    let architecture = architecture
+        .and_then(|it| it.architectures.first())
+        .copied()
+        .unwrap_or("unknown");
+    Platform {
+        os: "linux".to_owned(),
+        architecture: architecture.to_owned(),
+        variant: None,
+    }
+}
+
+/// A program alone, as `/pause` of an otherwise empty image.
+fn binary(
+    reference: &Reference,
+    blob: &Blob,
+    name: &str,
+    options: &LoadOptions,
+) -> Result<Subject, Error> {
+    if blob.len() > options.limits.program {
+        let cause = format!(
+            "{} bytes, more than {}, the suite's limit",
+            blob.len(),
+            options.limits.program
+        );
+        return Err(Error::new(name, cause));
+    }
+    let content: Arc<[u8]> = blob
+        .read_all(options.limits.program)
+        .map_err(|error| Error::io(name, &error))?
+        .into();
+    let elf = Elf::parse(&content).map_err(|cause| {
+        Error::new(name, cause)
+            .with_hint("binary:FILE takes a Linux program; name an image archive by its transport")
+    })?;
+    let platform = guess(Some(&elf.architecture));
+    if let Platforms::List(asked) = &options.platforms
+        && let Some(other) = asked
+            .iter()
+            .find(|asked| asked.accepts(&platform).is_none())
+    {
+        let cause = format!(
+            "no program for {other}; it is for {} ({platform})",
+            elf.architecture.words
+        );
+        return Err(Error::new(name, cause));
+    }
+    Ok(Subject::of_program(&reference.text, content, platform))
+}
+
+/// A WebAssembly program alone, for the platform that its format is of.
+fn wasm(
+    reference: &Reference,
+    blob: &Blob,
+    name: &str,
+    options: &LoadOptions,
+) -> Result<Subject, Error> {
+    let content: Arc<[u8]> = wasm_content(name, blob, &options.limits)?.into();
+    if Format::of(&content) != Format::Wasm {
+        return Err(
+            Error::new(name, r"does not begin with \0asm: no WebAssembly program")
+                .with_hint("wasm:FILE takes a module or a component in binary form"),
+        );
+    }
+    let subject = Subject::of_wasm(&reference.text, content);
+    if let Platforms::List(asked) = &options.platforms
+        && let Some(other) = asked
+            .iter()
+            .find(|asked| asked.accepts(&subject.platform).is_none())
+    {
+        let cause = format!("no program for {other}; it is for {}", subject.platform);
+        return Err(Error::new(name, cause));
+    }
+    Ok(subject)
+}
+
+impl Subject {
+    /// A WebAssembly program alone.
+    pub fn of_wasm(name: &str, content: Arc<[u8]>) -> Self {
+        let wasm = WasmSubject::new(name, content);
+        let os = if wasm.is_module() { "wasip1" } else { "wasip2" };
+        Self {
+            reference: name.to_owned(),
+            kind: Kind::Wasm,
+            platform: Platform {
+                os: os.to_owned(),
+                architecture: "wasm".to_owned(),
+                variant: None,
+            },
+            index: None,
+            image: None,
+            rootfs: Rootfs::default(),
+            program: Err(NoProgram::Wasm),
+            wasm: Some(wasm),
+            defects: Vec::new(),
+        }
+    }
+
+    /// A program alone, as `/pause` of an otherwise empty image without a user.
+    pub fn of_program(name: &str, content: Arc<[u8]>, platform: Platform) -> Self {
+        let file = EntryKind::File {
+            size: content.len() as u64,
+            content: Some(Arc::clone(&content)),
+        };
+        let mut rootfs = Rootfs::default();
+        rootfs.entries.insert(
+            b"pause".to_vec(),
+            Entry {
+                kind: file,
+                ..Entry::directory()
+            },
+        );
+        let config = Config {
+            entrypoint: vec!["/pause".to_owned()],
+            ..Config::default()
+        };
+        Self {
+            reference: name.to_owned(),
+            kind: Kind::Binary,
+            platform,
+            index: None,
+            image: None,
+            rootfs,
+            program: Ok(program(&config, b"pause".to_vec(), content)),
+            wasm: None,
+            defects: Vec::new(),
+        }
+    }
+}

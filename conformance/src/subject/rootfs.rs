@@ -1,0 +1,205 @@
+//! Paths inside a folded root filesystem: normalised by words, resolved through links,
+//! never out of the root.
+
+use super::escape::{escape, show_path};
+use super::{Entry, EntryKind, Rootfs};
+
+/// How many symbolic links one path may go through, as in Linux (`path_resolution(7)`).
+const LINKS: usize = 40;
+
+/// Why a path leads nowhere; displays as what was met.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// Nothing is there.
+    #[error("{} does not exist", show_path(.0))]
+    Missing(Vec<u8>),
+    /// A link leads to nothing.
+    #[error("link {} to {} leads to nothing", show_path(.link), escape(.target))]
+    Dangling {
+        /// The last link on the way.
+        link: Vec<u8>,
+        /// Its target as written.
+        target: Vec<u8>,
+    },
+    /// Something on the way is not a directory.
+    #[error("{} is not a directory", show_path(.0))]
+    NotDirectory(Vec<u8>),
+    /// More than 40 links, or a loop of them.
+    #[error("{} goes through more than 40 links", show_path(.0))]
+    Loop(Vec<u8>),
+    /// Longer than the kernel takes.
+    #[error("the path is longer than 4096 bytes")]
+    TooLong,
+}
+
+impl Rootfs {
+    /// Follows a path from the root, links included. The first of the pair is the path
+    /// it comes to, empty for the root itself.
+    pub fn resolve(&self, path: impl AsRef<[u8]>) -> Result<(Vec<u8>, &Entry), ResolveError> {
+        let path = path.as_ref();
+        let lookup = |path: &[u8]| self.entries.get(path).map(|entry| &entry.kind);
+        let walk = follow(path, LINKS, lookup, |_| Ok(()))?;
+        match self.get(&walk.path) {
+            Some(entry) => Ok((walk.path, entry)),
+            None => Err(match walk.link {
+                Some((link, target)) => ResolveError::Dangling { link, target },
+                None => ResolveError::Missing(walk.path),
+            }),
+        }
+    }
+
+    /// The entry at a normalised path, the root for the empty one. Links are not followed.
+    pub fn get(&self, path: &[u8]) -> Option<&Entry> {
+        if path.is_empty() {
+            Some(&self.root)
+        } else {
+            self.entries.get(path)
+        }
+    }
+
+    /// The directories above a normalised path, the root first.
+    pub fn directories_above<'a>(
+        &'a self,
+        path: &'a [u8],
+    ) -> impl Iterator<Item = (&'a [u8], &'a Entry)> {
+        let inner = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        std::iter::once(0)
+            .chain(inner.map(|(at, _)| at))
+            .filter(|_| !path.is_empty())
+            .filter_map(|end| Some((&path[..end], self.get(&path[..end])?)))
+    }
+}
+
+/// Where following a path came to.
+pub(super) struct Followed {
+    /// Normalised; need not exist.
+    pub(super) path: Vec<u8>,
+    /// The last link followed, and its target.
+    pub(super) link: Option<(Vec<u8>, Vec<u8>)>,
+    /// Whether `..` in a link's target went above the root, where the kernel stays at the root.
+    pub(super) climbed: bool,
+}
+
+/// Follows a path by `lookup`. Components that do not exist are taken as they are.
+/// `charge` is told the cost of each step.
+pub(super) fn follow<'a>(
+    path: &[u8],
+    links: usize,
+    lookup: impl Fn(&[u8]) -> Option<&'a EntryKind>,
+    mut charge: impl FnMut(u64) -> Result<(), ResolveError>,
+) -> Result<Followed, ResolveError> {
+    let mut at: Vec<u8> = Vec::with_capacity(path.len());
+    let mut rest: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
+    let (mut followed, mut link, mut climbed) = (0, None, false);
+    while let Some(component) = rest.pop() {
+        charge(1 + at.len() as u64 / 64)?;
+        if component == b".." {
+            climbed |= at.is_empty() && link.is_some();
+            let parent = at.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+            at.truncate(parent);
+            continue;
+        }
+        let parent = at.len();
+        if !at.is_empty() {
+            at.push(b'/');
+        }
+        at.extend_from_slice(&component);
+        if at.len() > 4096 {
+            return Err(ResolveError::TooLong);
+        }
+        match lookup(&at) {
+            Some(EntryKind::Symlink(target)) => {
+                followed += 1;
+                if followed > links {
+                    return Err(ResolveError::Loop(components_joined(path)));
+                }
+                charge(target.len() as u64 / 64)?;
+                link = Some((at.clone(), target.clone()));
+                if target.starts_with(b"/") {
+                    at.clear();
+                } else {
+                    at.truncate(parent);
+                }
+                rest.extend(components(target).rev().map(<[u8]>::to_vec));
+            }
+            Some(EntryKind::Directory) | None => {}
+            Some(_) if rest.is_empty() => {}
+            Some(_) => return Err(ResolveError::NotDirectory(at)),
+        }
+    }
+    Ok(Followed {
+        path: at,
+        link,
+        climbed,
+    })
+}
+
+/// Components without empty ones and `.`.
+pub(super) fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty() && *part != b".")
+}
+
+fn components_joined(path: &[u8]) -> Vec<u8> {
+    components(path).collect::<Vec<_>>().join(&b'/')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn rootfs(entries: &[(&str, EntryKind)]) -> Rootfs {
+        let entry = |kind: &EntryKind| Entry {
+            kind: kind.clone(),
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            xattrs: BTreeMap::new(),
+        };
+        Rootfs {
+            entries: entries
+                .iter()
+                .map(|(path, kind)| (path.as_bytes().to_vec(), entry(kind)))
+                .collect(),
+            ..Rootfs::default()
+        }
+    }
+
+    #[test]
+    fn links_are_followed_within_the_root() {
+        let link = |target: &str| EntryKind::Symlink(target.as_bytes().to_vec());
+        let file = EntryKind::File {
+            size: 0,
+            content: None,
+        };
+        let rootfs = rootfs(&[
+            ("bin", link("usr/bin")),
+            ("usr", EntryKind::Directory),
+            ("usr/bin", EntryKind::Directory),
+            ("usr/bin/pause", file),
+            ("pause", link("../../../bin/./pause")),
+            ("gone", link("/nowhere")),
+            ("loop", link("loop")),
+            ("into", link("usr/bin/pause/x")),
+        ]);
+        let at = |path: &str| {
+            rootfs
+                .resolve(path)
+                .map(|(path, _)| String::from_utf8_lossy(&path).into_owned())
+        };
+        assert_eq!(at("/pause"), Ok("usr/bin/pause".to_owned()));
+        assert_eq!(at("bin/../bin//pause"), Ok("usr/bin/pause".to_owned()));
+        assert_eq!(at("/"), Ok(String::new()));
+        assert!(matches!(at("gone"), Err(ResolveError::Dangling { .. })));
+        assert!(matches!(at("loop"), Err(ResolveError::Loop(_))));
+        assert!(matches!(at("into"), Err(ResolveError::NotDirectory(_))));
+        assert!(matches!(at("none"), Err(ResolveError::Missing(_))));
+        let above: Vec<_> = rootfs
+            .directories_above(b"usr/bin/pause")
+            .map(|(path, _)| path)
+            .collect();
+        assert_eq!(above, [&b""[..], b"usr", b"usr/bin"]);
+    }
+}

@@ -1,0 +1,403 @@
+//! From what was typed to an exit status: load the subjects, prepare the engine,
+//! run each subject, and tell the reporters.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use crate::backend::Backend;
+use crate::backend::embedded::Embedded;
+use crate::check::{Check, Needs};
+use crate::checks::FAMILIES;
+use crate::cli::Judge;
+use crate::context::{CheckOptions, Context, Shared};
+use crate::event::{Conclusion, Event, Host, Report, Run, RunHead, SCHEMA_VERSION, Tool};
+use crate::expect::Expectations;
+use crate::report::progress::Progress;
+use crate::report::reporters::Reporters;
+use crate::report::spec as report;
+use crate::runner::{self, Settings};
+use crate::self_test;
+use crate::subject::{self, LoadOptions, Platform, Reference, Subject};
+
+/// Version of the requirement catalogue: raised with any change of a requirement.
+pub const SPEC_VERSION: &str = "0.1";
+
+/// What kept the suite from judging: one line, a hint, an exit status.
+#[derive(Debug)]
+pub struct Failure {
+    /// Lower-case, names the thing and the cause.
+    pub message: String,
+    /// What the user can do.
+    pub hint: Option<String>,
+    /// 2 for what could not be judged, 64 for wrong usage.
+    pub status: u8,
+}
+
+impl Failure {
+    /// The suite could not judge.
+    pub fn not_judged(message: impl Into<String>, hint: Option<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint,
+            status: Conclusion::NotJudged.exit_status(),
+        }
+    }
+
+    /// The command line is wrong.
+    pub fn usage(message: impl Into<String>, hint: Option<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint,
+            status: 64,
+        }
+    }
+}
+
+/// What is judged in one run, or why it cannot be.
+struct Planned {
+    head: RunHead,
+    subject: Result<Subject, String>,
+}
+
+/// Judges, and says with which exit status to end.
+///
+/// # Errors
+/// [`Failure`] where nothing could be judged and no report was asked to hold it.
+pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
+    let checks = options
+        .checks()
+        .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
+    let platforms = options
+        .platforms()
+        .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
+    let expectations = match &options.expect {
+        Some(path) => Expectations::read(path, FAMILIES)
+            .map_err(|error| Failure::usage(error.to_string(), error.hint()))?,
+        None => Expectations::default(),
+    };
+    let reports = report::plan(&options.reports)
+        .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
+    let reporters =
+        Reporters::open(&reports).map_err(|error| Failure::not_judged(with_cause(&error), None))?;
+    let interrupted = watch_signals()?;
+
+    let load = LoadOptions {
+        platforms,
+        insecure_registry: options.insecure_registry,
+        ..LoadOptions::default()
+    };
+    let mut subjects = Vec::new();
+    for image in &options.images {
+        let reference: Reference = image.parse().map_err(|error| load_failure(&error))?;
+        subjects.extend(subject::load(&reference, &load).map_err(|error| load_failure(&error))?);
+    }
+
+    let host = Platform::host();
+    let needs_engine = checks
+        .iter()
+        .any(|check| check.needs.contains(Needs::SANDBOX));
+    let runs_here =
+        |subject: &Subject| subject.program.is_ok() && host.accepts(&subject.platform).is_some();
+    let engine = if needs_engine && subjects.iter().any(runs_here) {
+        Some(prepare()?)
+    } else {
+        None
+    };
+    let time_scale = engine.as_ref().map_or(Ok(1.0), measure_host)?;
+
+    // Not before: what shows progress may have a thread of its own.
+    let mut reporters = if std::io::stderr().is_terminal() {
+        reporters.with_progress(Progress::<std::io::Stderr>::on_terminal())
+    } else {
+        reporters.with_progress(Progress::to_log(std::io::stderr()))
+    };
+    let planned: Vec<Planned> = subjects
+        .into_iter()
+        .map(|subject| plan(subject, &host, engine.as_ref()))
+        .collect();
+    let mut report = Report {
+        schema_version: SCHEMA_VERSION,
+        tool: Tool {
+            name: "pause-conformance".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        spec_version: SPEC_VERSION.to_owned(),
+        started: jiff::Timestamp::now().to_string(),
+        host: describe_host(time_scale),
+        strict: options.strict,
+        conclusion: Conclusion::NotJudged,
+        interrupted: false,
+        runs: Vec::new(),
+    };
+    reporters.event(&Event::SuiteStarted {
+        host: &report.host,
+        runs: planned.len() * usize::from(options.repeat),
+    });
+
+    let suite = Suite {
+        options,
+        checks: &checks,
+        engine,
+        time_scale,
+        interrupted,
+        expectations: &expectations,
+    };
+    'all: for _ in 0..options.repeat {
+        for planned in &planned {
+            let run = suite.run(planned, &mut reporters);
+            let stopped = run.interrupted;
+            report.runs.push(run);
+            if stopped {
+                report.interrupted = true;
+                break 'all;
+            }
+        }
+    }
+    report.conclude();
+    reporters.event(&Event::SuiteFinished { report: &report });
+    if let Some(error) = reporters.finish().first() {
+        return Err(Failure::not_judged(with_cause(error), None));
+    }
+    Ok(ExitCode::from(report.conclusion.exit_status()))
+}
+
+/// Judges the suite by its fixtures, and prints the matrix.
+///
+/// # Errors
+/// [`Failure`] where no sandbox can be made.
+pub fn self_test() -> Result<ExitCode, Failure> {
+    let interrupted = watch_signals()?;
+    let engine = prepare()?;
+    let time_scale = measure_host(&engine)?;
+    let backend = engine as Arc<dyn Backend + Send + Sync>;
+    let settings = self_test::settings(interrupted);
+    let at_a_time = default_jobs();
+    let matrix = self_test::run(
+        &backend,
+        time_scale,
+        &settings,
+        at_a_time,
+        &|fixture, judged| {
+            anstream::eprintln!(
+                "{} {}",
+                if judged.is_right() { "right" } else { "WRONG" },
+                fixture.name
+            );
+        },
+    )
+    .map_err(|error| Failure::not_judged(error.to_string(), None))?;
+    // A reader that has gone wants no more.
+    let _ = matrix.write(&mut anstream::stdout());
+    Ok(ExitCode::from(if matrix.is_right() {
+        0
+    } else {
+        Conclusion::NotJudged.exit_status()
+    }))
+}
+
+struct Suite<'a> {
+    options: &'a Judge,
+    checks: &'a [&'static Check],
+    engine: Option<Arc<Embedded>>,
+    time_scale: f64,
+    interrupted: Arc<AtomicBool>,
+    expectations: &'a Expectations,
+}
+
+impl Suite<'_> {
+    fn run(&self, planned: &Planned, reporters: &mut Reporters<'_>) -> Run {
+        let began = Instant::now();
+        let checks = if planned.subject.is_ok() {
+            self.checks.len()
+        } else {
+            0
+        };
+        reporters.event(&Event::RunStarted {
+            head: &planned.head,
+            checks,
+        });
+        let mut run = match &planned.subject {
+            Err(why) => {
+                let mut run = Run::new(&planned.head, Vec::new());
+                run.error = Some(why.clone());
+                run
+            }
+            Ok(subject) => self.run_checks(planned, subject, reporters),
+        };
+        run.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        for record in &mut run.checks {
+            self.expectations.apply(&planned.head.image, record);
+        }
+        run.conclude(self.options.strict);
+        reporters.event(&Event::RunFinished { run: &run });
+        run
+    }
+
+    fn run_checks(
+        &self,
+        planned: &Planned,
+        subject: &Subject,
+        reporters: &mut Reporters<'_>,
+    ) -> Run {
+        let options = CheckOptions {
+            kubernetes: self.options.kubernetes,
+            required_platforms: self.options.required_platforms.clone(),
+            long: self.options.long,
+        };
+        let backend = self
+            .engine
+            .clone()
+            .map(|engine| engine as Arc<dyn Backend + Send + Sync>);
+        let shared = Arc::new(Shared::new(
+            subject.clone(),
+            options,
+            backend,
+            self.time_scale,
+        ));
+        let settings = Settings {
+            jobs: self.options.jobs.map_or_else(default_jobs, usize::from),
+            timeout: self.options.timeout.mul_f64(self.time_scale),
+            reproduce: self.options.reproduce(&subject.reference),
+            interrupted: Arc::clone(&self.interrupted),
+        };
+        let ran = runner::run(self.checks, &shared, &settings, &mut |event| {
+            reporters.event(event);
+        });
+        let mut run = Run::new(&planned.head, ran.records);
+        run.interrupted = ran.interrupted;
+        run.measurements = match shared.measurements.lock() {
+            Ok(measurements) => measurements.clone(),
+            Err(poisoned) => poisoned.into_inner().clone(),
+        };
+        run
+    }
+}
+
+fn plan(subject: Subject, host: &Platform, engine: Option<&Arc<Embedded>>) -> Planned {
+    let head = RunHead {
+        image: subject.reference.clone(),
+        digest: subject.image.as_ref().map(|image| image.digest.clone()),
+        platform: subject.platform.to_string(),
+        runtime: engine.map_or_else(
+            || "none (static checks)".to_owned(),
+            |engine| engine.describe(),
+        ),
+        emulator: None,
+    };
+    let subject = if subject.program.is_err() || host.accepts(&subject.platform).is_some() {
+        Ok(subject)
+    } else {
+        Err(format!(
+            "{} is for {}, and this host is {host}",
+            subject.reference, subject.platform
+        ))
+    };
+    Planned { head, subject }
+}
+
+fn prepare() -> Result<Arc<Embedded>, Failure> {
+    await_single_thread();
+    Embedded::prepare()
+        .map(Arc::new)
+        .map_err(|error| Failure::not_judged(error.to_string(), error.hint().map(str::to_owned)))
+}
+
+/// Threads of a library that has been dropped take a moment to be gone (pthread_join(3)
+/// returns before the kernel has taken the thread out), and unshare(2) counts them.
+fn await_single_thread() {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let count = || std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    while count() > 1 && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+}
+
+/// What a start of the reference takes where deadlines were chosen.
+const NOMINAL_START: Duration = Duration::from_millis(10);
+
+/// How many times slower than nominal a sandbox starts here.
+fn measure_host(engine: &Arc<Embedded>) -> Result<f64, Failure> {
+    let subject = Subject::of_program(
+        "the reference",
+        crate::programs::REFERENCE.into(),
+        Platform::host(),
+    );
+    let backend = Arc::clone(engine) as Arc<dyn Backend + Send + Sync>;
+    let shared = Shared::new(subject, CheckOptions::default(), Some(backend), 1.0);
+    let context = Context::new(&shared);
+    let mut starts = Vec::new();
+    for _ in 0..3 {
+        let began = Instant::now();
+        context
+            .start(crate::backend::Spec::default())
+            .map_err(|stop| {
+                Failure::not_judged(
+                    format!("the reference pause does not run on this host: {stop}"),
+                    Some(
+                        "the suite judges nothing where a program that is known to be right fails"
+                            .to_owned(),
+                    ),
+                )
+            })?;
+        starts.push(began.elapsed());
+    }
+    starts.sort();
+    let median = starts.get(1).copied().unwrap_or(NOMINAL_START);
+    Ok((median.as_secs_f64() / NOMINAL_START.as_secs_f64()).clamp(1.0, 20.0))
+}
+
+fn default_jobs() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn describe_host(time_scale: f64) -> Host {
+    let uname = rustix::system::uname();
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let has = |kind: &str| {
+        mounts
+            .lines()
+            .any(|line| line.split(' ').nth(2) == Some(kind))
+    };
+    Host {
+        kernel: uname.release().to_string_lossy().into_owned(),
+        machine: uname.machine().to_string_lossy().into_owned(),
+        cpus: std::thread::available_parallelism()
+            .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+        root: rustix::process::geteuid().is_root(),
+        cgroups: match (has("cgroup"), has("cgroup2")) {
+            (true, true) => "hybrid",
+            (true, false) => "v1",
+            (false, true) => "v2",
+            (false, false) => "none",
+        }
+        .to_owned(),
+        time_scale,
+    }
+}
+
+/// The first SIGINT or SIGTERM ends the run in order, the second at once.
+fn watch_signals() -> Result<Arc<AtomicBool>, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [crate::signal::INT, crate::signal::TERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
+            .map_err(|error| {
+                Failure::not_judged(format!("cannot watch for signals: {error}"), None)
+            })?;
+    }
+    Ok(interrupted)
+}
+
+fn load_failure(error: &subject::Error) -> Failure {
+    Failure::not_judged(error.to_string(), error.hint().map(str::to_owned))
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,576 @@
+//! The only unsafe code of the suite: system calls that no safe crate gives in the
+//! form needed here, most of them for the moment between clone and exec.
+//!
+//! Nothing here allocates: the suite has threads, so a child of it may use only
+//! what was prepared before the clone (signal-safety(7)).
+
+#![expect(
+    unsafe_code,
+    reason = "the one island; each block names the kernel's rule"
+)]
+
+use std::ffi::{CStr, CString, c_char, c_int, c_long};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::libc;
+use rustix::process::{WaitId, WaitIdOptions};
+use seccompiler::BpfProgramRef;
+
+/// How a process ended, in the terms of wait(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// Ended by `_exit` with this status.
+    Exited(i32),
+    /// Ended by this signal.
+    Signaled(i32),
+}
+
+impl std::fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ExitStatus::Exited(status) => write!(f, "exited {status}"),
+            ExitStatus::Signaled(signal) => {
+                write!(f, "signaled {signal} ({})", crate::signal::name(*signal))
+            }
+        }
+    }
+}
+
+/// A process that was just cloned.
+#[derive(Debug)]
+pub struct Child {
+    /// Its id in the caller's pid namespace.
+    pub pid: i32,
+    /// Readable when it ends; the only handle that pid reuse cannot fool.
+    pub pidfd: OwnedFd,
+}
+
+/// Clones the calling process (memory copied, like fork) into the namespaces that
+/// `flags` ask for, and runs `child` in the copy, which ends with the status it returns.
+///
+/// `child` must not allocate, lock, or touch thread-local state: the copy has one
+/// thread, and the others may have held locks. If it panics the copy aborts.
+pub fn spawn<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Child> {
+    let mut job = Job {
+        flags,
+        child: Some(child),
+        pidfd: -1,
+        result: 0,
+    };
+    job.clone_here(libc::SIGCHLD);
+    job.finish()
+}
+
+/// As [`spawn`], where the caller's children belong to a pid namespace that is not
+/// its own: the kernel then refuses it CLONE_NEWPID (pid_namespaces(7)). So a
+/// short-lived helper that is in that namespace makes the clone, as its sibling;
+/// the result is the caller's own child all the same.
+pub fn spawn_sibling<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Child> {
+    let mut job = Job {
+        flags: flags | libc::CLONE_PARENT as u64,
+        child: Some(child),
+        pidfd: -1,
+        result: 0,
+    };
+    let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
+    let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
+    let shared = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
+    // SAFETY: clone(2) with CLONE_VFORK suspends this thread until the helper, which runs
+    // `helper::<F>` on a stack of its own, has ended; until then `job` and `stack` live.
+    let pid = unsafe {
+        libc::clone(
+            helper::<F>,
+            top.cast(),
+            shared,
+            ptr::from_mut(&mut job).cast(),
+        )
+    };
+    let pid = check(c_long::from(pid))?;
+    // SAFETY: wait4(2) of a child of ours, with nothing to store.
+    unsafe {
+        libc::syscall(
+            libc::SYS_wait4,
+            pid,
+            ptr::null::<c_int>(),
+            libc::__WALL,
+            ptr::null::<libc::rusage>(),
+        )
+    };
+    drop(stack);
+    job.finish()
+}
+
+/// Room for the helper and for what the child does before exec.
+const STACK: usize = 256 << 10;
+
+/// What the helper is to do, and how it went.
+struct Job<F> {
+    flags: u64,
+    child: Option<F>,
+    pidfd: RawFd,
+    /// 0, or a negated errno.
+    result: c_int,
+}
+
+impl<F: FnOnce() -> i32> Job<F> {
+    /// Does not return in the child.
+    fn clone_here(&mut self, exit_signal: c_int) {
+        let arguments = libc::clone_args {
+            flags: self.flags | libc::CLONE_PIDFD as u64,
+            pidfd: ptr::from_mut(&mut self.pidfd) as u64,
+            child_tid: 0,
+            parent_tid: 0,
+            exit_signal: exit_signal as u64,
+            stack: 0,
+            stack_size: 0,
+            tls: 0,
+            set_tid: 0,
+            set_tid_size: 0,
+            cgroup: 0,
+        };
+        // SAFETY: clone3(2) without CLONE_VM copies the address space, so the child
+        // returns on its own copy of this stack; `arguments` outlives the call.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_clone3,
+                ptr::from_ref(&arguments),
+                size_of::<libc::clone_args>(),
+            )
+        };
+        match result {
+            -1 => {
+                self.result = -io::Error::last_os_error()
+                    .raw_os_error()
+                    .unwrap_or(libc::EIO);
+            }
+            0 => {
+                // Unwinding would run the caller's code in the child: end it here instead.
+                let _guard = EndOnDrop;
+                let status = self.child.take().map_or(125, |child| child());
+                exit(status)
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(self) -> io::Result<Child> {
+        if self.result < 0 {
+            return Err(io::Error::from_raw_os_error(-self.result));
+        }
+        // SAFETY: the kernel stored a new descriptor here (CLONE_PIDFD), ours alone.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(self.pidfd) };
+        let pid = pid_of(pidfd.as_fd())?;
+        Ok(Child { pid, pidfd })
+    }
+}
+
+extern "C" fn helper<F: FnOnce() -> i32>(job: *mut libc::c_void) -> c_int {
+    // SAFETY: `spawn_sibling` passes its own job and is suspended while this runs.
+    let job = unsafe { &mut *job.cast::<Job<F>>() };
+    // CLONE_PARENT: the signal is the helper's own.
+    job.clone_here(0);
+    0
+}
+
+/// The process behind a pidfd, in the caller's pid namespace (/proc/self/fdinfo).
+fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    info.lines()
+        .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+        .filter(|pid| *pid > 0)
+        .ok_or_else(|| io::Error::other("the kernel names no process for a pidfd"))
+}
+
+struct EndOnDrop;
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        exit(125);
+    }
+}
+
+/// Ends the calling process at once, running nothing of the C library.
+pub fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: exit_group(2) takes any status and does not return.
+        unsafe { libc::syscall(libc::SYS_exit_group, status) };
+    }
+}
+
+/// A null-terminated vector of strings for execve(2), made before the clone.
+#[derive(Debug)]
+pub struct StringVector {
+    _strings: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+// SAFETY: the pointers lead into `_strings`, which is never changed.
+unsafe impl Send for StringVector {}
+// SAFETY: likewise; shared access only reads.
+unsafe impl Sync for StringVector {}
+
+impl StringVector {
+    /// From strings; one that holds a NUL byte is refused.
+    pub fn new<I: IntoIterator<Item = S>, S: Into<Vec<u8>>>(strings: I) -> io::Result<Self> {
+        let strings = strings
+            .into_iter()
+            .map(CString::new)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let mut pointers: Vec<_> = strings.iter().map(|s| s.as_ptr()).collect();
+        pointers.push(ptr::null());
+        Ok(Self {
+            _strings: strings,
+            pointers,
+        })
+    }
+}
+
+/// execveat(2): the file `fd` itself where `path` is empty, else `path`. Returns only on error.
+pub fn exec(
+    fd: Option<BorrowedFd<'_>>,
+    path: &CStr,
+    argv: &StringVector,
+    envp: &StringVector,
+) -> io::Error {
+    let (fd, flags) = match fd {
+        Some(fd) => (fd.as_raw_fd(), libc::AT_EMPTY_PATH),
+        None => (libc::AT_FDCWD, 0),
+    };
+    // SAFETY: both vectors are null-terminated and live; on success the address space is replaced.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            fd,
+            path.as_ptr(),
+            argv.pointers.as_ptr(),
+            envp.pointers.as_ptr(),
+            flags,
+        )
+    };
+    io::Error::last_os_error()
+}
+
+/// The kernel's `struct sigaction`, of which only handler and mask matter here.
+#[repr(C)]
+struct KernelSigaction {
+    handler: usize,
+    flags: libc::c_ulong,
+    restorer: usize,
+    mask: u64,
+}
+
+/// Sets every signal's disposition to default, but ignores those in `ignored`, and
+/// blocks exactly those in `blocked`. Bit n-1 stands for signal n.
+pub fn reset_signals(blocked: u64, ignored: u64) -> io::Result<()> {
+    for signal in 1..=64_i32 {
+        if signal == libc::SIGKILL || signal == libc::SIGSTOP {
+            continue;
+        }
+        let handler = usize::from(ignored >> (signal - 1) & 1 == 1);
+        let action = KernelSigaction {
+            handler,
+            flags: 0,
+            restorer: 0,
+            mask: 0,
+        };
+        // SAFETY: rt_sigaction(2) with SIG_DFL (0) or SIG_IGN (1) installs no code of ours.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                ptr::from_ref(&action),
+                ptr::null::<KernelSigaction>(),
+                size_of::<u64>(),
+            )
+        };
+        check(result)?;
+    }
+    // SAFETY: rt_sigprocmask(2) reads eight bytes; the C library's own mask is not kept here.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            ptr::from_ref(&blocked),
+            ptr::null::<u64>(),
+            size_of::<u64>(),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// pidfd_send_signal(2) with any signal number, real-time ones included; 0 probes.
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: takes a descriptor, a number and a null siginfo.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// The exit status of a child, if it has ended; reaps it.
+pub fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+    wait_with(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+}
+
+/// Waits for a child that has been killed; reaps it.
+pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+    wait_with(pidfd, WaitIdOptions::EXITED)
+}
+
+fn wait_with(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
+    let status =
+        rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), options))?;
+    Ok(status.and_then(|status| {
+        status
+            .exit_status()
+            .map(ExitStatus::Exited)
+            .or_else(|| status.terminating_signal().map(ExitStatus::Signaled))
+    }))
+}
+
+/// setns(2) of the calling thread into the namespaces of a process or of a namespace file.
+pub fn setns(fd: BorrowedFd<'_>, flags: c_int) -> io::Result<()> {
+    // SAFETY: takes a descriptor and flags.
+    let result = unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), flags) };
+    check(result).map(drop)
+}
+
+/// unshare(2) of the calling thread.
+pub fn unshare(flags: c_int) -> io::Result<()> {
+    // SAFETY: CLONE_FILES and CLONE_VM are never among the flags here, so what Rust
+    // believes of descriptors and memory stays true.
+    let result = unsafe { libc::syscall(libc::SYS_unshare, flags) };
+    check(result).map(drop)
+}
+
+/// setresgid(2) and setresuid(2) of the calling thread; the C library's forms would
+/// signal threads that the child does not have.
+pub fn set_ids(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: takes three numbers.
+    let result = unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) };
+    check(result)?;
+    // SAFETY: takes three numbers.
+    let result = unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
+    check(result).map(drop)
+}
+
+/// setgroups(2) to none.
+pub fn drop_groups() -> io::Result<()> {
+    // SAFETY: a count of zero reads no memory.
+    let result = unsafe { libc::syscall(libc::SYS_setgroups, 0, ptr::null::<libc::gid_t>()) };
+    check(result).map(drop)
+}
+
+/// Installs a seccomp filter on the calling thread; needs `no_new_privs`.
+pub fn seccomp(filter: BpfProgramRef<'_>) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(io::Error::other)?,
+        filter: filter.as_ptr().cast::<libc::sock_filter>().cast_mut(),
+    };
+    // SAFETY: the kernel copies `len` instructions from `filter`, which it only reads;
+    // seccompiler's instruction is `struct sock_filter` (linux/filter.h).
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            ptr::from_ref(&program),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Brings the loopback device of the calling thread's network namespace up and gives
+/// it `address` as a second one (`lo:1`).
+pub fn configure_loopback(address: [u8; 4]) -> io::Result<()> {
+    // SAFETY: socket(2) takes numbers and returns a new descriptor or -1.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    check(c_long::from(socket))?;
+    // SAFETY: just made, ours alone.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    let flags = libc::IFF_UP as libc::c_short;
+    interface_request(&socket, c"lo", libc::SIOCSIFFLAGS, |request| {
+        request.ifr_ifru.ifru_flags = flags;
+    })?;
+    interface_request(&socket, c"lo:1", libc::SIOCSIFADDR, |request| {
+        let mut data = [0_i8 as c_char; 14];
+        for (to, from) in data[2..6].iter_mut().zip(address) {
+            *to = from as c_char;
+        }
+        request.ifr_ifru.ifru_addr = libc::sockaddr {
+            sa_family: libc::AF_INET as libc::sa_family_t,
+            sa_data: data,
+        };
+    })
+}
+
+fn interface_request(
+    socket: &OwnedFd,
+    name: &CStr,
+    request_code: libc::Ioctl,
+    fill: impl FnOnce(&mut libc::ifreq),
+) -> io::Result<()> {
+    // SAFETY: ifreq is plain data; all zeroes is a valid value of every member.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.to_bytes()) {
+        *to = *from as c_char;
+    }
+    fill(&mut request);
+    // SAFETY: netdevice(7): these requests read one ifreq.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), request_code, ptr::from_ref(&request)) };
+    check(c_long::from(result)).map(drop)
+}
+
+/// Why a traced process stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceStop {
+    /// At the entry of this system call.
+    SyscallEntry(u64),
+    /// At the exit of one.
+    SyscallExit,
+    /// Before this signal is delivered.
+    Signal(i32),
+    /// A ptrace event or group stop.
+    Other,
+}
+
+/// Seizes a child for system-call tracing by the calling thread; it dies with the tracer.
+pub fn trace_seize(pid: i32) -> io::Result<()> {
+    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
+    // SAFETY: PTRACE_SEIZE takes no address and options by value.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ptrace,
+            libc::PTRACE_SEIZE,
+            pid,
+            0,
+            c_long::from(options),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Stops a seized process, so that tracing begins.
+pub fn trace_interrupt(pid: i32) -> io::Result<()> {
+    // SAFETY: PTRACE_INTERRUPT takes neither address nor data.
+    let result = unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_INTERRUPT, pid, 0, 0) };
+    check(result).map(drop)
+}
+
+/// Lets a stopped process go on to its next system call, delivering `signal` (0: none).
+pub fn trace_continue(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: PTRACE_SYSCALL takes a signal number as data.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ptrace,
+            libc::PTRACE_SYSCALL,
+            pid,
+            0,
+            c_long::from(signal),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// The next stop of a traced child, if there is one; `Err(status)` when it ended.
+pub fn trace_wait(pid: i32) -> io::Result<Option<Result<TraceStop, ExitStatus>>> {
+    let mut status: c_int = 0;
+    // SAFETY: wait4(2) stores one int.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_wait4,
+            pid,
+            ptr::from_mut(&mut status),
+            libc::__WALL | libc::WNOHANG,
+            ptr::null::<libc::rusage>(),
+        )
+    };
+    if check(result)? == 0 {
+        return Ok(None);
+    }
+    if libc::WIFEXITED(status) {
+        return Ok(Some(Err(ExitStatus::Exited(libc::WEXITSTATUS(status)))));
+    }
+    if libc::WIFSIGNALED(status) {
+        return Ok(Some(Err(ExitStatus::Signaled(libc::WTERMSIG(status)))));
+    }
+    let stop = libc::WSTOPSIG(status);
+    let event = status >> 16;
+    Ok(Some(Ok(match stop {
+        _ if event != 0 => TraceStop::Other,
+        stop if stop == libc::SIGTRAP | 0x80 => trace_syscall(pid)?,
+        signal => TraceStop::Signal(signal),
+    })))
+}
+
+fn trace_syscall(pid: i32) -> io::Result<TraceStop> {
+    // SAFETY: ptrace_syscall_info is plain data; all zeroes is valid.
+    let mut info: libc::ptrace_syscall_info = unsafe { std::mem::zeroed() };
+    // SAFETY: PTRACE_GET_SYSCALL_INFO stores at most the given size.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ptrace,
+            libc::PTRACE_GET_SYSCALL_INFO,
+            pid,
+            size_of::<libc::ptrace_syscall_info>(),
+            ptr::from_mut(&mut info),
+        )
+    };
+    check(result)?;
+    if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
+        // SAFETY: `op` says that the entry member is the one stored.
+        let entry = unsafe { info.u.entry };
+        return Ok(TraceStop::SyscallEntry(entry.nr));
+    }
+    Ok(TraceStop::SyscallExit)
+}
+
+/// Forbids that another process of the same user reads or traces this one.
+pub fn close_range_cloexec(first: u32) -> io::Result<()> {
+    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC closes nothing until exec.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// dup2(2) in a child that is about to exec; the target's old meaning is given up.
+pub fn dup_to(from: BorrowedFd<'_>, to: RawFd) -> io::Result<()> {
+    // SAFETY: in the child nothing else uses the numbers 0–2 any more; dup3 clears CLOEXEC.
+    let result = unsafe { libc::syscall(libc::SYS_dup3, from.as_raw_fd(), to, 0) };
+    check(result).map(drop)
+}
+
+/// close(2) of a number in a child that is about to exec.
+pub fn close(number: RawFd) {
+    // SAFETY: in the child no owner of the number will use it again.
+    unsafe { libc::syscall(libc::SYS_close, number) };
+}
+
+/// A descriptor that the caller knows to be open for as long as the result lives.
+pub fn borrow(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: used for descriptors 0–2, which the process never closes.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+fn check(result: c_long) -> io::Result<c_long> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}

@@ -1,0 +1,450 @@
+//! Images as real tools write them, and the fold of layers against a real unpacking.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use common::{Elf, has, host, load_archive, load_text, run};
+use conformance::subject::build::{ImageBuilder, LayoutBuilder, Packing, Tar};
+use conformance::subject::{EntryKind, Platform, Platforms, Rootfs, Subject};
+use proptest::prelude::*;
+use serde_json::json;
+
+fn sound() -> ImageBuilder {
+    ImageBuilder::pause(&Elf::of(62).bytes(), "amd64")
+}
+
+fn only(text: &str) -> Subject {
+    let mut subjects =
+        load_text(text, Platforms::Host).unwrap_or_else(|error| panic!("{text}: {error}"));
+    assert_eq!(subjects.len(), 1, "{text}");
+    subjects.remove(0)
+}
+
+fn is_pause(subject: &Subject) {
+    let program = subject.program.as_ref().expect("a program");
+    assert_eq!(program.content.as_ref(), Elf::of(62).bytes());
+    assert_eq!((program.uid, program.gid), (Some(65535), Some(65535)));
+    assert_eq!(subject.platform.to_string(), "linux/amd64");
+    assert!(subject.defects.is_empty(), "{:?}", subject.defects);
+}
+
+#[test]
+fn every_form_that_skopeo_writes_is_read() {
+    if !has("skopeo") {
+        eprintln!("skopeo is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    LayoutBuilder::single(&sound(), "3.10")
+        .write(Path::new(&at("source")))
+        .expect("writing");
+    let source = format!("oci:{}:3.10", at("source"));
+    for (transport, name, options, tag) in [
+        ("oci", "layout", &[][..], ":3.10"),
+        ("oci", "zstd", &["--dest-compress-format=zstd"][..], ":3.10"),
+        ("oci-archive", "oci.tar", &[][..], ":3.10"),
+        (
+            "docker-archive",
+            "docker.tar",
+            &[][..],
+            ":example.org/pause:3.10",
+        ),
+    ] {
+        let target = format!("{transport}:{}", at(name));
+        let tagged = format!("{target}{tag}");
+        let arguments = [
+            &["copy", "-q"][..],
+            options,
+            &[source.as_str(), tagged.as_str()],
+        ]
+        .concat();
+        run("skopeo", &arguments, folder.path());
+        for reference in [target.clone(), tagged.clone(), at(name)] {
+            let subject = only(&reference);
+            is_pause(&subject);
+            assert_eq!(
+                subject.version().map(|it| it.to_string()).as_deref(),
+                Some("3.10"),
+                "{reference}"
+            );
+        }
+    }
+    run("gzip", &["-k", "docker.tar"], folder.path());
+    is_pause(&only(&at("docker.tar.gz")));
+}
+
+#[test]
+fn layouts_that_umoci_changes_are_read() {
+    if !has("umoci") {
+        eprintln!("umoci is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let layout = folder.path().join("layout");
+    LayoutBuilder::single(&sound(), "3.10")
+        .write(&layout)
+        .expect("writing");
+    let umoci = |arguments: &[&str]| run("umoci", arguments, folder.path());
+    umoci(&[
+        "config",
+        "--image",
+        "layout:3.10",
+        "--tag",
+        "other",
+        "--config.user",
+        "0:0",
+    ]);
+    let reference = format!("oci:{}", layout.display());
+    let error = load_text(&reference, Platforms::Host).expect_err("two tags");
+    assert!(
+        error.to_string().contains("several images: 3.10, other"),
+        "{error}"
+    );
+    assert!(
+        error
+            .hint()
+            .is_some_and(|hint| hint.contains("oci:DIR:TAG"))
+    );
+    is_pause(&only(&format!("{reference}:3.10")));
+    let other = only(&format!("{reference}:other"));
+    assert_eq!(other.program.expect("a program").uid, Some(0));
+    let error = load_text(&format!("{reference}:none"), Platforms::Host).expect_err("no such tag");
+    assert!(
+        error
+            .to_string()
+            .contains("no image is tagged none; it has 3.10, other"),
+        "{error}"
+    );
+}
+
+#[test]
+fn archives_of_other_tools_are_read() {
+    // `./` before every name.
+    let archive = LayoutBuilder::single(&sound(), "3.10").archive("./");
+    is_pause(&load_archive("oci-archive", &archive).expect("an image")[0]);
+
+    // crane: the configuration's name is its digest, layers are compressed.
+    let image = sound();
+    let layer = Packing::Gzip.pack(&image.layers[0].0);
+    let layout = LayoutBuilder::single(&image, "x");
+    let (digest, config) = layout
+        .blobs
+        .iter()
+        .find(|(_, bytes)| bytes.starts_with(b"{\"arch"))
+        .expect("a configuration");
+    let manifest = json!([{ "Config": digest, "RepoTags": ["example.org/pause:3.9"], "Layers": ["ab.tar.gz"] }]);
+    let mut crane = Tar::default();
+    crane
+        .file(digest, 0o644, config)
+        .file("ab.tar.gz", 0o644, &layer);
+    crane.file("manifest.json", 0o644, manifest.to_string().as_bytes());
+    is_pause(&load_archive("docker-archive", &crane.finish()).expect("an image")[0]);
+
+    // docker save of a time when equal layers were links.
+    let manifest = json!([{ "Config": "./c.json", "RepoTags": null, "Layers": ["b/layer.tar"] }]);
+    let mut docker = Tar::default();
+    docker
+        .file("./c.json", 0o644, config)
+        .file("./a/layer.tar", 0o644, &image.layers[0].0);
+    docker.symlink("./b/layer.tar", "../a/layer.tar").file(
+        "./manifest.json",
+        0o644,
+        manifest.to_string().as_bytes(),
+    );
+    is_pause(&load_archive("docker-archive", &docker.finish()).expect("an image")[0]);
+}
+
+#[test]
+fn platforms_are_chosen_and_missing_ones_named() {
+    let arm64 = ImageBuilder::pause(&Elf::of(183).bytes(), "arm64");
+    let mut layout = LayoutBuilder::indexed(
+        &[
+            (&sound(), json!({ "os": "linux", "architecture": "amd64" })),
+            (
+                &arm64,
+                json!({ "os": "linux", "architecture": "arm64", "variant": "v8" }),
+            ),
+        ],
+        "3.10",
+    );
+    // An attestation, as BuildKit adds them.
+    let attestation = layout.image(&arm64);
+    let mut index: Vec<_> = Vec::new();
+    let digest = layout.manifests[0]["digest"]
+        .as_str()
+        .expect("a digest")
+        .to_owned();
+    let inner: serde_json::Value = serde_json::from_slice(&layout.blobs[&digest]).expect("JSON");
+    index.extend(inner["manifests"].as_array().expect("entries").clone());
+    let mut unknown = attestation;
+    unknown["platform"] = json!({ "os": "unknown", "architecture": "unknown" });
+    index.push(unknown);
+    let descriptor = layout.index(&index);
+    layout.manifests = vec![descriptor];
+    let folder = tempfile::tempdir().expect("a folder");
+    layout.write(folder.path()).expect("writing");
+    let reference = format!("oci:{}", folder.path().display());
+    let list = |names: &[&str]| {
+        Platforms::List(
+            names
+                .iter()
+                .map(|name| name.parse().expect("a platform"))
+                .collect(),
+        )
+    };
+    let platforms = |platforms: Platforms| -> Vec<String> {
+        let subjects = load_text(&reference, platforms).expect("subjects");
+        subjects
+            .iter()
+            .map(|subject| subject.platform.normal().to_string())
+            .collect()
+    };
+    assert_eq!(platforms(Platforms::Host), [format!("linux/{}", host())]);
+    assert_eq!(platforms(Platforms::All), ["linux/amd64", "linux/arm64"]);
+    assert_eq!(
+        platforms(list(&["linux/aarch64", "linux/amd64", "linux/arm64"])),
+        ["linux/arm64", "linux/amd64"]
+    );
+    let error = load_text(&reference, list(&["linux/s390x"])).expect_err("no such platform");
+    assert!(
+        error
+            .to_string()
+            .contains("no manifest for linux/s390x; it has linux/amd64, linux/arm64/v8"),
+        "{error}"
+    );
+    let subject = &load_text(&reference, Platforms::Host).expect("a subject")[0];
+    let entries = &subject.index.as_ref().expect("an index").entries;
+    assert_eq!(entries.len(), 2);
+    assert_eq!(
+        entries[1]
+            .program_architecture
+            .as_ref()
+            .expect("an ELF file")
+            .architectures,
+        ["arm64"]
+    );
+
+    // An image alone is taken as it is, unless a platform is asked for.
+    let folder = tempfile::tempdir().expect("a folder");
+    LayoutBuilder::single(&arm64, "x")
+        .write(folder.path())
+        .expect("writing");
+    let reference = format!("oci:{}", folder.path().display());
+    assert_eq!(
+        only(&reference).platform,
+        "linux/arm64".parse::<Platform>().expect("a platform")
+    );
+    assert!(load_text(&reference, list(&["linux/amd64"])).is_err());
+}
+
+#[test]
+fn a_large_program_is_kept() {
+    let mut layer = Tar::default();
+    let mut program = Elf::of(62).bytes();
+    program.resize(16 << 20, 0);
+    layer.file("pause", 0o755, &program);
+    let image = ImageBuilder::of_layer(&layer, "amd64");
+    let archive = LayoutBuilder::single(&image, "x").archive("");
+    let subject = &load_archive("oci-archive", &archive).expect("an image")[0];
+    assert_eq!(
+        subject.program.as_ref().expect("a program").content.len(),
+        16 << 20
+    );
+}
+
+/// One step of a layer.
+#[derive(Clone, Debug)]
+enum Step {
+    File(usize, u8),
+    Directory(usize),
+    Symlink(usize, usize),
+    HardLink(usize, usize),
+    Whiteout(usize),
+    Opaque(usize),
+}
+
+/// Names without links to directories among them, where unpackers differ.
+const NAMES: &[&str] = &["a", "a/b", "a/b/c", "a/d", "e", "e/f", "g"];
+
+fn step() -> impl Strategy<Value = Step> {
+    let name = 0..NAMES.len();
+    prop_oneof![
+        4 => (name.clone(), any::<u8>()).prop_map(|(name, byte)| Step::File(name, byte)),
+        3 => name.clone().prop_map(Step::Directory),
+        1 => (name.clone(), name.clone()).prop_map(|(name, target)| Step::Symlink(name, target)),
+        1 => (name.clone(), name.clone()).prop_map(|(name, target)| Step::HardLink(name, target)),
+        1 => name.clone().prop_map(Step::Whiteout),
+        1 => name.prop_map(Step::Opaque),
+    ]
+}
+
+/// Keeps to layers that every unpacker reads alike: no name twice in a layer, parents
+/// that are directories, links and whiteouts to what is there.
+fn layers(steps: &[Vec<Step>]) -> Vec<Tar> {
+    let mut tree: BTreeMap<String, char> = BTreeMap::new();
+    steps.iter().map(|steps| layer(steps, &mut tree)).collect()
+}
+
+fn layer(steps: &[Step], tree: &mut BTreeMap<String, char>) -> Tar {
+    let lower = tree.clone();
+    let (mut named, mut layer) = (Vec::new(), Tar::default());
+    let parent_is_there = |tree: &BTreeMap<String, char>, name: &str| match name.rsplit_once('/') {
+        Some((parent, _)) => tree.get(parent) == Some(&'d'),
+        None => true,
+    };
+    let remove = |tree: &mut BTreeMap<String, char>, name: &str| {
+        let below = format!("{name}/");
+        tree.retain(|path, _| path != name && !path.starts_with(&below));
+    };
+    let touched = |named: &[String], name: &str| {
+        let related = |other: &String| {
+            other == name
+                || other.starts_with(&format!("{name}/"))
+                || name.starts_with(&format!("{other}/"))
+        };
+        named.iter().any(related)
+    };
+    // Whiteouts first, as the specification asks writers.
+    let mut steps = steps.to_vec();
+    steps.sort_by_key(|step| !matches!(step, Step::Whiteout(_) | Step::Opaque(_)));
+    for step in &steps {
+        let (Step::File(at, _)
+        | Step::Directory(at)
+        | Step::Symlink(at, _)
+        | Step::HardLink(at, _)
+        | Step::Whiteout(at)
+        | Step::Opaque(at)) = step;
+        let name = NAMES[*at].to_owned();
+        let known = tree.get(&name).copied();
+        let again = named.contains(&name);
+        if again || !parent_is_there(tree, &name) {
+            continue;
+        }
+        match step {
+            Step::Whiteout(_)
+                if known.is_some() && lower.contains_key(&name) && !touched(&named, &name) =>
+            {
+                let hidden = match name.rsplit_once('/') {
+                    Some((parent, base)) => format!("{parent}/.wh.{base}"),
+                    None => format!(".wh.{name}"),
+                };
+                layer.file(hidden, 0o644, b"");
+                remove(tree, &name);
+                // Nothing of that name comes back in the same layer.
+                named.push(name);
+            }
+            Step::Opaque(_) if known == Some('d') && !touched(&named, &name) => {
+                layer
+                    .directory(&name, 0o755)
+                    .file(format!("{name}/.wh..wh..opq"), 0o644, b"");
+                let below = format!("{name}/");
+                tree.retain(|path, _| !path.starts_with(&below));
+                named.push(name);
+            }
+            Step::Directory(_) => {
+                if known != Some('d') {
+                    remove(tree, &name);
+                }
+                layer.directory(&name, 0o755);
+                tree.insert(name.clone(), 'd');
+                named.push(name);
+            }
+            Step::File(_, byte) => {
+                remove(tree, &name);
+                layer.file(&name, 0o644, &[*byte]);
+                tree.insert(name.clone(), 'f');
+                named.push(name);
+            }
+            Step::Symlink(_, target) if known != Some('d') => {
+                remove(tree, &name);
+                layer.symlink(&name, NAMES[*target]);
+                tree.insert(name.clone(), 'l');
+                named.push(name);
+            }
+            // Within a layer, as writers make them.
+            Step::HardLink(_, target) => {
+                let target = NAMES[*target].to_owned();
+                let below = target.starts_with(&format!("{name}/"));
+                if target != name
+                    && !below
+                    && named.contains(&target)
+                    && tree.get(&target) == Some(&'f')
+                {
+                    remove(tree, &name);
+                    layer.hard_link(&name, &target);
+                    tree.insert(name.clone(), 'f');
+                    named.push(name);
+                }
+            }
+            _ => {}
+        }
+    }
+    layer
+}
+
+/// What is at each path: kind, size or target.
+fn folded(rootfs: &Rootfs) -> BTreeMap<String, String> {
+    let entries = rootfs.entries.iter().map(|(path, entry)| {
+        let what = match &entry.kind {
+            EntryKind::File { size, .. } => format!("file {size} {:o}", entry.mode),
+            EntryKind::Directory => format!("directory {:o}", entry.mode),
+            EntryKind::Symlink(target) => format!("link {}", String::from_utf8_lossy(target)),
+            other => format!("{other:?}"),
+        };
+        (String::from_utf8_lossy(path).into_owned(), what)
+    });
+    entries.collect()
+}
+
+fn unpacked(root: &Path, below: &Path, found: &mut BTreeMap<String, String>) {
+    for entry in std::fs::read_dir(root.join(below))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry"))
+    {
+        let path = below.join(entry.file_name());
+        let metadata = entry.metadata().expect("metadata");
+        let mode = metadata.mode() & 0o7777;
+        let what = if metadata.is_dir() {
+            unpacked(root, &path, found);
+            format!("directory {mode:o}")
+        } else if metadata.is_symlink() {
+            format!(
+                "link {}",
+                std::fs::read_link(entry.path()).expect("a link").display()
+            )
+        } else if metadata.file_type().is_fifo() {
+            "fifo".to_owned()
+        } else {
+            format!("file {} {mode:o}", metadata.len())
+        };
+        found.insert(path.display().to_string(), what);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_fold_is_what_umoci_unpacks(steps in prop::collection::vec(prop::collection::vec(step(), 0..12), 1..4)) {
+        if !has("umoci") {
+            return Ok(());
+        }
+        let layers = layers(&steps);
+        let image = ImageBuilder {
+            layers: layers.iter().map(|layer| (layer.finish(), Packing::Gzip)).collect(),
+            ..sound()
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        LayoutBuilder::single(&image, "x").write(&folder.path().join("layout")).expect("writing");
+        run("umoci", &["unpack", "--rootless", "--image", "layout:x", "bundle"], folder.path());
+        let mut expected = BTreeMap::new();
+        unpacked(&folder.path().join("bundle/rootfs"), Path::new(""), &mut expected);
+        let subject = only(&format!("oci:{}", folder.path().join("layout").display()));
+        prop_assert!(subject.defects.is_empty(), "{:?}", subject.defects);
+        prop_assert_eq!(folded(&subject.rootfs), expected);
+    }
+}

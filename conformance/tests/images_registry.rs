@@ -1,0 +1,464 @@
+//! Images from registries: a real one on loopback with and without passwords, and
+//! hostile ones that stall, lie and redirect for ever.
+#![cfg(feature = "registry")]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Elf, has, host, run};
+use conformance::subject::build::{ImageBuilder, LayoutBuilder};
+use conformance::subject::{Error, LoadOptions, Platforms, Reference, Subject, load};
+use serde_json::json;
+
+/// bcrypt of "secret".
+const HTPASSWD: &str = "tester:$2b$04$M/H7roo8J8EGq3k4H3eRee/H3paEaszQ8fBgfQMghGkDoSWoU/5H2\n";
+
+fn options() -> LoadOptions {
+    LoadOptions {
+        stall: Duration::from_millis(400),
+        docker_config: Some(PathBuf::from("/dev/null")),
+        ..LoadOptions::default()
+    }
+}
+
+fn pull(text: &str, options: &LoadOptions) -> Result<Vec<Subject>, Error> {
+    let reference: Reference = text.parse()?;
+    load(&reference, options)
+}
+
+/// Loads and expects one line that holds all the words.
+fn refused(text: &str, options: &LoadOptions, words: &[&str]) {
+    let start = Instant::now();
+    let error = pull(text, options).expect_err("an error");
+    let line = error.to_string();
+    assert!(!line.contains('\n'), "{line}");
+    for word in words {
+        assert!(line.contains(word), "{word:?} not in {line:?}");
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{line} took {:?}",
+        start.elapsed()
+    );
+}
+
+/// One thread, as the kernel counts.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").expect("/proc").count()
+}
+
+struct Registry {
+    child: Child,
+    address: SocketAddr,
+    folder: tempfile::TempDir,
+}
+
+impl Registry {
+    fn start(password: bool) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = TcpListener::bind("127.0.0.1:0")
+            .and_then(|it| it.local_addr())
+            .expect("a free port");
+        let auth = if password {
+            let file = folder.path().join("htpasswd");
+            std::fs::write(&file, HTPASSWD).expect("writing");
+            format!(
+                "auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
+                file.display()
+            )
+        } else {
+            String::new()
+        };
+        let config = format!(
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n{auth}",
+            folder.path().join("data").display()
+        );
+        let file = folder.path().join("config.yml");
+        std::fs::write(&file, config).expect("writing");
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("docker-registry starts");
+        let registry = Self {
+            child,
+            address,
+            folder,
+        };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_err() {
+            assert!(Instant::now() < deadline, "docker-registry does not answer");
+            thread::yield_now();
+        }
+        registry
+    }
+
+    fn push(&self, layout: &LayoutBuilder, name: &str, credentials: &[&str]) {
+        let source = self.folder.path().join("layout");
+        let _ = std::fs::remove_dir_all(&source);
+        layout.write(&source).expect("writing");
+        let from = format!("oci:{}", source.display());
+        let to = format!("docker://{}/{name}", self.address);
+        let arguments = [
+            "copy",
+            "-q",
+            "--all",
+            "--preserve-digests",
+            "--dest-tls-verify=false",
+        ];
+        run(
+            "skopeo",
+            &[&arguments[..], credentials, &[&from, &to]].concat(),
+            self.folder.path(),
+        );
+    }
+
+    fn config(&self, name: &str, config: &serde_json::Value) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, config.to_string()).expect("writing");
+        path
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn image() -> LayoutBuilder {
+    let arm64 = ImageBuilder::pause(&Elf::of(183).bytes(), "arm64");
+    let amd64 = ImageBuilder::pause(&Elf::of(62).bytes(), "amd64");
+    LayoutBuilder::indexed(
+        &[
+            (&amd64, json!({ "os": "linux", "architecture": "amd64" })),
+            (&arm64, json!({ "os": "linux", "architecture": "arm64" })),
+        ],
+        "3.10",
+    )
+}
+
+#[test]
+fn a_real_registry_is_read_by_tag_and_by_digest() {
+    if !has("docker-registry") || !has("skopeo") {
+        eprintln!("docker-registry or skopeo is not installed");
+        return;
+    }
+    let registry = Registry::start(false);
+    registry.push(&image(), "pause:3.10", &[]);
+    let name = format!("{}/pause", registry.address);
+    let before = threads();
+    let subjects = pull(&format!("docker://{name}:3.10"), &options()).expect("the image");
+    assert!(threads() <= before, "a load leaves no thread");
+    assert_eq!(subjects.len(), 1);
+    assert_eq!(subjects[0].platform.architecture, host());
+    let index = subjects[0].index.as_ref().expect("an index");
+    assert_eq!(index.entries.len(), 2);
+    assert!(
+        index
+            .entries
+            .iter()
+            .all(|entry| entry.program_architecture.is_some()),
+        "{index:?}"
+    );
+    assert!(subjects[0].defects.is_empty());
+    assert_eq!(
+        subjects[0].version().map(|it| it.to_string()).as_deref(),
+        Some("3.10")
+    );
+
+    let digest = index.digest.clone();
+    let all = LoadOptions {
+        platforms: Platforms::All,
+        ..options()
+    };
+    assert_eq!(
+        pull(&format!("{name}@{digest}"), &all)
+            .expect("the image")
+            .len(),
+        2
+    );
+    let s390x = LoadOptions {
+        platforms: Platforms::List(vec!["linux/s390x".parse().expect("a platform")]),
+        ..options()
+    };
+    refused(
+        &format!("{name}:3.10"),
+        &s390x,
+        &["no manifest for linux/s390x", "linux/amd64, linux/arm64"],
+    );
+    refused(
+        &format!("{name}:none"),
+        &options(),
+        &["no such image", "404"],
+    );
+    refused(
+        &format!("{}/none:3.10", registry.address),
+        &options(),
+        &["404"],
+    );
+}
+
+#[test]
+fn a_password_is_found_where_docker_keeps_it() {
+    if !has("docker-registry") || !has("skopeo") {
+        eprintln!("docker-registry or skopeo is not installed");
+        return;
+    }
+    let registry = Registry::start(true);
+    registry.push(&image(), "pause:3.10", &["--dest-creds", "tester:secret"]);
+    let name = format!("{}/pause:3.10", registry.address);
+    refused(&name, &options(), &["401 unauthorized"]);
+    let host = registry.address.to_string();
+    // base64 of "tester:secret" and of "tester:wrong!".
+    for (auth, right) in [
+        ("dGVzdGVyOnNlY3JldA==", true),
+        ("dGVzdGVyOndyb25nIQ==", false),
+    ] {
+        let config = registry.config(
+            "config.json",
+            &json!({ "auths": { &host: { "auth": auth } } }),
+        );
+        let options = LoadOptions {
+            docker_config: Some(config),
+            ..options()
+        };
+        if right {
+            assert_eq!(pull(&name, &options).expect("the image").len(), 1);
+        } else {
+            refused(&name, &options, &["401"]);
+        }
+    }
+}
+
+/// Answers a request by its path, its head and the server's address; `None` never answers.
+type Answer = dyn Fn(&str, &str, SocketAddr) -> Option<Vec<u8>> + Send + Sync;
+
+fn serve(
+    answer: impl Fn(&str, &str, SocketAddr) -> Option<Vec<u8>> + Send + Sync + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let answer: Arc<Answer> = Arc::new(answer);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let answer = Arc::clone(&answer);
+            thread::spawn(move || connection(stream, &*answer, address));
+        }
+    });
+    address
+}
+
+fn connection(mut stream: TcpStream, answer: &Answer, address: SocketAddr) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+    loop {
+        // A TLS greeting gets an answer that is none.
+        if !reader
+            .fill_buf()
+            .is_ok_and(|bytes| bytes.starts_with(b"GET "))
+        {
+            return;
+        }
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head).unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let Some(bytes) = answer(&path, &head, address) else {
+            let _ = stream.read(&mut [0]);
+            return;
+        };
+        if stream.write_all(&bytes).is_err() {
+            return;
+        }
+    }
+}
+
+fn ok(body: &[u8]) -> Vec<u8> {
+    [
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes(),
+        body,
+    ]
+    .concat()
+}
+
+/// Serves a layout; `twist` may answer first.
+fn serve_layout(
+    twist: impl Fn(&str, &[u8]) -> Option<Option<Vec<u8>>> + Send + Sync + 'static,
+) -> String {
+    let layout = LayoutBuilder::single(&ImageBuilder::pause(&Elf::of(62).bytes(), "amd64"), "3.10");
+    let top = layout.manifests[0]["digest"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let address = serve(move |path, _, _| {
+        let digest = path.rsplit('/').next().unwrap_or_default();
+        let digest = if digest == "3.10" { &top } else { digest };
+        let Some(body) = layout.blobs.get(digest) else {
+            return Some(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec());
+        };
+        twist(path, body).unwrap_or_else(|| Some(ok(body)))
+    });
+    format!("{address}/pause:3.10")
+}
+
+#[test]
+fn a_registry_that_keeps_to_the_protocol_is_read() {
+    let name = serve_layout(|_, _| None);
+    assert_eq!(pull(&name, &options()).expect("the image").len(), 1);
+}
+
+#[test]
+fn a_token_is_fetched_and_sent() {
+    let layout = LayoutBuilder::single(&ImageBuilder::pause(&Elf::of(62).bytes(), "amd64"), "3.10");
+    let top = layout.manifests[0]["digest"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let address = serve(move |path, head, address| {
+        if path.starts_with("/token") {
+            let right =
+                path.contains("service=here") && path.contains("scope=repository%3Apause%3Apull");
+            return Some(if right {
+                ok(br#"{"access_token":"t0ken"}"#)
+            } else {
+                ok(b"{}")
+            });
+        }
+        if !head.to_lowercase().contains("authorization: bearer t0ken") {
+            let challenge = format!(
+                "Bearer realm=\"http://{address}/token\",service=\"here\",scope=\"repository:pause:pull\""
+            );
+            return Some(format!("HTTP/1.1 401 Unauthorized\r\nwww-authenticate: {challenge}\r\ncontent-length: 0\r\n\r\n").into_bytes());
+        }
+        let digest = path.rsplit('/').next().unwrap_or_default();
+        layout
+            .blobs
+            .get(if digest == "3.10" {
+                top.as_str()
+            } else {
+                digest
+            })
+            .map(|body| ok(body))
+    });
+    assert_eq!(
+        pull(&format!("{address}/pause:3.10"), &options())
+            .expect("the image")
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn hostile_answers_are_errors_in_time() {
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .and_then(|it| it.local_addr())
+        .expect("a free port");
+    refused(
+        &format!("{closed}/pause"),
+        &options(),
+        &["cannot be reached"],
+    );
+    refused("registry.invalid/pause", &options(), &["registry.invalid"]);
+
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    refused(
+        &format!("{}/pause", silent.local_addr().expect("an address")),
+        &options(),
+        &["does not answer"],
+    );
+
+    let stalls = serve_layout(|path, body| {
+        path.contains("/blobs/").then(|| {
+            let mut answer = ok(body);
+            answer.truncate(answer.len() - body.len() / 2);
+            Some(answer)
+        })
+    });
+    refused(&stalls, &options(), &["stalled", "blob sha256:"]);
+    let never = serve_layout(|_, _| Some(None));
+    refused(&never, &options(), &["does not answer"]);
+
+    let redirects = serve(|path, _, _| {
+        Some(
+            format!("HTTP/1.1 307 Again\r\nlocation: {path}x\r\ncontent-length: 0\r\n\r\n")
+                .into_bytes(),
+        )
+    });
+    refused(
+        &format!("{redirects}/pause"),
+        &options(),
+        &["redirects more than"],
+    );
+
+    let other = serve_layout(|path, body| {
+        path.contains("/blobs/").then(|| {
+            let mut body = body.to_vec();
+            body[3] ^= 1;
+            Some(ok(&body))
+        })
+    });
+    refused(
+        &other,
+        &options(),
+        &["something else", "expected sha256:", "observed sha256:"],
+    );
+
+    let more = serve_layout(|path, body| {
+        path.contains("/blobs/")
+            .then(|| Some(ok(&[body, b"more"].concat())))
+    });
+    refused(&more, &options(), &["more than the"]);
+    let less = serve_layout(|path, body| path.contains("/blobs/").then(|| Some(ok(&body[1..]))));
+    refused(&less, &options(), &["less than the"]);
+
+    let endless = serve(|_, _, _| {
+        let mut answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+        for _ in 0..80 {
+            answer.extend(b"10000\r\n");
+            answer.resize(answer.len() + 0x1_0000, b'[');
+            answer.extend(b"\r\n");
+        }
+        Some(answer)
+    });
+    refused(
+        &format!("{endless}/pause"),
+        &options(),
+        &["more than 4194304 bytes"],
+    );
+
+    for status in ["403 Forbidden", "429 Too Many Requests", "503 Unavailable"] {
+        let server = serve(move |_, _, _| {
+            Some(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").into_bytes())
+        });
+        refused(&format!("{server}/pause"), &options(), &[&status[..3]]);
+    }
+    let garbage = serve(|_, _, _| Some(ok(b"\x1b[31mno json")));
+    refused(
+        &format!("{garbage}/pause"),
+        &options(),
+        &["not as specified"],
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_says_so() {
+    let missing = Path::new("/nonexistent/pause.tar");
+    refused(
+        &missing.display().to_string(),
+        &options(),
+        &["no such file or directory"],
+    );
+}

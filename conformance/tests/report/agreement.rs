@@ -1,0 +1,197 @@
+//! No report disagrees with the exit status: every combination of verdict, level,
+//! expectation and strictness, alone and beside a check that passed.
+
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+
+use conformance::check::Level;
+use conformance::event::{Report, Verdict};
+use conformance::report::{junit, tap, text};
+
+use crate::{readers, sample};
+
+fn reports() -> Vec<(String, Report)> {
+    use Verdict::{Error, Fail, Inconclusive, Pass, Skipped};
+    let mut all = vec![
+        ("empty".to_owned(), sample::report(false, Vec::new())),
+        ("full".to_owned(), sample::full()),
+        ("good".to_owned(), sample::good()),
+        ("interrupted".to_owned(), sample::interrupted()),
+    ];
+    let mut between = sample::good();
+    between.interrupted = true;
+    between.conclude();
+    all.push(("interrupted between runs".to_owned(), between));
+    let alone = sample::report(false, vec![sample::first_run()]);
+    all.push(("one of each verdict in one run".to_owned(), alone));
+    for verdict in [Pass, Fail, Skipped, Inconclusive, Error] {
+        for level in [Level::Must, Level::Should, Level::Info] {
+            for (known, strict, shape) in (0..12).map(|n| (n % 2 == 1, n / 2 % 2 == 1, n / 4)) {
+                let mut record = sample::record("a/b", level, verdict);
+                record.expected_failure = known.then(|| "known".to_owned());
+                let passed = sample::record("a/c", Level::Must, Pass);
+                let runs = match shape {
+                    0 => vec![sample::run("linux/amd64", vec![record])],
+                    1 => vec![sample::run("linux/amd64", vec![passed, record])],
+                    _ => vec![
+                        sample::run("linux/amd64", vec![passed]),
+                        sample::run("linux/arm64", vec![record]),
+                    ],
+                };
+                let name = format!("{level} {verdict:?} known {known} strict {strict} {shape}");
+                all.push((name, sample::report(strict, runs)));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn junit_is_red_exactly_where_the_exit_status_is() {
+    for (name, report) in reports() {
+        let read = readers::junit(&junit::render(&report).unwrap());
+        assert_eq!(
+            read.is_red(),
+            report.conclusion.exit_status() != 0,
+            "{name}: {read:?}"
+        );
+    }
+}
+
+#[test]
+fn tap_is_red_exactly_where_the_exit_status_is() {
+    for (name, report) in reports() {
+        let read = readers::tap(&tap::render(&report).unwrap());
+        assert_eq!(
+            read.is_red(),
+            report.conclusion.exit_status() != 0,
+            "{name}: {read:?}"
+        );
+        if report.runs.len() > 1 {
+            assert_eq!(read.subtests.len(), report.runs.len(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_samples_are_counted_as_they_are() {
+    let full = sample::full();
+    let read = readers::junit(&junit::render(&full).unwrap());
+    let expected = readers::Junit {
+        suites: 3,
+        cases: 15,
+        failures: 2,
+        errors: 3,
+        skipped: 6,
+    };
+    assert_eq!(read, expected);
+    let read = readers::tap(&tap::render(&full).unwrap());
+    assert_eq!((read.points, read.failed, read.bailed), (3, 2, false));
+    let first = &read.subtests[0];
+    assert_eq!(
+        (first.points, first.failed, first.todo, first.skipped),
+        (12, 4, 2, 4)
+    );
+}
+
+/// The reference consumer, where perl has it; `None` says that it has not.
+fn perl(script: &str) -> Option<Command> {
+    let perl = |script: &str| {
+        let mut command = Command::new("perl");
+        command.args(["-MTAP::Parser", "-e", script]);
+        command
+    };
+    match perl("1").stderr(Stdio::null()).status() {
+        Ok(status) if status.success() => Some(perl(script)),
+        _ => {
+            eprintln!("perl has no TAP::Parser here: only the reader of these tests was used");
+            None
+        }
+    }
+}
+
+/// Older harnesses know version 13 only, of which 14 is an extension.
+fn for_perl(report: &Report) -> String {
+    tap::render(report)
+        .unwrap()
+        .replacen("version 14", "version 13", 1)
+}
+
+#[test]
+fn perls_tap_harness_agrees_with_the_exit_status() {
+    let script = r#"
+        my $number = 0;
+        for my $file (@ARGV) {
+            my $parser = TAP::Parser->new({ source => $file });
+            my $bailed = 0;
+            while (my $result = $parser->next) { $bailed = 1 if $result->is_bailout }
+            my @errors = grep { !$bailed || !/plan/ } $parser->parse_errors;
+            print $number++, " ", ($bailed || $parser->failed ? 1 : 0), " @errors\n";
+        }
+    "#;
+    let Some(mut perl) = perl(script) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut expected = String::new();
+    for (number, (_, report)) in reports().into_iter().enumerate() {
+        let file = folder.path().join(format!("{number}.tap"));
+        std::fs::write(&file, for_perl(&report)).unwrap();
+        let red = u8::from(report.conclusion.exit_status() != 0);
+        writeln!(expected, "{number} {red} ").unwrap();
+        perl.arg(file);
+    }
+    let output = perl.output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+}
+
+#[test]
+fn perls_yaml_reader_gets_the_evidence_as_it_is() {
+    let script = r#"
+        my $parser = TAP::Parser->new({ source => $ARGV[0] });
+        while (my $result = $parser->next) {
+            print map { "$_\n" } @{ $result->data->{evidence} } if $result->is_yaml;
+        }
+        print map { "error: $_\n" } $parser->parse_errors;
+    "#;
+    let Some(mut perl) = perl(script) else { return };
+    let lines = [
+        "stderr: text",
+        "key : value",
+        "key  :",
+        ":",
+        ": x",
+        "x:",
+        "a:b: c",
+        "",
+        " leading",
+        "\"q\": y",
+        "'s': y",
+        "- item",
+        "---",
+        "...",
+        "~",
+        "|",
+        ">",
+        "# x",
+        "{}",
+        "[]",
+        "\\",
+        "\\n",
+        "ends with \\",
+        "\"",
+        "a\\\"b",
+        "\\x41",
+        sample::HOSTILE,
+    ];
+    let mut record = sample::record("a/b", Level::Must, Verdict::Fail);
+    record.evidence = lines.map(str::to_owned).to_vec();
+    let report = sample::report(false, vec![sample::run("linux/amd64", vec![record])]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("evidence.tap");
+    std::fs::write(&file, for_perl(&report)).unwrap();
+    let output = perl.arg(file).output().unwrap();
+    let mut expected = String::new();
+    for line in lines {
+        writeln!(expected, "{}", text::escape(line)).unwrap();
+    }
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+}

@@ -1,0 +1,162 @@
+//! Independent readers: an XML parser for JUnit, a small consumer for TAP.
+
+use roxmltree::{Document, Node};
+
+/// What a CI server makes of a JUnit report.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Junit {
+    pub(crate) suites: usize,
+    pub(crate) cases: usize,
+    pub(crate) failures: usize,
+    pub(crate) errors: usize,
+    pub(crate) skipped: usize,
+}
+
+impl Junit {
+    pub(crate) fn is_red(&self) -> bool {
+        self.failures + self.errors > 0
+    }
+}
+
+/// Reads it and checks that its counts are those of its cases.
+pub(crate) fn junit(text: &str) -> Junit {
+    let document = Document::parse(text).unwrap();
+    let root = document.root_element();
+    assert!(root.has_tag_name("testsuites"));
+    let mut total = Junit::default();
+    for suite in root.children().filter(Node::is_element) {
+        assert!(suite.has_tag_name("testsuite"));
+        let cases: Vec<_> = suite
+            .children()
+            .filter(|node| node.has_tag_name("testcase"))
+            .collect();
+        let with = |tag| {
+            let has = |case: &&Node<'_, '_>| case.children().any(|node| node.has_tag_name(tag));
+            cases.iter().filter(has).count()
+        };
+        let counts = [
+            ("tests", cases.len()),
+            ("failures", with("failure")),
+            ("errors", with("error")),
+        ];
+        for (name, count) in counts {
+            assert_eq!(
+                suite.attribute(name),
+                Some(count.to_string().as_str()),
+                "{name}"
+            );
+        }
+        for case in &cases {
+            let outcomes = ["failure", "error", "skipped"];
+            let ended = case
+                .children()
+                .filter(|node| outcomes.contains(&node.tag_name().name()));
+            assert!(ended.count() <= 1);
+        }
+        total.suites += 1;
+        total.cases += cases.len();
+        total.failures += with("failure");
+        total.errors += with("error");
+        total.skipped += with("skipped");
+    }
+    for (name, count) in [
+        ("tests", total.cases),
+        ("failures", total.failures),
+        ("errors", total.errors),
+    ] {
+        assert_eq!(
+            root.attribute(name),
+            Some(count.to_string().as_str()),
+            "{name}"
+        );
+    }
+    total
+}
+
+/// What a harness makes of a TAP stream.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tap {
+    pub(crate) points: usize,
+    pub(crate) failed: usize,
+    pub(crate) todo: usize,
+    pub(crate) skipped: usize,
+    pub(crate) bailed: bool,
+    pub(crate) subtests: Vec<Tap>,
+}
+
+impl Tap {
+    pub(crate) fn is_red(&self) -> bool {
+        self.failed > 0 || self.bailed
+    }
+}
+
+/// Reads a TAP 14 stream; panics where it breaks the specification.
+pub(crate) fn tap(text: &str) -> Tap {
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("TAP version 14"));
+    block(&lines.collect::<Vec<_>>())
+}
+
+fn block(lines: &[&str]) -> Tap {
+    let mut tap = Tap::default();
+    let (mut plan, mut nested, mut yaml) = (None, Vec::new(), false);
+    for line in lines {
+        if yaml {
+            assert!(line.starts_with("  "), "{line}");
+            yaml = *line != "  ...";
+        } else if let Some(inner) = line.strip_prefix("    ") {
+            nested.push(inner);
+        } else if *line == "  ---" {
+            yaml = true;
+        } else if let Some(count) = line.strip_prefix("1..") {
+            assert!(plan.is_none(), "a second plan");
+            plan = count.split(' ').next().unwrap().parse::<usize>().ok();
+        } else if line.starts_with("Bail out!") {
+            tap.bailed = true;
+        } else if !line.starts_with('#') {
+            point(line, &mut tap);
+            if !nested.is_empty() {
+                tap.subtests.push(block(&std::mem::take(&mut nested)));
+            }
+        } else {
+            assert!(!tap.bailed, "more after a bail out: {line}");
+        }
+    }
+    assert!(!yaml && nested.is_empty(), "ends in the middle");
+    assert_eq!(plan, Some(tap.points), "the plan is not kept");
+    tap
+}
+
+fn point(line: &str, tap: &mut Tap) {
+    let (ok, rest) = match line.strip_prefix("not ok ") {
+        Some(rest) => (false, rest),
+        None => (
+            true,
+            line.strip_prefix("ok ")
+                .unwrap_or_else(|| panic!("no test line: {line}")),
+        ),
+    };
+    let (number, description) = rest.split_once(" - ").unwrap();
+    tap.points += 1;
+    assert_eq!(number.parse(), Ok(tap.points));
+    // An unescaped `#` begins the directive.
+    let mut directive = None;
+    let mut escaped = false;
+    for (place, c) in description.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '#' => {
+                assert!(directive.is_none(), "two directives: {line}");
+                directive = Some(&description[place + 1..]);
+            }
+            _ => {}
+        }
+    }
+    match directive.map(|text| text.trim_start().split(' ').next().unwrap()) {
+        Some("SKIP") => tap.skipped += 1,
+        Some("TODO") => tap.todo += 1,
+        Some(other) => panic!("no such directive: {other}"),
+        None => tap.failed += usize::from(!ok),
+    }
+}

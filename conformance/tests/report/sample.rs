@@ -1,0 +1,202 @@
+//! Hand-made reports.
+
+use conformance::check::Level;
+use conformance::event::{
+    Conclusion, Host, Measurement, Record, Report, Run, RunHead, SCHEMA_VERSION, Tool, Verdict,
+};
+
+/// What an image's author might put into a name to fool a reader or a program.
+pub(crate) const HOSTILE: &str = "\x1b[2J\x1b]0;own\x07\u{202e}|`<b>&\"]]>\u{9b}31m\r\n# SKIP \\ \u{fffe}@you [x](http://evil.example) \0";
+
+pub(crate) fn record(id: &str, level: Level, verdict: Verdict) -> Record {
+    let word = match level {
+        Level::Must => "MUST hold",
+        Level::Should => "SHOULD hold",
+        Level::Info => "is measured",
+    };
+    let failed = verdict == Verdict::Fail;
+    let undecided = matches!(
+        verdict,
+        Verdict::Skipped | Verdict::Inconclusive | Verdict::Error
+    );
+    Record {
+        id: id.to_owned(),
+        title: format!("title of {id}"),
+        level,
+        verdict,
+        requirement: format!("the requirement of {id} {word}"),
+        source: "pause.c".to_owned(),
+        source_url: "https://example.org/v1/pause.c".to_owned(),
+        expected: failed.then(|| "exit status 0 within 1 s".to_owned()),
+        observed: (!undecided).then(|| format!("what was seen of {id}")),
+        evidence: Vec::new(),
+        reason: undecided.then(|| format!("{} for a reason", verdict.as_str())),
+        expected_failure: None,
+        reproduce: (verdict != Verdict::Pass)
+            .then(|| format!("pause-conformance --image registry.example/pause:1 --filter {id}")),
+        duration_us: 1_340,
+    }
+}
+
+pub(crate) fn head(platform: &str) -> RunHead {
+    RunHead {
+        image: "registry.example/pause:1".to_owned(),
+        digest: Some(format!("sha256:{}", "ab".repeat(32))),
+        platform: platform.to_owned(),
+        runtime: "embedded (rootless)".to_owned(),
+        emulator: None,
+    }
+}
+
+/// A concluded report of these runs.
+pub(crate) fn report(strict: bool, runs: Vec<Run>) -> Report {
+    let mut report = Report {
+        schema_version: SCHEMA_VERSION,
+        tool: Tool {
+            name: "pause-conformance".to_owned(),
+            version: "0.1.0".to_owned(),
+        },
+        spec_version: "1".to_owned(),
+        started: "2026-01-02T03:04:05Z".to_owned(),
+        host: Host {
+            kernel: "6.18.0".to_owned(),
+            machine: "x86_64".to_owned(),
+            cpus: 2,
+            root: false,
+            cgroups: "v2".to_owned(),
+            time_scale: 1.25,
+        },
+        strict,
+        conclusion: Conclusion::NotJudged,
+        interrupted: false,
+        runs,
+    };
+    report.conclude();
+    report
+}
+
+/// One run of the records.
+pub(crate) fn run(platform: &str, checks: Vec<Record>) -> Run {
+    Run {
+        duration_us: 1_380_000,
+        ..Run::new(&head(platform), checks)
+    }
+}
+
+/// Everything that passes.
+pub(crate) fn good() -> Report {
+    let checks = vec![
+        record("startup/stays", Level::Must, Verdict::Pass),
+        record("signals/term-exits-zero", Level::Must, Verdict::Pass),
+    ];
+    report(false, vec![run("linux/amd64", checks)])
+}
+
+fn blank(unit: &str) -> Measurement {
+    Measurement {
+        unit: unit.to_owned(),
+        value: None,
+        samples: None,
+        p50: None,
+        p99: None,
+        max: None,
+        names: Vec::new(),
+    }
+}
+
+/// One of each verdict at the levels where it differs.
+pub(crate) fn first_run() -> Run {
+    let mut term = record("signals/term-exits-zero", Level::Must, Verdict::Fail);
+    term.evidence = vec![
+        "sent SIGTERM 0.1 s after it was ready".to_owned(),
+        format!("stderr: {HOSTILE}"),
+    ];
+    let mut known = record("reaping/before-handler", Level::Should, Verdict::Fail);
+    known.expected_failure = Some("upstream has no initial wait".to_owned());
+    let mut stale = record("image/user-nonroot", Level::Should, Verdict::Pass);
+    stale.expected_failure = Some("fixed in the next release".to_owned());
+    let mut skipped_known = record("security/denied-exit", Level::Should, Verdict::Skipped);
+    skipped_known.reason = Some("needs a seccomp filter".to_owned());
+    skipped_known.expected_failure = Some("spins".to_owned());
+    let mut skipped = record("startup/tiny-memory", Level::Must, Verdict::Skipped);
+    skipped.reason = Some("needs a memory cgroup".to_owned());
+    let mut seccomp = record("startup/default-seccomp", Level::Must, Verdict::Skipped);
+    seccomp.reason = Some("needs a seccomp filter".to_owned());
+    let mut run = run(
+        "linux/amd64",
+        vec![
+            record("startup/stays", Level::Must, Verdict::Pass),
+            skipped,
+            seccomp,
+            record("signals/burst", Level::Should, Verdict::Fail),
+            term,
+            known,
+            stale,
+            record("reaping/burst", Level::Must, Verdict::Inconclusive),
+            record(
+                "reaping/stopped-child",
+                Level::Should,
+                Verdict::Inconclusive,
+            ),
+            record("resources/idle-cpu", Level::Must, Verdict::Error),
+            skipped_known,
+            record("reaping/latency", Level::Info, Verdict::Pass),
+        ],
+    );
+    run.measurements.insert(
+        "program_size".to_owned(),
+        Measurement {
+            value: Some(743_952.0),
+            ..blank("bytes")
+        },
+    );
+    run.measurements.insert(
+        "reap_latency".to_owned(),
+        Measurement {
+            samples: Some(200),
+            p50: Some(120.0),
+            p99: Some(1_500.0),
+            max: Some(2_000.0),
+            ..blank("us")
+        },
+    );
+    run.measurements.insert(
+        "system_calls".to_owned(),
+        Measurement {
+            value: Some(2.0),
+            names: vec!["pause".to_owned(), HOSTILE.to_owned()],
+            ..blank("names")
+        },
+    );
+    run
+}
+
+/// Two platforms, one emulated, with hostile text and one of each verdict, and an
+/// image that could not be read.
+pub(crate) fn full() -> Report {
+    let mut second = run(
+        "linux/arm64",
+        vec![
+            record("startup/stays", Level::Must, Verdict::Pass),
+            record("signals/term-exits-zero", Level::Must, Verdict::Pass),
+        ],
+    );
+    second.emulator = Some("qemu-aarch64 7.2.22 (private binfmt_misc)".to_owned());
+    let mut third = run("linux/amd64", Vec::new());
+    HOSTILE.clone_into(&mut third.image);
+    third.digest = None;
+    third.runtime = String::new();
+    third.duration_us = 0;
+    third.error = Some(format!("no manifest for linux/amd64 in `{HOSTILE}`"));
+    report(false, vec![first_run(), second, third])
+}
+
+/// One run that was interrupted.
+pub(crate) fn interrupted() -> Report {
+    let mut run = run(
+        "linux/amd64",
+        vec![record("startup/stays", Level::Must, Verdict::Pass)],
+    );
+    run.interrupted = true;
+    report(false, vec![run])
+}

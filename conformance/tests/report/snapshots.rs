@@ -1,0 +1,65 @@
+//! Every format as it looks.
+
+use anstream::StripStream;
+use conformance::event::Report;
+use conformance::report::human::Human;
+use conformance::report::{json, junit, markdown, tap};
+
+use crate::sample;
+
+pub(crate) fn human(report: &Report) -> String {
+    let mut human = Human::new(StripStream::new(Vec::new()));
+    human.whole(report).unwrap();
+    String::from_utf8(human.into_inner().into_inner()).unwrap()
+}
+
+/// Each sample in each format.
+pub(crate) fn all(report: &Report) -> [(&'static str, String); 5] {
+    [
+        ("human", human(report)),
+        ("json", json::render(report).unwrap()),
+        ("junit", junit::render(report).unwrap()),
+        ("tap", tap::render(report).unwrap()),
+        ("markdown", markdown::render(report).unwrap()),
+    ]
+}
+
+#[test]
+fn a_report_with_everything_in_it() {
+    for (format, text) in all(&sample::full()) {
+        insta::assert_snapshot!(format!("full_{format}"), text);
+    }
+}
+
+#[test]
+fn a_report_of_one_good_run() {
+    for (format, text) in all(&sample::good()) {
+        insta::assert_snapshot!(format!("good_{format}"), text);
+    }
+}
+
+#[test]
+fn a_report_that_was_interrupted() {
+    for (format, text) in all(&sample::interrupted()) {
+        insta::assert_snapshot!(format!("interrupted_{format}"), text);
+    }
+}
+
+#[test]
+fn a_report_without_any_run() {
+    for (format, text) in all(&sample::report(false, Vec::new())) {
+        insta::assert_snapshot!(format!("empty_{format}"), text);
+    }
+}
+
+#[test]
+fn styles_are_written_for_a_terminal() {
+    let mut styled = Human::new(Vec::new());
+    styled.whole(&sample::good()).unwrap();
+    let styled = String::from_utf8(styled.into_inner()).unwrap();
+    assert!(styled.contains("\x1b[1m"), "{styled:?}");
+    assert_eq!(
+        anstream::adapter::strip_str(&styled).to_string(),
+        human(&sample::good())
+    );
+}
