@@ -1,0 +1,173 @@
+//! `cargo xtask build`: the programs without a C runtime, for any platform.
+
+use crate::cargo::Metadata;
+use crate::platform::Platform;
+use crate::toolchain::{self, Toolchain};
+use crate::{link, packages, platform, wasi};
+use anyhow::{Context as _, Result, ensure};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Arguments of `build`.
+#[derive(Debug, clap::Args)]
+pub struct Build {
+    /// Build for these only: amd64, arm64, arm/v7, ppc64le, s390x, riscv64,
+    /// loong64, 386, or a Rust triple
+    #[arg(long = "target", value_name = "TARGET", value_parser = platform::parse, value_delimiter = ',')]
+    pub targets: Vec<Platform>,
+    /// Put the programs into DIR, one folder a platform
+    #[arg(long, value_name = "DIR", default_value = "target/programs")]
+    pub out: PathBuf,
+    /// Build the fixtures too
+    #[arg(long)]
+    pub fixtures: bool,
+    /// Build the WASI pause instead: a module of preview 1, a component of
+    /// preview 2
+    #[arg(long, conflicts_with_all = ["targets", "fixtures"])]
+    pub wasi: bool,
+}
+
+impl Build {
+    /// Builds and says what came of it.
+    pub fn run(self) -> Result<()> {
+        if self.wasi {
+            for program in wasi::programs(&self.out)? {
+                println!("{:>6} B  {}", program.bytes.len(), program.path.display());
+            }
+            return Ok(());
+        }
+        let targets = or_all(self.targets);
+        let packages: &[&str] = if self.fixtures {
+            &["pause", "fixtures"]
+        } else {
+            &["pause"]
+        };
+        for program in programs(&targets, packages, &self.out)? {
+            println!("{:>6} B  {}", program.size, program.path.display());
+        }
+        Ok(())
+    }
+}
+
+/// These platforms, or all when there are none.
+pub fn or_all(targets: Vec<Platform>) -> Vec<Platform> {
+    if targets.is_empty() {
+        platform::ALL.to_vec()
+    } else {
+        targets
+    }
+}
+
+/// A program that was built.
+#[derive(Debug)]
+pub struct Program {
+    /// Where it runs.
+    pub platform: Platform,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub size: usize,
+}
+
+/// Builds every program of `packages` for every one of `targets` and puts
+/// them into `out`, as `linux-ARCH/NAME`.
+pub fn programs(targets: &[Platform], packages: &[&str], out: &Path) -> Result<Vec<Program>> {
+    let workspace = crate::workspace();
+    // Before the toolchain's search, and only where it may install.
+    let host = link::host("rustc".as_ref()).unwrap_or_default();
+    if std::env::var_os("CI").is_some() && targets.iter().any(|target| target.triple != host) {
+        packages::ensure(&toolchain::DEBIAN)?;
+    }
+
+    let mut groups: Vec<(Toolchain, Vec<Platform>)> = Vec::new();
+    for &target in targets {
+        let toolchain = toolchain::find(target.triple)?;
+        match groups.iter_mut().find(|(known, _)| *known == toolchain) {
+            Some((_, targets)) => targets.push(target),
+            None => groups.push((toolchain, vec![target])),
+        }
+    }
+
+    let linker = link::linker("rustc".as_ref()).context("no rust-lld in the active toolchain")?;
+    for (toolchain, targets) in &groups {
+        let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
+        eprintln!("building for {} with {}", names.join(", "), toolchain.name);
+        let triples: Vec<&str> = targets.iter().map(|target| target.triple).collect();
+        let target_dir = target_dir(&workspace);
+        let mut command = link::build(
+            &toolchain.cargo,
+            &workspace,
+            &linker,
+            &target_dir,
+            &triples,
+            packages,
+        );
+        command.env("RUSTC", &toolchain.rustc);
+        if toolchain.build_core {
+            command.arg("-Zbuild-std=core").env("RUSTC_BOOTSTRAP", "1");
+        }
+        let status = command.status();
+        let status = status.with_context(|| format!("run {}", toolchain.cargo.display()))?;
+        ensure!(
+            status.success(),
+            "build for {} failed: cargo: {status}",
+            names.join(", ")
+        );
+    }
+
+    let metadata = Metadata::read()?;
+    let names: Vec<String> = packages
+        .iter()
+        .flat_map(|name| metadata.programs(name, link::FEATURE))
+        .collect();
+    let mut programs = Vec::new();
+    for &platform in targets {
+        let built = target_dir(&workspace)
+            .join(platform.triple)
+            .join(link::PROFILE);
+        for name in &names {
+            let folder = out.join(platform.folder());
+            programs.push(finish(&built.join(name), &folder, name, platform)?);
+        }
+    }
+    Ok(programs)
+}
+
+/// Where cargo builds these programs.
+pub(crate) fn target_dir(workspace: &Path) -> PathBuf {
+    workspace.join("target/freestanding")
+}
+
+/// Copies what was built, without what the linker left behind the segments.
+fn finish(built: &Path, folder: &Path, name: &str, platform: Platform) -> Result<Program> {
+    let mut bytes = std::fs::read(built).with_context(|| format!("read {}", built.display()))?;
+    let size = link::segments_end(&bytes)
+        .with_context(|| format!("{} is no whole ELF program", built.display()))?;
+    bytes.truncate(size);
+    let path = folder.join(name);
+    // A program that is being written cannot be run: leave it if it is right.
+    if std::fs::read(&path).ok().as_deref() != Some(&bytes) {
+        replace(&path, &bytes)?;
+    }
+    Ok(Program {
+        platform,
+        path,
+        size,
+    })
+}
+
+/// Writes a program beside `path` and renames it: the old one may be running,
+/// and others may be doing the same.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let new = path.with_extension(format!("{}-{number}", std::process::id()));
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    }
+    std::fs::write(&new, bytes).with_context(|| format!("write {}", new.display()))?;
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("make {} executable", new.display()))?;
+    std::fs::rename(&new, path).with_context(|| format!("write {}", path.display()))
+}

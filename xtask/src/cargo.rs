@@ -1,0 +1,80 @@
+//! What cargo knows of the project, and cargo itself.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Cargo, in the root of the project.
+pub fn command() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(crate::workspace());
+    command
+}
+
+/// Runs cargo with these arguments.
+pub fn run(args: &[&str]) -> Result<()> {
+    let status = command().args(args).status().context("run cargo")?;
+    ensure!(status.success(), "cargo {}: {status}", args.join(" "));
+    Ok(())
+}
+
+/// `cargo metadata`, of the project's own packages.
+pub struct Metadata(Value);
+
+impl Metadata {
+    /// Asks cargo.
+    pub fn read() -> Result<Self> {
+        let output = command()
+            .args(["metadata", "--no-deps", "--format-version=1"])
+            .output()
+            .context("run cargo metadata")?;
+        ensure!(output.status.success(), "cargo metadata: {}", output.status);
+        Ok(Self(
+            serde_json::from_slice(&output.stdout).context("read cargo metadata")?,
+        ))
+    }
+
+    /// The names of the programs of `package` that are built with `feature`.
+    pub fn programs(&self, package: &str, feature: &str) -> Vec<String> {
+        let targets = self
+            .package(package)
+            .and_then(|package| package["targets"].as_array());
+        targets
+            .into_iter()
+            .flatten()
+            .filter(|target| {
+                target["kind"]
+                    .as_array()
+                    .is_some_and(|k| k.contains(&"bin".into()))
+            })
+            .filter(|target| {
+                target["required-features"]
+                    .as_array()
+                    .is_some_and(|features| features.contains(&feature.into()))
+            })
+            .filter_map(|target| Some(target["name"].as_str()?.to_owned()))
+            .collect()
+    }
+
+    /// Does `package` have this feature?
+    pub fn has_feature(&self, package: &str, feature: &str) -> bool {
+        self.package(package)
+            .is_some_and(|package| package["features"].get(feature).is_some())
+    }
+
+    /// Where cargo builds.
+    pub fn target_directory(&self) -> Result<PathBuf> {
+        let folder = self.0["target_directory"].as_str();
+        Ok(folder
+            .context("cargo metadata names no target directory")?
+            .into())
+    }
+
+    fn package(&self, name: &str) -> Option<&Value> {
+        self.0["packages"]
+            .as_array()?
+            .iter()
+            .find(|package| package["name"] == name)
+    }
+}

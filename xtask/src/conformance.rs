@@ -1,0 +1,179 @@
+//! `cargo xtask conformance`: builds the suite, and what it is to judge, and
+//! steps aside.
+
+use crate::cargo::{self, Metadata};
+use crate::image;
+use crate::platform::{self, Platform};
+use anyhow::{Context as _, Result, anyhow};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+const PACKAGE: &str = "conformance";
+const PROGRAM: &str = "pause-conformance";
+
+/// Arguments of `conformance`.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct Conformance {
+    /// Arguments of `pause-conformance`; without an image, the reference is
+    /// built and judged
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
+    args: Vec<String>,
+}
+
+impl Conformance {
+    /// Becomes the suite; comes back only when that fails.
+    pub fn run(self) -> Result<std::convert::Infallible> {
+        let Self { mut args } = self;
+        let metadata = Metadata::read()?;
+        if wants_reference(&args) {
+            let out = metadata.target_directory()?.join("reference");
+            let written = image::write(&platforms(&args)?, &out)?;
+            // Relative where it can be: the report repeats it.
+            let here = std::env::current_dir().unwrap_or_default();
+            let layout = written.layout.strip_prefix(here).unwrap_or(&written.layout);
+            let reference = format!("oci:{}", layout.display());
+            args.splice(0..0, ["--image".to_owned(), reference]);
+        }
+
+        let features: Vec<&str> = features(&args)
+            .into_iter()
+            .filter(|feature| metadata.has_feature(PACKAGE, feature))
+            .collect();
+        let features = features.join(",");
+        cargo::run(&[
+            "build",
+            "--package",
+            PACKAGE,
+            "--bin",
+            PROGRAM,
+            "--features",
+            &features,
+        ])?;
+        let program = metadata.target_directory()?.join("debug").join(PROGRAM);
+        let error = Command::new(&program)
+            .args(args)
+            .env("PAUSE_CONFORMANCE_COMMAND", "cargo xtask conformance")
+            .exec();
+        Err(error).with_context(|| format!("run {}", program.display()))
+    }
+}
+
+/// Is there no image among the arguments of a run?
+fn wants_reference(args: &[String]) -> bool {
+    let is_run = args.first().is_none_or(|first| first.starts_with('-'));
+    let asks = ["--help", "-h", "--version", "-V"];
+    is_run && values(args, "--image").next().is_none() && !args.iter().any(|a| asks.contains(&&**a))
+}
+
+/// The platforms that the reference is needed for.
+fn platforms(args: &[String]) -> Result<Vec<Platform>> {
+    let mut platforms = Vec::new();
+    for name in values(args, "--platform") {
+        if name == "all" {
+            return Ok(platform::ALL.to_vec());
+        }
+        let platform = platform::parse(name);
+        platforms.push(platform.map_err(|error| anyhow!("--platform {name}: {error}"))?);
+    }
+    if platforms.is_empty() {
+        platforms.push(platform::host()?);
+    }
+    platforms.dedup();
+    Ok(platforms)
+}
+
+/// The features of the suite that these arguments need: what can be left out
+/// of a first build is.
+fn features(args: &[String]) -> Vec<&'static str> {
+    let mut features = Vec::new();
+    for image in values(args, "--image").chain(values(args, "--baseline")) {
+        if image.starts_with("docker-daemon:") {
+            features.push("docker");
+        } else if image.starts_with("docker://") || is_bare_reference(image) {
+            features.push("registry");
+        }
+    }
+    for runtime in values(args, "--runtime") {
+        match runtime {
+            "docker" | "podman" => features.push("docker"),
+            "cri" => features.push("cri"),
+            _ => {}
+        }
+    }
+    features
+}
+
+/// Neither a path that is there nor a transport's (containers-transports(5)).
+fn is_bare_reference(image: &str) -> bool {
+    let transports = [
+        "oci:",
+        "oci-archive:",
+        "docker-archive:",
+        "binary:",
+        "wasm:",
+    ];
+    !transports
+        .iter()
+        .any(|transport| image.starts_with(transport))
+        && !std::path::Path::new(image).exists()
+}
+
+/// The values of `option`, as `OPTION VALUE` and as `OPTION=VALUE`.
+fn values<'a>(args: &'a [String], option: &'a str) -> impl Iterator<Item = &'a str> {
+    args.iter()
+        .enumerate()
+        .filter_map(move |(i, arg)| match arg.strip_prefix(option)? {
+            "" => args.get(i + 1).map(String::as_str),
+            rest => rest.strip_prefix('='),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn split(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[rstest]
+    #[case("", true)]
+    #[case("--report json", true)]
+    #[case("--image oci:x", false)]
+    #[case("--strict --image=oci:x", false)]
+    #[case("list", false)]
+    #[case("--help", false)]
+    fn the_reference_is_judged_when_no_image_is_named(#[case] line: &str, #[case] expected: bool) {
+        assert_eq!(wants_reference(&split(line)), expected);
+    }
+
+    #[rstest]
+    #[case("--image oci:x --image binary:y", &[])]
+    #[case("--image .", &[])]
+    #[case("--image docker://localhost/pause", &["registry"])]
+    #[case("--image=registry.example/pause:3.10", &["registry"])]
+    #[case("--image docker-daemon:pause", &["docker"])]
+    #[case("--runtime podman --runtime=cri", &["docker", "cri"])]
+    fn a_build_has_the_features_that_are_needed(#[case] line: &str, #[case] expected: &[&str]) {
+        assert_eq!(features(&split(line)), expected);
+    }
+
+    #[test]
+    fn the_reference_is_built_for_the_platforms_that_are_judged() {
+        let of =
+            |line| platforms(&split(line)).map(|p| p.iter().map(|p| p.name).collect::<Vec<_>>());
+        let two = of("--platform linux/arm64 --platform=linux/arm/v7").expect("they are known");
+        assert_eq!(two, ["arm64", "arm/v7"]);
+        assert_eq!(
+            of("--platform all").expect("they are known").len(),
+            platform::ALL.len()
+        );
+        assert!(of("--platform linux/vax").is_err());
+    }
+}

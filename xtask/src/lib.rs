@@ -1,0 +1,23 @@
+//! The project's tasks, one file each; `main` only chooses.
+
+pub mod build;
+pub mod cargo;
+pub mod conformance;
+pub mod image;
+#[path = "../../pause/link.rs"]
+pub mod link;
+pub mod packages;
+pub mod platform;
+pub mod sizes;
+pub mod test;
+pub mod tidy;
+pub mod toolchain;
+pub mod wasi;
+
+use std::path::PathBuf;
+
+/// The root of the project.
+pub fn workspace() -> PathBuf {
+    let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_owned()
+}

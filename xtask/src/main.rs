@@ -1,0 +1,53 @@
+//! `cargo xtask TASK`.
+
+use clap::Parser;
+use std::process::ExitCode;
+use xtask::build::Build;
+use xtask::conformance::Conformance;
+use xtask::image::Image;
+use xtask::sizes::Sizes;
+use xtask::test::Test;
+
+/// The project's tasks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Build the reference pause
+    Build(Build),
+    /// Write the reference image as an OCI layout and archives, or push it
+    Image(Image),
+    /// Build the suite and judge an image, or the reference
+    Conformance(Conformance),
+    /// Test everything the project promises about itself
+    Test(Test),
+    /// What continuous integration runs: `test`, and the README's table
+    Ci,
+    /// Check the rules of the house that no compiler knows
+    Tidy,
+    /// Write the README's table of sizes
+    Sizes(Sizes),
+}
+
+fn main() -> ExitCode {
+    let mut failure = ExitCode::FAILURE;
+    let result = match Task::parse() {
+        Task::Build(task) => task.run(),
+        Task::Image(task) => task.run(),
+        Task::Conformance(task) => {
+            // "The suite could not judge": 1 would say that it did.
+            failure = ExitCode::from(2);
+            task.run().map(|never| match never {})
+        }
+        Task::Test(task) => task.run(),
+        Task::Ci => xtask::test::ci(),
+        Task::Tidy => xtask::tidy::run(),
+        Task::Sizes(task) => task.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            failure
+        }
+    }
+}

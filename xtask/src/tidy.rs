@@ -1,0 +1,123 @@
+//! `cargo xtask tidy`: rules of the house that no compiler knows.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use std::path::Path;
+use std::process::Command;
+
+/// Hosts that cargo and the distribution fetch from. Where packages come from
+/// is for each machine to say, not for the project.
+const HOSTS: [&str; 6] = [
+    concat!("crates", ".io"),
+    concat!("rust-lang", ".org"),
+    concat!("debian", ".org"),
+    concat!("ubuntu", ".com"),
+    concat!("pypi", ".org"),
+    concat!("npmjs", ".org"),
+];
+
+/// Says what is untidy.
+pub fn run() -> Result<()> {
+    let root = crate::workspace();
+    let mut complaints = Vec::new();
+    let license = read(&root.join("LICENSE"))?;
+    if !license.contains("Apache License") || !license.contains("Version 2.0") {
+        complaints.push("LICENSE: not the Apache License 2.0".to_owned());
+    }
+    for name in files(&root)? {
+        let Ok(text) = std::fs::read_to_string(root.join(&name)) else {
+            continue;
+        };
+        complaints.extend(
+            judge(&name, &text, &root)
+                .into_iter()
+                .map(|what| format!("{name}: {what}")),
+        );
+    }
+    if complaints.is_empty() {
+        Ok(())
+    } else {
+        bail!("untidy\n  {}", complaints.join("\n  "))
+    }
+}
+
+/// The files that git knows.
+fn files(root: &Path) -> Result<Vec<String>> {
+    let mut git = Command::new("git");
+    let output = git
+        .current_dir(root)
+        .args(["ls-files", "-z"])
+        .output()
+        .context("run git")?;
+    ensure!(output.status.success(), "git ls-files: {}", output.status);
+    let names = String::from_utf8(output.stdout).context("a file's name is not Unicode")?;
+    Ok(names.split_terminator('\0').map(str::to_owned).collect())
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}
+
+/// What is wrong with the file `name`.
+fn judge(name: &str, text: &str, root: &Path) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "rs")
+        && !text.starts_with("//!")
+    {
+        complaints.push("does not begin with what it owns (//!)".to_owned());
+    }
+    if name.ends_with("/Cargo.toml") && !text.contains("license.workspace = true") {
+        complaints.push("has no licence".to_owned());
+    }
+    if name != "Cargo.lock" {
+        let named = HOSTS.iter().filter(|host| names_host(text, host));
+        complaints.extend(named.map(|host| format!("names the package host {host}")));
+    }
+    // A root folder as short as `/` is in every path.
+    let home = std::env::var("HOME").unwrap_or_default();
+    for folder in [root.to_string_lossy().into_owned(), home] {
+        if folder.len() > 1 && text.contains(&format!("{folder}/")) {
+            complaints.push(format!("names a folder of this machine, {folder}"));
+        }
+    }
+    complaints
+}
+
+/// As a URL's host; the word alone is nobody's address.
+fn names_host(text: &str, host: &str) -> bool {
+    text.match_indices(host).any(|(at, _)| {
+        let before = text.get(..at).unwrap_or_default();
+        let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '.' && c != '-');
+        start.is_some_and(|start| before.get(..=start).unwrap_or_default().ends_with("://"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("src/a.rs", "fn a() {}", "begin")]
+    #[case("a/Cargo.toml", "[package]", "licence")]
+    #[case("README.md", concat!("see https", "://static.", "crates", ".io/x"), "package host")]
+    #[case("README.md", "run /srv/project/x", "folder")]
+    fn what_is_untidy_is_named(#[case] name: &str, #[case] text: &str, #[case] expected: &str) {
+        let complaints = judge(name, text, Path::new("/srv/project"));
+        assert!(
+            complaints.iter().any(|what| what.contains(expected)),
+            "{complaints:?}"
+        );
+    }
+
+    #[rstest]
+    #[case("src/a.rs", "//! Owns a.\n")]
+    #[case("README.md", "pull registry.k8s.io/pause")]
+    fn what_is_tidy_is_let_be(#[case] name: &str, #[case] text: &str) {
+        assert_eq!(
+            judge(name, text, Path::new("/srv/project")),
+            [] as [String; 0]
+        );
+    }
+}

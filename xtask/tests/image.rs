@@ -1,0 +1,208 @@
+//! The reference image, as real programs of others read it.
+
+use rstest::{fixture, rstest};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+use xtask::platform::{self, ALL};
+use xtask::{image, packages};
+
+/// The image of one platform: manifest, configuration, compressed layer.
+const BUDGET: usize = 2048;
+
+struct Written {
+    folder: TempDir,
+    image: image::Written,
+}
+
+#[fixture]
+fn written() -> Written {
+    let folder = TempDir::new().expect("a temporary folder");
+    let image = image::write(&ALL, folder.path()).expect("it can be built here");
+    Written { folder, image }
+}
+
+impl Written {
+    fn reference(&self) -> String {
+        format!("oci:{}:{}", self.image.layout.display(), image::TAG)
+    }
+}
+
+#[rstest]
+fn it_is_small(written: Written) {
+    for size in &written.image.sizes {
+        assert!(
+            size.image <= BUDGET,
+            "{} B on {}",
+            size.image,
+            size.platform.name
+        );
+    }
+}
+
+#[rstest]
+fn it_is_the_same_from_folder_to_folder(
+    #[from(written)] one: Written,
+    #[from(written)] other: Written,
+) {
+    let (one, other) = (files(one.folder.path()), files(other.folder.path()));
+    assert!(one.contains_key(Path::new("pause.oci.tar")));
+    assert_eq!(one, other);
+}
+
+#[rstest]
+fn skopeo_reads_every_platform_in_every_form(written: Written) {
+    packages::ensure(&["skopeo"]).expect("skopeo");
+    for platform in ALL {
+        let archive = written
+            .folder
+            .path()
+            .join(format!("pause-{}.docker.tar", platform.folder()));
+        for reference in [
+            written.reference(),
+            format!(
+                "oci-archive:{}",
+                written.folder.path().join("pause.oci.tar").display()
+            ),
+            format!("docker-archive:{}", archive.display()),
+        ] {
+            let mut skopeo = Command::new("skopeo");
+            skopeo.args([
+                "--override-os=linux",
+                "--override-arch",
+                platform.architecture,
+            ]);
+            if let Some(variant) = platform.variant {
+                skopeo.args(["--override-variant", variant]);
+            }
+            let output = succeeds(skopeo.args(["inspect", "--config", &reference]));
+            let config: serde_json::Value =
+                serde_json::from_slice(&output.stdout).expect("a configuration");
+            assert_eq!(config["architecture"], platform.architecture, "{reference}");
+            assert_eq!(config["variant"].as_str(), platform.variant, "{reference}");
+            assert_eq!(config["config"]["User"], "65535:65535");
+            assert_eq!(
+                config["config"]["Entrypoint"],
+                serde_json::json!(["/pause"])
+            );
+        }
+    }
+}
+
+#[test]
+fn umoci_unpacks_one_platform() {
+    packages::ensure(&["umoci"]).expect("umoci");
+    let folder = TempDir::new().expect("a temporary folder");
+    let host = platform::host().expect("a row for this machine");
+    let written = image::write(&[host], folder.path()).expect("it can be built here");
+    let bundle = folder.path().join("bundle");
+    let image = format!("{}:{}", written.layout.display(), image::TAG);
+    succeeds(
+        Command::new("umoci")
+            .args(["unpack", "--rootless", "--image", &image])
+            .arg(&bundle),
+    );
+    let unpacked = std::fs::read(bundle.join("rootfs/pause")).expect("a pause");
+    let built = folder
+        .path()
+        .join("programs")
+        .join(host.folder())
+        .join("pause");
+    assert_eq!(unpacked, std::fs::read(built).expect("the program"));
+}
+
+#[rstest]
+fn a_registry_takes_all_of_it_and_gives_it_back(written: Written) {
+    packages::ensure(&["skopeo", "docker-registry"]).expect("skopeo and a registry");
+    let registry = Registry::start(written.folder.path());
+    let reference = format!("{}/pause:{}", registry.address, image::TAG);
+    image::push(&written.image.layout, &reference).expect("it takes the image");
+    let inspect = |reference: &str| {
+        let skopeo = ["inspect", "--raw", "--tls-verify=false", reference];
+        succeeds(Command::new("skopeo").args(skopeo)).stdout
+    };
+    assert_eq!(
+        inspect(&format!("docker://{reference}")),
+        inspect(&written.reference())
+    );
+}
+
+/// A registry on a port of loopback that nobody else has.
+struct Registry {
+    process: Child,
+    address: String,
+}
+
+impl Registry {
+    fn start(folder: &Path) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its address").to_string();
+        drop(listener);
+        let config = folder.join("registry.yml");
+        let root = folder.join("registry");
+        let text = format!(
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{address}\"}}\n",
+            root.display()
+        );
+        std::fs::write(&config, text).expect("a configuration");
+        let process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let registry = Self { process, address };
+        registry.answers();
+        registry
+    }
+
+    /// Waits until it does: each attempt is made by a client that itself waits.
+    fn answers(&self) {
+        let url = format!("http://{}/v2/", self.address);
+        let retry = ["--silent", "--fail", "--retry", "50", "--retry-delay", "1"];
+        packages::ensure(&["curl"]).expect("curl");
+        succeeds(
+            Command::new("curl")
+                .args(retry)
+                .args(["--retry-connrefused", &url]),
+        );
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn succeeds(command: &mut Command) -> Output {
+    let output = command.output().expect("it starts");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Every file below `root`, by its path from there.
+fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).expect("below the root").to_owned();
+                found.insert(name, std::fs::read(&path).expect("a file"));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,318 @@
+//! The reference pause on every architecture: under its emulator, or natively
+//! where it is the host's.
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rstest::rstest;
+use std::fs::read_to_string;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use xtask::platform::{self, Platform};
+use xtask::{build, packages};
+
+/// How long anything may take, on a loaded machine and under emulation.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+const ORPHANS: usize = 200;
+
+#[rstest]
+fn every_program_keeps_its_promises(
+    #[values(
+        "amd64", "arm64", "arm/v7", "ppc64le", "s390x", "riscv64", "loong64", "386"
+    )]
+    name: &str,
+) {
+    let pause = Program::build(name);
+    assert!(
+        pause.size <= pause.platform.budget(),
+        "{} B on {name}",
+        pause.size
+    );
+    pause.prints_its_version();
+    pause.reaps_and_ends_on(Signal::SIGTERM);
+    pause.reaps_and_ends_on(Signal::SIGINT);
+    pause.reaps_what_died_before_it();
+    pause.takes_a_signal_from_before_its_start();
+}
+
+#[test]
+fn it_makes_two_system_calls_before_it_sleeps() {
+    packages::ensure(&["strace"]).expect("strace");
+    let pause = Program::build(platform::host().expect("a row for this machine").name);
+    let log = tempfile::NamedTempFile::new().expect("a temporary file");
+    let mut strace = Command::new("strace");
+    strace
+        .arg("-o")
+        .arg(log.path())
+        .args(with_pending_term(&pause.command()));
+    assert_eq!(finished(&mut strace).status.code(), Some(0));
+    let log = read_to_string(log.path()).expect("the log of strace");
+    let calls: Vec<&str> = log
+        .rsplit_once("execve(")
+        .expect("it was executed")
+        .1
+        .lines()
+        .skip(1)
+        .filter_map(|line| Some(line.split_once('(')?.0))
+        .collect();
+    assert_eq!(
+        calls,
+        ["rt_sigprocmask", "wait4", "rt_sigtimedwait", "exit_group"],
+        "{log}"
+    );
+}
+
+#[test]
+fn a_first_signal_other_than_its_own_ends_it_outside_a_pod() {
+    let pause = Program::build(platform::host().expect("a row for this machine").name);
+    let mut child = Command::new(&pause.path).spawn().expect("it starts");
+    let pid = Pid::from_raw(child.id().cast_signed());
+    kill(pid, Signal::SIGHUP).expect("it is there");
+    assert_eq!(
+        child.wait().expect("it ends").signal(),
+        Some(Signal::SIGHUP as i32)
+    );
+}
+
+#[test]
+fn after_the_first_death_no_child_wakes_it() {
+    let pause = Program::build(platform::host().expect("a row for this machine").name);
+    let pod = Pod::start(&pause.command());
+    for pidfd in pod.leaves_orphans(1) {
+        awaits(&pidfd, PollFlags::empty(), "reaped");
+    }
+    let before = pod.slept();
+    for pidfd in pod.leaves_orphans(ORPHANS) {
+        awaits(&pidfd, PollFlags::empty(), "reaped");
+    }
+    assert_eq!(pod.slept(), before);
+}
+
+/// A pause that was built.
+struct Program {
+    platform: Platform,
+    path: PathBuf,
+    size: usize,
+}
+
+impl Program {
+    fn build(name: &str) -> Self {
+        let platform = platform::parse(name).expect("a platform of the table");
+        let out = xtask::workspace().join("target/programs");
+        let mut programs =
+            build::programs(&[platform], &["pause"], &out).expect("it can be built here");
+        let program = programs.pop().expect("one program for one platform");
+        Self {
+            platform,
+            path: program.path,
+            size: program.size,
+        }
+    }
+
+    /// The program, behind its emulator where it is not the host's.
+    fn command(&self) -> Vec<String> {
+        let program = self.path.to_str().expect("a path in Unicode").to_owned();
+        if self.platform == platform::host().expect("a row for this machine") {
+            return vec![program];
+        }
+        packages::ensure(&["qemu-user-static"]).expect("the emulators");
+        vec![format!("qemu-{}-static", self.platform.emulator), program]
+    }
+
+    fn prints_its_version(&self) {
+        for args in [&["-v"][..], &["-V"], &["x", "-v", "y"]] {
+            let command = self.command();
+            let output = finished(Command::new(&command[0]).args(&command[1..]).args(args));
+            assert_eq!(output.status.code(), Some(0));
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert_eq!(text, format!("pause {}\n", env!("CARGO_PKG_VERSION")));
+        }
+    }
+
+    fn reaps_and_ends_on(&self, signal: Signal) {
+        let pod = Pod::start(&self.command());
+        let pidfds = pod.leaves_orphans(ORPHANS);
+        for pidfd in &pidfds {
+            awaits(pidfd, PollFlags::empty(), "reaped");
+        }
+        assert_eq!(children(pod.init), [] as [i32; 0]);
+        kill(Pid::from_raw(pod.init), signal).expect("it is there");
+        assert_eq!(pod.status(), Some(0), "on {signal}");
+    }
+
+    fn reaps_what_died_before_it(&self) {
+        let script = "sleep 1000 & echo started; read -r go; exec \"$@\"".to_owned();
+        let shell = ["sh".into(), "-c".into(), script, "sh".into()];
+        let mut pod = Pod::start(&[&shell[..], &self.command()].concat());
+        let mut line = String::new();
+        pod.stdout
+            .read_line(&mut line)
+            .expect("the shell says that it started a child");
+        let child = *children(pod.init).first().expect("a child");
+        let zombie = pidfd(child);
+        kill(Pid::from_raw(child), Signal::SIGKILL).expect("it is there");
+        awaits(&zombie, PollFlags::POLLIN, "dead");
+        assert_eq!(
+            children(pod.init),
+            [child],
+            "the shell leaves it to the pause"
+        );
+        let stdin = pod.process.stdin.as_mut().expect("a pipe");
+        stdin.write_all(b"go\n").expect("the shell reads");
+        awaits(&zombie, PollFlags::empty(), "reaped");
+    }
+
+    fn takes_a_signal_from_before_its_start(&self) {
+        let command = with_pending_term(&self.command());
+        assert_eq!(
+            finished(Command::new(&command[0]).args(&command[1..]))
+                .status
+                .code(),
+            Some(0)
+        );
+    }
+}
+
+/// `command`, started with SIGTERM blocked and already sent, and with SIGINT
+/// and SIGCHLD ignored.
+fn with_pending_term(command: &[String]) -> Vec<String> {
+    let outer = [
+        "env",
+        "--ignore-signal=INT,CHLD",
+        "--block-signal=TERM",
+        "sh",
+        "-c",
+    ];
+    let inner = ["kill -TERM $$; exec \"$@\"", "sh"];
+    outer
+        .into_iter()
+        .chain(inner)
+        .map(str::to_owned)
+        .chain(command.iter().cloned())
+        .collect()
+}
+
+fn finished(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().expect("it starts")
+}
+
+/// A pid namespace whose first process is the command.
+struct Pod {
+    process: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+    init: i32,
+}
+
+impl Pod {
+    fn start(command: &[String]) -> Self {
+        // The second line of output is the command's own: it stands for an
+        // init that is there and can be found.
+        let script = "echo; exec \"$@\"";
+        let mut process = Command::new("unshare")
+            .args([
+                "--user",
+                "--map-root-user",
+                "--pid",
+                "--fork",
+                "--kill-child",
+            ])
+            .args(["sh", "-c", script, "sh"])
+            .args(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("util-linux is installed");
+        let mut stdout = BufReader::new(process.stdout.take().expect("a pipe"));
+        stdout
+            .read_line(&mut String::new())
+            .expect("it says that it is there");
+        let unshare = process.id().cast_signed();
+        let init = *children(unshare).first().expect("a first process");
+        Self {
+            process,
+            stdout,
+            init,
+        }
+    }
+
+    /// Leaves so many orphans to the init, lets them all die at once, and
+    /// returns pidfds of them.
+    fn leaves_orphans(&self, count: usize) -> Vec<OwnedFd> {
+        let script = format!(
+            "exec 3<&0; i=0; while [ $i -lt {count} ]; do (cat <&3 >/dev/null &); i=$((i+1)); done"
+        );
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let status = Command::new("nsenter")
+            .args(["--user", "--preserve-credentials", "--pid", "--target"])
+            .arg(self.init.to_string())
+            .args(["sh", "-c", &script])
+            .stdin(reader)
+            .status()
+            .expect("util-linux is installed");
+        assert!(status.success());
+        let orphans = children(self.init);
+        assert_eq!(
+            orphans.len(),
+            count,
+            "each is a child of the init and alive"
+        );
+        let pidfds = orphans.into_iter().map(pidfd).collect();
+        drop(writer);
+        pidfds
+    }
+
+    /// How often the init went to sleep: read once it sleeps.
+    fn slept(&self) -> u64 {
+        loop {
+            let path = format!("/proc/{}/status", self.init);
+            let status = read_to_string(path).expect("the init is there");
+            let field = |name| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name));
+                line.expect("it is in every status").trim()
+            };
+            if field("State:").starts_with('S') {
+                return field("voluntary_ctxt_switches:").parse().expect("a number");
+            }
+        }
+    }
+
+    fn status(mut self) -> Option<i32> {
+        self.process.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        // The init, and with it all that is in the namespace.
+        let _ = kill(Pid::from_raw(self.init), Signal::SIGKILL);
+        let _ = self.process.wait();
+        let _ = self.stdout.read_to_end(&mut Vec::new());
+    }
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let list = PathBuf::from(format!("/proc/{pid}/task/{pid}/children"));
+    let list = read_to_string(Path::new(&list)).expect("the process is there");
+    list.split_whitespace()
+        .map(|pid| pid.parse().expect("a number"))
+        .collect()
+}
+
+fn pidfd(pid: i32) -> OwnedFd {
+    let pid = rustix::process::Pid::from_raw(pid).expect("not 0");
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("the process")
+}
+
+/// Waits for `flags`, or for the hang-up that says a process was reaped.
+fn awaits(pidfd: &OwnedFd, flags: PollFlags, what: &str) {
+    let start = Instant::now();
+    let timeout = PollTimeout::try_from(DEADLINE).expect("it is short");
+    let mut fds = [PollFd::new(pidfd.as_fd(), flags)];
+    let ready = poll(&mut fds, timeout).expect("poll");
+    assert_eq!(ready, 1, "not {what} within {:?}", start.elapsed());
+}
