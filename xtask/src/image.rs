@@ -94,12 +94,20 @@ pub struct Size {
 /// form.
 pub fn write(targets: &[Platform], out: &Path) -> Result<Written> {
     let programs = build::programs(targets, &["pause"], &out.join("programs"))?;
-    let mut images = Vec::new();
-    for program in &programs {
-        let bytes = std::fs::read(&program.path)
-            .with_context(|| format!("read {}", program.path.display()))?;
-        images.push(SinglePlatform::of(program.platform, &bytes)?);
-    }
+    let read = |program: &build::Program| -> Result<_> {
+        let bytes = std::fs::read(&program.path);
+        let bytes = bytes.with_context(|| format!("read {}", program.path.display()))?;
+        Ok((program.platform, bytes))
+    };
+    write_programs(&programs.iter().map(read).collect::<Result<Vec<_>>>()?, out)
+}
+
+/// Writes the image of these programs into `out`, in every form.
+pub fn write_programs(programs: &[(Platform, Vec<u8>)], out: &Path) -> Result<Written> {
+    let images = programs
+        .iter()
+        .map(|(platform, bytes)| SinglePlatform::of(*platform, bytes))
+        .collect::<Result<Vec<_>>>()?;
     let index = index(&images)?;
 
     let layout = out.join("oci");
@@ -122,11 +130,14 @@ pub fn write(targets: &[Platform], out: &Path) -> Result<Written> {
         let name = format!("pause-{}.docker.tar", image.platform.folder());
         write_file(&out.join(name), &archive::docker(image)?)?;
     }
-    let sizes = images.iter().zip(&programs).map(|(image, program)| Size {
-        platform: image.platform,
-        program: program.size,
-        image: image.size(),
-    });
+    let sizes = images
+        .iter()
+        .zip(programs)
+        .map(|(image, (_, program))| Size {
+            platform: image.platform,
+            program: program.len(),
+            image: image.size(),
+        });
     let sizes = sizes.collect();
     Ok(Written { layout, sizes })
 }

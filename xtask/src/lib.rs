@@ -1,5 +1,6 @@
 //! The project's tasks, one file each; `main` only chooses.
 
+pub mod bench;
 pub mod build;
 pub mod cargo;
 pub mod conformance;

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use std::process::ExitCode;
+use xtask::bench::Bench;
 use xtask::build::Build;
 use xtask::conformance::Conformance;
 use xtask::image::Image;
@@ -22,6 +23,8 @@ enum Task {
     Test(Test),
     /// What continuous integration runs: `test`, and the README's table
     Ci,
+    /// Measure how fast the project is, against what it promises
+    Bench(Bench),
     /// Check the rules of the house that no compiler knows
     Tidy,
     /// Write the README's table of sizes
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         }
         Task::Test(task) => task.run(),
         Task::Ci => xtask::test::ci(),
+        Task::Bench(task) => task.run(),
         Task::Tidy => xtask::tidy::run(),
         Task::Sizes(task) => task.run(),
     };

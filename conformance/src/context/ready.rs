@@ -30,7 +30,7 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
     });
     let blocked = pod.blocked & signal::bit(signal::TERM) != 0;
     let watch = pod.stopwatch();
-    let mut pause = Duration::from_micros(100);
+    let mut pause = Duration::from_micros(10);
     loop {
         if let Some(status) = pod.ended()? {
             let observed = format!("{status} {:.1?} after it was executed", watch.wall());
@@ -118,21 +118,22 @@ fn look(pod: &Pod<'_>, sent: u64) -> Look {
     let Ok(process) = Process::new(pod.pid()) else {
         return Look::Gone;
     };
-    let (Ok(status), Ok(tasks)) = (process.status(), process.tasks()) else {
+    let Ok(tasks) = process.tasks() else {
         return Look::Gone;
     };
-    // Without memory it is ending, and waits for the members of its pid namespace to end.
-    if status.vmsize.is_none() {
-        return Look::Gone;
-    }
-    let mut awaits = awaits_term(&status, pod.blocked);
-    let mut timed = false;
-    let pending = status.shdpnd & sent;
+    let (mut awaits, mut timed, mut seen) = (false, false, false);
     for task in tasks {
         let Ok(task) = task else { return Look::Gone };
         let Ok(task_status) = task.status() else {
             return Look::Gone;
         };
+        // Without memory it is ending, and waits for the members of its pid namespace to end.
+        if task_status.vmsize.is_none() {
+            return Look::Gone;
+        }
+        seen = true;
+        // What is pending for the process stands in the status of each of its threads.
+        let pending = task_status.shdpnd & sent;
         // A pending signal that all threads block stays so, and disturbs none of them.
         if !task_status.state.starts_with('S') || pending & !task_status.sigblk != 0 {
             return Look::Busy;
@@ -146,10 +147,11 @@ fn look(pod: &Pod<'_>, sent: u64) -> Look {
             Call::Number(_) | Call::Unknown => {}
         }
     }
-    match (timed, awaits) {
-        (true, _) => Look::Timed,
-        (false, true) => Look::Waiting,
-        (false, false) => Look::Quiet,
+    match (seen, timed, awaits) {
+        (false, ..) => Look::Gone,
+        (_, true, _) => Look::Timed,
+        (_, false, true) => Look::Waiting,
+        (_, false, false) => Look::Quiet,
     }
 }
 

@@ -104,13 +104,9 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     let at = |step: Step| move |error: io::Error| (step, error);
 
     die_with_suite();
-    wait_gate(pipes.gate).map_err(at(Step::Gate))?;
-    die_first();
-    if let Some((uid, gid)) = plan.ids.setup {
-        sys::set_ids(uid, gid).map_err(at(Step::Ids))?;
-    }
     // A session of its own: a terminal's Ctrl-C is for the suite.
     let _ = rustix::process::setsid();
+    // What wants no ids is done while the suite maps them.
     if plan.own_network {
         sys::configure_loopback(super::POD_ADDRESS).map_err(at(Step::Network))?;
     }
@@ -123,6 +119,11 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     )
     .map_err(io::Error::from)
     .map_err(at(Step::Private))?;
+    wait_gate(pipes.gate).map_err(at(Step::Gate))?;
+    die_first();
+    if let Some((uid, gid)) = plan.ids.setup {
+        sys::set_ids(uid, gid).map_err(at(Step::Ids))?;
+    }
     mount_root(plan).map_err(at(Step::Root))?;
     make_files(plan).map_err(at(Step::Files))?;
     if plan.root != Root::Bare {

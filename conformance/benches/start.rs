@@ -1,0 +1,104 @@
+//! What a sandbox costs: from nothing to a pause that is ready, beside what no sandbox
+//! can do without, a clone into the same namespaces and an exec. The two in turn, so
+//! that a drifting host moves both; prints nanoseconds as JSON for `cargo xtask bench`.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use conformance::backend::embedded::Embedded;
+use conformance::backend::{Backend, Spec};
+use conformance::context::{CheckOptions, Context, Shared};
+use conformance::subject::{Platform, Subject};
+use conformance::sys::{self, StringVector};
+use conformance::{programs, signal, wait};
+use nix::libc;
+use rustix::fs::MemfdFlags;
+
+const ROUNDS: usize = 200;
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What [`Spec::default`] asks of the engine, where it makes a user namespace as well.
+const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWCGROUP;
+
+fn main() -> io::Result<()> {
+    let program = program()?;
+    // Before any thread: a new user namespace wants a process with one (unshare(2)).
+    let engine = Embedded::prepare().map_err(io::Error::other)?;
+    let backend: Arc<dyn Backend + Send + Sync> = Arc::new(engine);
+    let subject = Subject::of_program("pause", programs::REFERENCE.into(), Platform::host());
+    let shared = Shared::new(subject, CheckOptions::default(), Some(backend.clone()), 1.0);
+    let (mut bare, mut sandbox) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let alone = std::thread::scope(|scope| {
+            let (program, backend) = (&program, &backend);
+            let thread = scope.spawn(move || -> io::Result<_> {
+                backend.adopt_thread()?;
+                bare_start(program)
+            });
+            thread.join().map_err(|_| io::Error::other("a panic"))?
+        })?;
+        let whole = std::thread::scope(|scope| {
+            let (shared, backend) = (&shared, &backend);
+            let thread = scope.spawn(move || -> io::Result<_> {
+                backend.adopt_thread()?;
+                let began = Instant::now();
+                let pod = Context::new(shared).start(Spec::default());
+                let took = began.elapsed();
+                pod.map_err(|stop| io::Error::other(stop.to_string()))?;
+                Ok(took)
+            });
+            thread.join().map_err(|_| io::Error::other("a panic"))?
+        })?;
+        // The first of each finds every cache cold.
+        if round > 0 {
+            bare.push(alone.as_nanos());
+            sandbox.push(whole.as_nanos());
+        }
+    }
+    println!(
+        "{}",
+        serde_json::json!({ "bare": bare, "sandbox": sandbox })
+    );
+    Ok(())
+}
+
+/// The reference, ready to be executed by descriptor.
+fn program() -> io::Result<OwnedFd> {
+    let file = rustix::fs::memfd_create(c"pause", MemfdFlags::CLOEXEC)?;
+    let mut rest = programs::REFERENCE;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(file)
+}
+
+/// From clone to exec, as the end of a pipe that exec closes tells.
+fn bare_start(program: &OwnedFd) -> io::Result<Duration> {
+    let argv = StringVector::new(["/pause"])?;
+    let envp = StringVector::new(Vec::<String>::new())?;
+    let (told, teller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let began = Instant::now();
+    let child = sys::spawn_sibling(NAMESPACES as u64, || {
+        sys::exec(Some(program.as_fd()), c"", &argv, &envp);
+        125
+    })?;
+    drop(teller);
+    let executed = wait::readable(told.as_fd(), PATIENCE)?;
+    let took = began.elapsed();
+    let running = sys::try_wait(child.pidfd.as_fd())?.is_none();
+    sys::send_signal(child.pidfd.as_fd(), signal::KILL)?;
+    sys::wait(child.pidfd.as_fd())?;
+    if executed && running {
+        Ok(took)
+    } else {
+        Err(io::Error::other("the bare start executed nothing"))
+    }
+}

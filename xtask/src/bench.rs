@@ -1,0 +1,322 @@
+//! `cargo xtask bench`: how fast the project is, against what it promises.
+//!
+//! Machines differ and drift, so what can be a ratio is one, of two things measured in
+//! turn in one run. The rest are medians on this machine, and hold where it is idle.
+
+use crate::cargo::{self, Metadata};
+use crate::platform::{self, Platform};
+use crate::{build, image};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use wait4::Wait4 as _;
+
+/// Arguments of `bench`.
+#[derive(Debug, clap::Args)]
+pub struct Bench {
+    /// Runs of the suite, of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// Also run the suite on the arm64 reference under its emulator
+    #[arg(long)]
+    emulated: bool,
+    /// Also build from nothing: the programs of all platforms, and the first
+    /// `cargo xtask conformance` in a clean clone
+    #[arg(long)]
+    cold: bool,
+}
+
+impl Bench {
+    /// Measures, prints, and fails where a promise is not kept.
+    pub fn run(self) -> Result<()> {
+        let folder = tempfile::tempdir().context("make a folder for what is measured")?;
+        let suite = suite()?;
+        let mut rows = vec![start()?];
+
+        let native = reference(platform::host()?, &folder.path().join("native"))?;
+        let (native, emulated) = if self.emulated {
+            let arm64 = platform::parse("arm64").map_err(anyhow::Error::msg)?;
+            let image = reference(arm64, &folder.path().join("arm64"))?;
+            let (native, emulated) = self.in_turn(
+                &suite,
+                (&native, &[]),
+                (&image, &["--platform", "linux/arm64"]),
+            )?;
+            (native, Some(emulated))
+        } else {
+            (self.full(&suite, &native, &[])?, None)
+        };
+        rows.push(Row::seconds("full run over the reference", native, 2.0));
+        if let Some(emulated) = emulated {
+            rows.push(Row {
+                what: "full emulated arm64 run, as native ones".to_owned(),
+                measured: Figure::Ratio(emulated.as_secs_f64() / native.as_secs_f64()),
+                promised: Figure::Ratio(4.0),
+            });
+        }
+        rows.push(memory(&suite, folder.path())?);
+        if self.cold {
+            rows.extend(builds(folder.path())?);
+            rows.push(first(folder.path())?);
+        }
+        report(&rows)
+    }
+
+    /// The median of full runs.
+    fn full(&self, suite: &Path, image: &Path, more: &[&str]) -> Result<Duration> {
+        let runs = (0..self.runs).map(|_| Ok(judged(suite, image, more)?.took));
+        Ok(median(runs.collect::<Result<_>>()?))
+    }
+
+    /// The medians of two kinds of run, made in turn.
+    fn in_turn(
+        &self,
+        suite: &Path,
+        (one, with_one): (&Path, &[&str]),
+        (other, with_other): (&Path, &[&str]),
+    ) -> Result<(Duration, Duration)> {
+        let (mut ones, mut others) = (Vec::new(), Vec::new());
+        for _ in 0..self.runs {
+            ones.push(judged(suite, one, with_one)?.took);
+            others.push(judged(suite, other, with_other)?.took);
+        }
+        Ok((median(ones), median(others)))
+    }
+}
+
+/// One promise, and how it is kept.
+struct Row {
+    what: String,
+    measured: Figure,
+    /// The most that it may be.
+    promised: Figure,
+}
+
+impl Row {
+    fn seconds(what: &str, measured: Duration, promised: f64) -> Self {
+        Self {
+            what: what.to_owned(),
+            measured: Figure::Seconds(measured.as_secs_f64()),
+            promised: Figure::Seconds(promised),
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        self.measured.number() <= self.promised.number()
+    }
+}
+
+/// A number and its unit.
+#[derive(Clone, Copy)]
+enum Figure {
+    Ratio(f64),
+    Seconds(f64),
+    Mebibytes(f64),
+}
+
+impl Figure {
+    fn number(self) -> f64 {
+        let (Figure::Ratio(n) | Figure::Seconds(n) | Figure::Mebibytes(n)) = self;
+        n
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Figure::Ratio(ratio) => format!("{ratio:.2} ×"),
+            Figure::Seconds(seconds) => format!("{seconds:.2} s"),
+            Figure::Mebibytes(mebibytes) => format!("{mebibytes:.1} MiB"),
+        };
+        f.pad(&text)
+    }
+}
+
+fn report(rows: &[Row]) -> Result<()> {
+    let width = rows.iter().map(|row| row.what.len()).max().unwrap_or(0);
+    println!("{:width$}  {:>10}  {:>10}", "", "measured", "at most");
+    for row in rows {
+        let sign = if row.is_kept() { "" } else { "  exceeded" };
+        println!(
+            "{:width$}  {:>10}  {:>10}{sign}",
+            row.what, row.measured, row.promised
+        );
+    }
+    let exceeded = rows.iter().filter(|row| !row.is_kept()).count();
+    ensure!(exceeded == 0, "{exceeded} of {} exceeded", rows.len());
+    Ok(())
+}
+
+fn median<T: Ord + Copy + Default>(mut all: Vec<T>) -> T {
+    all.sort_unstable();
+    all.get(all.len() / 2).copied().unwrap_or_default()
+}
+
+/// The suite as `cargo xtask conformance` builds it for the reference.
+fn suite() -> Result<PathBuf> {
+    cargo::run(&[
+        "build",
+        "--quiet",
+        "--package",
+        "conformance",
+        "--bin",
+        "pause-conformance",
+    ])?;
+    let target = Metadata::read()?.target_directory()?;
+    Ok(target.join("debug/pause-conformance"))
+}
+
+/// The layout of the reference image for one platform.
+fn reference(platform: Platform, out: &Path) -> Result<PathBuf> {
+    Ok(image::write(&[platform], out)?.layout)
+}
+
+/// What one run of the suite took.
+struct Judged {
+    took: Duration,
+    /// The most memory that it held, in bytes.
+    peak: u64,
+}
+
+/// Runs the suite over an image that is conformant.
+fn judged(suite: &Path, image: &Path, more: &[&str]) -> Result<Judged> {
+    let began = Instant::now();
+    let mut child = Command::new(suite)
+        .arg("--image")
+        .arg(format!("oci:{}", image.display()))
+        .args(more)
+        .args(["--report", "json"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("run {}", suite.display()))?;
+    let ended = child.wait4().context("wait for the suite")?;
+    let took = began.elapsed();
+    // A run that judged nothing is fast.
+    ensure!(
+        ended.status.success(),
+        "the suite over {}: {}",
+        image.display(),
+        ended.status
+    );
+    Ok(Judged {
+        took,
+        peak: ended.rusage.maxrss,
+    })
+}
+
+/// What `conformance/benches/start.rs` prints, in nanoseconds.
+#[derive(Deserialize)]
+struct Starts {
+    bare: Vec<u64>,
+    sandbox: Vec<u64>,
+}
+
+fn start() -> Result<Row> {
+    let arguments = [
+        "bench",
+        "--quiet",
+        "--package",
+        "conformance",
+        "--bench",
+        "start",
+        "--profile",
+        "dev",
+    ];
+    let output = cargo::command()
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("run cargo bench")?;
+    ensure!(output.status.success(), "cargo bench: {}", output.status);
+    let starts: Starts = serde_json::from_slice(&output.stdout).context("read what it measured")?;
+    let (bare, sandbox) = (median(starts.bare), median(starts.sandbox));
+    if bare == 0 || sandbox == 0 {
+        bail!("the benchmark of starts measured nothing");
+    }
+    Ok(Row {
+        what: "sandbox, start to ready, as bare clone3 and exec".to_owned(),
+        measured: Figure::Ratio(sandbox as f64 / bare as f64),
+        promised: Figure::Ratio(1.5),
+    })
+}
+
+/// The suite over an image whose program has 1 MB that do not compress.
+fn memory(suite: &Path, folder: &Path) -> Result<Row> {
+    const MEGABYTE: usize = 1_000_000;
+    let host = platform::host()?;
+    let built = build::programs(&[host], &["pause"], &folder.join("programs"))?;
+    let path = &built.first().context("no program was built")?.path;
+    let mut program = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    // Marsaglia's xorshift: any bytes will do that a compressor makes nothing of.
+    let mut state = 0x2545_f491_u32;
+    while program.len() < MEGABYTE {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        program.extend(state.to_le_bytes());
+    }
+    let image = image::write_programs(&[(host, program)], &folder.join("large"))?;
+    let peak = judged(suite, &image.layout, &[])?.peak;
+    Ok(Row {
+        what: "memory, at its peak, on an image of 1 MB".to_owned(),
+        measured: Figure::Mebibytes(peak as f64 / f64::from(1 << 20)),
+        promised: Figure::Mebibytes(64.0),
+    })
+}
+
+/// All platforms' programs, from nothing and again.
+fn builds(folder: &Path) -> Result<[Row; 2]> {
+    let clone = clone(&folder.join("builds"))?;
+    let cargo_xtask = |arguments: &[&str]| run_in(&clone, arguments);
+    // What builds is not what is measured.
+    cargo_xtask(&["build", "--help"])?;
+    let cold = cargo_xtask(&["build"])?;
+    let warm = cargo_xtask(&["build"])?;
+    Ok([
+        Row::seconds(
+            "the pause for all platforms, built from nothing",
+            cold,
+            90.0,
+        ),
+        Row::seconds("the same, built again", warm, 5.0),
+    ])
+}
+
+/// The first `cargo xtask conformance` in a clean clone.
+fn first(folder: &Path) -> Result<Row> {
+    let took = run_in(&clone(&folder.join("first"))?, &["conformance"])?;
+    Ok(Row::seconds("the first run in a clean clone", took, 120.0))
+}
+
+/// What has been committed, in a folder of its own.
+fn clone(folder: &Path) -> Result<PathBuf> {
+    let status = Command::new("git")
+        .args(["clone", "--quiet", "--no-hardlinks"])
+        .args([&crate::workspace(), folder])
+        .status()
+        .context("run git")?;
+    ensure!(status.success(), "git clone: {status}");
+    Ok(folder.to_owned())
+}
+
+fn run_in(clone: &Path, arguments: &[&str]) -> Result<Duration> {
+    let began = Instant::now();
+    let status = cargo::command()
+        .current_dir(clone)
+        .env("CARGO_TARGET_DIR", clone.join("target"))
+        .arg("xtask")
+        .args(arguments)
+        .stdout(Stdio::null())
+        .status()
+        .context("run cargo")?;
+    ensure!(
+        status.success(),
+        "cargo xtask {}: {status}",
+        arguments.join(" ")
+    );
+    Ok(began.elapsed())
+}
