@@ -4,14 +4,14 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::server::{image as served, ok, reply, serve, serve_image};
 use common::{Elf, has, host, run};
 use conformance::subject::build::{ImageBuilder, LayoutBuilder};
 use conformance::subject::{Error, LoadOptions, Platforms, Reference, Subject, load};
@@ -241,92 +241,15 @@ fn a_password_is_found_where_docker_keeps_it() {
     }
 }
 
-/// Answers a request by its path, its head and the server's address; `None` never answers.
-type Answer = dyn Fn(&str, &str, SocketAddr) -> Option<Vec<u8>> + Send + Sync;
-
-fn serve(
-    answer: impl Fn(&str, &str, SocketAddr) -> Option<Vec<u8>> + Send + Sync + 'static,
-) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let answer: Arc<Answer> = Arc::new(answer);
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let answer = Arc::clone(&answer);
-            thread::spawn(move || connection(stream, &*answer, address));
-        }
-    });
-    address
-}
-
-fn connection(mut stream: TcpStream, answer: &Answer, address: SocketAddr) {
-    let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
-    loop {
-        // A TLS greeting gets an answer that is none.
-        if !reader
-            .fill_buf()
-            .is_ok_and(|bytes| bytes.starts_with(b"GET "))
-        {
-            return;
-        }
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-        let Some(bytes) = answer(&path, &head, address) else {
-            let _ = stream.read(&mut [0]);
-            return;
-        };
-        if stream.write_all(&bytes).is_err() {
-            return;
-        }
-    }
-}
-
-fn ok(body: &[u8]) -> Vec<u8> {
-    [
-        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes(),
-        body,
-    ]
-    .concat()
-}
-
-/// Serves a layout; `twist` may answer first.
-fn serve_layout(
-    twist: impl Fn(&str, &[u8]) -> Option<Option<Vec<u8>>> + Send + Sync + 'static,
-) -> String {
-    let layout = LayoutBuilder::single(&ImageBuilder::pause(&Elf::of(62).bytes(), "amd64"), "3.10");
-    let top = layout.manifests[0]["digest"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    let address = serve(move |path, _, _| {
-        let digest = path.rsplit('/').next().unwrap_or_default();
-        let digest = if digest == "3.10" { &top } else { digest };
-        let Some(body) = layout.blobs.get(digest) else {
-            return Some(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec());
-        };
-        twist(path, body).unwrap_or_else(|| Some(ok(body)))
-    });
-    format!("{address}/pause:3.10")
-}
-
 #[test]
 fn a_registry_that_keeps_to_the_protocol_is_read() {
-    let name = serve_layout(|_, _| None);
+    let name = serve_image(|_, _| None);
     assert_eq!(pull(&name, &options()).expect("the image").len(), 1);
 }
 
 #[test]
 fn a_token_is_fetched_and_sent() {
-    let layout = LayoutBuilder::single(&ImageBuilder::pause(&Elf::of(62).bytes(), "amd64"), "3.10");
-    let top = layout.manifests[0]["digest"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let image = served();
     let address = serve(move |path, head, address| {
         if path.starts_with("/token") {
             let right =
@@ -338,20 +261,9 @@ fn a_token_is_fetched_and_sent() {
             });
         }
         if !head.to_lowercase().contains("authorization: bearer t0ken") {
-            let challenge = format!(
-                "Bearer realm=\"http://{address}/token\",service=\"here\",scope=\"repository:pause:pull\""
-            );
-            return Some(format!("HTTP/1.1 401 Unauthorized\r\nwww-authenticate: {challenge}\r\ncontent-length: 0\r\n\r\n").into_bytes());
+            return Some(challenge(&format!("http://{address}/token")));
         }
-        let digest = path.rsplit('/').next().unwrap_or_default();
-        layout
-            .blobs
-            .get(if digest == "3.10" {
-                top.as_str()
-            } else {
-                digest
-            })
-            .map(|body| ok(body))
+        image(path).map(|body| ok(&body))
     });
     assert_eq!(
         pull(&format!("{address}/pause:3.10"), &options())
@@ -359,6 +271,107 @@ fn a_token_is_fetched_and_sent() {
             .len(),
         1
     );
+}
+
+/// Asks for a token from that server.
+fn challenge(realm: &str) -> Vec<u8> {
+    let header = format!(
+        "www-authenticate: Bearer realm=\"{realm}\",service=\"here\",scope=\"repository:pause:pull\"\r\n"
+    );
+    reply("401 Unauthorized", &header, b"")
+}
+
+/// Somebody else's server: remembers what it is sent, and answers all with this.
+fn stranger(answer: Vec<u8>) -> (String, Arc<Mutex<Vec<String>>>) {
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&heads);
+    let address = serve(move |_, head, _| {
+        seen.lock().expect("no panic").push(head.to_lowercase());
+        Some(answer.clone())
+    });
+    // By another name than the registry's.
+    (format!("http://localhost:{}", address.port()), heads)
+}
+
+/// Docker's configuration with what is stored for a host.
+fn stored(folder: &Path, host: &str, entry: &serde_json::Value) -> LoadOptions {
+    let path = folder.join(format!("{}.json", host.replace(':', "-")));
+    std::fs::write(&path, json!({ "auths": { host: entry } }).to_string()).expect("writing");
+    LoadOptions {
+        docker_config: Some(path),
+        ..options()
+    }
+}
+
+/// base64 of "tester:secret".
+const SECRET: &str = "dGVzdGVyOnNlY3JldA==";
+
+#[test]
+fn credentials_go_to_no_other_host() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kinds = [
+        json!({ "auth": SECRET }),
+        json!({ "auth": SECRET, "identitytoken": "identity" }),
+    ];
+    let quiet = |heads: &Mutex<Vec<String>>, least: usize| {
+        let heads = heads.lock().expect("no panic");
+        assert!(heads.len() >= least, "nobody asked it");
+        for head in &*heads {
+            for secret in ["authorization", "secret", "identity", "dgvzdgvy"] {
+                assert!(!head.contains(secret), "{head}");
+            }
+        }
+    };
+    for entry in &kinds {
+        // A token server elsewhere: asked without a name, and what it gives is tried.
+        let (elsewhere, heads) = stranger(ok(br#"{"token":"theirs"}"#));
+        let realm = format!("{elsewhere}/token");
+        let registry = serve(move |_, _, _| Some(challenge(&realm)));
+        let options = stored(folder.path(), &registry.to_string(), entry);
+        let text = format!("{registry}/pause");
+        let error = pull(&text, &options).expect_err("no image");
+        let hint = error.hint().unwrap_or_default();
+        assert!(
+            hint.contains("they are not sent to http://localhost:"),
+            "{error} {hint}"
+        );
+        quiet(&heads, 1);
+
+        // The registry's own token server, which sends on.
+        let (elsewhere, heads) = stranger(ok(br#"{"token":"theirs"}"#));
+        let registry = serve(move |path, _, address| {
+            Some(if path.starts_with("/token") {
+                let location = format!("location: {elsewhere}/token\r\n");
+                reply("307 Temporary Redirect", &location, b"")
+            } else {
+                challenge(&format!("http://{address}/token"))
+            })
+        });
+        let options = stored(folder.path(), &registry.to_string(), entry);
+        assert!(pull(&format!("{registry}/pause"), &options).is_err());
+        quiet(&heads, 0);
+    }
+
+    // Blobs are often elsewhere; who is asked for them needs no password.
+    let (elsewhere, heads) = stranger(reply("404 Not Found", "", b""));
+    let image = served();
+    let registry = serve(move |path, head, _| {
+        Some(if !head.contains(SECRET) {
+            reply(
+                "401 Unauthorized",
+                "www-authenticate: Basic realm=x\r\n",
+                b"",
+            )
+        } else if path.contains("/blobs/") {
+            let location = format!("location: {elsewhere}{path}\r\n");
+            reply("307 Temporary Redirect", &location, b"")
+        } else {
+            image(path).map_or_else(|| reply("404 Not Found", "", b""), |body| ok(&body))
+        })
+    });
+    let options = stored(folder.path(), &registry.to_string(), &kinds[0]);
+    refused(&format!("{registry}/pause:3.10"), &options, &["404"]);
+    quiet(&heads, 1);
 }
 
 #[test]
@@ -380,7 +393,7 @@ fn hostile_answers_are_errors_in_time() {
         &["does not answer"],
     );
 
-    let stalls = serve_layout(|path, body| {
+    let stalls = serve_image(|path, body| {
         path.contains("/blobs/").then(|| {
             let mut answer = ok(body);
             answer.truncate(answer.len() - body.len() / 2);
@@ -388,7 +401,7 @@ fn hostile_answers_are_errors_in_time() {
         })
     });
     refused(&stalls, &options(), &["stalled", "blob sha256:"]);
-    let never = serve_layout(|_, _| Some(None));
+    let never = serve_image(|_, _| Some(None));
     refused(&never, &options(), &["does not answer"]);
 
     let redirects = serve(|path, _, _| {
@@ -403,7 +416,7 @@ fn hostile_answers_are_errors_in_time() {
         &["redirects more than"],
     );
 
-    let other = serve_layout(|path, body| {
+    let other = serve_image(|path, body| {
         path.contains("/blobs/").then(|| {
             let mut body = body.to_vec();
             body[3] ^= 1;
@@ -416,12 +429,12 @@ fn hostile_answers_are_errors_in_time() {
         &["something else", "expected sha256:", "observed sha256:"],
     );
 
-    let more = serve_layout(|path, body| {
+    let more = serve_image(|path, body| {
         path.contains("/blobs/")
             .then(|| Some(ok(&[body, b"more"].concat())))
     });
     refused(&more, &options(), &["more than the"]);
-    let less = serve_layout(|path, body| path.contains("/blobs/").then(|| Some(ok(&body[1..]))));
+    let less = serve_image(|path, body| path.contains("/blobs/").then(|| Some(ok(&body[1..]))));
     refused(&less, &options(), &["less than the"]);
 
     let endless = serve(|_, _, _| {
@@ -439,10 +452,15 @@ fn hostile_answers_are_errors_in_time() {
         &["more than 4194304 bytes"],
     );
 
-    for status in ["403 Forbidden", "429 Too Many Requests", "503 Unavailable"] {
-        let server = serve(move |_, _, _| {
-            Some(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").into_bytes())
-        });
+    for status in [
+        "401 Unauthorized",
+        "403 Forbidden",
+        "404 Not Found",
+        "429 Too Many Requests",
+        "500 Internal Server Error",
+        "503 Unavailable",
+    ] {
+        let server = serve(move |_, _, _| Some(reply(status, "", b"")));
         refused(&format!("{server}/pause"), &options(), &[&status[..3]]);
     }
     let garbage = serve(|_, _, _| Some(ok(b"\x1b[31mno json")));

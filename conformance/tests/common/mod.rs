@@ -1,6 +1,9 @@
 //! Shared by the tests of images: programs made by hand, loading, judging.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod server;
+pub(crate) mod suite;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::net::IpAddr;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use docker_credential::{
 use http_auth::{ChallengeParser, ChallengeRef};
 use serde::Deserialize;
 use ureq::Agent;
-use ureq::http::HeaderMap;
+use ureq::http::{HeaderMap, Uri};
 
 use crate::subject::RegistryName;
 use crate::subject::error::Error;
@@ -99,7 +100,7 @@ impl Auth {
                     return Ok(());
                 }
                 if challenge.scheme.eq_ignore_ascii_case("basic") {
-                    self.header = self.basic();
+                    self.header = self.credential.as_ref().and_then(basic);
                     return Ok(());
                 }
             }
@@ -107,18 +108,8 @@ impl Auth {
         Ok(())
     }
 
-    fn basic(&self) -> Option<String> {
-        match &self.credential {
-            Some(DockerCredential::UsernamePassword(user, password)) => Some(format!(
-                "Basic {}",
-                STANDARD.encode(format!("{user}:{password}"))
-            )),
-            _ => None,
-        }
-    }
-
     fn token(
-        &self,
+        &mut self,
         agent: &Agent,
         name: &RegistryName,
         challenge: &ChallengeRef<'_>,
@@ -129,9 +120,9 @@ impl Auth {
             all.find(|(name, _)| name.eq_ignore_ascii_case(key))
                 .map(|(_, value)| value.to_unescaped())
         };
-        let refused = |cause: String| {
-            Error::new(name, cause).with_hint(format!("log in with docker login {}", name.host))
-        };
+        let hinted = |cause: String, hint: String| Error::new(name, cause).with_hint(hint);
+        let log_in = format!("log in with docker login {}", name.host);
+        let refused = |cause: String| hinted(cause, log_in.clone());
         let Some(realm) = parameter("realm") else {
             return Err(refused(
                 "the registry asks for a token but names no server".to_owned(),
@@ -143,6 +134,22 @@ impl Auth {
                 "the token server {realm} is not reached by TLS"
             )));
         }
+        // Whoever answers for the registry chooses the server: it may be anybody's.
+        let credential = self.credential.as_ref().filter(|_| {
+            let trusted = is_of(&name.host, &realm);
+            if !trusted {
+                self.problem = Some(format!(
+                    "they are not sent to {realm}, which is no token server of {}",
+                    name.host
+                ));
+            }
+            trusted
+        });
+        let hint = match &self.problem {
+            Some(problem) => format!("stored credentials could not be used: {problem}"),
+            None => log_in.clone(),
+        };
+        let refused = |cause: String| hinted(cause, hint.clone());
         let service = parameter("service").unwrap_or_default();
         let scope =
             parameter("scope").unwrap_or_else(|| format!("repository:{}:pull", name.repository));
@@ -151,7 +158,7 @@ impl Auth {
                 "the token server {realm} cannot be reached: {error}"
             ))
         };
-        let response = if let Some(DockerCredential::IdentityToken(token)) = &self.credential {
+        let response = if let Some(DockerCredential::IdentityToken(token)) = credential {
             agent
                 .post(&realm)
                 .send_form([
@@ -167,7 +174,7 @@ impl Auth {
                 .get(&realm)
                 .query("service", &service)
                 .query("scope", &scope);
-            if let Some(basic) = self.basic() {
+            if let Some(basic) = credential.and_then(basic) {
                 request = request.header("authorization", basic);
             }
             request.call().map_err(failed)?
@@ -195,10 +202,89 @@ impl Auth {
     }
 }
 
+/// Value of the Authorization header for a name and a password.
+fn basic(credential: &DockerCredential) -> Option<String> {
+    match credential {
+        DockerCredential::UsernamePassword(user, password) => Some(format!(
+            "Basic {}",
+            STANDARD.encode(format!("{user}:{password}"))
+        )),
+        DockerCredential::IdentityToken(_) => None,
+    }
+}
+
+/// Whether a token server belongs to a registry: the same host at any port, or another
+/// name below the same domain, as auth.docker.io beside registry-1.docker.io is.
+fn is_of(registry: &str, realm: &str) -> bool {
+    let Some(server) = realm
+        .parse::<Uri>()
+        .ok()
+        .and_then(|uri| uri.host().map(str::to_ascii_lowercase))
+    else {
+        return false;
+    };
+    let registry = registry.to_ascii_lowercase();
+    let registry = match registry.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => &registry,
+    };
+    let below = |domain: &str| {
+        server
+            .strip_suffix(domain)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    if registry.starts_with('[') || registry.parse::<IpAddr>().is_ok() {
+        return server == registry;
+    }
+    let domain = registry.split_once('.').map_or("", |(_, domain)| domain);
+    below(registry) || (is_ones_own(domain) && below(domain))
+}
+
+/// Whether a domain is one party's, and not a suffix below which anybody may have a
+/// name: at least two labels, and more than `co.uk`.
+fn is_ones_own(domain: &str) -> bool {
+    match domain.rsplit_once('.') {
+        None => false,
+        Some((rest, top)) => rest.contains('.') || top.len() > 2 || rest.len() > 3,
+    }
+}
+
 fn stored(key: &str, config: Option<&Path>) -> Result<DockerCredential, CredentialRetrievalError> {
     let Some(config) = config else {
         return get_credential(key);
     };
     let file = File::open(config).map_err(|_| CredentialRetrievalError::ConfigReadError)?;
     get_credential_from_reader(BufReader::new(file), key)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::is_of;
+
+    #[rstest]
+    #[case("docker.io", "https://auth.docker.io/token", true)]
+    #[case("ghcr.io", "https://ghcr.io/token", true)]
+    #[case("registry.gitlab.com", "https://gitlab.com/jwt/auth", true)]
+    #[case("registry.example.org:5000", "https://Auth.Example.org/token", true)]
+    #[case("127.0.0.1:5000", "http://127.0.0.1:5001/token", true)]
+    #[case("[::1]:5000", "http://[::1]:5001/token", true)]
+    #[case("localhost:5000", "http://localhost:5001/token", true)]
+    #[case("docker.io", "https://auth.docker.io.example.org/token", false)]
+    #[case("docker.io", "https://notdocker.io/token", false)]
+    #[case("docker.io", "https://docker.io@example.org/token", false)]
+    #[case("ghcr.io", "https://other.io/token", false)]
+    #[case("example.co.uk", "https://other.co.uk/token", false)]
+    #[case("127.0.0.1:5000", "http://127.0.0.2:5000/token", false)]
+    #[case("10.0.0.1", "http://9.10.0.0.1/token", false)]
+    #[case("localhost:5000", "http://example.org/token", false)]
+    #[case("registry.example.org", "no address", false)]
+    fn credentials_stay_with_the_registry(
+        #[case] registry: &str,
+        #[case] realm: &str,
+        #[case] may: bool,
+    ) {
+        assert_eq!(is_of(registry, realm), may);
+    }
 }

@@ -1,0 +1,202 @@
+//! Runs `pause-conformance` itself, and holds it to leaving nothing behind and to its
+//! share of memory.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use conformance::wait::readable;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
+
+/// What the suite itself may use, in bytes; a quarter of it on an image of a megabyte.
+pub(crate) const MEMORY: u64 = 256 << 20;
+/// Nothing ends later, be the machine as busy as it may.
+const HANGS: Duration = Duration::from_mins(2);
+/// How often the memory of the suite is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long what a sandbox held may take to be gone.
+const GONE: Duration = Duration::from_secs(5);
+/// Where the suite's sandboxes mount, in namespaces of their own.
+const PLACES: &[&str] = &[
+    "/tmp", "/run", "/var", "/mnt", "/home", "/etc", "/proc", "/dev",
+];
+
+/// One at a time: whose process it was that stayed must be beyond doubt.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// How an invocation ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Exit status; `None` where a signal ended it.
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
+    /// Peak resident bytes of the suite's own process, as far as it was seen.
+    pub(crate) peak: u64,
+}
+
+/// The program under test.
+pub(crate) fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_pause-conformance"))
+}
+
+/// A folder that each run of a test makes anew.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+/// Runs a command in a folder and panics where anything is left: a process, a mount,
+/// a cgroup, a file.
+pub(crate) fn run(mut command: Command, folder: &Path) -> Ended {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // Whatever the suite leaves becomes this process's child.
+    nix::sys::prctl::set_child_subreaper(true).expect("prctl");
+    let own = tempfile::tempdir_in(folder).expect("a folder");
+    let temporary = own.path().join("tmp");
+    fs::create_dir(&temporary).expect("a folder");
+    let output = |name: &str| File::create(own.path().join(name)).expect("a file");
+    let (files, mounts) = (listing(folder), mounts());
+
+    if !command.get_envs().any(|(name, _)| name == "DOCKER_CONFIG") {
+        command.env("DOCKER_CONFIG", own.path());
+    }
+    let began = Instant::now();
+    let mut child = command
+        .current_dir(folder)
+        .env("TMPDIR", &temporary)
+        .env("NO_COLOR", "1")
+        .env_remove("PAUSE_CONFORMANCE_COMMAND")
+        .stdin(Stdio::null())
+        .stdout(output("stdout"))
+        .stderr(output("stderr"))
+        .spawn()
+        .expect("the program starts");
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    let raw = rustix::process::Pid::from_raw(pid.as_raw()).expect("a pid");
+    let pidfd = pidfd_open(raw, PidfdFlags::empty()).expect("a pidfd");
+    let mut peak = 0;
+    while !readable(std::os::fd::AsFd::as_fd(&pidfd), LOOK).expect("poll") {
+        peak = peak.max(high_water(pid));
+        if began.elapsed() > HANGS {
+            let _ = child.kill();
+            panic!("{command:?} still runs after {HANGS:?}");
+        }
+    }
+    let took = began.elapsed();
+    let status = child.wait().expect("a status").code();
+
+    let left = left_behind(Instant::now() + GONE);
+    assert!(left.is_empty(), "{command:?} left processes: {left:?}");
+    let new: Vec<_> = self::mounts().difference(&mounts).cloned().collect();
+    assert!(new.is_empty(), "{command:?} left mounts: {new:?}");
+    assert_eq!(
+        listing(&temporary),
+        BTreeSet::new(),
+        "{command:?} left files"
+    );
+    assert_eq!(listing(folder), files, "{command:?} left files");
+    let group = format!("pause-conformance-{pid}");
+    let groups = cgroups(Path::new("/sys/fs/cgroup"), &group, 6);
+    assert!(groups.is_empty(), "{command:?} left cgroups: {groups:?}");
+    assert!(peak <= MEMORY, "{command:?} used {} MiB", peak >> 20);
+
+    let read = |name: &str| {
+        let bytes = fs::read(own.path().join(name)).expect("what was written");
+        String::from_utf8(bytes).expect("UTF-8")
+    };
+    Ended {
+        status,
+        stdout: read("stdout"),
+        stderr: read("stderr"),
+        took,
+        peak,
+    }
+}
+
+/// Peak resident bytes of a process; 0 once it is a zombie.
+fn high_water(pid: Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+/// Children of this process that do not end in time, by their names; the dead are reaped.
+fn left_behind(deadline: Instant) -> Vec<String> {
+    loop {
+        let children: Vec<_> = children().collect();
+        let mut alive = Vec::new();
+        for (pid, name) in children {
+            if let Ok(WaitStatus::StillAlive) = waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+                alive.push((pid, name));
+            }
+        }
+        let Some((first, _)) = alive.first() else {
+            return Vec::new();
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return alive.into_iter().map(|(_, name)| name).collect();
+        }
+        let raw = rustix::process::Pid::from_raw(first.as_raw()).expect("a pid");
+        if let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty()) {
+            readable(std::os::fd::AsFd::as_fd(&pidfd), left).expect("poll");
+        }
+    }
+}
+
+/// This process's children with their names, from proc_pid_stat(5).
+fn children() -> impl Iterator<Item = (Pid, String)> {
+    let own = std::process::id().to_string();
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    processes.filter_map(move |process| {
+        let pid = process.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+        let parent = rest.split_whitespace().nth(1)?;
+        (parent == own).then(|| (Pid::from_raw(pid), name.to_owned()))
+    })
+}
+
+/// The mounts at [`PLACES`] that this process sees.
+fn mounts() -> BTreeSet<String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc");
+    let lines = mounts.lines().filter(|line| {
+        let place = line.split(' ').nth(4);
+        place.is_some_and(|place| PLACES.contains(&place))
+    });
+    lines.map(str::to_owned).collect()
+}
+
+fn listing(folder: &Path) -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+/// Cgroups of a name, to a depth.
+fn cgroups(place: &Path, name: &str, depth: usize) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        if entry.file_name() == name {
+            found.push(entry.path());
+        }
+        if depth > 0 {
+            found.extend(cgroups(&entry.path(), name, depth - 1));
+        }
+    }
+    found
+}
