@@ -62,7 +62,7 @@ impl ExpectError {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            ExpectError::Read { .. } => None,
+            ExpectError::Read { .. } => Some("check the path after --expect".to_owned()),
             ExpectError::Line { source, .. } => Some(source.hint()),
         }
     }

@@ -10,6 +10,8 @@ pub mod build;
 mod decompress;
 mod digest;
 mod docker_archive;
+#[cfg(feature = "registry")]
+mod docker_daemon;
 mod document;
 pub mod elf;
 mod error;
@@ -33,6 +35,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use error::Error;
+pub(crate) use error::io_words;
 pub use escape::{escape, quote, show_path};
 pub use facts::{LARGE_PAGES, Version};
 pub use limits::Limits;

@@ -16,7 +16,7 @@ use crate::context::{CheckOptions, Context, Shared};
 use crate::event::{Conclusion, Event, Host, Report, Run, RunHead, SCHEMA_VERSION, Tool};
 use crate::expect::Expectations;
 use crate::report::progress::Progress;
-use crate::report::reporters::Reporters;
+use crate::report::reporters::{ReportError, Reporters};
 use crate::report::spec as report;
 use crate::runner::{self, Settings};
 use crate::self_test;
@@ -75,13 +75,12 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
     let expectations = match &options.expect {
         Some(path) => Expectations::read(path, FAMILIES)
-            .map_err(|error| Failure::usage(error.to_string(), error.hint()))?,
+            .map_err(|error| Failure::usage(with_cause(&error), error.hint()))?,
         None => Expectations::default(),
     };
     let reports = report::plan(&options.reports)
         .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
-    let reporters =
-        Reporters::open(&reports).map_err(|error| Failure::not_judged(with_cause(&error), None))?;
+    let reporters = Reporters::open(&reports).map_err(|error| unwritten(&error))?;
     let interrupted = watch_signals()?;
 
     let load = LoadOptions {
@@ -159,7 +158,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     report.conclude();
     reporters.event(&Event::SuiteFinished { report: &report });
     if let Some(error) = reporters.finish().first() {
-        return Err(Failure::not_judged(with_cause(error), None));
+        return Err(unwritten(error));
     }
     Ok(ExitCode::from(report.conclusion.exit_status()))
 }
@@ -391,13 +390,21 @@ fn watch_signals() -> Result<Arc<AtomicBool>, Failure> {
     Ok(interrupted)
 }
 
+fn unwritten(error: &ReportError) -> Failure {
+    let hint = "check that its folder is there and that you may write there; --report FORMAT alone goes to stdout";
+    Failure::not_judged(with_cause(error), Some(hint.to_owned()))
+}
+
 fn load_failure(error: &subject::Error) -> Failure {
     Failure::not_judged(error.to_string(), error.hint().map(str::to_owned))
 }
 
-fn with_cause(error: &dyn std::error::Error) -> String {
+fn with_cause(error: &(dyn std::error::Error + 'static)) -> String {
     match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
+        Some(cause) => match cause.downcast_ref::<std::io::Error>() {
+            Some(cause) => format!("{error}: {}", subject::io_words(cause)),
+            None => format!("{error}: {cause}"),
+        },
         None => error.to_string(),
     }
 }

@@ -92,9 +92,9 @@ fn platforms(args: &[String]) -> Result<Vec<Platform>> {
 fn features(args: &[String]) -> Vec<&'static str> {
     let mut features = Vec::new();
     for image in values(args, "--image").chain(values(args, "--baseline")) {
-        if image.starts_with("docker-daemon:") {
-            features.push("docker");
-        } else if image.starts_with("docker://") || is_bare_reference(image) {
+        // Docker's socket is asked by HTTP too.
+        let asked = ["docker://", "docker-daemon:"];
+        if asked.iter().any(|transport| image.starts_with(transport)) || is_bare_reference(image) {
             features.push("registry");
         }
     }
@@ -158,7 +158,7 @@ mod tests {
     #[case("--image .", &[])]
     #[case("--image docker://localhost/pause", &["registry"])]
     #[case("--image=registry.example/pause:3.10", &["registry"])]
-    #[case("--image docker-daemon:pause", &["docker"])]
+    #[case("--image docker-daemon:pause", &["registry"])]
     #[case("--runtime podman --runtime=cri", &["docker", "cri"])]
     fn a_build_has_the_features_that_are_needed(#[case] line: &str, #[case] expected: &[&str]) {
         assert_eq!(features(&split(line)), expected);

@@ -590,7 +590,11 @@ fn enter_outer_namespaces() -> Result<Mapping, PrepareError> {
     }
     sys::unshare(libc::CLONE_NEWUSER | OUTER).map_err(|cause| PrepareError {
         what: "make a user namespace",
-        cause,
+        // ENOSPC here speaks of namespaces and not of disks (unshare(2)).
+        cause: match cause.raw_os_error() {
+            Some(libc::ENOSPC) => io::Error::other("this host allows no more of them"),
+            _ => cause,
+        },
         hint: Some(
             "the host forbids user namespaces to this user: see kernel.unprivileged_userns_clone, \
              user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns, or run as root",

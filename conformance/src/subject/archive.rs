@@ -18,6 +18,8 @@ use super::tar::{Type, Walk, looks_like_tar};
 
 /// Links from member to member that are followed: `docker save` links equal layers.
 const LINKS: usize = 8;
+/// Of a file that ends early or makes no sense.
+const WHOLE: &str = "the file may not be whole: copy it again, and compare its checksum";
 
 /// A tar file and where its members are.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct Archive {
     name: String,
     blob: Blob,
     members: BTreeMap<Vec<u8>, Place>,
+    /// Something follows the last member: an archive that was cut off there has no end mark.
+    ends: bool,
 }
 
 #[derive(Debug)]
@@ -41,7 +45,9 @@ impl Archive {
     /// Opens an archive file and walks it once.
     pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Self, Error> {
         let name = path.display().to_string();
-        let file = File::open(path).map_err(|error| Error::io(&name, &error))?;
+        let file = File::open(path).map_err(|error| {
+            Error::io(&name, &error).with_hint("check the path after the transport")
+        })?;
         Self::of(file, &name, limits)
     }
 
@@ -60,20 +66,35 @@ impl Archive {
         };
         let compression = Compression::of(&blob.head::<4>().map_err(failed)?);
         if compression != Compression::Plain {
-            blob = spool(blob, compression, limits).map_err(failed)?;
+            blob =
+                spool(blob, compression, limits).map_err(|error| failed(error).with_hint(WHOLE))?;
         }
         if !looks_like_tar(&blob.head::<512>().map_err(failed)?) {
-            return Err(Error::new(
-                name,
-                "not a tar archive, or its first header is damaged",
-            ));
+            return Err(
+                Error::new(name, "not a tar archive, or its first header is damaged").with_hint(
+                    "write it again: skopeo copy, docker save and podman save make such files",
+                ),
+            );
         }
-        let members = walk(&blob, limits).map_err(failed)?;
+        let (members, ends) = walk(&blob, limits).map_err(|error| {
+            failed(error)
+                .with_hint("the file may not be whole: copy it again, compare its checksum")
+        })?;
         Ok(Self {
             name: name.to_owned(),
             blob,
             members,
+            ends,
         })
+    }
+
+    /// What to say beside that something is missing.
+    pub(crate) fn truncation(&self) -> &'static str {
+        if self.ends {
+            ""
+        } else {
+            ", and without the mark at the end of a whole one: truncated"
+        }
     }
 
     /// Whether it has a member of that name.
@@ -87,7 +108,7 @@ impl Archive {
             Some((offset, size)) => Ok(self.blob.slice(offset, size)),
             None => Err(Error::absent(
                 &self.name,
-                format_args!("no {name} in the archive"),
+                format_args!("no {name} in the archive{}", self.truncation()),
             )),
         }
     }
@@ -104,14 +125,17 @@ impl Archive {
     }
 }
 
-fn walk(blob: &Blob, limits: &Limits) -> io::Result<BTreeMap<Vec<u8>, Place>> {
+/// The members, and whether something follows them.
+fn walk(blob: &Blob, limits: &Limits) -> io::Result<(BTreeMap<Vec<u8>, Place>, bool)> {
     let mut entries = Budget::new("members in the archive", limits.entries as u64);
     let mut names = Budget::new("bytes of names in the archive", limits.names);
     let mut members = BTreeMap::new();
+    let mut end = 0;
     let mut walk = Walk::new(blob.clone(), limits);
     while let Some(member) = walk.next()? {
         entries.take(1)?;
         names.take((member.path.len() + member.link.len()) as u64)?;
+        end = member.offset.saturating_add(member.size);
         let name = normal(&member.path);
         let place = match member.kind {
             Type::File if !member.sparse => {
@@ -137,7 +161,8 @@ fn walk(blob: &Blob, limits: &Limits) -> io::Result<BTreeMap<Vec<u8>, Place>> {
         };
         members.insert(name, place);
     }
-    Ok(members)
+    let ends = blob.len() > end.next_multiple_of(512);
+    Ok((members, ends))
 }
 
 /// A name without leading slash, `.` and `..`.

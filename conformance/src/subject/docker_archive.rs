@@ -3,7 +3,6 @@
 //! Newer versions add an OCI layout to the same file; this reads manifest.json only.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::Config;
 use super::archive::Archive;
@@ -18,8 +17,11 @@ use super::reference::RegistryName;
 use super::{Image, Layer};
 
 /// Reads the image that is asked for, or the only one.
-pub(crate) fn read(path: &Path, wanted: Option<&str>, limits: &Limits) -> Result<Found, Error> {
-    let archive = Archive::open(path, limits)?;
+pub(crate) fn read(
+    archive: &Archive,
+    wanted: Option<&str>,
+    limits: &Limits,
+) -> Result<Found, Error> {
     let manifest = archive.member("manifest.json").map_err(|error| {
         error.with_hint("docker save writes one; for an OCI layout use oci-archive:FILE")
     })?;
@@ -39,7 +41,7 @@ pub(crate) fn read(path: &Path, wanted: Option<&str>, limits: &Limits) -> Result
             digest.to_string(),
         ));
     }
-    let parsed = open(&archive, &saved, &config_bytes, &digest, limits);
+    let parsed = open(archive, &saved, &config_bytes, &digest, limits);
     Ok(Found {
         platform: None,
         os_version: None,

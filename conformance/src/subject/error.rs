@@ -6,6 +6,9 @@ use std::io;
 use super::escape::escape;
 use super::limits::Exceeded;
 
+/// What is wrong with the image as a whole; [`Error::within`] says which.
+pub(crate) const WHOLE: &str = "image";
+
 /// An image, archive, file or registry that the suite cannot read.
 ///
 /// Displays as one lower-case line, `what: cause`; text from the image in it is escaped.
@@ -42,18 +45,12 @@ impl Error {
 
     /// An operation on a file or stream that failed.
     pub(crate) fn io(what: impl Display, error: &io::Error) -> Self {
-        let cause = match error.kind() {
-            io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-            io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-            io::ErrorKind::UnexpectedEof => "ends too early: truncated".to_owned(),
-            _ => error.to_string(),
-        };
         let limit = error
             .get_ref()
             .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Exceeded>);
         Self {
             reason: if limit { Reason::Limit } else { Reason::Other },
-            ..Self::new(what, cause)
+            ..Self::new(what, io_words(error))
         }
     }
 
@@ -76,7 +73,9 @@ impl Error {
     /// Names the file that it happened in, where the error does not.
     pub(crate) fn within(mut self, file: impl Display) -> Self {
         let file = escape(file.to_string().as_bytes());
-        if !self.what.starts_with(&file) {
+        if self.what == WHOLE {
+            self.what = file;
+        } else if !self.what.starts_with(&file) {
             self.what = format!("{file}: {}", self.what);
         }
         self
@@ -92,6 +91,11 @@ impl Error {
         self.reason == Reason::Limit
     }
 
+    /// The cause alone.
+    pub(crate) fn cause(&self) -> &str {
+        &self.cause
+    }
+
     /// Adds what the user can do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -102,5 +106,23 @@ impl Error {
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+}
+
+/// What went wrong, in lower-case words and without the number that nobody knows.
+pub(crate) fn io_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        io::ErrorKind::UnexpectedEof => "ends too early: truncated".to_owned(),
+        _ => match error.raw_os_error() {
+            Some(number) => {
+                let words = error.to_string();
+                let words = words
+                    .strip_suffix(&format!(" (os error {number})"))
+                    .unwrap_or(&words);
+                words.to_lowercase()
+            }
+            None => error.to_string(),
+        },
     }
 }

@@ -10,6 +10,7 @@ use super::image::{Store, Top, read_bounded};
 use super::limits::Limits;
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+const NAME_ONE: &str = "name one: oci:DIR:TAG or oci-archive:FILE:TAG";
 /// What docker and containerd add: the full name.
 const IMAGE_NAME: &str = "io.containerd.image.name";
 
@@ -28,7 +29,8 @@ impl Layout {
             Err(Error::new(path.display(), "not a folder")
                 .with_hint("for a layout in a tar file use oci-archive:FILE"))
         } else {
-            Err(Error::new(path.display(), "no such folder"))
+            Err(Error::new(path.display(), "no such folder")
+                .with_hint("check the path after oci:; a tag follows it after another colon"))
         }
     }
 
@@ -77,14 +79,14 @@ impl Layout {
                 } else {
                     format!("no image is tagged {tag}; it has {}", known.join(", "))
                 };
-                return Err(Error::new("index.json", cause));
+                return Err(Error::new("index.json", cause).with_hint(NAME_ONE));
             }
         } else if known.len() > 1 {
             return Err(Error::new(
                 "index.json",
                 format_args!("several images: {}", known.join(", ")),
             )
-            .with_hint("name one: oci:DIR:TAG or oci-archive:FILE:TAG"));
+            .with_hint(NAME_ONE));
         }
         let images = found.iter().filter(|it| !it.is_attestation()).count();
         match (images, found.iter().position(|it| !it.is_attestation())) {
@@ -114,6 +116,11 @@ impl Store for Layout {
     fn blob(&self, descriptor: &Descriptor) -> Result<Blob, Error> {
         let digest = descriptor.parsed_digest()?;
         self.open(&format!("blobs/{}/{}", digest.algorithm(), digest.hex()))
+            .map_err(|error| {
+                error.with_hint(
+                    "the layout is not whole: copy the image again, with all its platforms",
+                )
+            })
     }
 
     fn is_remote(&self) -> bool {

@@ -1,13 +1,14 @@
 //! From a reference to the subjects to judge: transport, platforms, layers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::archive::Archive;
 use super::blob::Blob;
 use super::docker_archive::{self, Nothing};
 use super::elf::Elf;
-use super::error::Error;
+use super::error::{Error, WHOLE};
 use super::image::{
     Collected, Found, Outcome, Store, Top, collect, fold, wasm_content, wrong_digest,
 };
@@ -33,6 +34,9 @@ pub struct LoadOptions {
     /// Docker's configuration with stored credentials; `None` is the user's own
     /// (`$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`).
     pub docker_config: Option<PathBuf>,
+    /// Where docker listens, as `DOCKER_HOST` has it; `None` is that variable, else
+    /// `unix:///var/run/docker.sock`.
+    pub docker_host: Option<String>,
     /// Bounds on what is read.
     pub limits: Limits,
 }
@@ -44,6 +48,7 @@ impl Default for LoadOptions {
             insecure_registry: false,
             stall: Duration::from_secs(8),
             docker_config: None,
+            docker_host: None,
             limits: Limits::default(),
         }
     }
@@ -69,12 +74,12 @@ pub fn load(reference: &Reference, options: &LoadOptions) -> Result<Vec<Subject>
     let limits = &options.limits;
     match &reference.transport {
         Transport::Binary { path } => {
-            let blob = Blob::open(path)?;
+            let blob = open(path)?;
             binary(reference, &blob, &path.display().to_string(), options)
                 .map(|subject| vec![subject])
         }
         Transport::Wasm { path } => {
-            let blob = Blob::open(path)?;
+            let blob = open(path)?;
             wasm(reference, &blob, &path.display().to_string(), options)
                 .map(|subject| vec![subject])
         }
@@ -89,20 +94,46 @@ pub fn load(reference: &Reference, options: &LoadOptions) -> Result<Vec<Subject>
             options,
         )
         .map_err(|error| error.within(path.display())),
-        Transport::DockerArchive { path, image } => {
-            docker_archive::read(path, image.as_deref(), limits)
-                .and_then(|found| {
-                    let collected = Collected {
-                        index: None,
-                        found: vec![found],
-                        defects: Vec::new(),
-                    };
-                    subjects(reference, &Nothing, collected, options)
-                })
-                .map_err(|error| error.within(path.display()))
-        }
+        Transport::DockerArchive { path, image } => Archive::open(path, limits)
+            .and_then(|archive| saved(reference, &archive, image.as_deref(), options))
+            .map_err(|error| error.within(path.display())),
+        Transport::DockerDaemon { image } => daemon(reference, image, options),
         Transport::Registry(name) => registry(reference, name, options),
     }
+}
+
+/// Reads what `docker save` writes.
+fn saved(
+    reference: &Reference,
+    archive: &Archive,
+    image: Option<&str>,
+    options: &LoadOptions,
+) -> Result<Vec<Subject>, Error> {
+    let collected = Collected {
+        index: None,
+        found: vec![docker_archive::read(archive, image, &options.limits)?],
+        defects: Vec::new(),
+    };
+    subjects(reference, &Nothing, collected, options)
+}
+
+#[cfg(feature = "registry")]
+fn daemon(
+    reference: &Reference,
+    image: &str,
+    options: &LoadOptions,
+) -> Result<Vec<Subject>, Error> {
+    let archive = super::docker_daemon::save(image, options)?;
+    saved(reference, &archive, None, options).map_err(|error| error.within(&reference.text))
+}
+
+#[cfg(not(feature = "registry"))]
+fn daemon(reference: &Reference, image: &str, _: &LoadOptions) -> Result<Vec<Subject>, Error> {
+    Err(
+        Error::new(&reference.text, "this build asks no docker daemon").with_hint(format!(
+            "build with --features registry, or: docker save {image} > FILE, then docker-archive:FILE"
+        )),
+    )
 }
 
 #[cfg(feature = "registry")]
@@ -367,7 +398,7 @@ fn none(found: &[Found], asked: &str) -> Error {
         there.join(", ")
     };
     Error::new(
-        "image",
+        WHOLE,
         format_args!("no manifest for {asked}; it has {there}"),
     )
     .with_hint("choose with --platform OS/ARCHITECTURE[/VARIANT] or --platform all")
@@ -384,6 +415,14 @@ fn guess(architecture: Option<&ElfArchitecture>) -> Platform {
         architecture: architecture.to_owned(),
         variant: None,
     }
+}
+
+/// Of a program alone.
+const LEAVE_OUT: &str = "leave --platform out: a program is judged for the platform it is for";
+
+/// A program alone, by its path.
+fn open(path: &Path) -> Result<Blob, Error> {
+    Blob::open(path).map_err(|error| error.with_hint("check the path after the transport"))
 }
 
 /// A program alone, as `/pause` of an otherwise empty image.
@@ -419,7 +458,7 @@ fn binary(
             "no program for {other}; it is for {} ({platform})",
             elf.architecture.words
         );
-        return Err(Error::new(name, cause));
+        return Err(Error::new(name, cause).with_hint(LEAVE_OUT));
     }
     Ok(Subject::of_program(&reference.text, content, platform))
 }
@@ -445,7 +484,7 @@ fn wasm(
             .find(|asked| asked.accepts(&subject.platform).is_none())
     {
         let cause = format!("no program for {other}; it is for {}", subject.platform);
-        return Err(Error::new(name, cause));
+        return Err(Error::new(name, cause).with_hint(LEAVE_OUT));
     }
     Ok(subject)
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::archive::Archive;
+use super::digest::Digest;
 use super::error::Error;
 use super::limits::Limits;
 
@@ -46,6 +47,11 @@ pub enum Transport {
         /// Which of its images: a name as in `RepoTags`, or `@N` for the one at that place.
         image: Option<String>,
     },
+    /// `docker-daemon:REF`: an image that docker holds, by name or by id.
+    DockerDaemon {
+        /// A complete name, or `sha256:…`.
+        image: String,
+    },
     /// `docker://REF`, or a bare reference: an image in a registry.
     Registry(RegistryName),
     /// `binary:FILE`: a program alone.
@@ -61,17 +67,20 @@ pub enum Transport {
 }
 
 const SUPPORTED: &str = "supported are oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker://REF, \
-     binary:FILE, wasm:FILE, a registry reference, and the path of any of these files";
-/// Transports of containers-transports(5) and others that a user may expect.
-const UNSUPPORTED: &[&str] = &[
-    "containers-storage",
-    "dir",
-    "docker-daemon",
-    "ostree",
-    "podman",
-    "sif",
-    "tarball",
+     docker-daemon:REF, binary:FILE, wasm:FILE, a registry reference, and the path of any of these files";
+/// Transports of containers-transports(5) and others that a user may expect, and how
+/// to come from there to one that is read.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    ("containers-storage", PODMAN),
+    ("dir", SKOPEO),
+    ("ostree", SKOPEO),
+    ("podman", PODMAN),
+    ("sif", SKOPEO),
+    ("tarball", SKOPEO),
 ];
+const PODMAN: &str =
+    "podman save --format oci-archive -o FILE IMAGE writes a file that oci-archive:FILE reads";
+const SKOPEO: &str = "skopeo copy TRANSPORT:IMAGE oci:DIR makes a folder that oci:DIR reads";
 
 impl FromStr for Reference {
     type Err = Error;
@@ -117,6 +126,9 @@ fn transport(text: &str) -> Result<Transport, Error> {
                     _ => Transport::Binary { path },
                 });
             }
+            "docker-daemon" => {
+                return daemon_image(rest).map(|image| Transport::DockerDaemon { image });
+            }
             "docker" => {
                 let name = rest.strip_prefix("//").ok_or_else(|| {
                     Error::new(format_args!("image '{text}'"), "no // after docker:")
@@ -124,18 +136,23 @@ fn transport(text: &str) -> Result<Transport, Error> {
                 })?;
                 return name.parse().map(Transport::Registry);
             }
-            _ if UNSUPPORTED.contains(&scheme)
-                || (rest.starts_with('/') && !scheme.contains('/')) =>
-            {
-                return Err(Error::new(
-                    format_args!("image '{text}'"),
-                    format_args!("unknown transport {scheme}:"),
-                )
-                .with_hint(SUPPORTED));
+            _ => {
+                let known = UNSUPPORTED.iter().find(|(name, _)| *name == scheme);
+                let (cause, hint) = match known {
+                    Some((_, hint)) => ("this suite reads no", *hint),
+                    None if is_no_port(scheme, rest) => ("unknown transport", SUPPORTED),
+                    None => return path_or_name(text),
+                };
+                let image = format!("image '{text}'");
+                return Err(Error::new(image, format_args!("{cause} {scheme}:")).with_hint(hint));
             }
-            _ => {}
         }
     }
+    path_or_name(text)
+}
+
+/// What has no transport: a path where there is one, else a name in a registry.
+fn path_or_name(text: &str) -> Result<Transport, Error> {
     let path = Path::new(text);
     if path.exists() {
         return recognise(path);
@@ -143,9 +160,26 @@ fn transport(text: &str) -> Result<Transport, Error> {
     let like_a_path =
         text.starts_with(['/', '.', '~']) || (text.contains(".tar") && !text.contains(':'));
     if like_a_path {
-        return Err(Error::new(text, "no such file or directory").with_hint(SUPPORTED));
+        return Err(Error::new(text, "no such file or directory")
+            .with_hint("check the path; an image in a registry is named without ./ and the like"));
     }
     text.parse().map(Transport::Registry)
+}
+
+/// An image in a daemon: an id as it is, a name completed as docker does, since one
+/// without tag would mean all of its tags.
+fn daemon_image(text: &str) -> Result<String, Error> {
+    if Digest::parse(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    text.parse::<RegistryName>().map(|name| name.to_string())
+}
+
+/// Whether what follows a word and a colon, up to a slash, can be no port: then the word
+/// is meant as a transport.
+fn is_no_port(word: &str, rest: &str) -> bool {
+    let port = rest.split_once('/').map(|(port, _)| port);
+    !word.contains('/') && port.is_some_and(|port| port.parse::<u16>().is_err())
 }
 
 /// Tells by content what a path holds.
@@ -176,8 +210,9 @@ fn recognise(path: &Path) -> Result<Transport, Error> {
     }
     let limits = Limits::default();
     let archive = Archive::of(file, &what.to_string(), &limits).map_err(|error| {
+        let cause = error.cause();
         unknown(&format!(
-            "neither an ELF or WebAssembly program nor an image archive ({error})"
+            "neither an ELF or WebAssembly program nor an image archive: {cause}"
         ))
     })?;
     if archive.contains("oci-layout") {
@@ -185,8 +220,9 @@ fn recognise(path: &Path) -> Result<Transport, Error> {
     } else if archive.contains("manifest.json") {
         Ok(Transport::DockerArchive { path, image: None })
     } else {
-        Err(unknown(
-            "a tar archive with neither oci-layout nor manifest.json",
-        ))
+        Err(unknown(&format!(
+            "a tar archive with neither oci-layout nor manifest.json{}",
+            archive.truncation()
+        )))
     }
 }

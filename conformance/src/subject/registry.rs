@@ -18,7 +18,7 @@ use ureq::{Agent, Body};
 use super::blob::Blob;
 use super::digest::{Digest, Hashed};
 use super::document::Descriptor;
-use super::error::Error;
+use super::error::{Error, io_words};
 use super::image::{Store, Top};
 use super::limits::{Budget, Limits};
 use super::{LoadOptions, RegistryName};
@@ -188,7 +188,7 @@ impl<'a> Registry<'a> {
     fn unreachable(&self, error: &ureq::Error) -> Error {
         let host = &self.name.host;
         let (cause, hint) = match error {
-            ureq::Error::HostNotFound => (
+            error if is_unknown_name(error) => (
                 format!("registry {host} not found"),
                 "check the name, the network and the resolver",
             ),
@@ -204,10 +204,16 @@ impl<'a> Registry<'a> {
                 format!("registry {host}: {error}"),
                 "for a registry without TLS or with a certificate of your own use --insecure-registry",
             ),
-            _ => (
-                format!("registry {host} cannot be reached: {error}"),
-                "check the network and HTTPS_PROXY; for plain HTTP use --insecure-registry",
-            ),
+            _ => {
+                let cause = match error {
+                    ureq::Error::Io(error) => io_words(error),
+                    other => other.to_string(),
+                };
+                (
+                    format!("registry {host} cannot be reached: {cause}"),
+                    "check the name and port, the network and HTTPS_PROXY; for plain HTTP use --insecure-registry",
+                )
+            }
         };
         Error::new(self.name, cause).with_hint(hint)
     }
@@ -235,10 +241,14 @@ impl<'a> Registry<'a> {
                 error(format!("registry {host} has no such image: 404"))
                     .with_hint("check name and tag")
             }
-            404 => error(format!("registry {host} has no {path}: 404")),
+            404 => error(format!("registry {host} has no {path}: 404"))
+                .with_hint("a part of the image is missing there: push it again"),
             429 => error(format!("registry {host} limits requests: 429"))
                 .with_hint("log in, or try again later"),
-            _ => error(format!("registry {host} answers {status}")),
+            500..=599 => error(format!("registry {host} fails: {status}"))
+                .with_hint("the registry's own fault: try again later, or ask who runs it"),
+            _ => error(format!("registry {host} answers {status}"))
+                .with_hint("check that the host is a registry and the name an image"),
         }
     }
 
@@ -344,6 +354,15 @@ fn roots() -> RootCerts {
         RootCerts::WebPki
     } else {
         RootCerts::new_with_certs(&certs)
+    }
+}
+
+/// Whether a name has no address: the standard library's words for a failed getaddrinfo(3).
+fn is_unknown_name(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::HostNotFound => true,
+        ureq::Error::Io(error) => error.to_string().starts_with("failed to lookup address"),
+        _ => false,
     }
 }
 

@@ -1,0 +1,204 @@
+//! Images that docker holds: `docker save` over its socket (Docker Engine API, "Export
+//! several images"), read as the docker-archive that it is.
+//!
+//! The daemon is asked for one thing and trusted with nothing: its answer is bounded in
+//! size and time, as a registry's is.
+
+use std::env;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use ureq::Agent;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
+
+use super::LoadOptions;
+use super::archive::Archive;
+use super::error::{Error, io_words};
+use super::limits::Budget;
+
+const SOCKET: &str = "unix:///var/run/docker.sock";
+/// The whole answer, however slowly it drips.
+const BODY: Duration = Duration::from_mins(5);
+/// What the daemon says is wrong.
+const MESSAGE: u64 = 64 << 10;
+
+#[derive(Deserialize)]
+struct Message {
+    message: String,
+}
+
+/// The image as `docker save` writes it, in a file without a name.
+pub(crate) fn save(image: &str, options: &LoadOptions) -> Result<Archive, Error> {
+    let what = format!("docker-daemon:{image}");
+    let instead =
+        || format!("or save it where it is: docker save {image} > FILE, then docker-archive:FILE");
+    let failed = |cause: String, hint: &str| {
+        Error::new(&what, cause).with_hint(format!("{hint}; {}", instead()))
+    };
+    let host = options.docker_host.clone();
+    let host = host.or_else(|| env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()));
+    let host = host.unwrap_or_else(|| SOCKET.to_owned());
+    let Some(path) = host.strip_prefix("unix://") else {
+        return Err(failed(
+            format!("docker listens at {host}, which is no unix:// socket"),
+            "set DOCKER_HOST to one",
+        ));
+    };
+    let reach = "check that docker runs and that you may use its socket";
+    let response = agent(path, options)
+        .get("http://docker/images/get")
+        .query("names", image)
+        .call();
+    let response = response.map_err(|error| {
+        let cause = match error {
+            ureq::Error::Io(error) => io_words(&error),
+            ureq::Error::Timeout(_) => format!("no answer within {:?}", options.stall),
+            other => other.to_string(),
+        };
+        failed(format!("docker at {path}: {cause}"), reach)
+    })?;
+    let status = response.status();
+    let mut body = response.into_body();
+    if !status.is_success() {
+        let said = body.with_config().limit(MESSAGE).read_to_vec();
+        let said = said
+            .ok()
+            .and_then(|said| serde_json::from_slice(&said).ok());
+        let cause = match said {
+            Some(Message { message }) => format!("docker says: {message}"),
+            None => format!("docker answers {status}"),
+        };
+        return Err(failed(cause, "docker images lists what it has"));
+    }
+    let mut file = tempfile::tempfile().map_err(|error| Error::io("temporary file", &error))?;
+    let mut budget = Budget::new("bytes from docker", options.limits.stored);
+    let mut reader = body.with_config().limit(u64::MAX).reader();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = reader
+            .read(&mut buffer)
+            .map_err(|error| failed(format!("docker's answer: {}", io_words(&error)), reach))?;
+        if count == 0 {
+            break;
+        }
+        budget
+            .take(count as u64)
+            .map_err(|error| Error::limit(&what, &error))?;
+        file.write_all(&buffer[..count])
+            .map_err(|error| Error::io("temporary file", &error))?;
+    }
+    Archive::of(file, &what, &options.limits)
+}
+
+fn agent(path: &str, options: &LoadOptions) -> Agent {
+    let stall = Some(options.stall);
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None)
+        .timeout_send_request(stall)
+        .timeout_recv_response(stall)
+        .timeout_per_read(stall)
+        .timeout_recv_body(Some(BODY))
+        .build();
+    let socket = Socket(Path::new(path).to_owned());
+    Agent::with_parts(config, socket, Nowhere)
+}
+
+/// Connects to a socket of the filesystem.
+#[derive(Debug)]
+struct Socket(PathBuf);
+
+impl Connector for Socket {
+    type Out = Stream;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _chained: Option<()>,
+    ) -> Result<Option<Stream>, ureq::Error> {
+        let config = details.config;
+        Ok(Some(Stream {
+            stream: UnixStream::connect(&self.0)?,
+            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
+        }))
+    }
+}
+
+struct Stream {
+    stream: UnixStream,
+    buffers: LazyBuffers,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").finish_non_exhaustive()
+    }
+}
+
+impl Transport for Stream {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let timeout = timeout.for_write();
+        self.stream
+            .set_write_timeout(timeout.not_zero().map(|time| *time))?;
+        let output = &self.buffers.output()[..amount];
+        self.stream
+            .write_all(output)
+            .map_err(|error| timed_out(error, timeout))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let timeout = timeout.for_read();
+        self.stream
+            .set_read_timeout(timeout.not_zero().map(|time| *time))?;
+        let amount = self
+            .stream
+            .read(self.buffers.input_append_buf())
+            .map_err(|error| timed_out(error, timeout))?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        // One request a connection.
+        false
+    }
+}
+
+fn timed_out(error: io::Error, timeout: NextTimeout) -> ureq::Error {
+    match error.kind() {
+        // SO_RCVTIMEO ends in EAGAIN (socket(7)).
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
+        _ => error.into(),
+    }
+}
+
+/// A socket of the filesystem has no address to look up.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Resolver for Nowhere {
+    fn resolve(
+        &self,
+        _uri: &Uri,
+        _config: &Config,
+        _timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut addresses = self.empty();
+        addresses.push(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        Ok(addresses)
+    }
+}

@@ -1,0 +1,375 @@
+//! Bad input, as a user meets it: one clear line with the cause, a hint, the documented
+//! exit status, and nothing left behind.
+#![cfg(feature = "registry")]
+
+mod common;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use common::server::{image, ok, reply, serve};
+use common::suite::{self, Ended, program};
+use common::{Elf, host};
+use conformance::subject::build::{ImageBuilder, LayoutBuilder, Packing, Tar};
+use fixtures::catalogue;
+use rstest::rstest;
+use serde_json::json;
+
+/// What the cases name, made once.
+struct Inputs {
+    folder: PathBuf,
+    /// Address of a server with a repository for each way to fail, and of one that is closed.
+    registry: String,
+    closed: String,
+}
+
+static INPUTS: LazyLock<Inputs> = LazyLock::new(|| {
+    let folder = suite::folder("bad-input");
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    write_files(&folder);
+    write_images(&folder);
+    Inputs {
+        registry: registry(),
+        closed: closed.local_addr().expect("an address").to_string(),
+        folder,
+    }
+});
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) {
+    fs::write(folder.join(name), bytes).expect("writing");
+}
+
+/// A program that the catalogue holds, by its name.
+fn fixture(name: &str) -> Vec<u8> {
+    let fixture = catalogue::all()
+        .find(|it| it.name == name)
+        .expect("a fixture");
+    fixture
+        .build(conformance::programs::FIXTURE)
+        .expect("one stamp")
+}
+
+fn write_files(folder: &Path) {
+    let image = ImageBuilder::pause(&Elf::of(62).bytes(), "amd64");
+    let layout = LayoutBuilder::single(&image, "3.10");
+    let oci = layout.archive("");
+    let docker = image.docker_archive("pause:3.10");
+    write(folder, "empty", b"");
+    write(folder, "text", b"FROM scratch\n");
+    write(
+        folder,
+        "other.tar",
+        &Tar::default().file("x", 0o644, b"").finish(),
+    );
+    write(folder, "oci.tar", &oci);
+    write(folder, "docker.tar", &docker);
+    write(folder, "truncated-oci.tar", &oci[..oci.len() / 2]);
+    write(folder, "truncated-docker.tar", &docker[..docker.len() / 2]);
+    write(
+        folder,
+        "truncated.tar.gz",
+        &Packing::Gzip.pack(&docker)[..200],
+    );
+    let mut damaged = docker.clone();
+    damaged[600..1200].fill(0xff);
+    write(folder, "damaged.tar", &damaged);
+    write(folder, "pause", conformance::programs::REFERENCE);
+    write(folder, "expect", b"no/such-check # because\n");
+    write(folder, "arm64", &Elf::of(183).bytes());
+
+    // A layer whose bytes are others than the digest says.
+    let mut wrong = LayoutBuilder::single(&image, "3.10");
+    for bytes in wrong.blobs.values_mut() {
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            *bytes = Packing::Gzip.pack(&Tar::default().file("pause", 0o755, b"x").finish());
+        }
+    }
+    wrong.write(&folder.join("wrong-digest")).expect("writing");
+    let mut incomplete = LayoutBuilder::single(&image, "3.10");
+    incomplete
+        .blobs
+        .retain(|_, bytes| !bytes.starts_with(&[0x1f, 0x8b]));
+    incomplete
+        .write(&folder.join("incomplete"))
+        .expect("writing");
+    fs::create_dir(folder.join("no-layout")).expect("a folder");
+}
+
+/// Images that can be read and are not what a user wants.
+fn write_images(folder: &Path) {
+    let single = |image: &ImageBuilder, name: &str| {
+        LayoutBuilder::single(image, "3.10")
+            .write(&folder.join(name))
+            .expect("writing");
+    };
+    let sound = ImageBuilder::pause(conformance::programs::REFERENCE, &host());
+    let layer = |fill: &dyn Fn(&mut Tar)| {
+        let mut layer = Tar::default();
+        fill(&mut layer);
+        ImageBuilder::of_layer(&layer, &host())
+    };
+    // An architecture that no emulator here is for.
+    single(&ImageBuilder::pause(&Elf::of(50).bytes(), "ia64"), "ia64");
+    single(
+        &sound.clone().set("Entrypoint", json!(["/nothing"])),
+        "no-entrypoint",
+    );
+    single(
+        &layer(&|layer| {
+            layer.file("pause", 0o644, conformance::programs::REFERENCE);
+        }),
+        "not-executable",
+    );
+    single(
+        &layer(&|layer| {
+            layer.symlink("pause", "other").symlink("other", "pause");
+        }),
+        "link-loop",
+    );
+    for name in ["exits-at-once", "floods-stderr"] {
+        single(&ImageBuilder::pause(&fixture(name), &host()), name);
+    }
+}
+
+fn registry() -> String {
+    let image = image();
+    let address = serve(move |path, _, _| {
+        let repository = path.split('/').nth(2).unwrap_or_default();
+        let answer = match repository {
+            "unauthorized" => reply(
+                "401 Unauthorized",
+                "www-authenticate: Basic realm=x\r\n",
+                b"",
+            ),
+            "forbidden" => reply("403 Forbidden", "", b""),
+            "limited" => reply("429 Too Many Requests", "", b""),
+            "broken" => reply("500 Internal Server Error", "", b""),
+            "changed" if path.contains("/blobs/") => {
+                let mut body = image(path)?;
+                body[3] ^= 1;
+                ok(&body)
+            }
+            "pause" | "changed" => match image(path) {
+                Some(body) => ok(&body),
+                None => reply("404 Not Found", "", b""),
+            },
+            _ => reply("404 Not Found", "", b""),
+        };
+        Some(answer)
+    });
+    address.to_string()
+}
+
+/// Runs a command line; `REGISTRY` and `CLOSED` stand for the servers.
+fn judge(line: &str) -> Ended {
+    let mut command = program();
+    for word in line.split(' ').filter(|word| !word.is_empty()) {
+        let word = word
+            .replace("REGISTRY", &INPUTS.registry)
+            .replace("CLOSED", &INPUTS.closed);
+        command.arg(if word == "''" { "" } else { &word });
+    }
+    command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    suite::run(command, &INPUTS.folder)
+}
+
+/// The same wherever and whenever it runs.
+fn redacted(text: &str) -> String {
+    let text = text
+        .replace(&INPUTS.registry, "REGISTRY")
+        .replace(&INPUTS.closed, "CLOSED")
+        .replace(&INPUTS.folder.display().to_string(), "FOLDER")
+        .replace(&format!("linux/{}", host()), "linux/HOST");
+    text.lines()
+        .map(|line| without_measures(line.trim_end()) + "\n")
+        .collect()
+}
+
+/// Durations and large numbers, which differ from run to run, as words.
+fn without_measures(line: &str) -> String {
+    let words = line.split(' ').map(|word| {
+        let number = word.trim_end_matches(|c: char| c.is_alphabetic());
+        let unit = &word[number.len()..];
+        if number.parse::<f64>().is_err() {
+            word
+        } else if ["s", "ms", "µs"].contains(&unit) {
+            "TIME"
+        } else if number.len() > 5 {
+            "MANY"
+        } else {
+            word
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// What was typed, the status, and what it says.
+fn shown(line: &str, ended: &Ended, said: &str) -> String {
+    let status = ended
+        .status
+        .map_or("none".to_owned(), |status| status.to_string());
+    format!(
+        "$ pause-conformance {line}\n{}exit status {status}\n",
+        redacted(said)
+    )
+}
+
+#[rstest]
+#[case("no-reference", "--image ''", 2)]
+#[case("unknown-transport", "--image ftp://example.org/pause", 2)]
+#[case("unknown-transport-without-slashes", "--image tarbal:pause/x.tar", 2)]
+#[case("transport-of-podman", "--image containers-storage:pause", 2)]
+#[case("no-path-after-the-transport", "--image oci:", 2)]
+#[case("not-a-reference", "--image docker://Pause/x", 2)]
+#[case("missing-path", "--image ./none.tar", 2)]
+#[case("missing-layout", "--image oci:none", 2)]
+#[case("missing-archive", "--image oci-archive:none.tar", 2)]
+#[case("missing-program", "--image binary:none", 2)]
+#[case("empty-file", "--image empty", 2)]
+#[case("text-file", "--image ./text", 2)]
+#[case("text-file-as-program", "--image binary:text", 2)]
+#[case("text-file-as-archive", "--image docker-archive:text", 2)]
+#[case("other-archive", "--image other.tar", 2)]
+#[case("oci-archive-as-docker-archive", "--image docker-archive:oci.tar", 2)]
+#[case("docker-archive-as-oci-archive", "--image oci-archive:docker.tar", 2)]
+#[case("folder-without-layout", "--image ./no-layout", 2)]
+#[case("folder-as-archive", "--image oci-archive:no-layout", 2)]
+#[case("archive-as-folder", "--image oci:oci.tar", 2)]
+#[case("truncated-oci-archive", "--image truncated-oci.tar", 2)]
+#[case("truncated-docker-archive", "--image truncated-docker.tar", 2)]
+#[case("truncated-gzip", "--image docker-archive:truncated.tar.gz", 2)]
+#[case("damaged-archive", "--image docker-archive:damaged.tar", 2)]
+#[case("missing-blob", "--image oci:incomplete", 2)]
+#[case("no-such-tag", "--image oci-archive:oci.tar:3.9", 2)]
+#[case("no-such-name", "--image docker-archive:docker.tar:pause:3.9", 2)]
+#[case("unreachable-registry", "--image CLOSED/pause:3.10", 2)]
+#[case("unknown-host", "--image registry.invalid/pause:3.10", 2)]
+#[case("unauthorized", "--image REGISTRY/unauthorized:3.10", 2)]
+#[case("forbidden", "--image REGISTRY/forbidden:3.10", 2)]
+#[case("no-such-image", "--image REGISTRY/none:3.10", 2)]
+#[case("limited", "--image REGISTRY/limited:3.10", 2)]
+#[case("broken-registry", "--image REGISTRY/broken:3.10", 2)]
+#[case("changed-on-the-way", "--image REGISTRY/changed:3.10", 2)]
+#[case(
+    "no-manifest-for-the-platform",
+    "--image REGISTRY/pause:3.10 --platform linux/s390x",
+    2
+)]
+#[case(
+    "program-for-another-platform",
+    "--image binary:arm64 --platform linux/s390x",
+    2
+)]
+#[case("no-docker", "--image docker-daemon:pause:3.10", 2)]
+#[case("unwritable-report", "--image pause --report json=none/report.json", 2)]
+#[case("folder-as-report", "--image pause --report json=no-layout", 2)]
+#[case("unknown-check", "--image pause --filter signals/term-exit-zero", 64)]
+#[case("unknown-check-to-explain", "explain signals/term-exit-zero", 64)]
+#[case("missing-expectations", "--image pause --expect none", 64)]
+#[case("unknown-check-expected", "--image pause --expect expect", 64)]
+#[case("unknown-platform", "--image pause --platform amd64", 64)]
+fn one_line_says_what_and_why_and_a_hint_what_to_do(
+    #[case] name: &str,
+    #[case] line: &str,
+    #[case] status: i32,
+) {
+    let ended = judge(line);
+    let said = &ended.stderr;
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        matches!(lines[..], [error, hint] if error.starts_with("error: ") && hint.starts_with(" hint: ")),
+        "{said}"
+    );
+    assert_eq!(ended.status, Some(status), "{said}");
+    assert_eq!(ended.stdout, "", "{said}");
+    insta::assert_snapshot!(name, shown(line, &ended, said));
+}
+
+/// The parser of the command line writes these, in its own form.
+#[rstest]
+#[case("no-image", "")]
+#[case("unknown-option", "--image pause --fliter signals")]
+#[case("unknown-format", "--image pause --report jsn")]
+#[case("unknown-engine", "--image pause --runtime rocket")]
+#[case("no-time", "--image pause --timeout 0")]
+#[case("no-version", "--image pause --kubernetes latest")]
+fn a_wrong_command_line_is_wrong_usage(#[case] name: &str, #[case] line: &str) {
+    let ended = judge(line);
+    assert_eq!(ended.status, Some(64), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+    assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
+    insta::assert_snapshot!(name, shown(line, &ended, &ended.stderr));
+}
+
+/// What can be read is judged: the report says it, and the status.
+#[rstest]
+#[case("another-architecture", "--image oci:ia64 --filter startup/stays", 2)]
+#[case(
+    "wrong-digest",
+    "--image oci:wrong-digest --filter image/digests-hold",
+    1
+)]
+#[case(
+    "no-entrypoint",
+    "--image oci:no-entrypoint --filter image/entrypoint-set --filter startup/stays",
+    1
+)]
+#[case(
+    "not-executable",
+    "--image oci:not-executable --filter image/entrypoint-set",
+    1
+)]
+#[case("link-loop", "--image oci:link-loop --filter image/entrypoint-set", 1)]
+#[case("exits-at-once", "--image oci:exits-at-once --filter startup/stays", 1)]
+#[case("floods-stderr", "--image oci:floods-stderr --filter output/quiet", 1)]
+fn what_can_be_read_is_judged(#[case] name: &str, #[case] line: &str, #[case] status: i32) {
+    let ended = judge(line);
+    assert_eq!(
+        ended.status,
+        Some(status),
+        "{}{}",
+        ended.stdout,
+        ended.stderr
+    );
+    let words = [
+        "FAIL ",
+        "ERROR",
+        "SKIP",
+        "  expected",
+        "  observed",
+        "  reason",
+        "conformant",
+        "not ",
+    ];
+    let said: Vec<&str> = ended
+        .stdout
+        .lines()
+        .filter(|line| {
+            words.iter().any(|word| line.starts_with(word)) || line.contains("not be judged")
+        })
+        .collect();
+    insta::assert_snapshot!(name, shown(line, &ended, &said.join("\n")));
+}
+
+#[test]
+fn a_host_without_user_namespaces_is_named() {
+    let forbid = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --inh-caps=-all --bounding-set=-all \"$0\" \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "sh", "-c", forbid])
+        .arg(env!("CARGO_BIN_EXE_pause-conformance"))
+        .args(["--image", "pause", "--filter", "startup/stays"]);
+    let ended = suite::run(command, &INPUTS.folder);
+    assert_eq!(ended.status, Some(2), "{}", ended.stderr);
+    insta::assert_snapshot!(
+        "no-user-namespaces",
+        shown(
+            "--image pause --filter startup/stays",
+            &ended,
+            &ended.stderr
+        )
+    );
+}
