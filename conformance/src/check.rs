@@ -230,6 +230,9 @@ pub enum Stop {
     /// The pause process was not there to be judged: it never started, or it ended
     /// before the stimulus. Skipped where `startup/stays` failed, else a failure.
     NotRunning(Finding),
+    /// It ended upon the stimulus, and was not to, or not so. Skipped where
+    /// `startup/stays` failed, for then it may have ended by itself; else a failure.
+    Ended(Finding),
     /// It does not apply to this subject after all; says why.
     Skip(String),
     /// It applies, but right and wrong cannot be told apart on this host; says why.
@@ -241,7 +244,7 @@ pub enum Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Stop::Fail(finding) | Stop::NotRunning(finding) => {
+            Stop::Fail(finding) | Stop::NotRunning(finding) | Stop::Ended(finding) => {
                 write!(
                     f,
                     "expected {}, observed {}",

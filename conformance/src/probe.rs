@@ -21,7 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Probe {
     child: Child,
     socket: OwnedFd,
+    overhears: Option<Overhears>,
 }
+
+/// What an engine that meddles does with the signals that a member of a pod sends: it
+/// has a handle on the pause process, and is told whom they are for and which they are.
+/// True engines have none; the self-test makes false ones.
+pub(crate) type Overhears = (OwnedFd, fn(BorrowedFd<'_>, i32, i32));
 
 /// Who the probe is, in its own namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +77,11 @@ impl Probe {
 
     /// Takes over a probe that was just cloned, and waits for its first word.
     pub(crate) fn new(child: Child, socket: OwnedFd) -> io::Result<Self> {
-        let probe = Self { child, socket };
+        let probe = Self {
+            child,
+            socket,
+            overhears: None,
+        };
         probe.who()?;
         Ok(probe)
     }
@@ -140,7 +150,17 @@ impl Probe {
 
     /// Sends a signal from inside, `times` times; says how often it was accepted.
     pub fn kill(&self, pid: i32, signal: i32, times: u64) -> io::Result<u64> {
-        self.value(Op::Kill, [pid as u64, signal as u64, times, 0])
+        let sent = self.value(Op::Kill, [pid as u64, signal as u64, times, 0]);
+        if let Some((pause, meddle)) = &self.overhears {
+            meddle(pause.as_fd(), pid, signal);
+        }
+        sent
+    }
+
+    /// Lets an engine meddle with what it sends.
+    pub(crate) fn overheard(mut self, by: Overhears) -> Self {
+        self.overhears = Some(by);
+        self
     }
 
     /// Sends a signal to each orphan; says to how many.

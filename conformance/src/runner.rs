@@ -60,6 +60,7 @@ pub fn run(
         running: BTreeMap::new(),
         records: BTreeMap::new(),
         not_running: Vec::new(),
+        ended: Vec::new(),
         selected: checks.iter().map(|check| check.id).collect(),
     };
     for check in checks {
@@ -76,7 +77,7 @@ pub fn run(
         )
     });
     let interrupted = run.execute();
-    run.settle_not_running();
+    run.settle();
     let mut records = run.records;
     Ran {
         records: checks
@@ -130,6 +131,8 @@ struct Runner<'a> {
     records: BTreeMap<&'static str, Record>,
     /// Whose program was not there; what that means is known when `startup/stays` has ended.
     not_running: Vec<(&'static Check, Finding, Duration)>,
+    /// Whose program ended upon what was done to it; whether that is why is known then, too.
+    ended: Vec<(&'static Check, Finding, Duration)>,
     selected: BTreeSet<&'static str>,
 }
 
@@ -155,6 +158,7 @@ impl Runner<'_> {
                 Ok((check, result, took)) => {
                     if self.running.remove(check.id).is_some() {
                         self.conclude(check, result, took);
+                        self.settle_ended();
                     }
                 }
                 Err(_) => self.give_up_overdue(),
@@ -276,9 +280,10 @@ impl Runner<'_> {
             Ok(Err(Stop::Fail(finding))) => {
                 self.finish(check, Verdict::Fail, Some(finding), None, took);
             }
-            Ok(Err(Stop::NotRunning(finding))) if check.id == STAYS => {
+            Ok(Err(Stop::NotRunning(finding) | Stop::Ended(finding))) if check.id == STAYS => {
                 self.finish(check, Verdict::Fail, Some(finding), None, took);
             }
+            Ok(Err(Stop::Ended(finding))) => self.ended.push((check, finding, took)),
             Ok(Err(Stop::NotRunning(finding))) => self.not_running.push((check, finding, took)),
             Ok(Err(Stop::Skip(reason))) => {
                 self.finish(check, Verdict::Skipped, None, Some(reason), took);
@@ -301,20 +306,41 @@ impl Runner<'_> {
         }
     }
 
-    /// A program that never runs fails one check, not all of them; one that runs
+    /// Says what came of programs that ended, once it is known whether they stay by themselves.
+    fn settle_ended(&mut self) {
+        let stays = self.records.get(STAYS).map(|record| record.verdict);
+        if stays.is_none() && self.selected.contains(STAYS) {
+            return;
+        }
+        for (check, finding, took) in std::mem::take(&mut self.ended) {
+            self.fail_or_skip(stays, check, finding, took);
+        }
+    }
+
+    /// A program that does not stay fails one check, not all of them; one that runs
     /// elsewhere and not here fails this one.
-    fn settle_not_running(&mut self) {
-        let stays_failed = self
-            .records
-            .get(STAYS)
-            .is_some_and(|record| record.verdict == Verdict::Fail);
-        for (check, finding, took) in std::mem::take(&mut self.not_running) {
-            if stays_failed {
-                let reason = format!("{SAYS_NOTHING} {STAYS}, which did not pass");
-                self.finish(check, Verdict::Skipped, None, Some(reason), took);
-            } else {
-                self.finish(check, Verdict::Fail, Some(finding), None, took);
-            }
+    fn settle(&mut self) {
+        let stays = self.records.get(STAYS).map(|record| record.verdict);
+        let waiting = std::mem::take(&mut self.ended)
+            .into_iter()
+            .chain(std::mem::take(&mut self.not_running));
+        for (check, finding, took) in waiting.collect::<Vec<_>>() {
+            self.fail_or_skip(stays, check, finding, took);
+        }
+    }
+
+    fn fail_or_skip(
+        &mut self,
+        stays: Option<Verdict>,
+        check: &'static Check,
+        finding: Finding,
+        took: Duration,
+    ) {
+        if stays == Some(Verdict::Fail) {
+            let reason = format!("{SAYS_NOTHING} {STAYS}, which did not pass");
+            self.finish(check, Verdict::Skipped, None, Some(reason), took);
+        } else {
+            self.finish(check, Verdict::Fail, Some(finding), None, took);
         }
     }
 
@@ -324,6 +350,8 @@ impl Runner<'_> {
                 if record.verdict != Verdict::Pass {
                     return Blocked::By(id);
                 }
+            } else if self.ended.iter().any(|(other, ..)| other.id == *id) {
+                return Blocked::By(id);
             } else if self.not_running.iter().any(|(other, ..)| other.id == *id) {
                 // It said nothing; this one may start the program in a way that works.
             } else if self.selected.contains(id) {

@@ -1,14 +1,15 @@
-//! The suite judged by programs whose faults are known: every check that runs a
-//! program, over every fixture, on the user's own host.
+//! The suite judged by what is known: every check over programs, images and engines
+//! whose faults are named, on the user's own host.
 //!
-//! **A sound fixture fails nothing that binds, a broken one exactly what it names.**
+//! **What is sound fails nothing that binds, what is broken exactly what it names.**
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fixtures::Fixture;
+use fixtures::catalogue::NotFixtures;
 
 use crate::backend::Backend;
 use crate::check::{Check, Level, Needs};
@@ -19,54 +20,206 @@ use crate::programs;
 use crate::runner::{self, Settings};
 use crate::subject::{Platform, Subject};
 
-/// How a fixture was judged against what it says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Judged {
-    /// Checks that failed, as they had to or may.
-    pub caught: Vec<String>,
-    /// Checks that the fixture breaks and that did not fail, with what they came to.
-    pub missed: Vec<String>,
-    /// Checks that failed, or were in error, on what is right here; with what was seen.
-    pub wrong: Vec<String>,
+mod engines;
+mod images;
+mod matrix;
+
+pub use engines::EngineFixture;
+pub use images::{ImageFixture, Unread};
+pub use matrix::Matrix;
+
+/// Checks that nothing here breaks, each for a reason:
+///
+/// - `wasi/…` judge WebAssembly, whose broken programs have a matrix of their own.
+pub const BROKEN_BY_NOTHING: &[&str] = &[];
+
+/// Families whose broken programs have a matrix of their own.
+const ELSEWHERE: &[&str] = &["wasi"];
+
+/// One thing under the suite of which is known what must become of it.
+#[derive(Clone, Copy)]
+pub enum Trial {
+    /// A program, run in sandboxes.
+    Program(&'static Fixture),
+    /// An image, read.
+    Image(&'static ImageFixture),
+    /// An engine, which runs the reference pause.
+    Engine(&'static EngineFixture),
 }
 
-impl Judged {
-    /// The fixture was judged as it had to be.
-    pub fn is_right(&self) -> bool {
-        self.missed.is_empty() && self.wrong.is_empty()
-    }
+/// Everything, the programs first.
+pub fn trials() -> impl Iterator<Item = Trial> {
+    fixtures::all()
+        .map(Trial::Program)
+        .chain(images::all().map(Trial::Image))
+        .chain(engines::ENGINES.iter().map(Trial::Engine))
 }
 
-/// Checks that no program fails alone. In a sandbox of the embedded engine the kernel
-/// holds what most of them ask for: they judge the engine, and hold against engines
-/// without true pid namespaces. The others ask for what the usual start asks for
-/// already, or run in the long form alone.
-pub const BROKEN_BY_NO_PROGRAM: &[&str] = &[
-    "namespaces/pid-private",
-    "namespaces/teardown",
-    "namespaces/volume-shared",
-    "pid1/is-one",
-    "reaping/any-user",
-    "reaping/soak",
-    "signals/kill-from-inside-ignored",
-    "signals/kill-is-137",
-    "startup/user-namespace",
-];
-
-/// The checks that a fixture is run through: those that bind and run its program.
+/// The checks that trials are run through: those that bind.
 pub fn checks() -> Vec<&'static Check> {
     FAMILIES
         .iter()
+        .filter(|family| !ELSEWHERE.contains(&family.name))
         .flat_map(|family| family.checks.iter().copied())
-        .filter(|check| check.level != Level::Info && check.needs.contains(Needs::SANDBOX))
+        .filter(|check| check.level != Level::Info)
         .collect()
+}
+
+impl fmt::Debug for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind(), self.name())
+    }
+}
+
+impl Trial {
+    /// Its name, unique among all.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Program(fixture) => fixture.name,
+            Self::Image(image) => image.name,
+            Self::Engine(engine) => engine.name,
+        }
+    }
+
+    /// `program`, `image` or `engine`.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Program(_) => "program",
+            Self::Image(_) => "image",
+            Self::Engine(_) => "engine",
+        }
+    }
+
+    /// What it does or is, a sentence without its subject.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Program(fixture) => fixture.about,
+            Self::Image(image) => image.about,
+            Self::Engine(engine) => engine.about,
+        }
+    }
+
+    /// The checks that must fail on it.
+    pub fn breaks(self) -> &'static [&'static str] {
+        match self {
+            Self::Program(fixture) => fixture.breaks,
+            Self::Image(image) => image.breaks,
+            Self::Engine(engine) => engine.breaks,
+        }
+    }
+
+    /// The checks that may fail on it too, as the host or chance has it.
+    pub fn also(self) -> &'static [&'static str] {
+        match self {
+            Self::Program(fixture) => fixture.also,
+            Self::Image(_) => &[],
+            Self::Engine(engine) => engine.also,
+        }
+    }
+
+    /// Whether no MUST may fail on it.
+    pub fn is_sound(self) -> bool {
+        match self {
+            Self::Program(fixture) => fixture.is_sound(),
+            Self::Image(image) => image.breaks.is_empty(),
+            Self::Engine(_) => false,
+        }
+    }
+
+    /// Runs every check over it.
+    ///
+    /// # Errors
+    /// When it cannot be made: the suite's own fault.
+    pub fn judge(
+        self,
+        checks: &[&'static Check],
+        backend: &Arc<dyn Backend + Send + Sync>,
+        time_scale: f64,
+        settings: &Settings,
+    ) -> Result<Judged, NotMade> {
+        let options = CheckOptions {
+            long: self.breaks_in_the_long_run(checks),
+            ..CheckOptions::default()
+        };
+        let own = |subject, backend| Shared::new(subject, options, backend, time_scale);
+        let shared = match self {
+            Self::Program(fixture) => own(program(fixture)?, Some(Arc::clone(backend))),
+            Self::Image(image) => {
+                Shared::new(image.subject()?, (image.options)(), None, time_scale)
+            }
+            Self::Engine(engine) => {
+                let reference =
+                    Subject::of_program(engine.name, programs::REFERENCE.into(), Platform::host());
+                own(reference, Some(engine.around(Arc::clone(backend))))
+            }
+        };
+        let ran = runner::run(checks, &Arc::new(shared), settings, &mut |_| {});
+        Ok(self.compare(&ran.records))
+    }
+
+    /// Whether one of the checks that it breaks is for long runs alone. Others do not wait for it.
+    fn breaks_in_the_long_run(self, checks: &[&Check]) -> bool {
+        checks
+            .iter()
+            .any(|check| check.needs.contains(Needs::LONG) && self.breaks().contains(&check.id))
+    }
+
+    fn compare(self, records: &[Record]) -> Judged {
+        let mut judged = Judged::default();
+        for record in records {
+            let id = record.id.as_str();
+            let breaks = self.breaks().contains(&id);
+            let seen = record.observed.as_ref().or(record.reason.as_ref());
+            let line = || {
+                format!(
+                    "{id}: {}: {}",
+                    record.verdict.as_str(),
+                    seen.map_or("", String::as_str)
+                )
+            };
+            match record.verdict {
+                Verdict::Fail if breaks || self.also().contains(&id) => {
+                    judged.caught.push(id.to_owned());
+                }
+                Verdict::Error if self.is_engine() && self.also().contains(&id) => {}
+                Verdict::Fail | Verdict::Error => judged.wrong.push(line()),
+                // What this host cannot provoke says nothing of the program.
+                Verdict::Skipped if breaks && self.needs_the_host() && !is_for_another(record) => {}
+                Verdict::Pass | Verdict::Skipped if breaks => judged.missed.push(line()),
+                // The host was too busy to tell, and says so: neither caught nor wrong.
+                Verdict::Inconclusive | Verdict::Pass | Verdict::Skipped => {}
+            }
+        }
+        // What was skipped since another check failed that may is not missed.
+        let caught = &judged.caught;
+        judged
+            .missed
+            .retain(|line| !caught.iter().any(|id| line.contains(&format!(" {id},"))));
+        judged
+    }
+
+    fn needs_the_host(self) -> bool {
+        !matches!(self, Self::Image(_))
+    }
+
+    fn is_engine(self) -> bool {
+        matches!(self, Self::Engine(_))
+    }
+}
+
+/// Skipped because another check did not pass, and not because of the host.
+fn is_for_another(record: &Record) -> bool {
+    record
+        .reason
+        .as_ref()
+        .is_some_and(|reason| reason.starts_with(runner::SAYS_NOTHING))
 }
 
 /// A fixture as a subject.
 ///
 /// # Errors
 /// When the program that the suite carries is not the fixtures'.
-pub fn subject(fixture: &Fixture) -> Result<Subject, fixtures::catalogue::NotFixtures> {
+pub fn program(fixture: &Fixture) -> Result<Subject, NotFixtures> {
     let program = fixture.build(programs::FIXTURE)?;
     Ok(Subject::of_program(
         fixture.name,
@@ -75,97 +228,66 @@ pub fn subject(fixture: &Fixture) -> Result<Subject, fixtures::catalogue::NotFix
     ))
 }
 
-/// Runs every check over one fixture.
-///
-/// # Errors
-/// As [`subject`].
-pub fn judge(
-    fixture: &Fixture,
-    checks: &[&'static Check],
-    backend: &Arc<dyn Backend + Send + Sync>,
-    time_scale: f64,
-    settings: &Settings,
-) -> Result<Judged, fixtures::catalogue::NotFixtures> {
-    let shared = Shared::new(
-        subject(fixture)?,
-        CheckOptions::default(),
-        Some(Arc::clone(backend)),
-        time_scale,
-    );
-    let ran = runner::run(checks, &Arc::new(shared), settings, &mut |_| {});
-    Ok(compare(fixture, &ran.records))
+/// Why a trial could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NotMade {
+    /// A program.
+    #[error("the fixtures cannot be made: {0}")]
+    Program(#[from] NotFixtures),
+    /// An image.
+    #[error(transparent)]
+    Image(#[from] Unread),
 }
 
-fn compare(fixture: &Fixture, records: &[Record]) -> Judged {
-    let mut judged = Judged::default();
-    for record in records {
-        let id = record.id.as_str();
-        let breaks = fixture.breaks.contains(&id);
-        let seen = record.observed.as_ref().or(record.reason.as_ref());
-        let line = || {
-            format!(
-                "{id}: {}: {}",
-                record.verdict.as_str(),
-                seen.map_or("", String::as_str)
-            )
-        };
-        match record.verdict {
-            Verdict::Fail if breaks || fixture.also.contains(&id) => {
-                judged.caught.push(id.to_owned());
-            }
-            Verdict::Fail | Verdict::Error => judged.wrong.push(line()),
-            // What this host cannot provoke says nothing of the fixture.
-            Verdict::Skipped if breaks && !lacks_prerequisite(record) => {}
-            Verdict::Pass | Verdict::Skipped if breaks => judged.missed.push(line()),
-            // The host was too busy to tell, and says so: neither caught nor wrong.
-            Verdict::Inconclusive | Verdict::Pass | Verdict::Skipped => {}
-        }
+/// How a trial was judged against what it says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Checks that failed, as they had to or may.
+    pub caught: Vec<String>,
+    /// Checks that the trial breaks and that did not fail, with what they came to.
+    pub missed: Vec<String>,
+    /// Checks that failed, or were in error, on what is right here; with what was seen.
+    pub wrong: Vec<String>,
+}
+
+impl Judged {
+    /// It was judged as it had to be.
+    pub fn is_right(&self) -> bool {
+        self.missed.is_empty() && self.wrong.is_empty()
     }
-    // What was skipped since another check that the fixture breaks failed is not missed.
-    let caught = &judged.caught;
-    judged
-        .missed
-        .retain(|line| !caught.iter().any(|id| line.contains(&format!(" {id},"))));
-    judged
 }
 
-/// Skipped because another check did not pass, and not because of the host.
-fn lacks_prerequisite(record: &Record) -> bool {
-    record
-        .reason
-        .as_ref()
-        .is_some_and(|reason| reason.starts_with(runner::SAYS_NOTHING))
-}
-
-/// Every fixture through every check, several fixtures at a time; each is handed to
-/// `seen` as it is judged, from one thread at a time.
+/// Every trial through every check, several trials at a time; each is handed to `seen`
+/// as it is judged, from one thread at a time.
 ///
 /// # Errors
-/// As [`judge`].
+/// As [`Trial::judge`].
 pub fn run(
     backend: &Arc<dyn Backend + Send + Sync>,
     time_scale: f64,
     settings: &Settings,
     at_a_time: usize,
-    seen: &(dyn Fn(&Fixture, &Judged) + Sync),
-) -> Result<Matrix, fixtures::catalogue::NotFixtures> {
+    seen: &(dyn Fn(Trial, &Judged) + Sync),
+) -> Result<Matrix, NotMade> {
     let checks = checks();
-    let all: Vec<&'static Fixture> = fixtures::all().collect();
+    let all: Vec<Trial> = trials().collect();
     let next = AtomicUsize::new(0);
     let results = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
-        let work = || -> Result<(), fixtures::catalogue::NotFixtures> {
-            while let Some(fixture) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let work = || -> Result<(), NotMade> {
+            loop {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                let Some(trial) = all.get(place) else { break };
                 if settings.interrupted.load(Ordering::Relaxed) {
                     break;
                 }
-                let judged = judge(fixture, &checks, backend, time_scale, settings)?;
-                let mut results = match results.lock() {
-                    Ok(results) => results,
-                    Err(poisoned) => poisoned.into_inner(),
-                };
-                seen(fixture, &judged);
-                results.insert(fixture.name, judged);
+                let judged = trial.judge(&checks, backend, time_scale, settings)?;
+                if settings.interrupted.load(Ordering::Relaxed) {
+                    break;
+                }
+                let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                seen(*trial, &judged);
+                results.insert(place, (*trial, judged));
             }
             Ok(())
         };
@@ -176,102 +298,28 @@ pub fn run(
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     })?;
-    let results = match results.into_inner() {
-        Ok(results) => results,
-        Err(poisoned) => poisoned.into_inner(),
-    };
-    Ok(Matrix {
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Matrix::new(
         checks,
-        results,
-        whole: !settings.interrupted.load(Ordering::Relaxed),
-    })
+        results.into_values().collect(),
+        settings.interrupted.load(Ordering::Relaxed),
+    ))
 }
 
-/// Which fixture was caught by which check.
-#[derive(Debug)]
-pub struct Matrix {
-    checks: Vec<&'static Check>,
-    results: BTreeMap<&'static str, Judged>,
-    whole: bool,
+/// How many trials at a time: most of one is waiting, for windows in which nothing happens.
+pub fn at_a_time() -> usize {
+    3 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-impl Matrix {
-    /// Checks that no fixture failed.
-    pub fn unbroken(&self) -> Vec<&'static str> {
-        let broken: BTreeSet<&str> = self
-            .results
-            .values()
-            .flat_map(|judged| &judged.caught)
-            .map(String::as_str)
-            .collect();
-        self.checks
-            .iter()
-            .map(|check| check.id)
-            .filter(|id| !broken.contains(id) && !BROKEN_BY_NO_PROGRAM.contains(id))
-            .collect()
-    }
-
-    /// Every fixture was judged as it had to be.
-    pub fn is_right(&self) -> bool {
-        self.whole && self.results.values().all(Judged::is_right)
-    }
-
-    /// Writes it: a line for each check, the fixtures that it caught, then what is wrong.
-    ///
-    /// # Errors
-    /// When `out` cannot be written.
-    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let width = self
-            .checks
-            .iter()
-            .map(|check| check.id.len())
-            .max()
-            .unwrap_or(0);
-        for check in &self.checks {
-            let caught: Vec<&str> = self
-                .results
-                .iter()
-                .filter(|(_, judged)| judged.caught.iter().any(|id| id == check.id))
-                .map(|(name, _)| *name)
-                .collect();
-            let caught = if caught.is_empty() {
-                "-".to_owned()
-            } else {
-                caught.join(", ")
-            };
-            writeln!(out, "{:<6} {:<width$}  {caught}", check.level, check.id)?;
-        }
-        for (name, judged) in &self.results {
-            for line in &judged.missed {
-                writeln!(out, "MISSED {name}: {line}")?;
-            }
-            for line in &judged.wrong {
-                writeln!(out, "WRONG  {name}: {line}")?;
-            }
-        }
-        let wrong = self
-            .results
-            .values()
-            .filter(|judged| !judged.is_right())
-            .count();
-        let right = self.results.len() - wrong;
-        let unbroken = self.unbroken().len();
-        writeln!(
-            out,
-            "\n{} fixtures: {right} judged as they must be, {wrong} not; {} checks, {unbroken} broken by none{}",
-            self.results.len(),
-            self.checks.len(),
-            if self.whole { "" } else { "; interrupted" },
-        )
-    }
-}
-
-/// How the fixtures are run: nobody shows their failures again one by one.
+/// How the trials are run: nobody shows their failures again one by one.
 pub fn settings(interrupted: Arc<AtomicBool>) -> Settings {
     Settings {
         jobs: 2,
-        timeout: std::time::Duration::from_mins(1),
+        timeout: std::time::Duration::from_mins(5),
         reproduce: "pause-conformance self-test".to_owned(),
         interrupted,
     }
 }
+
+#[cfg(test)]
+mod tests;

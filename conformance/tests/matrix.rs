@@ -1,19 +1,19 @@
-//! The central test: every fixture through every check that runs a program. A sound
-//! fixture fails nothing that binds, a broken one exactly what it names, and every
-//! check is broken by at least one.
+//! The central test: everything of which the verdicts are known through every check.
+//! What is sound fails nothing that binds, what is broken exactly what it names, and
+//! every check is broken by something.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use conformance::backend::Backend;
 use conformance::backend::embedded::Embedded;
-use conformance::self_test;
+use conformance::self_test::{self, BROKEN_BY_NOTHING};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // A fixture's checks run side by side already; more at a time only slow each other down.
-    arguments.test_threads.get_or_insert(1);
+    arguments.test_threads.get_or_insert(self_test::at_a_time());
     // Before any thread: a new user namespace wants a process with one (unshare(2)).
     let backend: Arc<dyn Backend + Send + Sync> = match Embedded::prepare() {
         Ok(engine) => Arc::new(engine),
@@ -22,19 +22,19 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let caught = Arc::new(Mutex::new(Vec::<String>::new()));
+    let caught = Arc::new(Mutex::new(BTreeSet::<String>::new()));
     let settings = self_test::settings(Arc::default());
     let checks = self_test::checks();
-    let trials = fixtures::all()
-        .map(|fixture| {
+    let trials = self_test::trials()
+        .map(|trial| {
             let (backend, settings, checks, caught) = (
                 Arc::clone(&backend),
                 settings.clone(),
                 checks.clone(),
                 Arc::clone(&caught),
             );
-            Trial::test(fixture.name, move || {
-                let judged = self_test::judge(fixture, &checks, &backend, 1.0, &settings)?;
+            Trial::test(trial.name(), move || {
+                let judged = trial.judge(&checks, &backend, 1.0, &settings)?;
                 caught
                     .lock()
                     .map_err(|_| "another trial panicked")?
@@ -46,6 +46,7 @@ fn main() -> ExitCode {
                 let lines = lines.chain(judged.wrong.iter().map(|line| format!("wrong {line}")));
                 Err(Failed::from(lines.collect::<Vec<_>>().join("\n")))
             })
+            .with_kind(trial.kind())
         })
         .collect();
     let whole = arguments.filter.is_none() && !arguments.list && arguments.skip.is_empty();
@@ -58,11 +59,10 @@ fn main() -> ExitCode {
         let unbroken: Vec<_> = checks
             .iter()
             .map(|check| check.id)
-            .filter(|id| !self_test::BROKEN_BY_NO_PROGRAM.contains(id))
-            .filter(|id| !caught.iter().any(|c| c == id))
+            .filter(|id| !BROKEN_BY_NOTHING.contains(id) && !caught.contains(*id))
             .collect();
         if !unbroken.is_empty() {
-            eprintln!("error: no fixture breaks {}", unbroken.join(", "));
+            eprintln!("error: nothing breaks {}", unbroken.join(", "));
             return ExitCode::FAILURE;
         }
     }

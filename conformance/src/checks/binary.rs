@@ -106,7 +106,9 @@ fn page_size_64k(cx: &Context<'_>) -> Outcome {
         })
         .collect();
     for (load, line) in elf.loads.iter().zip(&lines) {
-        let congruent = load.address % LARGE_PAGE == load.offset % LARGE_PAGE;
+        // As elf(5) has it, which holds for every smaller page then.
+        let congruent =
+            load.address.checked_rem(load.alignment) == load.offset.checked_rem(load.alignment);
         let expected = "alignment of at least 0x10000, address and offset congruent to it";
         ensure(
             load.alignment >= LARGE_PAGE && load.alignment.is_power_of_two() && congruent,

@@ -640,11 +640,11 @@ fn cgroup_and_time(cx: &Context<'_>) -> Outcome {
         ..Spec::default()
     };
     let mut pod = held(cx, spec())?;
-    let made = pod.namespaces()?;
+    let mut control = held(cx, spec())?;
+    // While both are held: the number of one that is gone may be another's by now.
+    let (made, elsewhere) = (pod.namespaces()?, control.namespaces()?);
     pod.release()?;
     pod.await_ready()?;
-    let mut control = cx.start(spec())?;
-    let elsewhere = control.namespaces()?;
     let member = pod.enter(&Join {
         namespaces: Namespaces::all(),
         ..Join::default()

@@ -87,18 +87,12 @@ static ONE_ORPHAN: Check = Check {
 fn one_orphan(cx: &Context<'_>) -> Outcome {
     let mut pod = cx.start(spec())?;
     let probe = pod.enter(&CONTAINER)?;
-    reaps(&mut pod, &probe, 1, (Death::Exit, 0), 0, "an orphan")?;
-    reaps(
-        &mut pod,
-        &probe,
-        1,
-        (Death::Exit, 0),
-        0,
-        "an orphan after another",
-    )?;
+    for what in ["an orphan", "an orphan after another"] {
+        reaps(&mut pod, &probe, 1, (Death::Exit, 0), 0, what)?;
+        // It may reap and then end.
+        pod.settle(CHLD, &format!("{what} ended"))?;
+    }
     drop(probe);
-    // It may reap and then end.
-    pod.settle(CHLD, "two orphans ended")?;
     Ok(Pass::new(
         "two orphans of a process that had joined were reaped, one after the other",
     ))
@@ -246,6 +240,7 @@ fn probe_tree(cx: &Context<'_>) -> Outcome {
     let count = probe
         .tree(3, WIDTH)
         .map_err(|error| pod.harness_failed("make a tree of processes", &error))?;
+    pod.provoke("the top of a tree of processes was killed");
     probe
         .kill_tree()
         .map_err(|error| pod.harness_failed("kill the top of the tree", &error))?;
@@ -288,6 +283,7 @@ fn from_sibling_container(cx: &Context<'_>) -> Outcome {
             .and_then(|members| witness.watch(&members))
             .map_err(|error| pod.harness_failed("make the processes of a container", &error))?;
         // Its parent is outside: its children have none in the sandbox but process 1.
+        pod.provoke(&format!("{what} ended"));
         container
             .exit(0)
             .map_err(|error| pod.harness_failed("end a container", &error))?;
@@ -486,11 +482,11 @@ fn rounds(
     (count, least): (u64, u64),
     size: u64,
 ) -> Result<Rounds, Stop> {
-    let after = "orphans ended";
+    pod.provoke("orphans ended");
     let budget = pod.context().scaled(BUDGET);
     let rounds = probe
         .rounds(count, size, PROMPTLY, budget)
-        .map_err(|error| pod.provoked_failed(after, "raise rounds of orphans", &error))?;
+        .map_err(|error| pod.harness_failed("raise rounds of orphans", &error))?;
     let done = rounds.completed;
     if done < count {
         // On a busy host a round may take longer than it was given: it is judged by time that counts.
@@ -510,7 +506,9 @@ const BUDGET: Duration = Duration::from_secs(8);
 /// What is only reported is never failed: a figure that cannot be had has its reason.
 fn or_inconclusive(stop: Stop) -> Stop {
     match stop {
-        Stop::Fail(finding) | Stop::NotRunning(finding) => Stop::Inconclusive(finding.observed),
+        Stop::Fail(finding) | Stop::NotRunning(finding) | Stop::Ended(finding) => {
+            Stop::Inconclusive(finding.observed)
+        }
         other => other,
     }
 }

@@ -115,7 +115,8 @@ fn memory(cx: &Context<'_>) -> Outcome {
     // In KiB, proc_pid_status(5).
     let bytes = |field: Option<u64>| field.map(|kib| kib * 1024);
     let Some(resident) = bytes(status.vmrss) else {
-        return Err(Stop::Error("/proc shows no resident memory".to_owned()));
+        let error = std::io::Error::other("there is none");
+        return Err(pod.harness_failed("read its resident memory", &error));
     };
     cx.measure("rss", "bytes", resident as f64);
     if let Some(anonymous) = bytes(status.rssanon) {

@@ -463,12 +463,13 @@ fn term_in_chld_storm(cx: &Context<'_>) -> Outcome {
     let storm = pod.enter(&CONTAINER)?;
     let living = pod.enter(&CONTAINER)?;
     Orphans::spawn(&mut pod, &living, 1, (Death::Exit, 0), 0, "a living orphan")?;
+    pod.provoke("orphans ended");
     storm.storm(BEFORE).map_err(|error| match error.kind() {
         // A storm needs a pause that keeps up with it, which `reaping/no-lost-wakeup` judges.
         std::io::ErrorKind::TimedOut => Stop::Inconclusive(format!(
             "{BEFORE} orphans were not reaped in time to be a storm"
         )),
-        _ => pod.provoked_failed("orphans ended", "raise a storm of orphans", &error),
+        _ => pod.harness_failed("raise a storm of orphans", &error),
     })?;
     pod.signal(TERM)?;
     let cause = "SIGTERM amid dying orphans";

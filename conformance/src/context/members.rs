@@ -14,7 +14,7 @@ impl Pod<'_> {
     /// what should not have ended it.
     ///
     /// # Errors
-    /// [`Stop::Fail`] with how it ended.
+    /// [`Stop::Ended`] with how it ended.
     pub fn settle(&mut self, sent: i32, after: &str) -> Result<bool, Stop> {
         ready::await_settled(self, sent, after)
     }
@@ -36,6 +36,9 @@ impl Pod<'_> {
     /// # Errors
     /// [`Stop::Error`] where it was not accepted.
     pub fn signal_from_inside(&mut self, probe: &Probe, number: i32) -> Result<(), Stop> {
+        if ![signal::TERM, signal::INT].contains(&number) {
+            self.provoke(&format!("{} from inside", signal::name(number)));
+        }
         match probe.kill(1, number, 1) {
             Ok(_) => Ok(()),
             // Its answer may be cut off by the end that the signal brings about.

@@ -1,5 +1,6 @@
 //! Orphans: made by the probe, witnessed by it, reaped (or not) by the pause process.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fixtures::protocol::Death;
@@ -9,6 +10,13 @@ use super::pod::PROMPTLY;
 use crate::check::Stop;
 use crate::probe::{Probe, Reaped};
 
+/// How many orphans are so many that no other such crowd may be there at the same time:
+/// one bound on memory holds for all sandboxes together, and who reaches it is killed.
+const CROWD: usize = 256;
+
+/// Held by who has a crowd, in whatever run.
+static CROWDED: Mutex<()> = Mutex::new(());
+
 /// Orphans that wait to be let go. Each is proven: it was a child of PID 1 when it
 /// ended, and its end was seen on a pidfd, before anyone asks whether it was reaped.
 pub struct Orphans<'p> {
@@ -17,6 +25,7 @@ pub struct Orphans<'p> {
     /// How many of them must have been children of PID 1.
     adopted: u64,
     what: String,
+    _crowd: Option<MutexGuard<'static, ()>>,
 }
 
 impl<'p> Orphans<'p> {
@@ -32,6 +41,9 @@ impl<'p> Orphans<'p> {
         origin: u64,
         what: &str,
     ) -> Result<Self, Stop> {
+        // Nothing is behind the lock that a panic could have broken.
+        let crowd =
+            (count >= CROWD).then(|| CROWDED.lock().unwrap_or_else(PoisonError::into_inner));
         let made = probe
             .orphans(count, death.0, death.1, origin)
             .map_err(|error| pod.harness_failed("make orphans", &error))?;
@@ -45,6 +57,7 @@ impl<'p> Orphans<'p> {
             count: made,
             adopted: made,
             what: what.to_owned(),
+            _crowd: crowd,
         })
     }
 
@@ -55,6 +68,7 @@ impl<'p> Orphans<'p> {
             count,
             adopted,
             what: what.to_owned(),
+            _crowd: None,
         }
     }
 
@@ -64,6 +78,7 @@ impl<'p> Orphans<'p> {
     /// [`Stop::Fail`] where somebody ended them before, [`Stop::Error`] where the
     /// stimulus did not come about.
     pub fn release(&self, pod: &mut Pod<'_>) -> Result<(), Stop> {
+        pod.provoke(&format!("{} ended", self.what));
         let (adopted, waited) = self
             .probe
             .release()
@@ -138,7 +153,8 @@ impl<'p> Orphans<'p> {
     }
 
     fn failed(&self, pod: &mut Pod<'_>, doing: &str, error: &std::io::Error) -> Stop {
-        pod.provoked_failed(&format!("{} ended", self.what), doing, error)
+        pod.provoke(&format!("{} ended", self.what));
+        pod.harness_failed(doing, error)
     }
 
     /// Lets them end and expects all of them reaped promptly.

@@ -19,6 +19,9 @@ const KEPT: usize = 4096;
 /// infra container 1 s before KILL).
 pub const PROMPTLY: Duration = Duration::from_secs(1);
 
+/// How long a process that is on its way out may take over it.
+const ENDS: Duration = Duration::from_secs(10);
+
 /// How much longer a process that missed a deadline is watched, to say what it did in the end.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -30,6 +33,8 @@ pub struct Pod<'a> {
     output: [Output; 2],
     /// Pidfds of the probes that were let in.
     members: Vec<OwnedFd>,
+    /// What was done that must not end it: from then on its end is an answer.
+    provoked: Option<String>,
     /// Signals that were blocked at exec: their block is no sign of the program's.
     pub(super) blocked: u64,
 }
@@ -61,6 +66,7 @@ impl<'a> Pod<'a> {
             stdio,
             output: Default::default(),
             members: Vec::new(),
+            provoked: None,
             blocked,
         }
     }
@@ -117,12 +123,13 @@ impl<'a> Pod<'a> {
     /// # Errors
     /// [`Stop::NotRunning`] where the process had ended.
     pub fn signal(&mut self, number: i32) -> Result<(), Stop> {
-        match self.sandbox.signal(number) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                Err(self.harness_failed(&format!("send {}", signal::name(number)), &error))
-            }
+        if let Err(error) = self.sandbox.signal(number) {
+            return Err(self.harness_failed(&format!("send {}", signal::name(number)), &error));
         }
+        if ![signal::TERM, signal::INT, signal::KILL].contains(&number) {
+            self.provoke(&signal::name(number));
+        }
+        Ok(())
     }
 
     /// How it ended, if it has.
@@ -199,7 +206,7 @@ impl<'a> Pod<'a> {
     /// what should have ended it: "SIGTERM". Says how long it took.
     ///
     /// # Errors
-    /// [`Stop::Fail`] with what was observed instead.
+    /// [`Stop::Ended`] or [`Stop::Fail`] with what was observed instead.
     pub fn expect_end(
         &mut self,
         wanted: ExitStatus,
@@ -221,9 +228,9 @@ impl<'a> Pod<'a> {
         let expected = format!("{wanted} within {limit:?} of {cause}");
         match self.await_end(left)? {
             Some(status) if status == wanted => Ok(watch.wall()),
-            Some(status) => Err(self
-                .finding(expected, format!("{status} after {cause}"))
-                .into()),
+            Some(status) => Err(Stop::Ended(
+                self.finding(expected, format!("{status} after {cause}")),
+            )),
             None => {
                 let state = self.describe();
                 let late = self.await_end(GRACE)?;
@@ -241,7 +248,7 @@ impl<'a> Pod<'a> {
     /// TERM, then exit status 0 promptly: the pause process still works.
     ///
     /// # Errors
-    /// [`Stop::Fail`] with what was observed instead.
+    /// [`Stop::Ended`] or [`Stop::Fail`] with what was observed instead.
     pub fn expect_term_works(&mut self, after: &str) -> Result<Duration, Stop> {
         self.expect_running(after)?;
         self.signal(signal::TERM)?;
@@ -255,23 +262,21 @@ impl<'a> Pod<'a> {
     /// Fails the check where the process has ended; `after` is what should not have ended it.
     ///
     /// # Errors
-    /// [`Stop::Fail`] with how it ended.
+    /// [`Stop::Ended`] with how it ended.
     pub fn expect_running(&mut self, after: &str) -> Result<(), Stop> {
         match self.ended()? {
             None => Ok(()),
-            Some(status) => Err(self
-                .finding(
-                    format!("still running after {after}"),
-                    format!("{status} after {after}"),
-                )
-                .into()),
+            Some(status) => Err(Stop::Ended(self.finding(
+                format!("still running after {after}"),
+                format!("{status} after {after}"),
+            ))),
         }
     }
 
     /// Watches that it keeps running for a while (not scaled: a busy host makes it no more right).
     ///
     /// # Errors
-    /// [`Stop::Fail`] with how it ended.
+    /// [`Stop::Ended`] with how it ended.
     pub fn expect_running_for(&mut self, window: Duration, after: &str) -> Result<(), Stop> {
         self.await_end_unscaled(window)?;
         self.expect_running(after)
@@ -283,7 +288,7 @@ impl<'a> Pod<'a> {
     /// [`Stop::NotRunning`] where it ends: that is for `startup/stays` to judge.
     pub fn leave_alone(&mut self, window: Duration) -> Result<(), Stop> {
         match self.expect_running_for(window, "nothing at all") {
-            Err(Stop::Fail(finding)) => Err(Stop::NotRunning(finding)),
+            Err(Stop::Ended(finding)) => Err(Stop::NotRunning(finding)),
             other => other,
         }
     }
@@ -300,43 +305,55 @@ impl<'a> Pod<'a> {
         entered.map_err(|error| self.harness_failed("enter its namespaces", &error))
     }
 
+    /// Says what is done to it that must not end it: where it is found to have ended
+    /// from then on, it is not missing, it has failed.
+    pub fn provoke(&mut self, after: &str) {
+        self.provoked = Some(after.to_owned());
+    }
+
     /// Turns an error of the probe into the check's: the image's fault where the
     /// pause process has ended, else the suite's.
     pub fn harness_failed(&mut self, doing: &str, error: &std::io::Error) -> Stop {
         // Members of its pid namespace are killed while a pause process ends, which takes a moment.
         let killed = error.kind() == std::io::ErrorKind::ConnectionAborted;
-        let ending = killed || error.raw_os_error() == Some(nix::libc::ESRCH);
-        if ending {
+        let missing = error.raw_os_error() == Some(nix::libc::ESRCH);
+        if killed || missing || self.is_ending() {
             self.reap_members();
         }
-        let patience = if ending {
-            PROMPTLY
-        } else {
-            Duration::from_millis(20)
+        let patience = match (self.is_ending(), killed || missing) {
+            (true, _) => ENDS,
+            (false, true) => PROMPTLY,
+            (false, false) => Duration::ZERO,
         };
         match self.await_end(patience) {
-            Ok(Some(status)) => Stop::NotRunning(self.finding(
-                "the pause process is running".to_owned(),
-                format!("{status} before the suite could {doing}"),
-            )),
+            Ok(Some(status)) => {
+                let observed = format!("{status} before the suite could {doing}");
+                match self.provoked.clone() {
+                    None => Stop::NotRunning(
+                        self.finding("the pause process is running".to_owned(), observed),
+                    ),
+                    Some(after) => {
+                        Stop::Ended(self.finding(format!("still running after {after}"), observed))
+                    }
+                }
+            }
             Ok(None) if killed => Stop::Fail(self.finding(
                 "what joins the sandbox lives until the pause process ends".to_owned(),
                 format!("{error}; the pause process still runs"),
+            )),
+            _ if error.kind() == std::io::ErrorKind::TimedOut => Stop::Inconclusive(format!(
+                "the host gave too little processor time to {doing}: {error}"
             )),
             _ => Stop::Error(format!("cannot {doing}: {error}")),
         }
     }
 
-    /// As [`Pod::harness_failed`] once something was provoked: a pause process that ended
-    /// over it is not missing, it has failed. `after` is what should not have ended it.
-    pub fn provoked_failed(&mut self, after: &str, doing: &str, error: &std::io::Error) -> Stop {
-        match self.harness_failed(doing, error) {
-            Stop::NotRunning(mut finding) => {
-                finding.expected = format!("still running after {after}");
-                Stop::Fail(finding)
-            }
-            other => other,
-        }
+    /// Whether it is on its way out, or gone: a process gives its memory up before all
+    /// else (and an error that its end brings about may be seen before its end).
+    fn is_ending(&self) -> bool {
+        Process::new(self.pid())
+            .and_then(|process| process.status())
+            .map_or(true, |status| status.vmsize.is_none())
     }
 
     /// Reaps the probes that were killed with one of them: while their zombies are there,

@@ -64,6 +64,7 @@ fn answers_when_ready(cx: &Context<'_>) -> Outcome {
 fn in_round(stop: Stop, round: u32) -> Stop {
     match stop {
         Stop::Fail(finding) => Stop::Fail(finding.with(format!("in round {round} of {ROUNDS}"))),
+        Stop::Ended(finding) => Stop::Ended(finding.with(format!("in round {round} of {ROUNDS}"))),
         other => other,
     }
 }

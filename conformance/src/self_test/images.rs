@@ -1,0 +1,130 @@
+//! Images whose faults are known: what each is, the table of all, and how one is read.
+//!
+//! Every image is built in memory and read through an anonymous file by the same
+//! reader as any other: nothing of it is ever in a folder.
+
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
+
+use rustix::fs::MemfdFlags;
+
+use crate::context::CheckOptions;
+use crate::subject::build::LayoutBuilder;
+use crate::subject::{self, LoadOptions, Platforms, Reference, Subject};
+
+mod config;
+mod content;
+mod entrypoint;
+mod files;
+mod layers;
+mod parts;
+mod platforms;
+mod program;
+mod sound;
+
+/// One image under the suite.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageFixture {
+    /// Unique, in words with hyphens.
+    pub name: &'static str,
+    /// What it is, and for a broken one what is wrong, in a sentence without its subject.
+    pub about: &'static str,
+    /// The checks that must fail on it; none for a sound one.
+    pub breaks: &'static [&'static str],
+    /// What the user would ask for.
+    pub options: fn() -> CheckOptions,
+    /// Makes it.
+    pub build: fn() -> LayoutBuilder,
+}
+
+impl ImageFixture {
+    const fn new(
+        name: &'static str,
+        about: &'static str,
+        breaks: &'static [&'static str],
+        build: fn() -> LayoutBuilder,
+    ) -> Self {
+        Self {
+            name,
+            about,
+            breaks,
+            options: CheckOptions::default,
+            build,
+        }
+    }
+
+    /// Judged with these options.
+    const fn asked(mut self, options: fn() -> CheckOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The image as the suite's own reader reads it.
+    ///
+    /// # Errors
+    /// [`Unread`].
+    pub fn subject(&self) -> Result<Subject, Unread> {
+        let layout = (self.build)();
+        let unread = |cause: String| Unread {
+            name: self.name,
+            cause,
+        };
+        let file = anonymous(&layout.archive("")).map_err(|error| unread(error.to_string()))?;
+        let path = format!("oci-archive:/proc/self/fd/{}", file.as_raw_fd());
+        let reference: Reference = path
+            .parse()
+            .map_err(|error: subject::Error| unread(error.to_string()))?;
+        // Of an index the same entry on every host; an image alone is taken as it is.
+        let indexed = layout
+            .manifests
+            .first()
+            .and_then(|descriptor| descriptor["mediaType"].as_str())
+            .is_some_and(|it| it.contains("index"));
+        let platforms = match "linux/amd64".parse() {
+            Ok(amd64) if indexed => Platforms::List(vec![amd64]),
+            _ => Platforms::Host,
+        };
+        let options = LoadOptions {
+            platforms,
+            ..LoadOptions::default()
+        };
+        let subjects =
+            subject::load(&reference, &options).map_err(|error| unread(error.to_string()))?;
+        let mut subject = subjects
+            .into_iter()
+            .next()
+            .ok_or_else(|| unread("there is nothing in it".to_owned()))?;
+        self.name.clone_into(&mut subject.reference);
+        Ok(subject)
+    }
+}
+
+/// An image of the suite's own making that its reader refuses.
+#[derive(Debug, thiserror::Error)]
+#[error("the image {name} cannot be read: {cause}")]
+pub struct Unread {
+    name: &'static str,
+    cause: String,
+}
+
+/// Every image, the sound ones first.
+pub(super) fn all() -> impl Iterator<Item = &'static ImageFixture> {
+    [
+        sound::IMAGES,
+        content::IMAGES,
+        entrypoint::IMAGES,
+        platforms::IMAGES,
+        config::IMAGES,
+        files::IMAGES,
+        layers::IMAGES,
+        program::IMAGES,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn anonymous(bytes: &[u8]) -> io::Result<std::fs::File> {
+    let mut file = std::fs::File::from(rustix::fs::memfd_create(c"image", MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    Ok(file)
+}

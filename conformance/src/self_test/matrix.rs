@@ -1,0 +1,162 @@
+//! The kill matrix: what caught each broken thing, and what each check caught.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use super::{BROKEN_BY_NOTHING, Judged, Trial};
+use crate::check::Check;
+
+/// Trials × checks.
+#[derive(Debug)]
+pub struct Matrix {
+    checks: Vec<&'static Check>,
+    results: Vec<(Trial, Judged)>,
+    interrupted: bool,
+}
+
+impl Matrix {
+    pub(super) fn new(
+        checks: Vec<&'static Check>,
+        results: Vec<(Trial, Judged)>,
+        interrupted: bool,
+    ) -> Self {
+        Self {
+            checks,
+            results,
+            interrupted,
+        }
+    }
+
+    /// Checks that nothing failed.
+    pub fn unbroken(&self) -> Vec<&'static str> {
+        let caught: BTreeSet<&str> = self
+            .results
+            .iter()
+            .flat_map(|(_, judged)| &judged.caught)
+            .map(String::as_str)
+            .collect();
+        self.checks
+            .iter()
+            .map(|check| check.id)
+            .filter(|id| !caught.contains(id) && !BROKEN_BY_NOTHING.contains(id))
+            .collect()
+    }
+
+    /// Everything was run and judged as it had to be.
+    pub fn is_right(&self) -> bool {
+        !self.interrupted && self.results.iter().all(|(_, judged)| judged.is_right())
+    }
+
+    /// Writes it: what caught each trial, what each check caught, what is wrong, and
+    /// the sum of it.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        self.write_trials(out)?;
+        self.write_checks(out)?;
+        self.write_faults(out)?;
+        self.write_sum(out)
+    }
+
+    fn write_trials(&self, out: &mut impl Write) -> io::Result<()> {
+        let (sound, broken): (Vec<_>, Vec<_>) =
+            self.results.iter().partition(|(trial, _)| trial.is_sound());
+        for (title, trials) in [
+            ("Sound: no MUST fails", sound),
+            ("Broken: caught by", broken),
+        ] {
+            writeln!(out, "{title}")?;
+            let width = width(trials.iter().map(|(trial, _)| trial.name()));
+            for (trial, judged) in trials {
+                let caught = listed(judged.caught.iter().map(String::as_str));
+                let (kind, name) = (trial.kind(), trial.name());
+                writeln!(out, "  {kind:<7}  {name:<width$}  {caught}")?;
+                writeln!(out, "           {:<width$}  {}", "", trial.about())?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    fn write_checks(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "Checks: what each caught")?;
+        let width = width(self.checks.iter().map(|check| check.id));
+        for check in &self.checks {
+            let caught: Vec<&str> = self
+                .results
+                .iter()
+                .filter(|(_, judged)| judged.caught.iter().any(|id| id == check.id))
+                .map(|(trial, _)| trial.name())
+                .collect();
+            let (level, id, count) = (check.level, check.id, caught.len());
+            let caught = listed(caught.into_iter());
+            writeln!(out, "  {level:<6}  {id:<width$}  {count:>3}  {caught}")?;
+        }
+        Ok(())
+    }
+
+    fn write_faults(&self, out: &mut impl Write) -> io::Result<()> {
+        for (trial, judged) in &self.results {
+            for (word, lines) in [("MISSED", &judged.missed), ("WRONG", &judged.wrong)] {
+                for line in lines {
+                    writeln!(
+                        out,
+                        "\n{word} on the {} {}: {line}",
+                        trial.kind(),
+                        trial.name()
+                    )?;
+                }
+            }
+        }
+        let unbroken = self.unbroken();
+        if !unbroken.is_empty() {
+            writeln!(out, "\nNothing broke {}", unbroken.join(", "))?;
+        }
+        Ok(())
+    }
+
+    fn write_sum(&self, out: &mut impl Write) -> io::Result<()> {
+        let count = |kind: &str, sound: bool| {
+            self.results
+                .iter()
+                .filter(|(trial, _)| trial.kind() == kind && trial.is_sound() == sound)
+                .count()
+        };
+        let wrong = self
+            .results
+            .iter()
+            .filter(|(_, judged)| !judged.is_right())
+            .count();
+        writeln!(
+            out,
+            "\n{} broken programs, {} broken images, {} broken engines, {} sound: {} judged as they \
+             must be, {wrong} not; {} checks, {} broken by nothing{}",
+            count("program", false),
+            count("image", false),
+            count("engine", false),
+            count("program", true) + count("image", true),
+            self.results.len() - wrong,
+            self.checks.len(),
+            self.unbroken().len(),
+            if self.interrupted {
+                "; interrupted"
+            } else {
+                ""
+            },
+        )
+    }
+}
+
+fn width<'a>(words: impl Iterator<Item = &'a str>) -> usize {
+    words.map(str::len).max().unwrap_or_default()
+}
+
+fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let words: Vec<&str> = words.collect();
+    if words.is_empty() {
+        "-".to_owned()
+    } else {
+        words.join(", ")
+    }
+}
