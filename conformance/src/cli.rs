@@ -20,6 +20,12 @@ Exit status:
    3  a MUST stayed inconclusive
   64  wrong usage";
 
+const SELF_TEST_STATUS: &str = "\
+Exit status:
+   0  everything was judged as it must be, and each check broken by something
+   2  not so, interrupted, or no sandbox can be made here
+  64  wrong usage";
+
 /// Judges Kubernetes pause (pod sandbox) images.
 ///
 /// Runs the image's program in sandboxes of its own making and says, check by check,
@@ -50,7 +56,8 @@ pub enum Command {
         /// Its id, for example `signals/term-exits-zero`.
         id: String,
     },
-    /// Runs every check over programs whose faults are known, on this host
+    /// Judges the suite: every check over programs, images and engines whose faults are known, on this host
+    #[command(after_help = SELF_TEST_STATUS)]
     SelfTest,
     /// Prints the JSON schema of the JSON report
     Schema,

@@ -19,6 +19,8 @@ enum Task {
     Image(Image),
     /// Build the suite and judge an image, or the reference
     Conformance(Conformance),
+    /// Build the suite and have it judge programs, images and engines whose faults are known
+    SelfTest,
     /// Test everything the project promises about itself
     Test(Test),
     /// What continuous integration runs: `test`, and the README's table
@@ -40,6 +42,13 @@ fn main() -> ExitCode {
             // "The suite could not judge": 1 would say that it did.
             failure = ExitCode::from(2);
             task.run().map(|never| match never {})
+        }
+        Task::SelfTest => {
+            // As `pause-conformance self-test` documents.
+            failure = ExitCode::from(2);
+            Conformance::task("self-test")
+                .run()
+                .map(|never| match never {})
         }
         Task::Test(task) => task.run(),
         Task::Ci => xtask::test::ci(),

@@ -32,38 +32,38 @@ pub(super) static IMAGES: &[ImageFixture] = &[
         "false-diff-id",
         "has a DiffID that is not its layer's",
         DIGESTS,
-        || diff_ids(json!([format!("sha256:{}", "0".repeat(64))])),
+        || diff_ids(&json!([format!("sha256:{}", "0".repeat(64))])),
     ),
     ImageFixture::new(
         "no-diff-ids",
         "has no DiffID for its layer",
         DIGESTS,
-        || diff_ids(json!([])),
+        || diff_ids(&json!([])),
     ),
     ImageFixture::new(
         "negative-size",
         "has a descriptor with a negative size",
         DIGESTS,
-        || sized(json!(-1)),
+        || sized(&json!(-1)),
     ),
     ImageFixture::new("huge-size", "has a descriptor of 16 EiB", DIGESTS, || {
-        sized(json!(u64::MAX))
+        sized(&json!(u64::MAX))
     }),
     ImageFixture::new(
         "no-size",
         "has a descriptor without a size",
         DIGESTS,
-        || sized(Value::Null),
+        || sized(&Value::Null),
     ),
 ];
 
-fn diff_ids(ids: Value) -> LayoutBuilder {
+fn diff_ids(ids: &Value) -> LayoutBuilder {
     let mut image = pause();
     image.config["rootfs"] = json!({ "type": "layers", "diff_ids": ids });
     single(&image)
 }
 
-fn sized(size: Value) -> LayoutBuilder {
+fn sized(size: &Value) -> LayoutBuilder {
     let mut layout = single(&pause());
     for descriptor in &mut layout.manifests {
         descriptor["size"] = size.clone();
