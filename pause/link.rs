@@ -131,10 +131,14 @@ pub fn build_wasi(cargo: &OsStr, workspace: &Path, linker: &Path, target_dir: &P
 
 fn add_target(command: &mut Command, triple: &str, flags: &[String]) {
     let variable = triple.to_uppercase().replace(['-', '.'], "_");
-    command.args(["--target", triple]).env(
-        format!("CARGO_TARGET_{variable}_RUSTFLAGS"),
-        flags.join(" "),
-    );
+    let mut flags = flags.join(" ");
+    if triple.starts_with("aarch64-") {
+        // Atomics in place, not by a call of what asks a C library which to use.
+        flags += " -Ctarget-feature=-outline-atomics";
+    }
+    command
+        .args(["--target", triple])
+        .env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), flags);
 }
 
 /// `cargo build` without what an outer cargo has set.
