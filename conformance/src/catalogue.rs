@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::check::{Check, Family, Level, Needs};
 
 /// Each need in words; "needs …" goes before them.
-const WORDS: [(Needs, &str); 30] = [
+const WORDS: [(Needs, &str); 31] = [
     (Needs::IMAGE, "an image, not a program alone"),
     (Needs::INDEX, "an image index"),
     (Needs::WINDOWS, "an entry for Windows in the image index"),
@@ -65,6 +65,10 @@ const WORDS: [(Needs, &str); 30] = [
     (
         Needs::PIDFD_HUP,
         "a kernel that reports reaping on a pidfd (Linux 6.9)",
+    ),
+    (
+        Needs::DEFAULT_ACTIONS,
+        "a process 1 that the default actions of signals spare",
     ),
 ];
 

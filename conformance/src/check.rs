@@ -75,6 +75,9 @@ bitflags::bitflags! {
         const MQUEUE = 1 << 31;
         /// The kernel reports reaping on a pidfd (Linux 6.9).
         const PIDFD_HUP = 1 << 32;
+        /// A signal that the program leaves to its default action does to it, as process 1,
+        /// what the kernel does: nothing.
+        const DEFAULT_ACTIONS = 1 << 33;
 
         /// Not a need but a hint: run alone, or its figures mean nothing.
         const QUIET = 1 << 62;

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::catalogue::ListFormat;
 use crate::check::{Check, Level};
 use crate::checks::FAMILIES;
+use crate::emulator::Way;
 use crate::report::spec::ReportSpec;
 use crate::subject::{Platform, Platforms};
 
@@ -83,6 +84,11 @@ pub struct Judge {
     /// Engine that runs the sandboxes
     #[arg(long, value_enum, default_value_t = Runtime::Embedded)]
     pub runtime: Runtime,
+
+    /// How the kernel is brought to run programs for another processor; default: the first
+    /// that is open here
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub emulation: Option<Way>,
 
     /// Report to write, `FORMAT[=FILE]`: human, json, junit, tap, markdown; repeatable; default: human
     #[arg(long = "report", value_name = "FORMAT[=FILE]")]

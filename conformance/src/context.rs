@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::backend::{Backend, Launch, Spec, StartError};
-use crate::check::{Finding, Stop};
+use crate::check::{Finding, Needs, Stop};
 use crate::event::Measurement;
 use crate::subject::{Platform, Subject};
 
@@ -53,6 +53,8 @@ pub struct Shared {
     pub options: CheckOptions,
     /// What runs it; `None` where only static checks are made.
     pub backend: Option<std::sync::Arc<dyn Backend + Send + Sync>>,
+    /// Why nothing runs it, where that is the subject's own doing.
+    pub not_run: Option<String>,
     /// Deadlines are multiplied by this; 1 on a host of nominal speed.
     pub time_scale: f64,
     /// The program showed no sign of awaiting TERM once, so nobody waits long for one again.
@@ -73,6 +75,7 @@ impl Shared {
             subject,
             options,
             backend,
+            not_run: None,
             time_scale,
             shy: AtomicBool::new(false),
             measurements: Mutex::new(BTreeMap::new()),
@@ -100,6 +103,12 @@ impl<'a> Context<'a> {
     /// What the user asked for.
     pub fn options(&self) -> &'a CheckOptions {
         &self.shared.options
+    }
+
+    /// Whether the backend offers all of this.
+    pub(crate) fn offers(&self, needs: Needs) -> bool {
+        let backend = self.shared.backend.as_ref();
+        backend.is_some_and(|backend| backend.offers().contains(needs))
     }
 
     /// A duration at this host's speed.

@@ -6,6 +6,7 @@ pub mod check;
 pub mod checks;
 pub mod cli;
 pub mod context;
+pub mod emulator;
 pub mod event;
 pub mod expect;
 pub mod probe;

@@ -115,10 +115,13 @@ fn missing(check: &Check, offered: Needs, shared: &Shared) -> Option<String> {
             "the image has no program that can be started: {why}"
         ));
     }
-    let why = shared
-        .backend
-        .as_ref()
-        .and_then(|backend| backend.lacks(need));
+    let why = match &shared.backend {
+        Some(backend) => backend.lacks(need),
+        None => shared
+            .not_run
+            .as_deref()
+            .filter(|_| check.needs.contains(Needs::SANDBOX)),
+    };
     Some(why.map_or_else(|| missing_in_words(need), str::to_owned))
 }
 

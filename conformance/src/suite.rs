@@ -13,7 +13,8 @@ use crate::check::{Check, Needs};
 use crate::checks::FAMILIES;
 use crate::cli::Judge;
 use crate::context::{CheckOptions, Context, Shared};
-use crate::event::{Conclusion, Event, Host, Report, Run, RunHead, SCHEMA_VERSION, Tool};
+use crate::emulator::Emulator;
+use crate::event::{Conclusion, Event, Host, Report, Run, SCHEMA_VERSION, Tool};
 use crate::expect::Expectations;
 use crate::report::progress::Progress;
 use crate::report::reporters::{ReportError, Reporters};
@@ -21,6 +22,10 @@ use crate::report::spec as report;
 use crate::runner::{self, Settings};
 use crate::self_test;
 use crate::subject::{self, LoadOptions, Platform, Reference, Subject};
+
+mod plan;
+
+use plan::Planned;
 
 /// Version of the requirement catalogue: raised with any change of a requirement.
 pub const SPEC_VERSION: &str = "0.1";
@@ -54,12 +59,6 @@ impl Failure {
             status: 64,
         }
     }
-}
-
-/// What is judged in one run, or why it cannot be.
-struct Planned {
-    head: RunHead,
-    subject: Result<Subject, String>,
 }
 
 /// Judges, and says with which exit status to end.
@@ -98,10 +97,9 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let needs_engine = checks
         .iter()
         .any(|check| check.needs.contains(Needs::SANDBOX));
-    let runs_here =
-        |subject: &Subject| subject.program.is_ok() && host.accepts(&subject.platform).is_some();
-    let engine = if needs_engine && subjects.iter().any(runs_here) {
-        Some(prepare()?)
+    let subjects = plan::processors(subjects, &host, needs_engine);
+    let engine = if plan::run_any(&subjects) {
+        Some(prepare(&plan::emulators(&subjects))?)
     } else {
         None
     };
@@ -115,7 +113,9 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     };
     let planned: Vec<Planned> = subjects
         .into_iter()
-        .map(|subject| plan(subject, &host, engine.as_ref()))
+        .map(|(subject, processor)| {
+            plan::plan(subject, processor, engine.as_ref(), options.emulation)
+        })
         .collect();
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
@@ -139,7 +139,6 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let suite = Suite {
         options,
         checks: &checks,
-        engine,
         time_scale,
         interrupted,
         expectations: &expectations,
@@ -169,7 +168,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
 /// [`Failure`] where no sandbox can be made.
 pub fn self_test() -> Result<ExitCode, Failure> {
     let interrupted = watch_signals()?;
-    let engine = prepare()?;
+    let engine = prepare(&[])?;
     let time_scale = measure_host(&engine)?;
     let backend = engine as Arc<dyn Backend + Send + Sync>;
     let settings = self_test::settings(interrupted);
@@ -202,7 +201,6 @@ pub fn self_test() -> Result<ExitCode, Failure> {
 struct Suite<'a> {
     options: &'a Judge,
     checks: &'a [&'static Check],
-    engine: Option<Arc<Embedded>>,
     time_scale: f64,
     interrupted: Arc<AtomicBool>,
     expectations: &'a Expectations,
@@ -248,16 +246,14 @@ impl Suite<'_> {
             required_platforms: self.options.required_platforms.clone(),
             long: self.options.long,
         };
-        let backend = self
-            .engine
-            .clone()
-            .map(|engine| engine as Arc<dyn Backend + Send + Sync>);
-        let shared = Arc::new(Shared::new(
+        let mut shared = Shared::new(
             subject.clone(),
             options,
-            backend,
+            planned.backend.clone(),
             self.time_scale,
-        ));
+        );
+        shared.not_run.clone_from(&planned.not_run);
+        let shared = Arc::new(shared);
         let settings = Settings {
             jobs: self.options.jobs.map_or_else(default_jobs, usize::from),
             timeout: self.options.timeout.mul_f64(self.time_scale),
@@ -277,31 +273,9 @@ impl Suite<'_> {
     }
 }
 
-fn plan(subject: Subject, host: &Platform, engine: Option<&Arc<Embedded>>) -> Planned {
-    let head = RunHead {
-        image: subject.reference.clone(),
-        digest: subject.image.as_ref().map(|image| image.digest.clone()),
-        platform: subject.platform.to_string(),
-        runtime: engine.map_or_else(
-            || "none (static checks)".to_owned(),
-            |engine| engine.describe(),
-        ),
-        emulator: None,
-    };
-    let subject = if subject.program.is_err() || host.accepts(&subject.platform).is_some() {
-        Ok(subject)
-    } else {
-        Err(format!(
-            "{} is for {}, and this host is {host}",
-            subject.reference, subject.platform
-        ))
-    };
-    Planned { head, subject }
-}
-
-fn prepare() -> Result<Arc<Embedded>, Failure> {
+fn prepare(emulators: &[Emulator]) -> Result<Arc<Embedded>, Failure> {
     await_single_thread();
-    Embedded::prepare()
+    Embedded::prepare_for(emulators)
         .map(Arc::new)
         .map_err(|error| Failure::not_judged(error.to_string(), error.hint().map(str::to_owned)))
 }

@@ -21,16 +21,22 @@ use rustix::pipe::PipeFlags;
 
 use crate::backend::{Backend, Join, Launch, Namespaces, Sandbox, Spec, StartError, Stdio, Stream};
 use crate::check::Needs;
+use crate::emulator::Emulator;
 use crate::probe::Probe;
 use crate::sys::{self, Child, ExitStatus, StringVector};
 
+mod binfmt;
 mod cgroup;
 mod child;
+mod emulated;
 mod ids;
 mod keeper;
 mod plan;
 
+use binfmt::Rule;
 use child::{Pipes, Step};
+pub use emulated::Emulated;
+use emulated::Emulation;
 use ids::Mapping;
 use keeper::Keeper;
 use plan::{Ids, Plan};
@@ -52,8 +58,20 @@ pub struct Embedded {
     null: OwnedFd,
     probe: OwnedFd,
     cgroups: cgroup::Cgroups,
+    binfmt: Binfmt,
     /// PID 1 of the pid namespace of all sandboxes; the last field, so the last to go.
     keeper: Keeper,
+}
+
+/// Where foreign programs' emulators are registered, if anywhere.
+#[derive(Debug)]
+enum Binfmt {
+    /// In a user namespace above those of all sandboxes, for as long as this is open.
+    Held(#[expect(dead_code, reason = "held, not used")] OwnedFd),
+    /// In each sandbox's own.
+    EachSandbox,
+    /// Nowhere; says why.
+    None(String),
 }
 
 /// Why no sandbox can be made on this host.
@@ -87,13 +105,21 @@ impl Embedded {
     /// # Errors
     /// When the host allows neither user namespaces nor is the caller root.
     pub fn prepare() -> Result<Self, PrepareError> {
+        Self::prepare_for(&[])
+    }
+
+    /// As [`Embedded::prepare`], where programs are to run under these emulators.
+    ///
+    /// # Errors
+    /// As [`Embedded::prepare`].
+    pub fn prepare_for(emulators: &[Emulator]) -> Result<Self, PrepareError> {
         let null = std::fs::File::options()
             .read(true)
             .write(true)
             .open("/dev/null")
             .map_err(PrepareError::new("open /dev/null"))?
             .into();
-        let mapping = enter_outer_namespaces()?;
+        let (mapping, binfmt) = enter_outer_namespaces(emulators)?;
         let probe = probe_file().map_err(PrepareError::new("store the probe"))?;
         let cgroups = cgroup::Cgroups::detect();
         let keeper = Keeper::start(&probe, &cgroups.groups()).map_err(|cause| {
@@ -107,6 +133,7 @@ impl Embedded {
             null,
             probe,
             cgroups,
+            binfmt,
             keeper,
         };
         engine.find_offers();
@@ -117,6 +144,7 @@ impl Embedded {
         self.offers = Needs::SANDBOX
             | Needs::PROBE
             | Needs::NATIVE
+            | Needs::DEFAULT_ACTIONS
             | Needs::HOST_PID
             | Needs::NETWORK
             | Needs::SECCOMP
@@ -238,6 +266,17 @@ impl Backend for Embedded {
     }
 
     fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
+        self.start_under(launch, spec, None)
+    }
+}
+
+impl Embedded {
+    fn start_under(
+        &self,
+        launch: &Launch<'_>,
+        spec: &Spec,
+        emulation: Option<&Emulation>,
+    ) -> Result<Box<dyn Sandbox>, StartError> {
         let host = |step: &'static str| move |cause: io::Error| StartError::Host { step, cause };
         let (uid, gid) = spec.user.unwrap_or((
             launch.program.uid.unwrap_or(0),
@@ -249,7 +288,7 @@ impl Backend for Embedded {
                 io::ErrorKind::Unsupported.into(),
             ));
         }
-        let mut plan = Plan::new(launch, spec, ids).map_err(host("plan it"))?;
+        let mut plan = Plan::new(launch, spec, ids, emulation).map_err(host("plan it"))?;
         self.cgroups
             .make_room(plan.bytes)
             .map_err(host("make room for its files"))?;
@@ -576,19 +615,65 @@ fn raise_ambient() -> io::Result<()> {
     Ok(())
 }
 
-fn enter_outer_namespaces() -> Result<Mapping, PrepareError> {
+fn enter_outer_namespaces(emulators: &[Emulator]) -> Result<(Mapping, Binfmt), PrepareError> {
     const OUTER: c_int = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     let uid = rustix::process::geteuid().as_raw();
     let gid = rustix::process::getegid().as_raw();
-    let mapping = if uid == 0 && user_namespaces_work() {
-        Mapping::Range
-    } else {
-        Mapping::Host
+    let private = !emulators.is_empty() && binfmt::is_private_to_user_namespaces();
+    let none = Binfmt::None("user namespaces have none of their own before Linux 6.7".to_owned());
+    let (mapping, binfmt) = match (user_namespaces_work(), ids::range_is_there()) {
+        (true, true) if private => (Some(Mapping::Range), Binfmt::EachSandbox),
+        (true, true) => (Some(Mapping::Range), none),
+        // Root of a user namespace that holds few ids is an ordinary user.
+        (true, false) => (None, none),
+        // Without a user namespace it would be the host's.
+        (false, _) => (
+            Some(Mapping::Host),
+            Binfmt::None("this host allows no user namespaces".to_owned()),
+        ),
     };
-    if uid == 0 && sys::unshare(OUTER).is_ok() {
-        return Ok(mapping);
+    if uid == 0
+        && let Some(mapping) = mapping
+        && sys::unshare(OUTER).is_ok()
+    {
+        return Ok((mapping, binfmt));
     }
-    sys::unshare(libc::CLONE_NEWUSER | OUTER).map_err(|cause| PrepareError {
+    let mut above = (uid, gid);
+    let mut binfmt = Binfmt::None("user namespaces have none of their own here".to_owned());
+    if private {
+        binfmt = match register_above(emulators, (uid, gid))? {
+            Ok(mounted) => Binfmt::Held(mounted),
+            Err(error) => Binfmt::None(format!("cannot register it: {error}")),
+        };
+        above = (0, 0);
+    }
+    enter_user_namespace(OUTER)?;
+    // The suite keeps its own ids, so that files it writes stay the caller's.
+    map_caller((uid, gid), above)?;
+    Ok((Mapping::Single { uid, gid }, binfmt))
+}
+
+/// Enters a user namespace in which emulators are registered: one above that of the
+/// sandboxes, since only its id 0 may write there, and a rootless sandbox maps another.
+/// Its mounts are the caller's, in a namespace that lets it mount.
+fn register_above(
+    emulators: &[Emulator],
+    caller: (u32, u32),
+) -> Result<io::Result<OwnedFd>, PrepareError> {
+    enter_user_namespace(libc::CLONE_NEWNS)?;
+    map_caller((0, 0), caller)?;
+    let register = || {
+        let mounted = binfmt::mount()?;
+        for emulator in emulators {
+            binfmt::register(&mounted, &Rule::new(emulator)?)?;
+        }
+        Ok(mounted)
+    };
+    Ok(register())
+}
+
+fn enter_user_namespace(others: c_int) -> Result<(), PrepareError> {
+    sys::unshare(libc::CLONE_NEWUSER | others).map_err(|cause| PrepareError {
         what: "make a user namespace",
         // ENOSPC here speaks of namespaces and not of disks (unshare(2)).
         cause: match cause.raw_os_error() {
@@ -599,15 +684,23 @@ fn enter_outer_namespaces() -> Result<Mapping, PrepareError> {
             "the host forbids user namespaces to this user: see kernel.unprivileged_userns_clone, \
              user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns, or run as root",
         ),
-    })?;
-    // The suite keeps its own ids, so that files it writes stay the caller's.
+    })
+}
+
+/// The caller's one user and group, `above` in the user namespace above, is `inside` from now on.
+fn map_caller(inside: (u32, u32), above: (u32, u32)) -> Result<(), PrepareError> {
     let map = |file: &'static str, line: String| {
         std::fs::write(file, line).map_err(PrepareError::new("map the caller's ids"))
     };
     map("/proc/self/setgroups", "deny".to_owned())?;
-    map("/proc/self/uid_map", format!("{uid} {uid} 1\n"))?;
-    map("/proc/self/gid_map", format!("{gid} {gid} 1\n"))?;
-    Ok(Mapping::Single { uid, gid })
+    map(
+        "/proc/self/uid_map",
+        format!("{} {} 1\n", inside.0, above.0),
+    )?;
+    map(
+        "/proc/self/gid_map",
+        format!("{} {} 1\n", inside.1, above.1),
+    )
 }
 
 fn user_namespaces_work() -> bool {

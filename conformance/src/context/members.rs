@@ -2,11 +2,37 @@
 
 use std::time::Duration;
 
-use super::{PROMPTLY, Pod, ready};
-use crate::check::Stop;
+use nix::libc;
+
+use super::{Context, PROMPTLY, Pod, ready};
+use crate::check::{Needs, Stop};
 use crate::probe::Probe;
 use crate::signal;
 use crate::sys::ExitStatus;
+
+/// How long a program is watched that cannot be asked by TERM whether it works.
+const NO_TERM_WINDOW: Duration = Duration::from_millis(20);
+
+impl Context<'_> {
+    /// Those of these signals that do a program no harm here which leaves them to their
+    /// default actions.
+    pub fn harmless(&self, numbers: &[i32]) -> Vec<i32> {
+        // By default SIGCHLD, SIGURG and SIGWINCH do nothing (signal(7)), to any process.
+        let ignored = [signal::CHLD, libc::SIGURG, libc::SIGWINCH];
+        let all = self.offers(Needs::DEFAULT_ACTIONS);
+        let is_harmless = |number: &i32| all || ignored.contains(number);
+        numbers.iter().copied().filter(is_harmless).collect()
+    }
+
+    /// What [`Pod::expect_unharmed`] has shown besides that the program runs, for a pass.
+    pub fn unharmed(&self) -> &'static str {
+        if self.offers(Needs::DEFAULT_ACTIONS) {
+            "; SIGTERM then exited 0"
+        } else {
+            "; what it then does on SIGTERM, the emulator does not let be seen"
+        }
+    }
+}
 
 impl Pod<'_> {
     /// Waits until the program has acted upon a signal that was sent and sleeps again;
@@ -17,6 +43,20 @@ impl Pod<'_> {
     /// [`Stop::Ended`] with how it ended.
     pub fn settle(&mut self, sent: i32, after: &str) -> Result<bool, Stop> {
         ready::await_settled(self, sent, after)
+    }
+
+    /// The program has acted upon a signal that it may leave to its default action, runs,
+    /// and TERM still ends it, where that can be seen.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] with what was observed instead.
+    pub fn expect_unharmed(&mut self, sent: i32, after: &str) -> Result<(), Stop> {
+        // A program that does not go back to sleep may be slow or may spin: TERM shows whether it works.
+        self.settle(sent, after)?;
+        if self.context().offers(Needs::DEFAULT_ACTIONS) {
+            return self.expect_term_works(after).map(drop);
+        }
+        self.expect_running_for(NO_TERM_WINDOW, after)
     }
 
     /// Skips the check where the program does not sleep even before anything is sent.

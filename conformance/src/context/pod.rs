@@ -7,7 +7,8 @@ use procfs::process::{Process, Stat, Status};
 
 use super::{Context, Stopwatch, start_error};
 use crate::backend::{Join, Sandbox, Stdio};
-use crate::check::{Finding, Stop};
+use crate::check::{Finding, Needs, Stop};
+use crate::emulator;
 use crate::probe::Probe;
 use crate::signal;
 use crate::sys::ExitStatus;
@@ -468,6 +469,21 @@ impl<'a> Pod<'a> {
     pub fn stderr(&mut self) -> String {
         self.drain();
         String::from_utf8_lossy(&self.output[1].kept).into_owned()
+    }
+
+    /// Nothing has been provoked yet: where the emulator says that it gave up, it is nobody
+    /// else's doing.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] with what it says.
+    pub(super) fn expect_emulated(&mut self) -> Result<(), Stop> {
+        if self.context.offers(Needs::NATIVE) {
+            return Ok(());
+        }
+        match emulator::gave_up(&self.stderr()) {
+            None => Ok(()),
+            Some(words) => Err(Stop::Error(format!("the emulator gave up: {words}"))),
+        }
     }
 
     /// Closes our end of its standard input.

@@ -4,7 +4,9 @@
 //! good (pid_namespaces(7)), so a check that sends TERM too early would fail a sound
 //! image. Masks and system calls in /proc tell only *when* to begin here, never how
 //! a check ends: a handler shows in SigCgt, a signalfd or a sigwait in SigBlk, a
-//! sigtimedwait in progress in neither but in the number of the system call.
+//! sigtimedwait in progress in neither but in the number of the system call. The masks of
+//! an emulated program are the emulator's own: there it is behaviour alone, that its first
+//! thread sleeps in a call that no emulator makes for itself.
 
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use nix::libc;
 use procfs::process::{Process, Status};
 
 use super::{PROMPTLY, Pod, Stopwatch};
-use crate::check::Stop;
+use crate::check::{Needs, Stop};
 use crate::signal;
 
 /// How long a program that shows no sign of awaiting TERM is given to show one.
@@ -39,7 +41,7 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
             ));
         }
         match look(pod, 0) {
-            Look::Waiting => return Ok(()),
+            Look::Waiting => return pod.expect_emulated(),
             // What is blocked is not lost, however early it comes.
             Look::Quiet if blocked => return Ok(()),
             Look::Busy | Look::Quiet | Look::Timed if settled(&watch, settle) => {
@@ -121,6 +123,7 @@ fn look(pod: &Pod<'_>, sent: u64) -> Look {
     let Ok(tasks) = process.tasks() else {
         return Look::Gone;
     };
+    let native = pod.context().offers(Needs::NATIVE);
     let (mut awaits, mut timed, mut seen) = (false, false, false);
     for task in tasks {
         let Ok(task) = task else { return Look::Gone };
@@ -138,12 +141,14 @@ fn look(pod: &Pod<'_>, sent: u64) -> Look {
         if !task_status.state.starts_with('S') || pending & !task_status.sigblk != 0 {
             return Look::Busy;
         }
-        awaits |= awaits_term(&task_status, pod.blocked);
+        awaits |= native && awaits_term(&task_status, pod.blocked);
         match system_call(task.pid, task.tid) {
             // A loop around a call that need not wait is in state S at moments.
             Call::None => return Look::Busy,
             Call::Number(libc::SYS_rt_sigtimedwait) => awaits = true,
             Call::Number(libc::SYS_nanosleep | libc::SYS_clock_nanosleep) => timed = true,
+            Call::Number(libc::SYS_futex) => {}
+            Call::Number(_) if !native && task.tid == task.pid => awaits = true,
             Call::Number(_) | Call::Unknown => {}
         }
     }

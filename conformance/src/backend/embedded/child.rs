@@ -9,6 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Resource, Rlimit};
 
+use super::binfmt;
 use super::plan::{Make, Plan};
 use crate::backend::Root;
 use crate::sys;
@@ -53,6 +54,7 @@ steps! {
     Network = "bring the loopback device up",
     Hostname = "set the host name",
     Private = "make mounts private",
+    Emulator = "register the emulator",
     Root = "mount the root filesystem",
     Files = "write the image's files",
     Proc = "mount /proc",
@@ -76,7 +78,10 @@ pub(super) fn run(plan: &Plan, pipes: &Pipes<'_>) -> i32 {
     let (step, error) = match prepare(plan, pipes) {
         Ok(()) => (
             Step::Exec,
-            sys::exec(None, &plan.path, &plan.argv, &plan.envp),
+            match &plan.emulator {
+                None => sys::exec(None, &plan.path, &plan.argv, &plan.envp),
+                Some(emulator) => sys::exec(Some(emulator.as_fd()), c"", &plan.argv, &plan.envp),
+            },
         ),
         Err(failed) => failed,
     };
@@ -124,11 +129,17 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     if let Some((uid, gid)) = plan.ids.setup {
         sys::set_ids(uid, gid).map_err(at(Step::Ids))?;
     }
+    // While the emulator's path means what it means to the suite.
+    let emulators = register(plan).map_err(at(Step::Emulator))?;
     mount_root(plan).map_err(at(Step::Root))?;
     make_files(plan).map_err(at(Step::Files))?;
     if plan.root != Root::Bare {
         if plan.own_pid_namespace {
             mount_proc().map_err(at(Step::Proc))?;
+        }
+        if let Some(emulators) = &emulators {
+            // Without a place to stay it serves one exec, the program's.
+            let _ = binfmt::attach(emulators);
         }
         mount_dev().map_err(at(Step::Dev))?;
     }
@@ -157,7 +168,19 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     if let Some(filter) = &plan.seccomp {
         sys::seccomp(filter).map_err(at(Step::Seccomp))?;
     }
+    // Exec closes it, once the kernel has taken the emulator from it.
+    std::mem::forget(emulators);
     Ok(())
+}
+
+/// A binfmt_misc of this sandbox's user namespace that holds the plan's rule.
+fn register(plan: &Plan) -> io::Result<Option<OwnedFd>> {
+    let Some(rule) = &plan.rule else {
+        return Ok(None);
+    };
+    let mounted = binfmt::mount()?;
+    binfmt::register(&mounted, rule)?;
+    Ok(Some(mounted))
 }
 
 /// The suite's death kills this process; the keeper's, which the program cannot

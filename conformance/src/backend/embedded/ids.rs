@@ -12,6 +12,27 @@ const RANGE_BASE: u32 = 0x6fff_0000;
 /// Ids in that range.
 const RANGE: u32 = 65536;
 
+/// Whether the range's ids are there to be mapped: the caller may be in a user namespace
+/// that has fewer.
+pub(super) fn range_is_there() -> bool {
+    ["/proc/self/uid_map", "/proc/self/gid_map"]
+        .iter()
+        .all(|map| std::fs::read_to_string(map).is_ok_and(|map| holds_range(&map)))
+}
+
+fn holds_range(map: &str) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line
+            .split_ascii_whitespace()
+            .map(|number| number.parse::<u64>().ok());
+        let (Some(Some(first)), Some(Some(count))) = (numbers.next(), numbers.nth(1)) else {
+            return false;
+        };
+        let (base, end) = (u64::from(RANGE_BASE), u64::from(RANGE_BASE + RANGE));
+        first <= base && end <= first + count
+    })
+}
+
 /// How ids can be mapped here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mapping {
@@ -65,5 +86,18 @@ impl Mapping {
             }
             Mapping::Host => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds_range;
+
+    #[test]
+    fn the_range_is_there_where_a_line_of_the_map_holds_it() {
+        assert!(holds_range("         0          0 4294967295\n"));
+        assert!(!holds_range("         0       1000          1\n"));
+        assert!(!holds_range("0 100000 65536\n65536 0 x\n"));
+        assert!(!holds_range(""));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -12,6 +13,9 @@ use seccompiler::BpfProgram;
 use crate::backend::{Launch, Root, Spec};
 use crate::subject::{EntryKind, Rootfs};
 use crate::sys::StringVector;
+
+use super::binfmt::{self, Rule};
+use super::emulated::Emulation;
 
 /// One file to be made in the sandbox's root, relative to it.
 #[derive(Debug)]
@@ -63,6 +67,10 @@ pub(super) struct Plan {
     pub(super) seccomp: Option<Arc<BpfProgram>>,
     pub(super) processes: u64,
     pub(super) held: bool,
+    /// To be told to a binfmt_misc of the sandbox's own.
+    pub(super) rule: Option<Arc<Rule>>,
+    /// To be executed instead of the program, which its arguments name.
+    pub(super) emulator: Option<Arc<File>>,
 }
 
 /// The directories on which a CRI runtime mounts something.
@@ -72,7 +80,12 @@ const MOUNT_POINTS: [&CStr; 3] = [c"proc", c"dev", c"sys"];
 const PROCESS_LIMIT: u64 = 128;
 
 impl Plan {
-    pub(super) fn new(launch: &Launch<'_>, spec: &Spec, ids: Ids) -> io::Result<Self> {
+    pub(super) fn new(
+        launch: &Launch<'_>,
+        spec: &Spec,
+        ids: Ids,
+        emulation: Option<&Emulation>,
+    ) -> io::Result<Self> {
         let program = launch.program;
         let mut argv = program.argv.clone();
         if let Some(arguments) = &spec.arguments {
@@ -89,6 +102,15 @@ impl Plan {
             .sum();
         let mut path = b"/".to_vec();
         path.extend_from_slice(&program.path);
+        let path = c_string(path)?;
+        let argv = match emulation {
+            Some(Emulation {
+                emulator,
+                program: Some(_),
+                ..
+            }) => binfmt::arguments(emulator, &path, &argv),
+            _ => argv.into_iter().map(String::into_bytes).collect(),
+        };
         let keep = (0..spec.extra_descriptors)
             .map(|_| rustix::pipe::pipe().map(|(read, _write)| read))
             .collect::<Result<Vec<_>, _>>()?;
@@ -101,7 +123,7 @@ impl Plan {
             own_network: spec.own_network,
             hostname: b"pause-conformance",
             working_dir: c_string(program.working_dir.clone().into_bytes())?,
-            path: c_string(path)?,
+            path,
             argv: StringVector::new(argv)?,
             envp: StringVector::new(spec.env.clone().unwrap_or_else(|| program.env.clone()))?,
             ids,
@@ -112,6 +134,8 @@ impl Plan {
             seccomp: spec.seccomp.clone(),
             processes: PROCESS_LIMIT,
             held: spec.held,
+            rule: emulation.and_then(|emulation| emulation.rule.clone()),
+            emulator: emulation.and_then(|emulation| emulation.program.clone()),
         })
     }
 }

@@ -1,0 +1,147 @@
+//! What runs each subject: the host's own processor, an emulator, or nothing.
+
+use std::sync::Arc;
+
+use crate::backend::Backend;
+use crate::backend::embedded::{Embedded, Emulated};
+use crate::emulator::{Emulator, NoEmulator, Way};
+use crate::event::RunHead;
+use crate::subject::{self, Platform, Subject};
+
+/// What is judged in one run, or why it cannot be.
+pub(super) struct Planned {
+    pub(super) head: RunHead,
+    pub(super) subject: Result<Subject, String>,
+    /// What runs its program; none where only static checks are made.
+    pub(super) backend: Option<Arc<dyn Backend + Send + Sync>>,
+    /// Why not, where that is the subject's doing.
+    pub(super) not_run: Option<String>,
+}
+
+/// What executes a subject's program.
+pub(super) enum Processor {
+    /// Nothing: there is no program, or none is to run.
+    None,
+    /// Nothing, since the image is not what it says it is for: what its program would do here
+    /// says nothing of what it does there. Says what disagrees.
+    Mislabelled(String),
+    /// The host's own.
+    Own,
+    /// Another, in software.
+    Emulated(Result<Emulator, NoEmulator>),
+}
+
+impl Processor {
+    fn of(subject: &Subject, host: &Platform) -> Self {
+        let named = subject.platform.normal();
+        let config = subject
+            .image
+            .as_ref()
+            .and_then(|image| image.config.platform());
+        let program = subject.elf().map(|elf| elf.architecture);
+        let other = match (config, program) {
+            (_, Some(elf)) if !elf.architectures.contains(&&*named.architecture) => {
+                Some(format!("the program is for {}", elf.words))
+            }
+            (Some(config), _) if config.normal().architecture != named.architecture => {
+                Some(format!("the configuration says {config}"))
+            }
+            _ => None,
+        };
+        if subject.program.is_err() {
+            Self::None
+        } else if let Some(other) = other {
+            Self::Mislabelled(other)
+        } else if host.accepts(&subject.platform).is_some() {
+            Self::Own
+        } else {
+            Self::Emulated(Emulator::find(&subject.platform))
+        }
+    }
+}
+
+/// What one run judges, and by what.
+pub(super) fn plan(
+    subject: Subject,
+    processor: Processor,
+    engine: Option<&Arc<Embedded>>,
+    way: Option<Way>,
+) -> Planned {
+    let mut head = RunHead {
+        image: subject.reference.clone(),
+        digest: subject.image.as_ref().map(|image| image.digest.clone()),
+        platform: subject.platform.to_string(),
+        runtime: "none (static checks)".to_owned(),
+        emulator: None,
+    };
+    let mut not_run = None;
+    let backend: Result<Option<Arc<dyn Backend + Send + Sync>>, String> = match (processor, engine)
+    {
+        (Processor::Mislabelled(other), _) => {
+            let words = format!("nothing is run for {}: {other}", head.platform);
+            not_run = Some(subject::escape(words.as_bytes()));
+            Ok(None)
+        }
+        (Processor::Emulated(Err(error)), _) => Err(error.to_string()),
+        (Processor::None, _) | (_, None) => Ok(None),
+        (Processor::Own, Some(engine)) => Ok(Some(Arc::clone(engine) as _)),
+        (Processor::Emulated(Ok(emulator)), Some(engine)) => {
+            Emulated::new(Arc::clone(engine), &emulator, way).map(|emulated| {
+                head.emulator = Some(emulated.emulator().to_owned());
+                Some(Arc::new(emulated) as _)
+            })
+        }
+    };
+    let (backend, subject) = match backend {
+        Ok(backend) => (backend, Ok(subject)),
+        Err(why) => (None, Err(why)),
+    };
+    if let Some(backend) = &backend {
+        head.runtime = backend.describe();
+    }
+    Planned {
+        head,
+        subject,
+        backend,
+        not_run,
+    }
+}
+
+/// What executes the program of each; nothing where no check is to be made that runs it.
+pub(super) fn processors(
+    subjects: Vec<Subject>,
+    host: &Platform,
+    needs_engine: bool,
+) -> Vec<(Subject, Processor)> {
+    subjects
+        .into_iter()
+        .map(|subject| {
+            let processor = if needs_engine {
+                Processor::of(&subject, host)
+            } else {
+                Processor::None
+            };
+            (subject, processor)
+        })
+        .collect()
+}
+
+/// Whether an engine is needed at all.
+pub(super) fn run_any(subjects: &[(Subject, Processor)]) -> bool {
+    subjects
+        .iter()
+        .any(|(_, processor)| matches!(processor, Processor::Own | Processor::Emulated(Ok(_))))
+}
+
+/// The emulators that are needed, each once.
+pub(super) fn emulators(subjects: &[(Subject, Processor)]) -> Vec<Emulator> {
+    let mut emulators: Vec<Emulator> = Vec::new();
+    for (_, processor) in subjects {
+        if let Processor::Emulated(Ok(emulator)) = processor
+            && emulators.iter().all(|known| known.name != emulator.name)
+        {
+            emulators.push(emulator.clone());
+        }
+    }
+    emulators
+}

@@ -1,0 +1,240 @@
+//! Foreign images judged under emulation: each way of bringing the kernel to it, without
+//! root, and what is said where there is no emulator or an image is not what it says.
+
+#[path = "common/foreign.rs"]
+mod foreign;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use assert_cmd::Command;
+use conformance::subject::build::{ImageBuilder, LayoutBuilder};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_pause-conformance");
+
+/// A folder that any user may read, with the suite and the reference for arm64 in it.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = |path: &Path| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("mode set");
+    };
+    open(folder.path());
+    for (from, name) in [
+        (Path::new(PROGRAM), "suite"),
+        (&foreign::arm64().join("pause"), "pause"),
+    ] {
+        let to = folder.path().join(name);
+        std::fs::copy(from, &to).expect("copied");
+        open(&to);
+    }
+    folder
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0)
+}
+
+/// The suite as an ordinary user, also where the tests run as root.
+fn as_ordinary_user(folder: &Path) -> Command {
+    if !is_root() {
+        return Command::new(folder.join("suite"));
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"])
+        .arg(folder.join("suite"));
+    command
+}
+
+/// The only run of the JSON report of a suite that ends with this status.
+fn run(command: &mut Command, folder: &Path, status: i32) -> Value {
+    let output = command
+        .args(["--report", "json", "--platform", "linux/arm64", "--image"])
+        .arg(format!("binary:{}", folder.join("pause").display()))
+        .assert()
+        .code(status);
+    let report: Value = serde_json::from_slice(&output.get_output().stdout).expect("a report");
+    let mut runs = report["runs"].as_array().expect("runs").clone();
+    assert_eq!(runs.len(), 1);
+    runs.remove(0)
+}
+
+fn verdict<'a>(run: &'a Value, id: &str) -> &'a str {
+    let checks = run["checks"].as_array().expect("checks");
+    checks
+        .iter()
+        .find(|check| check["id"] == id)
+        .and_then(|check| check["verdict"].as_str())
+        .expect("the check has a verdict")
+}
+
+/// The host's table, as far as it can be seen.
+fn host_table() -> Vec<String> {
+    let entries = std::fs::read_dir("/proc/sys/fs/binfmt_misc");
+    let mut names: Vec<_> = entries
+        .into_iter()
+        .flatten()
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into()
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[rstest]
+#[case("private", "private binfmt_misc")]
+#[case("program", "started as the program")]
+fn the_foreign_reference_is_judged_without_root(#[case] way: &str, #[case] words: &str) {
+    let folder = folder();
+    let before = host_table();
+    let mut suite = as_ordinary_user(folder.path());
+    let run = run(suite.args(["--emulation", way]), folder.path(), 0);
+    assert_eq!(run["runtime"], "embedded (rootless)");
+    let emulator = run["emulator"].as_str().expect("it is named");
+    assert!(emulator.starts_with("qemu-aarch64-static 7"), "{emulator}");
+    assert!(emulator.ends_with(&format!("({words})")), "{emulator}");
+    for id in [
+        "startup/stays",
+        "signals/term-exits-zero",
+        "reaping/burst",
+        "namespaces/network-shared",
+    ] {
+        assert_eq!(verdict(&run, id), "pass", "{id}");
+    }
+    assert_eq!(verdict(&run, "resources/memory"), "skipped");
+    assert_eq!(host_table(), before);
+}
+
+/// In a user namespace that stands in for the host: its table is the test's to fill.
+#[test]
+fn the_hosts_own_entry_does_as_well() {
+    const REGISTER: &str = r#"set -e
+mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+emulator=$(command -v qemu-aarch64-static)
+printf '%s' ':entry:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:'"$emulator"':FP' > /proc/sys/fs/binfmt_misc/register
+exec "$@""#;
+    let folder = folder();
+    let mut suite = Command::new("unshare");
+    suite
+        .args(["--user", "--map-root-user", "--mount"])
+        .args(["sh", "-c", REGISTER, "sh"])
+        .arg(folder.path().join("suite"))
+        .args(["--emulation", "host"]);
+    let run = run(&mut suite, folder.path(), 0);
+    let emulator = run["emulator"].as_str().expect("it is named");
+    assert!(
+        emulator.ends_with("qemu-aarch64-static (the host's binfmt_misc)"),
+        "{emulator}"
+    );
+    assert_eq!(verdict(&run, "signals/term-exits-zero"), "pass");
+}
+
+#[test]
+fn without_an_entry_the_hosts_way_is_closed() {
+    let folder = folder();
+    let mut suite = Command::new("unshare");
+    suite
+        .args(["--user", "--map-root-user", "--mount"])
+        .args([
+            "sh",
+            "-c",
+            "mount -t binfmt_misc none /proc/sys/fs/binfmt_misc && exec \"$@\"",
+            "sh",
+        ])
+        .arg(folder.path().join("suite"))
+        .args(["--emulation", "host"]);
+    let run = run(&mut suite, folder.path(), 2);
+    let error = run["error"].as_str().expect("it says why");
+    assert!(error.contains("no entry with flag F for arm64"), "{error}");
+}
+
+#[test]
+fn without_an_emulator_one_line_names_the_package() {
+    let folder = folder();
+    let mut suite = Command::new(folder.path().join("suite"));
+    let run = run(suite.env("PATH", folder.path()), folder.path(), 2);
+    let error = run["error"].as_str().expect("it says why");
+    assert!(error.contains("qemu-aarch64-static"), "{error}");
+    assert!(error.contains("qemu-user-static"), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+}
+
+#[test]
+fn without_an_emulator_static_checks_are_made_all_the_same() {
+    let folder = folder();
+    let mut suite = Command::new(folder.path().join("suite"));
+    suite
+        .env("PATH", folder.path())
+        .args(["--filter", "binary"]);
+    let run = run(&mut suite, folder.path(), 0);
+    assert_eq!(verdict(&run, "binary/static"), "pass");
+}
+
+/// What an image says, side by side with what it holds.
+#[rstest]
+#[case::program_for_another("arm64", "arm64", "the program is for")]
+#[case::configuration_for_another("arm64", "amd64", "the program is for")]
+#[case::index_for_another("s390x", "amd64", "the program is for")]
+fn what_is_not_for_its_platform_is_not_run(
+    #[case] indexed: &str,
+    #[case] configured: &str,
+    #[case] why: &str,
+    #[values(false, true)] all: bool,
+) {
+    let host = conformance::programs::REFERENCE;
+    mislabelled(host, indexed, configured, why, all);
+}
+
+#[rstest]
+fn a_configuration_for_another_platform_is_seen_before_anything_runs(
+    #[values(false, true)] all: bool,
+) {
+    let program = std::fs::read(foreign::arm64().join("pause")).expect("it is built");
+    mislabelled(
+        &program,
+        "arm64",
+        "riscv64",
+        "the configuration says linux/riscv64",
+        all,
+    );
+}
+
+fn mislabelled(program: &[u8], indexed: &str, configured: &str, why: &str, all: bool) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = ImageBuilder::pause(program, configured);
+    let platform = json!({ "os": "linux", "architecture": indexed });
+    let layout = LayoutBuilder::indexed(&[(&image, platform)], "3.10");
+    layout.write(folder.path()).expect("written");
+    let platform = if all {
+        "all".to_owned()
+    } else {
+        format!("linux/{indexed}")
+    };
+    let output = Command::new(PROGRAM)
+        .args(["--report", "json", "--platform", &platform, "--image"])
+        .arg(format!("oci:{}", folder.path().display()))
+        .assert()
+        .code(1);
+    let report: Value = serde_json::from_slice(&output.get_output().stdout).expect("a report");
+    let run = &report["runs"][0];
+    assert_eq!(verdict(run, "image/platform-agrees"), "fail");
+    assert_eq!(run["runtime"], "none (static checks)");
+    assert_eq!(run.get("emulator"), None);
+    let stays = run["checks"]
+        .as_array()
+        .expect("checks")
+        .iter()
+        .find(|check| check["id"] == "startup/stays")
+        .expect("it is there");
+    assert_eq!(stays["verdict"], "skipped");
+    let reason = stays["reason"].as_str().expect("it says why");
+    assert!(reason.contains(why), "{reason}");
+}
