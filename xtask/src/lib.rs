@@ -10,6 +10,7 @@ pub mod link;
 pub mod packages;
 pub mod platform;
 pub mod sizes;
+pub mod soak;
 pub mod test;
 pub mod tidy;
 pub mod toolchain;

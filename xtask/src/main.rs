@@ -7,6 +7,7 @@ use xtask::build::Build;
 use xtask::conformance::Conformance;
 use xtask::image::Image;
 use xtask::sizes::Sizes;
+use xtask::soak::Soak;
 use xtask::test::Test;
 
 /// The project's tasks.
@@ -21,6 +22,8 @@ enum Task {
     Conformance(Conformance),
     /// Build the suite and have it judge programs, images and engines whose faults are known
     SelfTest,
+    /// Run the suite time and again, idle and under load: no verdict may change
+    Soak(Soak),
     /// Test everything the project promises about itself
     Test(Test),
     /// What continuous integration runs: `test`, and the README's table
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
                 .run()
                 .map(|never| match never {})
         }
+        Task::Soak(task) => task.run(),
         Task::Test(task) => task.run(),
         Task::Ci => xtask::test::ci(),
         Task::Bench(task) => task.run(),

@@ -1,0 +1,155 @@
+//! `cargo xtask soak`: the full suite, time and again, on a host left alone and on one
+//! that is overloaded. **No verdict may change.**
+//!
+//! What load makes undecidable is `inconclusive`, with its reason; any other difference
+//! is printed, and fails the task.
+
+use crate::cargo::{self, Metadata};
+use crate::{build, image, platform};
+use anyhow::{Context as _, Result, bail, ensure};
+use load::Load;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+use verdicts::Verdicts;
+
+mod load;
+mod verdicts;
+
+/// Arguments of `soak`.
+#[derive(Debug, clap::Args)]
+pub struct Soak {
+    /// Runs on the host as it is
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub idle: u32,
+    /// Runs with every processor oversubscribed fourfold, and memory under pressure
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub loaded: u32,
+}
+
+/// What is judged beside the reference: a sound fixture of another design, and two
+/// broken ones, a quick and a slow one.
+const FIXTURES: [&str; 3] = ["thread-pool", "never-reaps", "prints-a-heartbeat"];
+
+impl Soak {
+    /// Runs, compares, prints every difference; fails where a verdict changed.
+    pub fn run(self) -> Result<()> {
+        ensure!(
+            self.idle + self.loaded >= 2,
+            "there is nothing to compare: ask for two runs at least"
+        );
+        let folder = tempfile::tempdir().context("make a folder for what is judged")?;
+        let subjects = subjects(folder.path())?;
+        let suite = suite()?;
+        let mut verdicts = Verdicts::default();
+        for number in 1..=self.idle {
+            once(&suite, &subjects, &mut verdicts, false, number)?;
+        }
+        if self.loaded > 0 {
+            let load = Load::start()?;
+            println!("load: {load}");
+            for number in 1..=self.loaded {
+                once(&suite, &subjects, &mut verdicts, true, number)?;
+            }
+        }
+        print!("{verdicts}");
+        let changed = verdicts.changed();
+        println!(
+            "soak: {} idle and {} loaded runs over {} subjects, {} verdicts each: {changed} changed",
+            self.idle,
+            self.loaded,
+            subjects.len(),
+            verdicts.each(),
+        );
+        if changed > 0 {
+            bail!("a verdict must not depend on what else the host does");
+        }
+        Ok(())
+    }
+}
+
+/// One run over all subjects.
+fn once(
+    suite: &Path,
+    subjects: &[String],
+    verdicts: &mut Verdicts,
+    loaded: bool,
+    number: u32,
+) -> Result<()> {
+    let how = if loaded { "loaded" } else { "idle" };
+    let began = Instant::now();
+    let mut command = Command::new(suite);
+    for subject in subjects {
+        command.args(["--image", subject]);
+    }
+    let output = command
+        .args(["--report", "json"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .with_context(|| format!("run {}", suite.display()))?;
+    let report = serde_json::from_slice(&output.stdout).with_context(|| {
+        format!(
+            "read the report of {how} run {number}, which ended with {}",
+            output.status
+        )
+    })?;
+    let new = verdicts.add(&report, loaded, &format!("{how} run {number}"))?;
+    println!(
+        "{how} run {number}: {:.1} s, {}{}",
+        began.elapsed().as_secs_f64(),
+        output.status,
+        if new == 0 {
+            String::new()
+        } else {
+            format!(", {new} not as before")
+        }
+    );
+    Ok(())
+}
+
+/// The suite, as the tests build it.
+fn suite() -> Result<PathBuf> {
+    const PROGRAM: &str = "pause-conformance";
+    cargo::run(&[
+        "build",
+        "--quiet",
+        "--package",
+        "conformance",
+        "--bin",
+        PROGRAM,
+    ])?;
+    Ok(Metadata::read()?
+        .target_directory()?
+        .join("debug")
+        .join(PROGRAM))
+}
+
+/// What is judged, as the suite names it.
+fn subjects(folder: &Path) -> Result<Vec<String>> {
+    let host = platform::host()?;
+    let written = image::write(&[host], &folder.join("reference"))?;
+    let mut subjects = vec![format!("oci:{}", written.layout.display())];
+    let programs = build::programs(&[host], &["fixtures"], &folder.join("programs"))?;
+    let all = programs
+        .iter()
+        .find(|program| {
+            program
+                .path
+                .file_name()
+                .is_some_and(|name| name == "fixture")
+        })
+        .context("the build made no fixtures")?;
+    let all = std::fs::read(&all.path).with_context(|| format!("read {}", all.path.display()))?;
+    for name in FIXTURES {
+        let fixture = fixtures::all().find(|fixture| fixture.name == name);
+        let fixture = fixture.with_context(|| format!("there is no fixture {name}"))?;
+        let program = fixture
+            .build(&all)
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
+        let path = folder.join(name);
+        std::fs::write(&path, program).with_context(|| format!("write {}", path.display()))?;
+        subjects.push(format!("binary:{}", path.display()));
+    }
+    Ok(subjects)
+}
