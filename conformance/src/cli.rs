@@ -17,7 +17,7 @@ const EXIT_STATUS: &str = "\
 Exit status:
    0  conformant
    1  not conformant
-   2  the suite could not judge: bad input, an error of its own, or nothing ran
+   2  the suite could not judge: bad input, an error of its own, interrupted, or nothing ran
    3  a MUST stayed inconclusive
   64  wrong usage";
 

@@ -56,6 +56,8 @@ pub struct Embedded {
     offers: Needs,
     lacking: Vec<(Needs, String)>,
     null: OwnedFd,
+    /// The suite itself, as its children see whether it is there.
+    suite: OwnedFd,
     probe: OwnedFd,
     cgroups: cgroup::Cgroups,
     binfmt: Binfmt,
@@ -119,6 +121,11 @@ impl Embedded {
             .open("/dev/null")
             .map_err(PrepareError::new("open /dev/null"))?
             .into();
+        let suite = rustix::process::pidfd_open(
+            rustix::process::getpid(),
+            rustix::process::PidfdFlags::empty(),
+        )
+        .map_err(|cause| PrepareError::new("open a handle on itself")(cause.into()))?;
         let (mapping, binfmt) = enter_outer_namespaces(emulators)?;
         let probe = probe_file().map_err(PrepareError::new("store the probe"))?;
         let cgroups = cgroup::Cgroups::detect();
@@ -131,6 +138,7 @@ impl Embedded {
             offers: Needs::empty(),
             lacking: Vec::new(),
             null,
+            suite,
             probe,
             cgroups,
             binfmt,
@@ -138,6 +146,15 @@ impl Embedded {
         };
         engine.find_offers();
         Ok(engine)
+    }
+
+    /// Makes room for several runs at a time: what bounds one would have them kill each
+    /// other's processes. Before the first sandbox.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn expect_runs(&mut self, at_a_time: usize) -> io::Result<()> {
+        self.cgroups.expect_runs(at_a_time as u64)
     }
 
     fn find_offers(&mut self) {
@@ -318,6 +335,7 @@ impl Embedded {
         }
         let pipes = Pipes {
             gate: gate_read.as_fd(),
+            suite: self.suite.as_fd(),
             status: status_write.as_fd(),
             streams: [
                 streams[0].as_ref(),

@@ -21,7 +21,7 @@ const PREFIX: &str = "pause-conformance-";
 const STALE: Duration = Duration::from_secs(10);
 
 /// This suite's own cgroup, by controller; below it those of its sandboxes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cgroups {
     memory: Option<PathBuf>,
     pids: Option<PathBuf>,
@@ -29,6 +29,8 @@ pub(super) struct Cgroups {
     made: AtomicU32,
     /// Bytes for which there is room in [`ALL`] beyond the bound.
     room: Mutex<u64>,
+    /// How many runs there are at a time; each is given the bound.
+    runs: u64,
 }
 
 /// One sandbox's cgroup; on v1 a directory for each controller.
@@ -37,7 +39,29 @@ pub(super) struct Cgroup {
     directories: Vec<PathBuf>,
 }
 
+impl Default for Cgroups {
+    fn default() -> Self {
+        Self {
+            memory: None,
+            pids: None,
+            version: 0,
+            made: AtomicU32::new(0),
+            room: Mutex::new(0),
+            runs: 1,
+        }
+    }
+}
+
 impl Cgroups {
+    /// Gives each of so many runs at a time the bound.
+    pub(super) fn expect_runs(&mut self, runs: u64) -> io::Result<()> {
+        self.runs = runs.max(1);
+        match &self.memory {
+            Some(memory) => self.write_bound(&memory.join(ALL), 0),
+            None => Ok(()),
+        }
+    }
+
     /// Looks for a place, makes the suite's cgroup there, and removes what suites that
     /// were killed have left.
     pub(super) fn detect() -> Self {
@@ -116,7 +140,8 @@ impl Cgroups {
     }
 
     fn write_bound(&self, all: &Path, room: u64) -> io::Result<()> {
-        fs::write(all.join(self.memory_file()), (BOUND + room).to_string())
+        let bound = (BOUND * self.runs).saturating_add(room);
+        fs::write(all.join(self.memory_file()), bound.to_string())
     }
 
     /// What is to be removed in the end, with what is directly below.

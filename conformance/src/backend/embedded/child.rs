@@ -16,8 +16,11 @@ use crate::sys;
 
 /// Our ends of the pipes between suite and child.
 pub(super) struct Pipes<'a> {
-    /// A byte says go on; end of file says give up.
+    /// A byte says go on.
     pub(super) gate: BorrowedFd<'a>,
+    /// Readable when the suite is gone: then give up. The gate's end does not say that, for
+    /// who was cloned has copies of it, as of all that the suite had open.
+    pub(super) suite: BorrowedFd<'a>,
     /// Eight bytes say which step failed with which error; end of file says executed.
     pub(super) status: BorrowedFd<'a>,
     /// Descriptors 0, 1, 2; `None` for closed.
@@ -97,9 +100,21 @@ fn report(status: BorrowedFd<'_>, step: Step, errno: i32) {
     let _ = rustix::io::write(status, &message);
 }
 
-fn wait_gate(gate: BorrowedFd<'_>) -> io::Result<()> {
+/// What kills a child when its parent dies is set by the child: a suite that was killed
+/// before that is seen here.
+fn wait_gate(pipes: &Pipes<'_>) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    let mut fds = [
+        PollFd::new(&pipes.suite, PollFlags::IN),
+        PollFd::new(&pipes.gate, PollFlags::IN),
+    ];
+    rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+    if !fds[0].revents().is_empty() {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
     let mut byte = [0];
-    match rustix::io::retry_on_intr(|| rustix::io::read(gate, &mut byte))? {
+    match rustix::io::retry_on_intr(|| rustix::io::read(pipes.gate, &mut byte))? {
         0 => Err(io::ErrorKind::BrokenPipe.into()),
         _ => Ok(()),
     }
@@ -124,7 +139,7 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     )
     .map_err(io::Error::from)
     .map_err(at(Step::Private))?;
-    wait_gate(pipes.gate).map_err(at(Step::Gate))?;
+    wait_gate(pipes).map_err(at(Step::Gate))?;
     die_first();
     if let Some((uid, gid)) = plan.ids.setup {
         sys::set_ids(uid, gid).map_err(at(Step::Ids))?;
@@ -163,7 +178,7 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     sys::reset_signals(plan.blocked, plan.ignored).map_err(at(Step::Signals))?;
     if plan.held {
         report(status, Step::Held, 0);
-        wait_gate(pipes.gate).map_err(at(Step::Gate))?;
+        wait_gate(pipes).map_err(at(Step::Gate))?;
     }
     if let Some(filter) = &plan.seccomp {
         sys::seccomp(filter).map_err(at(Step::Seccomp))?;

@@ -1,0 +1,335 @@
+//! **Whatever ends the suite, nothing of it is left a second later**: it is killed at random
+//! moments, as root and as another user, and interrupted as Ctrl-C does it.
+//!
+//! How often is `PAUSE_CONFORMANCE_KILLS`, 15 where that is not set.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::os::fd::AsFd as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use conformance::programs;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use serde_json::Value;
+
+/// Within this everything must be gone.
+const SOON: Duration = Duration::from_secs(1);
+/// How often is looked in that time.
+const LOOK: Duration = Duration::from_millis(20);
+/// Longer than a run takes here, so that some moments are after its end.
+const LATEST: Duration = Duration::from_millis(1800);
+/// A user that is nobody else's.
+const USER: u32 = 54_329;
+
+/// How a process is known to be of the suite, whatever it has become.
+enum Mark {
+    /// It runs as this user.
+    User(u32),
+    /// It is in this cgroup, or below.
+    Cgroup(PathBuf),
+    /// It runs as this user, who has other processes, and has a name of the suite's: one
+    /// suite at a time.
+    Name {
+        user: u32,
+        _alone: MutexGuard<'static, ()>,
+    },
+}
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// The suite's programs, as the kernel cuts their names.
+const NAMES: [&str; 4] = ["pause-conforman", "keeper", "probe", "pause"];
+
+impl Mark {
+    /// A cgroup of its own, where root can have one; it limits nothing.
+    fn cgroup(name: &str) -> Option<Self> {
+        [
+            "/sys/fs/cgroup/unified",
+            "/sys/fs/cgroup/pids",
+            "/sys/fs/cgroup",
+        ]
+        .iter()
+        .map(|place| Path::new(place).join(name))
+        .find(|path| fs::create_dir(path).is_ok() && path.join("cgroup.procs").exists())
+        .map(Self::Cgroup)
+    }
+
+    /// The suite's command, marked.
+    fn command(&self) -> Command {
+        let suite = env!("CARGO_BIN_EXE_pause-conformance");
+        match self {
+            Self::Name { .. } => Command::new(suite),
+            Self::User(id) => {
+                let mut command = Command::new("setpriv");
+                let id = id.to_string();
+                command.args(["--reuid", &id, "--regid", &id, "--clear-groups", suite]);
+                command
+            }
+            Self::Cgroup(path) => {
+                let mut command = Command::new("sh");
+                let enter = r#"echo $$ > "$0/cgroup.procs" && exec "$@""#;
+                command.args(["-c", enter]).arg(path).arg(suite);
+                command
+            }
+        }
+    }
+
+    /// The processes that bear it, with their names.
+    fn processes(&self) -> BTreeSet<String> {
+        match self {
+            Self::Cgroup(path) => members(path),
+            Self::User(id) => of_user(*id).collect(),
+            Self::Name { user, .. } => of_user(*user)
+                .filter(|name| NAMES.iter().any(|own| name.ends_with(&format!("({own})"))))
+                .collect(),
+        }
+    }
+}
+
+fn of_user(id: u32) -> impl Iterator<Item = String> {
+    let all = procfs::process::all_processes().expect("/proc can be read");
+    all.flatten().filter_map(move |process| {
+        let stat = (process.uid().ok()? == id).then(|| process.stat().ok())??;
+        Some(format!("{} {} ({})", stat.pid, stat.state, stat.comm))
+    })
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        if let Self::Cgroup(path) = self {
+            // Fails where something is left in it, of which the test has spoken.
+            let _ = fs::remove_dir(path);
+        }
+    }
+}
+
+fn members(cgroup: &Path) -> BTreeSet<String> {
+    let pids = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    let own = pids.lines().map(|pid| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        format!("{pid} ({})", name.trim())
+    });
+    let below = fs::read_dir(cgroup).into_iter().flatten().flatten();
+    own.chain(below.flat_map(|entry| members(&entry.path())))
+        .collect()
+}
+
+/// What the suite could leave behind.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Left {
+    processes: BTreeSet<String>,
+    mounts: BTreeSet<String>,
+    cgroups: BTreeSet<PathBuf>,
+    files: BTreeSet<PathBuf>,
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "processes {:?}, mounts {:?}, cgroups {:?}, files {:?}",
+            self.processes, self.mounts, self.cgroups, self.files
+        )
+    }
+}
+
+/// A place for a suite to run in, under watch.
+struct Watched {
+    mark: Mark,
+    folder: tempfile::TempDir,
+    image: PathBuf,
+    mounts: BTreeSet<String>,
+}
+
+impl Watched {
+    fn new(mark: Mark) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let temporary = folder.path().join("temporary");
+        fs::create_dir(&temporary).expect("a folder for temporary files");
+        let image = folder.path().join("pause");
+        fs::write(&image, programs::REFERENCE).expect("writing the program");
+        // For whomever the suite runs as.
+        for (path, mode) in [(folder.path(), 0o755), (&temporary, 0o777), (&image, 0o755)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+        }
+        let mounts = mounts();
+        Self {
+            mark,
+            folder,
+            image,
+            mounts,
+        }
+    }
+
+    fn start(&self) -> Child {
+        self.mark
+            .command()
+            .arg("--image")
+            .arg(format!("binary:{}", self.image.display()))
+            .args(["--report", "json"])
+            .env("TMPDIR", self.folder.path().join("temporary"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("the suite starts")
+    }
+
+    fn left(&self, pid: u32) -> Left {
+        let files = fs::read_dir(self.folder.path().join("temporary"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        Left {
+            processes: self.mark.processes(),
+            mounts: mounts().difference(&self.mounts).cloned().collect(),
+            cgroups: cgroups(
+                Path::new("/sys/fs/cgroup"),
+                &format!("pause-conformance-{pid}"),
+            ),
+            files: files.map(|entry| entry.path()).collect(),
+        }
+    }
+
+    /// Fails where something is left for longer than that.
+    fn expect_nothing_left(&self, pid: u32, after: &str) {
+        let began = Instant::now();
+        let soon = SOON.mul_f64(busyness());
+        loop {
+            let left = self.left(pid);
+            if left == Left::default() {
+                return;
+            }
+            let took = began.elapsed();
+            assert!(took < soon, "left {took:.1?} after {after}: {left}");
+            // To look is work, which is not to be what keeps others from ending.
+            conformance::wait::any_readable(&[], LOOK).expect("it can be waited");
+        }
+    }
+}
+
+/// How many processes want each processor, proc_loadavg(5): what a process does takes as
+/// many times longer.
+fn busyness() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").expect("it can be read");
+    let load: f64 = text
+        .split(' ')
+        .next()
+        .and_then(|figure| figure.parse().ok())
+        .expect("a number");
+    let processors = std::thread::available_parallelism().expect("there is one");
+    (1.0 + load / processors.get() as f64).min(20.0)
+}
+
+/// Mounts of this mount namespace: without their numbers, which are given again.
+fn mounts() -> BTreeSet<String> {
+    let lines = fs::read_to_string("/proc/self/mountinfo").expect("it can be read");
+    let mount = |line: &str| line.split(' ').skip(2).collect::<Vec<_>>().join(" ");
+    lines.lines().map(mount).collect()
+}
+
+/// Cgroups of that name, in whatever hierarchy and however deep.
+fn cgroups(place: &Path, name: &str) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        if entry.file_name() == *name {
+            found.insert(entry.path());
+        }
+        found.extend(cgroups(&entry.path(), name));
+    }
+    found
+}
+
+fn kills() -> u64 {
+    std::env::var("PAUSE_CONFORMANCE_KILLS")
+        .ok()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(15)
+}
+
+fn killed_at_random_moments(mark: Mark) {
+    let watched = Watched::new(mark);
+    let mut random = u64::from(std::process::id());
+    let kills = kills();
+    for number in 0..kills {
+        // One in each part of the time that a run takes, anywhere in it.
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let part = LATEST / u32::try_from(kills).unwrap_or(u32::MAX);
+        let moment = part * u32::try_from(number).unwrap_or_default()
+            + part.mul_f64((random >> 40) as f64 / (1_u64 << 24) as f64);
+        let mut suite = watched.start();
+        let pid = suite.id();
+        let pidfd = pidfd_open(Pid::from_child(&suite), PidfdFlags::empty());
+        let pidfd = pidfd.expect("it is our child");
+        conformance::wait::readable(pidfd.as_fd(), moment).expect("it can be polled");
+        suite.kill().expect("it is our child");
+        suite.wait().expect("it is our child");
+        watched.expect_nothing_left(pid, &format!("a kill after {moment:?}"));
+    }
+}
+
+/// As whoever runs the tests.
+fn own(test: &str) -> Mark {
+    Mark::cgroup(&format!("{test}-{}", std::process::id())).unwrap_or_else(|| Mark::Name {
+        user: rustix::process::geteuid().as_raw(),
+        _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
+    })
+}
+
+#[test]
+fn nothing_is_left_of_a_suite_that_was_killed() {
+    killed_at_random_moments(own("killed"));
+}
+
+#[test]
+fn nothing_is_left_of_another_user_s_suite_that_was_killed() {
+    // Who is not root is that user already.
+    if rustix::process::geteuid().is_root() {
+        killed_at_random_moments(Mark::User(USER));
+    }
+}
+
+#[test]
+fn an_interrupted_suite_ends_in_order_with_a_partial_report() {
+    let watched = Watched::new(own("interrupted"));
+    let mut suite = watched.start();
+    let pid = suite.id();
+    // While its first sandboxes are there, whose windows are still to pass.
+    let mut seen = BTreeSet::new();
+    while !seen.iter().any(|name: &String| name.ends_with("(pause)")) {
+        assert!(
+            suite.try_wait().expect("it is our child").is_none(),
+            "it ended before it was interrupted"
+        );
+        seen = watched.mark.processes();
+    }
+    kill_process_group(Pid::from_child(&suite), Signal::INT).expect("it is our child");
+    let output = suite.wait_with_output().expect("it is our child");
+    assert_eq!(output.status.code(), Some(2));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a whole report");
+    let run = &report["runs"][0];
+    assert_eq!(report["interrupted"], true);
+    assert_eq!(report["conclusion"], "not-judged");
+    assert_eq!(run["interrupted"], true);
+    let checks = run["checks"].as_array().expect("some ended").len();
+    assert!(
+        checks
+            < conformance::checks::FAMILIES
+                .iter()
+                .map(|it| it.checks.len())
+                .sum()
+    );
+    watched.expect_nothing_left(pid, "SIGINT");
+}
