@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
-use crate::backend::embedded::Embedded;
+use crate::backend::embedded::{Embedded, PrepareError};
 use crate::check::{Check, Needs};
 use crate::checks::FAMILIES;
 use crate::cli::Judge;
@@ -168,13 +168,18 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
 /// [`Failure`] where no sandbox can be made.
 pub fn self_test() -> Result<ExitCode, Failure> {
     let interrupted = watch_signals()?;
-    let engine = prepare(&[])?;
+    let at_a_time = self_test::at_a_time();
+    await_single_thread();
+    let mut engine = Embedded::prepare().map_err(|error| cannot_prepare(&error))?;
+    engine.expect_runs(at_a_time).map_err(|error| {
+        Failure::not_judged(format!("cannot make room for sandboxes: {error}"), None)
+    })?;
+    let engine = Arc::new(engine);
     let time_scale = measure_host(&engine)?;
     let backend = engine as Arc<dyn Backend + Send + Sync>;
     let settings = self_test::settings(interrupted);
     let of = self_test::trials().count();
     let done = AtomicUsize::new(0);
-    let at_a_time = self_test::at_a_time();
     let matrix = self_test::run(
         &backend,
         time_scale,
@@ -277,7 +282,11 @@ fn prepare(emulators: &[Emulator]) -> Result<Arc<Embedded>, Failure> {
     await_single_thread();
     Embedded::prepare_for(emulators)
         .map(Arc::new)
-        .map_err(|error| Failure::not_judged(error.to_string(), error.hint().map(str::to_owned)))
+        .map_err(|error| cannot_prepare(&error))
+}
+
+fn cannot_prepare(error: &PrepareError) -> Failure {
+    Failure::not_judged(error.to_string(), error.hint().map(str::to_owned))
 }
 
 /// Threads of a library that has been dropped take a moment to be gone (pthread_join(3)

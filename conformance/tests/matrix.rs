@@ -11,12 +11,18 @@ use conformance::backend::embedded::Embedded;
 use conformance::self_test::{self, BROKEN_BY_NOTHING};
 use libtest_mimic::{Arguments, Failed, Trial};
 
+fn engine(at_a_time: usize) -> anyhow::Result<Arc<dyn Backend + Send + Sync>> {
+    let mut engine = Embedded::prepare()?;
+    engine.expect_runs(at_a_time)?;
+    Ok(Arc::new(engine))
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(self_test::at_a_time());
     // Before any thread: a new user namespace wants a process with one (unshare(2)).
-    let backend: Arc<dyn Backend + Send + Sync> = match Embedded::prepare() {
-        Ok(engine) => Arc::new(engine),
+    let backend = match engine(arguments.test_threads.unwrap_or(1)) {
+        Ok(backend) => backend,
         Err(error) => {
             eprintln!("error: {error}");
             return ExitCode::FAILURE;

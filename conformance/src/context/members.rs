@@ -128,6 +128,6 @@ impl Pod<'_> {
             }
         }
         drop(members);
-        self.expect_end_since(watch, wanted, (PROMPTLY, left), cause)
+        self.expect_end_since(&watch, wanted, (PROMPTLY, left), cause)
     }
 }

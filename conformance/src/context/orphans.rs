@@ -12,7 +12,7 @@ use crate::probe::{Probe, Reaped};
 
 /// How many orphans are so many that no other such crowd may be there at the same time:
 /// one bound on memory holds for all sandboxes together, and who reaches it is killed.
-const CROWD: usize = 256;
+const CROWD: usize = 128;
 
 /// Held by who has a crowd, in whatever run.
 static CROWDED: Mutex<()> = Mutex::new(());

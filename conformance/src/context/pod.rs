@@ -215,13 +215,13 @@ impl<'a> Pod<'a> {
         cause: &str,
     ) -> Result<Duration, Stop> {
         let watch = self.stopwatch();
-        self.expect_end_since(watch, wanted, (limit, limit), cause)
+        self.expect_end_since(&watch, wanted, (limit, limit), cause)
     }
 
     /// As [`Pod::expect_end`], with the time since the cause and what is left of the limit.
     pub(super) fn expect_end_since(
         &mut self,
-        watch: Stopwatch,
+        watch: &Stopwatch,
         wanted: ExitStatus,
         (limit, left): (Duration, Duration),
         cause: &str,

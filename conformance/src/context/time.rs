@@ -1,14 +1,33 @@
 //! Deadlines that a busy host does not shorten.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// Time in which a process could have acted: wall time less what it spent runnable
-/// without a processor (/proc/PID/schedstat, second figure, in nanoseconds).
-#[derive(Clone, Copy, Debug)]
+/// How often a process that waits for a processor is looked at when its time is up.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Longest that a deadline is put off for a process that never gets a processor.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Time in which a process could have acted: wall time less what its threads spent
+/// runnable without a processor (/proc/PID/schedstat, in nanoseconds).
+#[derive(Clone, Debug)]
 pub struct Stopwatch {
     started: Instant,
     pid: i32,
     waited: Duration,
+    /// What it had used when its time seemed to be up.
+    last: Cell<Option<Use>>,
+}
+
+/// What a process has had of the processors, all its threads together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Use {
+    ran: u64,
+    waited: u64,
+    turns: u64,
+    /// A thread has or awaits a processor.
+    runnable: bool,
 }
 
 impl Stopwatch {
@@ -17,7 +36,8 @@ impl Stopwatch {
         Self {
             started: Instant::now(),
             pid,
-            waited: run_delay(pid),
+            waited: Duration::from_nanos(Use::of(pid).waited),
+            last: Cell::new(None),
         }
     }
 
@@ -28,20 +48,51 @@ impl Stopwatch {
 
     /// Time since the start that counts.
     pub fn elapsed(&self) -> Duration {
-        let waited = run_delay(self.pid).saturating_sub(self.waited);
-        self.wall().saturating_sub(waited)
+        let waited = Duration::from_nanos(Use::of(self.pid).waited);
+        self.wall()
+            .saturating_sub(waited.saturating_sub(self.waited))
     }
 
-    /// What is left of a limit.
+    /// What is left of a limit. A wait for a processor counts only once it is over: where
+    /// the time is up during one, a little more is left, time and again.
     pub fn left(&self, limit: Duration) -> Duration {
-        limit.saturating_sub(self.elapsed())
+        let left = limit.saturating_sub(self.elapsed());
+        if !left.is_zero() || self.wall() > limit + PATIENCE {
+            return left;
+        }
+        let now = Use::of(self.pid);
+        let before = self.last.replace(Some(now));
+        if now.runnable && before.is_none_or(|before| before == now) {
+            LOOK
+        } else {
+            Duration::ZERO
+        }
     }
 }
 
-/// Zero for a process that has gone, and where the kernel keeps no such figure.
-fn run_delay(pid: i32) -> Duration {
-    std::fs::read_to_string(format!("/proc/{pid}/schedstat"))
-        .ok()
-        .and_then(|line| line.split_ascii_whitespace().nth(1)?.parse().ok())
-        .map_or(Duration::ZERO, Duration::from_nanos)
+impl Use {
+    /// Nothing for a process that has gone, and where the kernel keeps no such figures.
+    fn of(pid: i32) -> Self {
+        let mut sum = Self::default();
+        let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+            return sum;
+        };
+        for task in tasks.flatten() {
+            let read = |name: &str| std::fs::read_to_string(task.path().join(name));
+            let (Ok(schedstat), Ok(stat)) = (read("schedstat"), read("stat")) else {
+                continue;
+            };
+            let mut figures = schedstat
+                .split_ascii_whitespace()
+                .map(|figure| figure.parse::<u64>().unwrap_or_default());
+            let mut add = |to: &mut u64| *to += figures.next().unwrap_or_default();
+            add(&mut sum.ran);
+            add(&mut sum.waited);
+            add(&mut sum.turns);
+            // Behind the name, which may hold anything: proc_pid_stat(5).
+            let state = stat.rsplit(") ").next().unwrap_or_default();
+            sum.runnable |= state.starts_with('R');
+        }
+        sum
+    }
 }
