@@ -1,8 +1,9 @@
 //! `cargo xtask test`: everything the project promises about itself.
 
 use crate::sizes::Sizes;
+use crate::soak::Soak;
 use crate::{cargo, link, packages, tidy, toolchain};
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 
 /// What the tests run besides cargo, as Debian calls it.
 const PACKAGES: [&str; 11] = [
@@ -22,6 +23,9 @@ const PACKAGES: [&str; 11] = [
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
 pub struct Test {
+    /// Also what takes hours: 100 kills of the suite, 200 idle and 100 loaded runs
+    #[arg(long)]
+    long: bool,
     /// Handed to `cargo test`
     #[arg(
         trailing_var_arg = true,
@@ -41,14 +45,29 @@ impl Test {
         tidy::run()?;
         cargo::run(&["fmt", "--all", "--check"])?;
         lint()?;
-        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        cargo::run(&[&["test", "--workspace"][..], &args].concat())
+        let mut tests = cargo::command();
+        tests.args(["test", "--workspace"]).args(&self.args);
+        if self.long {
+            tests.env("PAUSE_CONFORMANCE_KILLS", "100");
+        }
+        let status = tests.status().context("run cargo test")?;
+        ensure!(status.success(), "cargo test: {status}");
+        // Who asks for some of the tests wants those.
+        if !self.args.is_empty() {
+            return Ok(());
+        }
+        let (idle, loaded) = if self.long { (200, 100) } else { (3, 2) };
+        Soak { idle, loaded }.run()
     }
 }
 
 /// `cargo xtask ci`.
 pub fn ci() -> Result<()> {
-    Test { args: Vec::new() }.run()?;
+    Test {
+        long: false,
+        args: Vec::new(),
+    }
+    .run()?;
     Sizes { check: true }.run()
 }
 
