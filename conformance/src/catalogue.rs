@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::check::{Check, Family, Level, Needs};
 
 /// Each need in words; "needs …" goes before them.
-const WORDS: [(Needs, &str); 31] = [
+const WORDS: [(Needs, &str); 32] = [
     (Needs::IMAGE, "an image, not a program alone"),
     (Needs::INDEX, "an image index"),
     (Needs::WINDOWS, "an entry for Windows in the image index"),
@@ -70,6 +70,7 @@ const WORDS: [(Needs, &str); 31] = [
         Needs::DEFAULT_ACTIONS,
         "a process 1 that the default actions of signals spare",
     ),
+    (Needs::LEAVES, "a program that could leave its namespaces"),
 ];
 
 /// The needs in words, one each. [`Needs::HINTS`] are not among them: they say how a

@@ -78,6 +78,8 @@ bitflags::bitflags! {
         /// A signal that the program leaves to its default action does to it, as process 1,
         /// what the kernel does: nothing.
         const DEFAULT_ACTIONS = 1 << 33;
+        /// The program can leave the namespaces that it was started in.
+        const LEAVES = 1 << 34;
 
         /// Not a need but a hint: run alone, or its figures mean nothing.
         const QUIET = 1 << 62;

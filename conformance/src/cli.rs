@@ -90,6 +90,11 @@ pub struct Judge {
     #[arg(long, value_enum, value_name = "WAY")]
     pub emulation: Option<Way>,
 
+    /// Folder of the programs by which an emulator is tried first, `linux-ARCH/pause` and
+    /// `linux-ARCH/fixture`; default: $PAUSE_CONFORMANCE_PROGRAMS
+    #[arg(long, value_name = "DIR")]
+    pub programs: Option<PathBuf>,
+
     /// Report to write, `FORMAT[=FILE]`: human, json, junit, tap, markdown; repeatable; default: human
     #[arg(long = "report", value_name = "FORMAT[=FILE]")]
     pub reports: Vec<ReportSpec>,

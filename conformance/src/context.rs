@@ -55,6 +55,8 @@ pub struct Shared {
     pub backend: Option<std::sync::Arc<dyn Backend + Send + Sync>>,
     /// Why nothing runs it, where that is the subject's own doing.
     pub not_run: Option<String>,
+    /// Checks that cannot tell right from wrong where it runs.
+    pub unfit: crate::calibration::Unfit,
     /// Deadlines are multiplied by this; 1 on a host of nominal speed.
     pub time_scale: f64,
     /// The program showed no sign of awaiting TERM once, so nobody waits long for one again.
@@ -76,6 +78,7 @@ impl Shared {
             options,
             backend,
             not_run: None,
+            unfit: crate::calibration::Unfit::new(),
             time_scale,
             shy: AtomicBool::new(false),
             measurements: Mutex::new(BTreeMap::new()),

@@ -1,6 +1,7 @@
 //! A conformance suite for Kubernetes pause (pod sandbox) images.
 
 pub mod backend;
+pub mod calibration;
 pub mod catalogue;
 pub mod check;
 pub mod checks;

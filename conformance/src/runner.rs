@@ -66,7 +66,13 @@ pub fn run(
     for check in checks {
         match missing(check, offered, shared) {
             Some(reason) => run.finish(check, Verdict::Skipped, None, Some(reason), Duration::ZERO),
-            None => run.pending.push(check),
+            None => match shared.unfit.get(check.id) {
+                Some(why) => {
+                    let why = Some(why.clone());
+                    run.finish(check, Verdict::Inconclusive, None, why, Duration::ZERO);
+                }
+                None => run.pending.push(check),
+            },
         }
     }
     // Long windows first; figures that want quiet last.

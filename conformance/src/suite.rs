@@ -1,7 +1,9 @@
 //! From what was typed to an exit status: load the subjects, prepare the engine,
 //! run each subject, and tell the reporters.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, PrepareError};
+use crate::calibration::{self, Programs, Unfit};
 use crate::check::{Check, Needs};
 use crate::checks::FAMILIES;
 use crate::cli::Judge;
@@ -111,7 +114,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     } else {
         reporters.with_progress(Progress::to_log(std::io::stderr()))
     };
-    let planned: Vec<Planned> = subjects
+    let mut planned: Vec<Planned> = subjects
         .into_iter()
         .map(|(subject, processor)| {
             plan::plan(subject, processor, engine.as_ref(), options.emulation)
@@ -143,6 +146,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
         interrupted,
         expectations: &expectations,
     };
+    suite.calibrate(&mut planned);
     'all: for _ in 0..options.repeat {
         for planned in &planned {
             let run = suite.run(planned, &mut reporters);
@@ -212,6 +216,43 @@ struct Suite<'a> {
 }
 
 impl Suite<'_> {
+    /// Tries each emulator by programs of known worth before it judges others.
+    fn calibrate(&self, planned: &mut [Planned]) {
+        let given = std::env::var_os("PAUSE_CONFORMANCE_PROGRAMS").map(PathBuf::from);
+        let folder = self.options.programs.as_ref().or(given.as_ref());
+        let mut known: BTreeMap<(String, Platform), Arc<Unfit>> = BTreeMap::new();
+        for planned in planned {
+            let (Some(emulator), Some(backend), Ok(subject)) =
+                (&planned.head.emulator, &planned.backend, &planned.subject)
+            else {
+                continue;
+            };
+            let key = (emulator.clone(), subject.platform.normal());
+            let unfit = known.entry(key).or_insert_with_key(|(_, platform)| {
+                let programs = Programs::read(folder.map(PathBuf::as_path), platform);
+                let settings = self.settings("");
+                Arc::new(calibration::calibrate(
+                    self.checks,
+                    backend,
+                    &programs,
+                    platform,
+                    self.time_scale,
+                    &settings,
+                ))
+            });
+            planned.unfit = Arc::clone(unfit);
+        }
+    }
+
+    fn settings(&self, image: &str) -> Settings {
+        Settings {
+            jobs: self.options.jobs.map_or_else(default_jobs, usize::from),
+            timeout: self.options.timeout.mul_f64(self.time_scale),
+            reproduce: self.options.reproduce(image),
+            interrupted: Arc::clone(&self.interrupted),
+        }
+    }
+
     fn run(&self, planned: &Planned, reporters: &mut Reporters<'_>) -> Run {
         let began = Instant::now();
         let checks = if planned.subject.is_ok() {
@@ -258,13 +299,9 @@ impl Suite<'_> {
             self.time_scale,
         );
         shared.not_run.clone_from(&planned.not_run);
+        shared.unfit.clone_from(planned.unfit.as_ref());
         let shared = Arc::new(shared);
-        let settings = Settings {
-            jobs: self.options.jobs.map_or_else(default_jobs, usize::from),
-            timeout: self.options.timeout.mul_f64(self.time_scale),
-            reproduce: self.options.reproduce(&subject.reference),
-            interrupted: Arc::clone(&self.interrupted),
-        };
+        let settings = self.settings(&subject.reference);
         let ran = runner::run(self.checks, &shared, &settings, &mut |event| {
             reporters.event(event);
         });

@@ -21,9 +21,12 @@ fn folder() -> tempfile::TempDir {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("mode set");
     };
     open(folder.path());
+    std::fs::create_dir(folder.path().join("linux-arm64")).expect("made");
+    open(&folder.path().join("linux-arm64"));
     for (from, name) in [
         (Path::new(PROGRAM), "suite"),
-        (&foreign::arm64().join("pause"), "pause"),
+        (&foreign::arm64().join("pause"), "linux-arm64/pause"),
+        (&foreign::arm64().join("fixture"), "linux-arm64/fixture"),
     ] {
         let to = folder.path().join(name);
         std::fs::copy(from, &to).expect("copied");
@@ -53,7 +56,11 @@ fn as_ordinary_user(folder: &Path) -> Command {
 fn run(command: &mut Command, folder: &Path, status: i32) -> Value {
     let output = command
         .args(["--report", "json", "--platform", "linux/arm64", "--image"])
-        .arg(format!("binary:{}", folder.join("pause").display()))
+        .arg(format!(
+            "binary:{}",
+            folder.join("linux-arm64/pause").display()
+        ))
+        .env("PAUSE_CONFORMANCE_PROGRAMS", folder)
         .assert()
         .code(status);
     let report: Value = serde_json::from_slice(&output.get_output().stdout).expect("a report");
@@ -104,8 +111,9 @@ fn the_foreign_reference_is_judged_without_root(#[case] way: &str, #[case] words
     for id in [
         "startup/stays",
         "signals/term-exits-zero",
+        "signals/survives-hup",
         "reaping/burst",
-        "namespaces/network-shared",
+        "namespaces/ipc-shared",
     ] {
         assert_eq!(verdict(&run, id), "pass", "{id}");
     }
@@ -154,6 +162,18 @@ fn without_an_entry_the_hosts_way_is_closed() {
     let run = run(&mut suite, folder.path(), 2);
     let error = run["error"].as_str().expect("it says why");
     assert!(error.contains("no entry with flag F for arm64"), "{error}");
+}
+
+#[test]
+fn without_programs_of_known_worth_nothing_that_runs_is_judged() {
+    let folder = folder();
+    let mut suite = Command::new(folder.path().join("suite"));
+    suite.arg("--programs").arg(folder.path().join("none"));
+    let run = run(&mut suite, folder.path(), 3);
+    assert_eq!(verdict(&run, "binary/static"), "pass");
+    assert_eq!(verdict(&run, "startup/stays"), "inconclusive");
+    let text = run.to_string();
+    assert!(text.contains("cargo xtask build --fixtures"), "{text}");
 }
 
 #[test]

@@ -2,10 +2,11 @@
 //! steps aside.
 
 use crate::cargo::{self, Metadata};
-use crate::image;
 use crate::platform::{self, Platform};
+use crate::{build, image};
 use anyhow::{Context as _, Result, anyhow};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 const PACKAGE: &str = "conformance";
@@ -61,12 +62,35 @@ impl Conformance {
             "--features",
             &features,
         ])?;
-        let program = metadata.target_directory()?.join("debug").join(PROGRAM);
+        let target = metadata.target_directory()?;
+        let programs = target.join("programs");
+        build_foreign(&args, &programs);
+        let program = target.join("debug").join(PROGRAM);
         let error = Command::new(&program)
             .args(args)
+            .env("PAUSE_CONFORMANCE_PROGRAMS", &programs)
             .env("PAUSE_CONFORMANCE_COMMAND", "cargo xtask conformance")
             .exec();
         Err(error).with_context(|| format!("run {}", program.display()))
+    }
+}
+
+/// Builds the programs by which an emulator is tried, for each platform that is judged under
+/// one; without them the suite says itself what it cannot judge.
+fn build_foreign(args: &[String], out: &Path) {
+    let foreign = || -> Result<()> {
+        let host = platform::host()?;
+        let targets: Vec<Platform> = platforms(args)?
+            .into_iter()
+            .filter(|it| *it != host)
+            .collect();
+        if !targets.is_empty() {
+            build::programs(&targets, &["pause", "fixtures"], out)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = foreign() {
+        eprintln!("no programs to try an emulator by: {error:#}");
     }
 }
 
@@ -127,7 +151,7 @@ fn is_bare_reference(image: &str) -> bool {
     !transports
         .iter()
         .any(|transport| image.starts_with(transport))
-        && !std::path::Path::new(image).exists()
+        && !Path::new(image).exists()
 }
 
 /// The values of `option`, as `OPTION VALUE` and as `OPTION=VALUE`.

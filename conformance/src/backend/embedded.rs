@@ -162,6 +162,7 @@ impl Embedded {
             | Needs::PROBE
             | Needs::NATIVE
             | Needs::DEFAULT_ACTIONS
+            | Needs::LEAVES
             | Needs::HOST_PID
             | Needs::NETWORK
             | Needs::SECCOMP

@@ -74,7 +74,7 @@ static STABLE: Check = Check {
         title: "namespaces(7)",
         url: "https://man7.org/linux/man-pages/man7/namespaces.7.html",
     },
-    needs: MEMBERS.union(Needs::HOST_PID).union(Needs::WINDOW),
+    needs: Needs::LEAVES.union(MEMBERS.union(Needs::HOST_PID).union(Needs::WINDOW)),
     after: &[
         "signals/survives-hup",
         "signals/survives-others",
@@ -146,7 +146,7 @@ static NETWORK_SHARED: Check = Check {
     level: Level::Must,
     requirement: "All members of a pod MUST see the devices, addresses, routes and listening ports that its network namespace holds, and nobody outside MUST reach them over localhost.",
     source: PODS,
-    needs: MEMBERS.union(Needs::NETWORK),
+    needs: Needs::LEAVES.union(MEMBERS.union(Needs::NETWORK)),
     after: &[],
     run: network_shared,
 };
@@ -193,7 +193,7 @@ static NETWORK_SURVIVES_RESTART: Check = Check {
     level: Level::Must,
     requirement: "A member that leaves and joins again MUST find the same devices and addresses, and the neighbours that kept running.",
     source: PODS,
-    needs: MEMBERS.union(Needs::NETWORK),
+    needs: Needs::LEAVES.union(MEMBERS.union(Needs::NETWORK)),
     after: &[],
     run: network_survives_restart,
 };
@@ -270,7 +270,7 @@ static UTS_SHARED: Check = Check {
         title: "uts_namespaces(7)",
         url: "https://man7.org/linux/man-pages/man7/uts_namespaces.7.html",
     },
-    needs: MEMBERS,
+    needs: Needs::LEAVES.union(MEMBERS),
     after: &[],
     run: uts_shared,
 };
@@ -627,10 +627,12 @@ static CGROUP_AND_TIME: Check = Check {
         title: "time_namespaces(7)",
         url: "https://man7.org/linux/man-pages/man7/time_namespaces.7.html",
     },
-    needs: MEMBERS
-        .union(Needs::HOST_PID)
-        .union(Needs::TIME_NAMESPACE)
-        .union(Needs::CGROUP_NAMESPACE),
+    needs: Needs::LEAVES.union(
+        MEMBERS
+            .union(Needs::HOST_PID)
+            .union(Needs::TIME_NAMESPACE)
+            .union(Needs::CGROUP_NAMESPACE),
+    ),
     after: &[],
     run: cgroup_and_time,
 };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, Emulated};
+use crate::calibration::Unfit;
 use crate::emulator::{Emulator, NoEmulator, Way};
 use crate::event::RunHead;
 use crate::subject::{self, Platform, Subject};
@@ -14,6 +15,8 @@ pub(super) struct Planned {
     pub(super) subject: Result<Subject, String>,
     /// What runs its program; none where only static checks are made.
     pub(super) backend: Option<Arc<dyn Backend + Send + Sync>>,
+    /// Checks that cannot tell right from wrong there.
+    pub(super) unfit: Arc<Unfit>,
     /// Why not, where that is the subject's doing.
     pub(super) not_run: Option<String>,
 }
@@ -103,6 +106,7 @@ pub(super) fn plan(
         head,
         subject,
         backend,
+        unfit: Arc::default(),
         not_run,
     }
 }

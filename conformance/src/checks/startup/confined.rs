@@ -62,7 +62,11 @@ pub(super) static DEFAULT_SECCOMP: Check = Check {
         title: "moby profiles/seccomp/default.json",
         url: "https://github.com/moby/moby/blob/v28.0.0/profiles/seccomp/default.json",
     },
-    needs: RUNS.union(Needs::HOST_PID).union(Needs::SECCOMP),
+    // Under an emulator the filter meets the emulator's system calls.
+    needs: RUNS
+        .union(Needs::HOST_PID)
+        .union(Needs::SECCOMP)
+        .union(Needs::NATIVE),
     after: TERM_WORKS,
     run: default_seccomp,
 };
