@@ -4,7 +4,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fixtures::protocol::{self, Death, Op, Reply, Request};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -15,6 +15,9 @@ mod netlink;
 
 /// Longest that the probe may take over what is asked at once and not waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a probe that does not answer is looked at.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A running probe. Dropping it kills and reaps it.
 #[derive(Debug)]
@@ -376,12 +379,7 @@ impl Probe {
         patience: Duration,
     ) -> io::Result<([u64; 4], Vec<u8>)> {
         self.send(op, arguments, text)?;
-        if !crate::wait::readable(self.socket.as_fd(), patience)? {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("the probe did not answer {op:?}"),
-            ));
-        }
+        self.await_answer(op, patience)?;
         let mut buffer = vec![0; protocol::MAX];
         let length =
             match rustix::net::recv(&self.socket, buffer.as_mut_slice(), RecvFlags::empty()) {
@@ -401,6 +399,31 @@ impl Probe {
 }
 
 impl Probe {
+    /// Waits for an answer, which a probe that somebody has stopped will not give.
+    /// `ConnectionAborted` then, as where a signal has ended it.
+    fn await_answer(&self, op: Op, patience: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if crate::wait::readable(self.socket.as_fd(), left.min(LOOK))? {
+                return Ok(());
+            }
+            // The suite stops no probe of its own.
+            if sys::was_stopped(self.pidfd()).unwrap_or(false) {
+                return Err(io::Error::new(
+                    io::ErrorKind::ConnectionAborted,
+                    "a process that had joined the sandbox was stopped",
+                ));
+            }
+            if left.is_zero() {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("the probe did not answer {op:?}"),
+                ));
+            }
+        }
+    }
+
     /// Why it does not answer: it has ended. Reaps it, for PID 1 of its namespace cannot
     /// end before (pid_namespaces(7)). `ConnectionAborted` where a signal ended it, which
     /// the suite sends to a probe only when it drops it.

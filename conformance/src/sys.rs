@@ -326,6 +326,14 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
     wait_with(pidfd, WaitIdOptions::EXITED)
 }
 
+/// Whether a child has been stopped since it was last asked.
+pub fn was_stopped(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+    let status =
+        rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), options))?;
+    Ok(status.is_some_and(|status| status.stopped()))
+}
+
 fn wait_with(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
     let status =
         rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), options))?;

@@ -429,10 +429,9 @@ impl EmbeddedSandbox {
             .map_err(|e| host("read its status", e.into()))?;
         if length == 0 {
             return if held {
-                Err(host(
-                    "hold it before exec",
-                    io::ErrorKind::UnexpectedEof.into(),
-                ))
+                // Nobody but the kernel ends it there.
+                let cause = "the kernel killed it, as where memory is short";
+                Err(host("hold it before exec", io::Error::other(cause)))
             } else {
                 Ok(())
             };
@@ -554,6 +553,8 @@ impl Entry<'_> {
     }
 
     fn enter(&self) -> io::Result<()> {
+        // Until exec this is a copy of the suite, in reach of the program.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
         let pidfd = self.sandbox.child.pidfd.as_fd();
         let _ =
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
@@ -737,7 +738,9 @@ fn probe_file() -> io::Result<OwnedFd> {
     let file = rustix::fs::memfd_create(c"probe", flags | MemfdFlags::EXEC)
         // MFD_EXEC is known from Linux 6.3 on.
         .or_else(|_| rustix::fs::memfd_create(c"probe", flags))?;
-    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o555))?;
+    // Whoever cannot read what it executes can be traced by nobody, from its first
+    // instruction on: ptrace(2), "Ptrace access mode checking"; proc(5), "suid_dumpable".
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o111))?;
     let mut rest = crate::programs::PROBE;
     while !rest.is_empty() {
         let written = rustix::io::write(&file, rest)?;

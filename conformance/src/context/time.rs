@@ -9,13 +9,19 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Longest that a deadline is put off for a process that never gets a processor.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Descendants that are looked at: more than a sandbox may have.
+const DESCENDANTS: usize = 256;
+
 /// Time in which a process could have acted: wall time less what its threads spent
-/// runnable without a processor (/proc/PID/schedstat, in nanoseconds).
+/// runnable without a processor (/proc/PID/schedstat, in nanoseconds), unless its own
+/// descendants had the processor meanwhile.
 #[derive(Clone, Debug)]
 pub struct Stopwatch {
     started: Instant,
     pid: i32,
     waited: Duration,
+    /// What it and its descendants had run.
+    ran: Duration,
     /// What it had used when its time seemed to be up.
     last: Cell<Option<Use>>,
 }
@@ -37,6 +43,7 @@ impl Stopwatch {
             started: Instant::now(),
             pid,
             waited: Duration::from_nanos(Use::of(pid).waited),
+            ran: ran_by_all(pid),
             last: Cell::new(None),
         }
     }
@@ -48,9 +55,14 @@ impl Stopwatch {
 
     /// Time since the start that counts.
     pub fn elapsed(&self) -> Duration {
-        let waited = Duration::from_nanos(Use::of(self.pid).waited);
-        self.wall()
-            .saturating_sub(waited.saturating_sub(self.waited))
+        let wall = self.wall();
+        let waited = Duration::from_nanos(Use::of(self.pid).waited).saturating_sub(self.waited);
+        let counted = wall.saturating_sub(waited);
+        if waited < wall / 2 {
+            return counted;
+        }
+        let ran = ran_by_all(self.pid).saturating_sub(self.ran);
+        counted.max(ran).min(wall)
     }
 
     /// What is left of a limit. A wait for a processor counts only once it is over: where
@@ -95,4 +107,23 @@ impl Use {
         }
         sum
     }
+}
+
+/// How long the first threads of a process and of its living descendants have run.
+fn ran_by_all(pid: i32) -> Duration {
+    let mut all = vec![pid];
+    let mut at = 0;
+    let mut ran = 0_u64;
+    while let Some(pid) = all.get(at).copied() {
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/{name}"));
+        let schedstat = read("schedstat").unwrap_or_default();
+        let figure = schedstat.split_ascii_whitespace().next();
+        ran = ran.saturating_add(figure.and_then(|it| it.parse().ok()).unwrap_or(0));
+        let children = read("children").unwrap_or_default();
+        let room = DESCENDANTS.saturating_sub(all.len());
+        let children = children.split_ascii_whitespace();
+        all.extend(children.filter_map(|child| child.parse::<i32>().ok()).take(room));
+        at += 1;
+    }
+    Duration::from_nanos(ran)
 }

@@ -76,8 +76,9 @@ pub(super) struct Plan {
 /// The directories on which a CRI runtime mounts something.
 const MOUNT_POINTS: [&CStr; 3] = [c"proc", c"dev", c"sys"];
 
-/// Processes that a pause program may bring the sandbox to.
-const PROCESS_LIMIT: u64 = 128;
+/// Processes that a pause program may bring the sandbox to: room for the threads of a
+/// run-time, and few enough that one which forks without end can be judged and ended.
+const PROCESS_LIMIT: u64 = 64;
 
 impl Plan {
     pub(super) fn new(

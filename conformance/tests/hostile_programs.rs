@@ -1,0 +1,168 @@
+//! Hostile programs under the whole suite: each run ends in time and within memory, in a
+//! failed check or a clear error, with nothing outside touched.
+
+mod common;
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::host;
+use common::suite::{self, Ended};
+use conformance::subject::build::{ImageBuilder, LayoutBuilder};
+use fixtures::broken::hostile::ESCAPED;
+use fixtures::catalogue;
+use nix::time::{ClockId, clock_gettime};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+/// What a run may take on an idle machine.
+const TIME: Duration = Duration::from_secs(10);
+
+struct Judged {
+    ended: Ended,
+    report: Value,
+}
+
+impl Judged {
+    /// The verdict on a check.
+    fn verdict(&self, id: &str) -> &str {
+        let checks = self.report["runs"][0]["checks"].as_array().expect("checks");
+        let check = checks.iter().find(|check| check["id"] == id);
+        check.map_or("absent", |check| {
+            check["verdict"].as_str().expect("a verdict")
+        })
+    }
+
+    /// Ids and words of the checks with a verdict.
+    fn with(&self, verdict: &str) -> Vec<String> {
+        let checks = self.report["runs"][0]["checks"].as_array().expect("checks");
+        let of = checks.iter().filter(|check| check["verdict"] == verdict);
+        of.map(|check| format!("{}: {}{}", check["id"], check["observed"], check["reason"]))
+            .collect()
+    }
+}
+
+/// Runs all checks over a program in an image.
+fn judge(program: &[u8], folder: &Path, env: &[String]) -> Judged {
+    let image = ImageBuilder::pause(program, &host()).set("Env", json!(env));
+    LayoutBuilder::single(&image, "3.10")
+        .write(&folder.join("image"))
+        .expect("writing");
+    let report = folder.join("report.json");
+    fs::write(&report, "").expect("writing");
+    let mut command = suite::program();
+    command.args(["--image", "oci:image", "--report", "json=report.json"]);
+    let ended = suite::run(command, folder);
+    let text = fs::read_to_string(&report).expect("a report");
+    let report =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr));
+    Judged { ended, report }
+}
+
+/// Where a program may look for the suite's host: a port and a socket's name.
+struct Bait {
+    tcp: TcpListener,
+    unix: UnixListener,
+    env: [String; 2],
+}
+
+impl Bait {
+    fn new(name: &str) -> Self {
+        let tcp = TcpListener::bind("0.0.0.0:0").expect("a free port");
+        let port = tcp.local_addr().expect("an address").port();
+        let hidden = format!("pause-hostile-{}-{name}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&hidden).expect("a name");
+        let unix = UnixListener::bind_addr(&address).expect("a socket");
+        tcp.set_nonblocking(true).expect("fcntl");
+        unix.set_nonblocking(true).expect("fcntl");
+        let env = [
+            format!("HOSTILE_PORT={port}"),
+            format!("HOSTILE_NAME={hidden}"),
+        ];
+        Self { tcp, unix, env }
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.tcp.accept().is_err() && self.unix.accept().is_err()
+    }
+}
+
+/// `may_be_right`: where its harm is held off, the program is a pause, and may pass.
+#[rstest]
+#[case("forks-without-end", false)]
+#[case("forks-behind-a-pause", false)]
+#[case("eats-memory", false)]
+#[case("fills-its-files", false)]
+#[case("floods-both-outputs", false)]
+#[case("ignores-everything", false)]
+#[case("never-ready", false)]
+#[case("mounts-over-the-host", false)]
+#[case("reaches-the-network", true)]
+#[case("signals-the-suite", true)]
+#[case("kills-the-others", false)]
+#[case("stops-the-others", false)]
+#[case("lies-for-the-probe", false)]
+#[case("lies-in-its-name", true)]
+fn a_hostile_program_is_judged_and_nothing_else_happens(
+    #[case] name: &str,
+    #[case] may_be_right: bool,
+) {
+    let folder = suite::folder(&format!("hostile-{name}"));
+    let fixture = catalogue::hostile()
+        .find(|it| it.name == name)
+        .expect("a fixture");
+    let program = fixture
+        .build(conformance::programs::FIXTURE)
+        .expect("one stamp");
+    let bait = Bait::new(name);
+    let hostname = rustix::system::uname().nodename().to_owned();
+    let judged = judge(&program, &folder, &bait.env);
+
+    let Ended {
+        status, took, peak, ..
+    } = judged.ended;
+    eprintln!("{name}: status {status:?} in {took:?}, {} MiB", peak >> 20);
+    for verdict in ["fail", "error", "inconclusive"] {
+        eprintln!("  {verdict}: {:#?}", judged.with(verdict));
+    }
+    for id in fixture.breaks {
+        assert_eq!(judged.verdict(id), "fail", "{id} on {name}");
+    }
+    assert!(
+        status == Some(1) || (may_be_right && status == Some(0)),
+        "{status:?}"
+    );
+    let escaped = format!("exited {ESCAPED}");
+    assert!(
+        !judged.report.to_string().contains(&escaped),
+        "{name} got out"
+    );
+    assert!(bait.is_untouched(), "{name} got out");
+    assert_eq!(rustix::system::uname().nodename(), &*hostname);
+    assert!(took <= TIME || took <= 2 * TIME.mul_f64(load()), "{took:?}");
+}
+
+/// How many times longer than on an idle machine it takes to have a processor for a while.
+fn load() -> f64 {
+    const WORK: Duration = Duration::from_millis(500);
+    let used = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock"));
+    let (began, before) = (Instant::now(), used());
+    while used() - before < WORK {}
+    began.elapsed().div_duration_f64(WORK)
+}
+
+#[test]
+fn every_hostile_fixture_is_judged() {
+    let cases = include_str!("hostile_programs.rs");
+    for fixture in catalogue::hostile() {
+        assert!(
+            cases.contains(&format!("#[case(\"{}\", ", fixture.name)),
+            "{}",
+            fixture.name
+        );
+    }
+}
