@@ -122,7 +122,11 @@ fn ran_by_all(pid: i32) -> Duration {
         let children = read("children").unwrap_or_default();
         let room = DESCENDANTS.saturating_sub(all.len());
         let children = children.split_ascii_whitespace();
-        all.extend(children.filter_map(|child| child.parse::<i32>().ok()).take(room));
+        all.extend(
+            children
+                .filter_map(|child| child.parse::<i32>().ok())
+                .take(room),
+        );
         at += 1;
     }
     Duration::from_nanos(ran)
