@@ -151,7 +151,7 @@ fn load() -> f64 {
     const WORK: Duration = Duration::from_millis(500);
     let used = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock"));
     let (began, before) = (Instant::now(), used());
-    while used() - before < WORK {}
+    while used().saturating_sub(before) < WORK {}
     began.elapsed().div_duration_f64(WORK)
 }
 
