@@ -257,6 +257,13 @@ impl Probe {
         self.value(Op::Connect, [port.into(), 0, 0, 0]).map(drop)
     }
 
+    /// Connects to a port of 127.0.0.1, sends `text`, and says what comes back until the
+    /// other end closes.
+    pub fn converse(&self, port: u16, text: &[u8]) -> io::Result<Vec<u8>> {
+        self.ask(Op::Exchange, [port.into(), 0, 0, 0], text)
+            .map(|(_, answer)| answer)
+    }
+
     /// Makes the IPC objects of `protocol::ipc` under this key; says which.
     pub fn ipc_make(&self, key: u64) -> io::Result<u64> {
         self.value(Op::IpcMake, [key, 0, 0, 0])
