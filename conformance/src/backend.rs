@@ -11,6 +11,8 @@ use crate::check::Needs;
 use crate::probe::Probe;
 use crate::subject::{Program, Rootfs};
 use crate::sys::ExitStatus;
+use crate::wasi_engine::Command;
+use crate::workload::Workload;
 
 pub mod embedded;
 
@@ -31,6 +33,22 @@ pub trait Backend: Sync {
     /// # Errors
     /// [`StartError`]: the image's fault and the host's are kept apart.
     fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError>;
+
+    /// As [`Backend::start`], where what is started is a program of the host's, with the
+    /// host's files, read-only; of the specification, program and root do not count.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    fn start_engine(
+        &self,
+        _command: Command,
+        _spec: &Spec,
+    ) -> Result<Box<dyn Sandbox>, StartError> {
+        Err(StartError::Host {
+            step: "start an engine",
+            cause: io::ErrorKind::Unsupported.into(),
+        })
+    }
 
     /// Prepares the calling thread for starting sandboxes.
     ///
@@ -69,6 +87,16 @@ pub trait Sandbox: Send {
     /// # Errors
     /// When the kernel refuses, or the pause process is gone.
     fn enter(&self, join: &Join) -> io::Result<Probe>;
+
+    /// Starts a program of the host's beside the pause process, as a runtime starts a
+    /// container of the pod: in its network, IPC and UTS namespaces, with the host's files,
+    /// read-only; in its pid namespace too where `shares_pid`, else as PID 1 of its own.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the pause process is gone.
+    fn run_beside(&self, _command: Command, _shares_pid: bool) -> io::Result<Workload> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Lets a sandbox that was started `held` go on, without waiting for its exec: for
     /// one who traces it.
@@ -198,6 +226,8 @@ pub enum Root {
     Writable,
     /// The image's files and nothing else: no /proc, no /dev.
     Bare,
+    /// Not the image's: the host's files, read-only, with a /proc of the sandbox's own.
+    Host,
 }
 
 /// A standard stream of the pause process.

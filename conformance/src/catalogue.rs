@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::check::{Check, Family, Level, Needs};
 
 /// Each need in words; "needs …" goes before them.
-const WORDS: [(Needs, &str); 32] = [
+const WORDS: &[(Needs, &str)] = &[
     (Needs::IMAGE, "an image, not a program alone"),
     (Needs::INDEX, "an image index"),
     (Needs::WINDOWS, "an entry for Windows in the image index"),
@@ -62,6 +62,7 @@ const WORDS: [(Needs, &str); 32] = [
         "control of how the process starts (signals, descriptors, root)",
     ),
     (Needs::MQUEUE, "POSIX message queues"),
+    (Needs::WASI_HOST, "a sandbox that WASI workloads can join"),
     (
         Needs::PIDFD_HUP,
         "a kernel that reports reaping on a pidfd (Linux 6.9)",

@@ -81,6 +81,9 @@ bitflags::bitflags! {
         /// The program can leave the namespaces that it was started in.
         const LEAVES = 1 << 34;
 
+        /// The suite's own WASI host can be started in a sandbox and beside one.
+        const WASI_HOST = 1 << 40;
+
         /// Not a need but a hint: run alone, or its figures mean nothing.
         const QUIET = 1 << 62;
         /// Not a need but a hint: mostly waits for a window to pass, so start it early.

@@ -12,6 +12,7 @@ use crate::checks::FAMILIES;
 use crate::emulator::Way;
 use crate::report::spec::ReportSpec;
 use crate::subject::{Platform, Platforms};
+use crate::wasi_engine::Engine;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -135,6 +136,10 @@ pub struct Judge {
     #[arg(long = "require-platform", value_name = "PLATFORM", value_parser = platform)]
     pub required_platforms: Vec<Platform>,
 
+    /// Engine that runs a WASI pause as PID 1 of its sandbox
+    #[arg(long, value_enum, value_name = "ENGINE", default_value_t = WasiEngine::Builtin)]
+    pub wasi_engine: WasiEngine,
+
     /// Also what takes long: soak runs
     #[arg(long)]
     pub long: bool,
@@ -149,6 +154,30 @@ pub struct Judge {
 pub enum Runtime {
     /// The suite's own: no root, no daemon.
     Embedded,
+}
+
+/// `--wasi-engine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WasiEngine {
+    /// The suite's own: a good PID 1.
+    Builtin,
+    /// The `wasmtime` command.
+    Wasmtime,
+    /// Node's module `node:wasi`.
+    Node,
+    /// Python's package `wasmtime`.
+    Python,
+}
+
+impl From<WasiEngine> for Engine {
+    fn from(engine: WasiEngine) -> Self {
+        match engine {
+            WasiEngine::Builtin => Self::Builtin,
+            WasiEngine::Wasmtime => Self::Wasmtime,
+            WasiEngine::Node => Self::Node,
+            WasiEngine::Python => Self::Python,
+        }
+    }
 }
 
 /// `--level`.
@@ -241,6 +270,10 @@ impl Judge {
         }
         for platform in &self.required_platforms {
             words.extend(["--require-platform".to_owned(), platform.to_string()]);
+        }
+        let engine = Engine::from(self.wasi_engine);
+        if engine != Engine::Builtin {
+            words.extend(["--wasi-engine".to_owned(), engine.name().to_owned()]);
         }
         for (set, flag) in [
             (self.insecure_registry, "--insecure-registry"),

@@ -13,11 +13,13 @@ use crate::backend::{Backend, Launch, Spec, StartError};
 use crate::check::{Finding, Needs, Stop};
 use crate::event::Measurement;
 use crate::subject::{Platform, Subject};
+use crate::wasi_engine;
 
 mod arguments;
 mod children;
 pub mod files;
 pub mod filters;
+mod guests;
 mod members;
 mod orphans;
 mod pod;
@@ -28,6 +30,7 @@ mod watch;
 
 pub use arguments::filter_first_argument;
 pub use children::PauseChild;
+pub use guests::{Helper, PidMode};
 pub use orphans::Orphans;
 pub use pod::{PROMPTLY, Pod, ProcessState};
 pub use time::Stopwatch;
@@ -43,6 +46,8 @@ pub struct CheckOptions {
     pub required_platforms: Vec<Platform>,
     /// `--long`.
     pub long: bool,
+    /// `--wasi-engine`.
+    pub wasi_engine: wasi_engine::Engine,
 }
 
 /// What all checks of a run share.

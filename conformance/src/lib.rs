@@ -20,4 +20,8 @@ pub mod subject;
 pub mod suite;
 pub mod sys;
 pub mod wait;
+mod wasi_abi;
+pub mod wasi_engine;
+pub mod wasi_host;
 pub mod wasi_world;
+pub mod workload;

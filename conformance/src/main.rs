@@ -11,6 +11,7 @@ use conformance::report::json;
 use conformance::suite::{self, Failure};
 
 fn main() -> ExitCode {
+    conformance::wasi_host::run_if_asked();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -25,6 +25,7 @@ use crate::report::spec as report;
 use crate::runner::{self, Settings};
 use crate::self_test;
 use crate::subject::{self, LoadOptions, Platform, Reference, Subject};
+use crate::wasi_engine::Engine;
 
 mod plan;
 
@@ -100,6 +101,9 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let needs_engine = checks
         .iter()
         .any(|check| check.needs.contains(Needs::SANDBOX));
+    if subjects.iter().any(|subject| subject.wasm.is_some()) && needs_engine {
+        find_wasi_engine(options)?;
+    }
     let subjects = plan::processors(subjects, &host, needs_engine);
     let engine = if plan::run_any(&subjects) {
         Some(prepare(&plan::emulators(&subjects))?)
@@ -291,6 +295,7 @@ impl Suite<'_> {
             kubernetes: self.options.kubernetes,
             required_platforms: self.options.required_platforms.clone(),
             long: self.options.long,
+            wasi_engine: self.options.wasi_engine.into(),
         };
         let mut shared = Shared::new(
             subject.clone(),
@@ -324,6 +329,18 @@ fn prepare(emulators: &[Emulator]) -> Result<Arc<Embedded>, Failure> {
 
 fn cannot_prepare(error: &PrepareError) -> Failure {
     Failure::not_judged(error.to_string(), error.hint().map(str::to_owned))
+}
+
+/// Sees to it that the engine of WASI pauses is there.
+fn find_wasi_engine(options: &Judge) -> Result<(), Failure> {
+    let engine = Engine::from(options.wasi_engine);
+    match engine.find() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::not_judged(
+            format!("--wasi-engine {error}"),
+            Some(error.hint.to_owned()),
+        )),
+    }
 }
 
 /// Threads of a library that has been dropped take a moment to be gone (pthread_join(3)

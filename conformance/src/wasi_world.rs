@@ -14,26 +14,14 @@ use wasmi::{
     errors::HostError,
 };
 
+pub use crate::wasi_abi::{EAGAIN, EINTR, ENOTSUP};
+use crate::wasi_abi::{EBADF, EFAULT, EINVAL, PREVIEW1, SUCCESS, Subscription};
+
 /// Nanoseconds of an hour.
 pub const HOUR: u64 = 3600 * 1_000_000_000;
 
 /// How long a guest is watched, in virtual time.
 pub const MONTH: u64 = 30 * 24 * HOUR;
-
-/// Errors of WASI preview 1 (`errno`) that are injected.
-pub const EAGAIN: u16 = 6;
-/// As above.
-pub const EINTR: u16 = 27;
-/// As above: what an engine answers that cannot poll at all.
-pub const ENOTSUP: u16 = 58;
-
-const SUCCESS: i32 = 0;
-const EFAULT: i32 = 21;
-const EINVAL: i32 = 28;
-const EBADF: u16 = 8;
-
-/// The module that preview 1 is imported from.
-const PREVIEW1: &str = "wasi_snapshot_preview1";
 
 /// Fuel up to the first wait: a runtime may initialise itself.
 const START_FUEL: u64 = 2_000_000;
@@ -257,7 +245,9 @@ fn linker(engine: &Engine) -> Result<Linker<World>, Error> {
             Err(Error::host(Stopped(End::Exited(status.cast_unsigned()))))
         },
     )?;
-    linker.func_wrap(PREVIEW1, "sched_yield", |_: Caller<'_, World>| SUCCESS)?;
+    linker.func_wrap(PREVIEW1, "sched_yield", |_: Caller<'_, World>| {
+        i32::from(SUCCESS)
+    })?;
     linker.func_wrap(
         PREVIEW1,
         "clock_time_get",
@@ -265,7 +255,7 @@ fn linker(engine: &Engine) -> Result<Linker<World>, Error> {
             let now = caller.data().now.to_le_bytes();
             memory(&caller)
                 .and_then(|memory| store_bytes(&mut caller, memory, to, &now))
-                .map_or(EFAULT, |()| SUCCESS)
+                .map_or(i32::from(EFAULT), |()| i32::from(SUCCESS))
         },
     )?;
     Ok(linker)
@@ -288,56 +278,6 @@ fn store_bytes(
     memory.write(caller.as_context_mut(), to, bytes).ok()
 }
 
-/// One subscription of a wait (WASI preview 1, `subscription`).
-struct Subscription {
-    userdata: [u8; 8],
-    tag: u8,
-    clock: u32,
-    timeout: u64,
-    absolute: bool,
-}
-
-impl Subscription {
-    const SIZE: usize = 48;
-
-    fn parse(bytes: &[u8; Self::SIZE]) -> Self {
-        let mut userdata = [0; 8];
-        userdata.copy_from_slice(&bytes[..8]);
-        let mut clock = [0; 4];
-        clock.copy_from_slice(&bytes[16..20]);
-        let mut timeout = [0; 8];
-        timeout.copy_from_slice(&bytes[24..32]);
-        Self {
-            userdata,
-            tag: bytes[8],
-            clock: u32::from_le_bytes(clock),
-            timeout: u64::from_le_bytes(timeout),
-            absolute: bytes[40] & 1 != 0,
-        }
-    }
-
-    fn is_clock(&self) -> bool {
-        self.tag == 0 && self.clock <= 1
-    }
-
-    fn ends(&self, now: u64) -> u64 {
-        if self.absolute {
-            self.timeout.max(now)
-        } else {
-            now.saturating_add(self.timeout)
-        }
-    }
-
-    /// `event`: userdata, error, type, and what only files have.
-    fn event(&self, error: u16) -> [u8; 32] {
-        let mut event = [0; 32];
-        event[..8].copy_from_slice(&self.userdata);
-        event[8..10].copy_from_slice(&error.to_le_bytes());
-        event[10] = self.tag;
-        event
-    }
-}
-
 fn poll_oneoff(
     mut caller: Caller<'_, World>,
     of: i32,
@@ -349,7 +289,7 @@ fn poll_oneoff(
     let pages = memory.map(|memory| memory.size(caller.as_context()));
     let fuel = caller.get_fuel()?;
     caller.data_mut().begin_wait(fuel, pages)?;
-    let result = memory.map_or(Ok(EFAULT), |memory| {
+    let result = memory.map_or(Ok(i32::from(EFAULT)), |memory| {
         wait(&mut caller, memory, [of, to, count, stored])
     });
     caller.set_fuel(SLICE_FUEL)?;
@@ -367,7 +307,7 @@ fn wait(
             .data_mut()
             .odd_wait
             .get_or_insert_with(|| format!("a wait with {count} subscriptions"));
-        return Ok(EINVAL);
+        return Ok(i32::from(EINVAL));
     }
     let mut subscriptions = Vec::new();
     for index in 0..count {
@@ -376,7 +316,7 @@ fn wait(
         let read = usize::try_from(at)
             .is_ok_and(|at| memory.read(caller.as_context(), at, &mut bytes).is_ok());
         if !read {
-            return Ok(EFAULT);
+            return Ok(i32::from(EFAULT));
         }
         subscriptions.push(Subscription::parse(&bytes));
     }
@@ -415,7 +355,7 @@ fn wait(
     let number = u32::try_from(events.len()).unwrap_or(count).to_le_bytes();
     let written = store_bytes(caller, memory, to, &events.concat())
         .and_then(|()| store_bytes(caller, memory, stored, &number));
-    Ok(written.map_or(EFAULT, |()| SUCCESS))
+    Ok(written.map_or(i32::from(EFAULT), |()| i32::from(SUCCESS)))
 }
 
 impl World {

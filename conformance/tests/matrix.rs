@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use conformance::backend::Backend;
 use conformance::backend::embedded::Embedded;
 use conformance::self_test::{self, BROKEN_BY_NOTHING};
+use conformance::wasi_host;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn engine(at_a_time: usize) -> anyhow::Result<Arc<dyn Backend + Send + Sync>> {
@@ -18,6 +19,7 @@ fn engine(at_a_time: usize) -> anyhow::Result<Arc<dyn Backend + Send + Sync>> {
 }
 
 fn main() -> ExitCode {
+    wasi_host::run_if_asked();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(self_test::at_a_time());
     // Before any thread: a new user namespace wants a process with one (unshare(2)).

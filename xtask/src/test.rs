@@ -6,13 +6,14 @@ use crate::{cargo, link, packages, tidy, toolchain};
 use anyhow::{Context as _, Result, ensure};
 
 /// What the tests run besides cargo, as Debian calls it.
-const PACKAGES: [&str; 11] = [
+const PACKAGES: [&str; 12] = [
     "busybox-static",
     "catatonit",
     "crun",
     "curl",
     "docker-registry",
     "dumb-init",
+    "nodejs",
     "qemu-user-static",
     "runc",
     "skopeo",

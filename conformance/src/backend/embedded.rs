@@ -24,7 +24,11 @@ use crate::check::Needs;
 use crate::emulator::Emulator;
 use crate::probe::Probe;
 use crate::sys::{self, Child, ExitStatus, StringVector};
+use crate::wasi_engine::Command;
+use crate::wasi_host;
+use crate::workload::Workload;
 
+mod beside;
 mod binfmt;
 mod cgroup;
 mod child;
@@ -44,6 +48,9 @@ use plan::{Ids, Plan};
 /// The pod's address, on the loopback device of its network namespace; from the
 /// block that RFC 5737 keeps for documentation.
 pub const POD_ADDRESS: [u8; 4] = [192, 0, 2, 10];
+
+/// The user and group of engines: as those of upstream's pause.
+const ENGINE_USER: (u32, u32) = (65535, 65535);
 
 /// Namespaces that every sandbox has; pid, network and time are the [`Spec`]'s.
 const COMMON: c_int =
@@ -207,6 +214,14 @@ impl Embedded {
             exists("/proc/sys/fs/mqueue", "POSIX message queues"),
         );
         offer(
+            Needs::WASI_HOST,
+            if wasi_host::is_held() {
+                Ok(())
+            } else {
+                Err("this program does not hold the suite's WASI host".to_owned())
+            },
+        );
+        offer(
             Needs::PIDFD_HUP,
             if kernel_at_least(6, 9) {
                 Ok(())
@@ -286,6 +301,17 @@ impl Backend for Embedded {
     fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
         self.start_under(launch, spec, None)
     }
+
+    fn start_engine(&self, command: Command, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
+        let (uid, gid) = spec.user.unwrap_or(ENGINE_USER);
+        let path = command.argv.first().cloned().unwrap_or_default();
+        let plan = Plan::of_engine(command, spec, self.mapping.ids(uid, gid));
+        let plan = plan.map_err(|cause| StartError::Host {
+            step: "plan it",
+            cause,
+        })?;
+        self.run(plan, spec, path)
+    }
 }
 
 impl Embedded {
@@ -306,7 +332,20 @@ impl Embedded {
                 io::ErrorKind::Unsupported.into(),
             ));
         }
-        let mut plan = Plan::new(launch, spec, ids, emulation).map_err(host("plan it"))?;
+        let plan = Plan::new(launch, spec, ids, emulation).map_err(host("plan it"))?;
+        let path = launch.program.argv.first().cloned().unwrap_or_default();
+        self.run(plan, spec, path)
+    }
+
+    /// Makes a sandbox as planned, in which `path` is what is executed.
+    fn run(
+        &self,
+        mut plan: Plan,
+        spec: &Spec,
+        path: String,
+    ) -> Result<Box<dyn Sandbox>, StartError> {
+        let host = |step: &'static str| move |cause: io::Error| StartError::Host { step, cause };
+        let ids = plan.ids;
         self.cgroups
             .make_room(plan.bytes)
             .map_err(host("make room for its files"))?;
@@ -364,7 +403,7 @@ impl Embedded {
             probe: self.probe.try_clone().map_err(host("keep the probe"))?,
             gate: Some(gate),
             progress: status,
-            path: launch.program.argv.first().cloned().unwrap_or_default(),
+            path,
             cgroup,
         };
         self.mapping
@@ -512,6 +551,10 @@ impl Sandbox for EmbeddedSandbox {
         // With our copy open, the end of a probe that failed would not show.
         drop(theirs);
         Probe::new(child?, ours)
+    }
+
+    fn run_beside(&self, command: Command, shares_pid: bool) -> io::Result<Workload> {
+        beside::start(self, command, shares_pid)
     }
 
     fn memory_used(&self) -> Option<u64> {

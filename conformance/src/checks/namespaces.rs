@@ -7,6 +7,8 @@
 //! is. A pause that left a namespace thereby parts the two. Every sharing check has a
 //! control in another sandbox, that must not see what members share.
 
+mod wasi;
+
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -38,6 +40,11 @@ pub(super) static FAMILY: Family = Family {
         &HELD_ALONE,
         &CGROUP_AND_TIME,
         &TEARDOWN,
+        &wasi::JOINS,
+        &wasi::REACHABLE,
+        &wasi::OUTLIVES,
+        &wasi::REAPS,
+        &wasi::TEARDOWN,
     ],
 };
 

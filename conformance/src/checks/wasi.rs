@@ -1,8 +1,10 @@
 //! The family `wasi`: a pause that is a WASI program, what it asks of its host, what it
-//! does over 30 days of a virtual clock, and the image that carries it; and that a
-//! native pause image is not taken for one.
+//! does over 30 days of a virtual clock, what it and an engine are together as PID 1 of
+//! a sandbox, and the image that carries it; and that a native pause image is not taken
+//! for one.
 
 mod clock;
+mod host;
 mod image;
 mod module;
 
@@ -34,6 +36,12 @@ pub static FAMILY: Family = Family {
         &clock::SURVIVES_EAGAIN,
         &clock::SURVIVES_EARLY_WAKE,
         &clock::ENDS_ON_ERROR,
+        &host::HOLDS,
+        &host::ENDS_ON_TERM,
+        &host::ENDS_ON_INT,
+        &host::KILLED,
+        &host::REAPS,
+        &host::IDLE,
         &image::ONE_FORM,
         &image::PLATFORM_TRUE,
         &image::INDEX_HAS_NATIVE,

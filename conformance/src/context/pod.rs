@@ -6,7 +6,7 @@ use std::time::Duration;
 use procfs::process::{Process, Stat, Status};
 
 use super::{Context, Stopwatch, start_error};
-use crate::backend::{Join, Sandbox, Stdio};
+use crate::backend::{Join, Namespaces, Sandbox, Stdio};
 use crate::check::{Finding, Needs, Stop};
 use crate::emulator;
 use crate::probe::Probe;
@@ -28,12 +28,12 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// A started sandbox. Dropping it removes it.
 pub struct Pod<'a> {
-    context: Context<'a>,
-    sandbox: Box<dyn Sandbox>,
+    pub(super) context: Context<'a>,
+    pub(super) sandbox: Box<dyn Sandbox>,
     stdio: Stdio,
     output: [Output; 2],
-    /// Pidfds of the probes that were let in.
-    members: Vec<OwnedFd>,
+    /// Pidfds of the probes and workloads that were let into its pid namespace.
+    pub(super) members: Vec<OwnedFd>,
     /// What was done that must not end it: from then on its end is an answer.
     provoked: Option<String>,
     /// Signals that were blocked at exec: their block is no sign of the program's.
@@ -300,7 +300,9 @@ impl<'a> Pod<'a> {
     /// [`Stop::NotRunning`] where the pause process had ended.
     pub fn enter(&mut self, join: &Join) -> Result<Probe, Stop> {
         let entered = self.sandbox.enter(join).and_then(|probe| {
-            self.members.push(probe.pidfd().try_clone_to_owned()?);
+            if join.namespaces.contains(Namespaces::PID) {
+                self.members.push(probe.pidfd().try_clone_to_owned()?);
+            }
             Ok(probe)
         });
         entered.map_err(|error| self.harness_failed("enter its namespaces", &error))

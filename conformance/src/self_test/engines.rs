@@ -12,6 +12,8 @@ use crate::check::Needs;
 use crate::probe::Probe;
 use crate::signal;
 use crate::sys::{self, ExitStatus};
+use crate::wasi_engine::Command;
+use crate::workload::Workload;
 
 /// One engine under the suite.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +70,10 @@ const NOT_INSIDE: &[&str] = &[
     "namespaces/pid-private",
     "namespaces/stable",
     "namespaces/teardown",
+    "namespaces/wasi-joins",
+    "namespaces/wasi-outlives",
+    "namespaces/wasi-reaps",
+    "namespaces/wasi-teardown",
     "reaping/any-death",
     "reaping/any-user",
     "reaping/before-handler",
@@ -173,8 +179,12 @@ pub(super) static ENGINES: &[EngineFixture] = &[
     EngineFixture {
         name: "joins-every-pid-namespace",
         about: "puts containers that are to have a pid namespace of their own into the pod's",
-        breaks: &["namespaces/pid-private"],
-        also: &[],
+        breaks: &[
+            "namespaces/pid-private",
+            "namespaces/wasi-joins",
+            "namespaces/wasi-teardown",
+        ],
+        also: &["namespaces/wasi-outlives"],
         fault: Fault {
             join: |join| join.namespaces |= Namespaces::PID,
             ..NONE
@@ -246,6 +256,10 @@ impl Backend for Faulty {
         }))
     }
 
+    fn start_engine(&self, command: Command, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
+        self.engine.start_engine(command, spec)
+    }
+
     fn adopt_thread(&self) -> io::Result<()> {
         self.engine.adopt_thread()
     }
@@ -283,6 +297,14 @@ impl Sandbox for FaultySandbox {
         (self.fault.join)(&mut spoilt);
         let probe = self.sandbox.enter(&spoilt)?;
         (self.fault.entered)(probe, join, self.sandbox.pidfd())
+    }
+
+    fn run_beside(&self, command: Command, shares_pid: bool) -> io::Result<Workload> {
+        let mut join = Join::default();
+        join.namespaces.set(Namespaces::PID, shares_pid);
+        (self.fault.join)(&mut join);
+        let shares_pid = join.namespaces.contains(Namespaces::PID);
+        self.sandbox.run_beside(command, shares_pid)
     }
 
     fn open_gate(&mut self) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, Emulated};
 use crate::calibration::Unfit;
+use crate::check::Needs;
 use crate::emulator::{Emulator, NoEmulator, Way};
 use crate::event::RunHead;
 use crate::subject::{self, Platform, Subject};
@@ -51,7 +52,10 @@ impl Processor {
             }
             _ => None,
         };
-        if subject.program.is_err() {
+        if subject.offers().contains(Needs::WASM_MODULE) {
+            // Its engine is the host's program.
+            Self::Own
+        } else if subject.program.is_err() {
             Self::None
         } else if let Some(other) = other {
             Self::Mislabelled(other)

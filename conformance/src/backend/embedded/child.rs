@@ -81,9 +81,11 @@ pub(super) fn run(plan: &Plan, pipes: &Pipes<'_>) -> i32 {
     let (step, error) = match prepare(plan, pipes) {
         Ok(()) => (
             Step::Exec,
-            match &plan.emulator {
-                None => sys::exec(None, &plan.path, &plan.argv, &plan.envp),
-                Some(emulator) => sys::exec(Some(emulator.as_fd()), c"", &plan.argv, &plan.envp),
+            if let Some(emulator) = &plan.emulator {
+                sys::exec(Some(emulator.as_fd()), c"", &plan.argv, &plan.envp)
+            } else {
+                let executable = plan.executable.as_ref().map(AsFd::as_fd);
+                sys::exec(executable, &plan.path, &plan.argv, &plan.envp)
             },
         ),
         Err(failed) => failed,
@@ -146,23 +148,27 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     }
     // While the emulator's path means what it means to the suite.
     let emulators = register(plan).map_err(at(Step::Emulator))?;
-    mount_root(plan).map_err(at(Step::Root))?;
-    make_files(plan).map_err(at(Step::Files))?;
-    if plan.root != Root::Bare {
-        if plan.own_pid_namespace {
-            mount_proc().map_err(at(Step::Proc))?;
+    if plan.root == Root::Host {
+        keep_root(plan)?;
+    } else {
+        mount_root(plan).map_err(at(Step::Root))?;
+        make_files(plan).map_err(at(Step::Files))?;
+        if plan.root != Root::Bare {
+            if plan.own_pid_namespace {
+                mount_proc().map_err(at(Step::Proc))?;
+            }
+            if let Some(emulators) = &emulators {
+                // Without a place to stay it serves one exec, the program's.
+                let _ = binfmt::attach(emulators);
+            }
+            mount_dev().map_err(at(Step::Dev))?;
         }
-        if let Some(emulators) = &emulators {
-            // Without a place to stay it serves one exec, the program's.
-            let _ = binfmt::attach(emulators);
-        }
-        mount_dev().map_err(at(Step::Dev))?;
+        pivot().map_err(at(Step::Pivot))?;
     }
-    pivot().map_err(at(Step::Pivot))?;
     rustix::process::chdir(&plan.working_dir)
         .map_err(io::Error::from)
         .map_err(at(Step::WorkingDir))?;
-    if plan.root != Root::Writable {
+    if !matches!(plan.root, Root::Writable | Root::Host) {
         rustix::mount::mount_remount(
             c"/",
             MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV,
@@ -200,17 +206,29 @@ fn register(plan: &Plan) -> io::Result<Option<OwnedFd>> {
 
 /// The suite's death kills this process; the keeper's, which the program cannot
 /// undo, kills it again.
-fn die_with_suite() {
+pub(super) fn die_with_suite() {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
 }
 
 /// Where memory runs short, in the limit of all sandboxes or on the host, the kernel is
 /// to end sandboxes and nothing else (proc_pid_oom_score_adj(5)).
-fn die_first() {
+pub(super) fn die_first() {
     let path = c"/proc/self/oom_score_adj";
     if let Ok(file) = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
         let _ = rustix::io::write(&file, b"1000");
     }
+}
+
+/// The host's files, which the program cannot change, and a /proc of the sandbox's own.
+fn keep_root(plan: &Plan) -> Result<(), (Step, io::Error)> {
+    let at = |step: Step| move |error: io::Error| (step, error);
+    rustix::process::chdir(c"/")
+        .map_err(io::Error::from)
+        .map_err(at(Step::Root))?;
+    if plan.own_pid_namespace {
+        mount_proc().map_err(at(Step::Proc))?;
+    }
+    sys::make_mounts_read_only().map_err(at(Step::ReadOnly))
 }
 
 fn mount_root(plan: &Plan) -> io::Result<()> {

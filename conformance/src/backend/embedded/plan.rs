@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use seccompiler::BpfProgram;
@@ -13,6 +14,7 @@ use seccompiler::BpfProgram;
 use crate::backend::{Launch, Root, Spec};
 use crate::subject::{EntryKind, Rootfs};
 use crate::sys::StringVector;
+use crate::wasi_engine::{Command, Executable};
 
 use super::binfmt::{self, Rule};
 use super::emulated::Emulation;
@@ -56,6 +58,8 @@ pub(super) struct Plan {
     pub(super) own_network: bool,
     pub(super) hostname: &'static [u8],
     pub(super) working_dir: CString,
+    /// What is executed where it is no file of the sandbox's; then `path` is empty.
+    pub(super) executable: Option<OwnedFd>,
     pub(super) path: CString,
     pub(super) argv: StringVector,
     pub(super) envp: StringVector,
@@ -124,6 +128,7 @@ impl Plan {
             own_network: spec.own_network,
             hostname: b"pause-conformance",
             working_dir: c_string(program.working_dir.clone().into_bytes())?,
+            executable: None,
             path,
             argv: StringVector::new(argv)?,
             envp: StringVector::new(spec.env.clone().unwrap_or_else(|| program.env.clone()))?,
@@ -138,6 +143,49 @@ impl Plan {
             rule: emulation.and_then(|emulation| emulation.rule.clone()),
             emulator: emulation.and_then(|emulation| emulation.program.clone()),
         })
+    }
+}
+
+impl Plan {
+    /// For a program of the host's.
+    pub(super) fn of_engine(command: Command, spec: &Spec, ids: Ids) -> io::Result<Self> {
+        let (executable, path) = open_executable(&command.executable)?;
+        Ok(Self {
+            files: Vec::new(),
+            root: Root::Host,
+            size: CString::default(),
+            bytes: 0,
+            own_pid_namespace: spec.own_pid_namespace,
+            own_network: spec.own_network,
+            hostname: b"pause-conformance",
+            working_dir: c"/".to_owned(),
+            executable,
+            path,
+            argv: StringVector::new(command.argv)?,
+            envp: StringVector::new(command.env)?,
+            ids,
+            privileged: false,
+            blocked: spec.blocked,
+            ignored: spec.ignored,
+            keep: vec![command.module],
+            seccomp: spec.seccomp.clone(),
+            processes: PROCESS_LIMIT,
+            held: spec.held,
+            rule: None,
+            emulator: None,
+        })
+    }
+}
+
+/// A descriptor of the suite's own program, or the path of another.
+pub(super) fn open_executable(executable: &Executable) -> io::Result<(Option<OwnedFd>, CString)> {
+    match executable {
+        // By descriptor: whoever executes it may not be let into the folder where it is.
+        Executable::Itself => {
+            let file = File::open("/proc/self/exe")?;
+            Ok((Some(file.into()), CString::default()))
+        }
+        Executable::File(path) => Ok((None, c_string(path.as_os_str().as_bytes().to_vec())?)),
     }
 }
 

@@ -1,0 +1,135 @@
+//! A program of the host's beside the pause process, from clone to exec: how a runtime
+//! starts a container of the pod whose files are not the image's.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::libc;
+use rustix::process::{Resource, Rlimit};
+
+use super::{EmbeddedSandbox, child, pipe, plan};
+use crate::sys::{self, StringVector};
+use crate::wasi_engine::Command;
+use crate::workload::Workload;
+
+/// Private memory that it may map.
+const DATA_LIMIT: u64 = 256 << 20;
+/// Descriptors that it may have.
+const DESCRIPTORS: u64 = 64;
+/// Processes that it may bring its user to: the members of a pod are few.
+const PROCESSES: u64 = 4096;
+/// Bytes of a file that it may write, could it write any.
+const FILE_SIZE: u64 = 1 << 20;
+
+/// Everything that the child needs, made before the clone.
+struct Beside<'a> {
+    sandbox: &'a EmbeddedSandbox,
+    executable: Option<OwnedFd>,
+    path: CString,
+    argv: StringVector,
+    envp: StringVector,
+    module: OwnedFd,
+    null: OwnedFd,
+    output: OwnedFd,
+}
+
+/// Starts it.
+pub(super) fn start(
+    sandbox: &EmbeddedSandbox,
+    command: Command,
+    shares_pid: bool,
+) -> io::Result<Workload> {
+    let (executable, path) = plan::open_executable(&command.executable)?;
+    let (ours, theirs) = pipe()?;
+    let beside = Beside {
+        sandbox,
+        executable,
+        path,
+        argv: StringVector::new(command.argv)?,
+        envp: StringVector::new(command.env)?,
+        module: command.module,
+        null: std::fs::File::open("/dev/null")?.into(),
+        output: theirs,
+    };
+    let child = if shares_pid && sandbox.own_pid_namespace {
+        // Of this thread, for its next child only (setns(2)).
+        sys::setns(sandbox.child.pidfd.as_fd(), libc::CLONE_NEWPID)?;
+        let child = sys::spawn(0, || beside.run());
+        sys::setns(sandbox.pid_namespace.as_fd(), libc::CLONE_NEWPID)?;
+        child
+    } else if shares_pid {
+        sys::spawn(0, || beside.run())
+    } else {
+        sys::spawn_sibling(libc::CLONE_NEWPID as u64, || beside.run())
+    }?;
+    // With our copy open, the end of the output would not show.
+    drop(beside);
+    Ok(Workload::new(child, ours))
+}
+
+impl Beside<'_> {
+    /// Returns only where a step fails.
+    fn run(&self) -> i32 {
+        if let Ok(()) = self.enter() {
+            let executable = self.executable.as_ref().map(AsFd::as_fd);
+            sys::exec(executable, &self.path, &self.argv, &self.envp);
+        }
+        child::FAILED
+    }
+
+    fn enter(&self) -> io::Result<()> {
+        child::die_with_suite();
+        child::die_first();
+        let _ = rustix::process::setsid();
+        // While the suite's privileges last: what is in the sandbox's user namespace then
+        // cannot undo it.
+        sys::unshare(libc::CLONE_NEWNS)?;
+        sys::make_mounts_read_only()?;
+        let mut joined = libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+        if self.sandbox.own_network {
+            joined |= libc::CLONE_NEWNET;
+        }
+        sys::setns(self.sandbox.child.pidfd.as_fd(), joined)?;
+        if let Some(user_namespace) = &self.sandbox.user_namespace {
+            sys::setns(user_namespace.as_fd(), libc::CLONE_NEWUSER)?;
+        }
+        sys::close_range_cloexec(3)?;
+        sys::dup_to(self.null.as_fd(), 0)?;
+        sys::dup_to(self.output.as_fd(), 1)?;
+        sys::dup_to(self.output.as_fd(), 2)?;
+        rustix::io::fcntl_setfd(&self.module, rustix::io::FdFlags::empty())?;
+        for (resource, limit) in [
+            (Resource::Core, 0),
+            (Resource::Data, DATA_LIMIT),
+            (Resource::Fsize, FILE_SIZE),
+            (Resource::Nofile, DESCRIPTORS),
+            (Resource::Nproc, PROCESSES),
+        ] {
+            let limit = Some(limit);
+            let limit = Rlimit {
+                current: limit,
+                maximum: limit,
+            };
+            rustix::process::setrlimit(resource, limit)?;
+        }
+        let ids = self.sandbox.ids;
+        if ids.setup.is_some() {
+            sys::drop_groups()?;
+            sys::set_ids(ids.uid, ids.gid)?;
+        }
+        rustix::thread::set_no_new_privs(true)?;
+        let none = rustix::thread::CapabilitySet::empty();
+        rustix::thread::set_capabilities(
+            None,
+            rustix::thread::CapabilitySets {
+                effective: none,
+                permitted: none,
+                inheritable: none,
+            },
+        )?;
+        // A change of ids has cleared it.
+        child::die_with_suite();
+        sys::reset_signals(0, 0)
+    }
+}

@@ -1,0 +1,354 @@
+//! Mixed pods: WASI workloads, each in an engine of the host's, that join a pod which a
+//! native pause holds, beside native neighbours. A runtime that hosts WASI workloads
+//! makes the sandbox as ever, and puts the engine where a container's program would be.
+//!
+//! The workload is a server of the suite's own that does as it is told: it greets, or it
+//! ends in the way that is asked for.
+
+use std::io;
+use std::time::Duration;
+
+use super::{MEMBERS, PORT, RELEASE, held, outside, see_proc, told, told_after};
+use crate::backend::{Join, Namespaces, Spec};
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
+use crate::context::{Context, Helper, Orphans, PidMode, Pod};
+use crate::probe::Probe;
+use crate::signal;
+use crate::sys::ExitStatus;
+use crate::wasi_host::{GREETING, TRAPPED};
+
+/// What every check here needs.
+const MIXED: Needs = MEMBERS
+    .union(Needs::NETWORK)
+    .union(Needs::HOST_PID)
+    .union(Needs::WASI_HOST);
+
+/// The ports of two workloads of a pod.
+const PORTS: [u16; 2] = [PORT, PORT + 1];
+
+/// Without it no workload can be told anything.
+const REACHABLE_ID: &str = "namespaces/wasi-reachable";
+
+/// What it is told that is to greet.
+const GREET: &[u8] = b"g\0";
+
+const RUNWASI: Source = Source {
+    title: "runwasi, containerd-shim-wasm: the sandbox's pause stays native",
+    url: "https://github.com/containerd/runwasi/blob/containerd-shim-wasm/v0.8.0/crates/containerd-shim-wasm/src/sys/unix/container/instance.rs",
+};
+
+const SHARE_PID: Source = Source {
+    title: "KEP-495, shared pid namespace",
+    url: "https://github.com/kubernetes/enhancements/blob/keps-v1.33/keps/sig-node/495-pod-pid-namespace/README.md",
+};
+
+pub(super) static JOINS: Check = Check {
+    id: "namespaces/wasi-joins",
+    title: "a WASI workload, a native neighbour and pause are in one pod",
+    level: Level::Must,
+    requirement: "A WASI workload MUST join the network, IPC and UTS namespaces that were made for the pod, and its pid namespace where that is shared, as a native neighbour does.",
+    source: RUNWASI,
+    needs: MIXED,
+    after: &[],
+    run: joins,
+};
+
+fn joins(cx: &Context<'_>) -> Outcome {
+    let mut pod = held(cx, Spec::default())?;
+    let made = pod.namespaces()?;
+    // In what was made, whatever the pause process does then.
+    let neighbour = pod.enter(&Join::default())?;
+    see_proc(&neighbour)?;
+    pod.release()?;
+    pod.await_ready()?;
+    let files = pod.namespaces()?.remove("mnt");
+    let shared = pod.run_guest(PORTS[0], PidMode::Shared, false)?;
+    let private = pod.run_guest(PORTS[1], PidMode::Private, false)?;
+    for (guest, kinds, mode) in [
+        (&shared, &["net", "ipc", "uts", "pid"][..], "shared"),
+        (&private, &["net", "ipc", "uts"][..], "private"),
+    ] {
+        let joined = told(&mut pod, "see a workload's namespaces", guest.namespaces())?;
+        let pids = told(&mut pod, "see a workload's pids", guest.pids())?;
+        ensure(
+            (pids.last() == Some(&1)) == (mode == "private"),
+            format!("a workload with a {mode} pid namespace is PID 1 only in one of its own"),
+            format!("its pids are {pids:?}, the innermost namespace's last"),
+        )?;
+        if joined.get("mnt") == files.as_ref() {
+            return Err(Stop::Error("the workload has the pod's files".to_owned()));
+        }
+        for kind in kinds {
+            let path = format!("/proc/self/ns/{kind}");
+            let beside = told(&mut pod, "say its namespaces", neighbour.read_link(&path))?;
+            let inode = made.get(*kind).copied().unwrap_or_default();
+            ensure(
+                joined.get(*kind) == Some(&inode) && beside == format!("{kind}:[{inode}]"),
+                format!("a workload and a neighbour are in the {kind} namespace made for the pod"),
+                format!(
+                    "made {inode}; the workload is in {:?}, the neighbour in {}",
+                    joined.get(*kind),
+                    beside.escape_debug()
+                ),
+            )?;
+        }
+    }
+    pod.expect_running("two WASI workloads joined")?;
+    Ok(Pass::new(
+        "a workload in the pod's pid namespace and one in its own were in the namespaces made for the pod",
+    ))
+}
+
+pub(super) static REACHABLE: Check = Check {
+    id: REACHABLE_ID,
+    title: "a native neighbour reaches a WASI server over localhost, and nobody else does",
+    level: Level::Must,
+    requirement: "A native member of a pod MUST reach a WASI workload's server at 127.0.0.1, and nobody outside MUST reach it there.",
+    source: RUNWASI,
+    needs: MIXED,
+    after: &[],
+    run: reachable,
+};
+
+fn reachable(cx: &Context<'_>) -> Outcome {
+    let mut pod = held(cx, Spec::default())?;
+    // Before the pause process runs: where the network was set up.
+    let neighbour = pod.enter(&Join::default())?;
+    pod.release()?;
+    pod.await_ready()?;
+    let _shared = pod.run_guest(PORTS[0], PidMode::Shared, false)?;
+    let _private = pod.run_guest(PORTS[1], PidMode::Private, false)?;
+    for port in PORTS {
+        greeted(&mut pod, &neighbour, port, "a native neighbour")?;
+    }
+    let (mut control, outside) = outside(cx, Spec::default())?;
+    for port in PORTS {
+        let refused = outside
+            .converse(port, GREET)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        ensure(
+            refused,
+            "a process of another sandbox cannot reach the workload",
+            "a process of another sandbox is answered",
+        )?;
+    }
+    // It is not the outside's own network that refuses.
+    told(&mut control, "listen on a port", outside.listen(PORT))?;
+    told(&mut control, "reach its own port", outside.connect(PORT))?;
+    Ok(Pass::new(
+        "a neighbour was answered by both workloads at 127.0.0.1; outside was refused",
+    ))
+}
+
+pub(super) static OUTLIVES: Check = Check {
+    id: "namespaces/wasi-outlives",
+    title: "pause outlives every end of a WASI workload, and a restarted one rejoins",
+    level: Level::Must,
+    requirement: "However a WASI workload ends, the pause process MUST keep running in the same namespaces, and a workload that is started again MUST join them again.",
+    source: RUNWASI,
+    needs: MIXED,
+    after: &[REACHABLE_ID],
+    run: outlives,
+};
+
+/// A way to end a workload: what it is told or sent, and its status then.
+enum Way {
+    Told(&'static [u8], i32),
+    Sent(i32, ExitStatus),
+}
+
+impl Way {
+    fn words(&self) -> String {
+        match self {
+            Self::Told(b"r\0", _) => "returning".to_owned(),
+            Self::Told(_, TRAPPED) => "a trap".to_owned(),
+            Self::Told(_, status) => format!("proc_exit({status})"),
+            Self::Sent(number, _) => signal::name(*number),
+        }
+    }
+}
+
+const WAYS: [Way; 6] = [
+    Way::Told(b"r\0", 0),
+    Way::Told(b"x\0", 0),
+    Way::Told(b"x*", 42),
+    Way::Told(b"t\0", TRAPPED),
+    Way::Sent(signal::TERM, ExitStatus::Exited(0)),
+    Way::Sent(signal::KILL, ExitStatus::Signaled(signal::KILL)),
+];
+
+fn outlives(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start(Spec::default())?;
+    let before = pod.namespaces()?;
+    // In the pod's network alone, so that the pause process is alone between workloads.
+    let neighbour = pod.enter(&Join {
+        namespaces: Namespaces::NETWORK,
+        ..Join::default()
+    })?;
+    pod.provoke("WASI workloads came and went");
+    let mut lives = 0;
+    for (mode, ways) in [(PidMode::Shared, &WAYS[..]), (PidMode::Private, &WAYS[3..])] {
+        for way in ways {
+            end_guest(&mut pod, &neighbour, mode, way)?;
+            lives += 1;
+            let now = pod.namespaces()?;
+            ensure(
+                now == before,
+                format!(
+                    "the same namespaces after a workload ended by {}",
+                    way.words()
+                ),
+                format!("they were {before:?} and are {now:?}"),
+            )?;
+        }
+    }
+    let _last = pod.run_guest(PORT, PidMode::Shared, false)?;
+    greeted(
+        &mut pod,
+        &neighbour,
+        PORT,
+        "a neighbour of the last workload",
+    )?;
+    Ok(Pass::new(format!(
+        "a workload ended {lives} times and was there again each time; nothing else changed"
+    )))
+}
+
+/// Starts a workload, proves that it serves, and ends it in this way.
+fn end_guest(pod: &mut Pod<'_>, neighbour: &Probe, mode: PidMode, way: &Way) -> Result<(), Stop> {
+    let cause = way.words();
+    // What an engine leaves behind when it is killed becomes the pause process's child.
+    let leaves = mode == PidMode::Shared && matches!(way, Way::Sent(signal::KILL, _));
+    let mut guest = pod.run_guest(PORT, mode, leaves)?;
+    let helper = leaves.then(|| Helper::of(&guest)).transpose()?;
+    greeted(pod, neighbour, PORT, "a neighbour")?;
+    let wanted = match way {
+        Way::Told(order, status) => {
+            told(
+                pod,
+                "tell a workload to end",
+                neighbour.converse(PORT, order),
+            )?;
+            ExitStatus::Exited(*status)
+        }
+        Way::Sent(number, status) => {
+            told(pod, "send a workload a signal", guest.signal(*number))?;
+            *status
+        }
+    };
+    pod.guest_ends(&mut guest, wanted, &cause)?;
+    let after = format!("a workload ended by {cause}");
+    if let Some(helper) = helper {
+        helper.end(pod)?;
+    }
+    pod.settle(signal::CHLD, &after)?;
+    pod.expect_running(&after)
+}
+
+pub(super) static REAPS: Check = Check {
+    id: "namespaces/wasi-reaps",
+    title: "orphans of a WASI workload's engine and of its neighbours are reaped",
+    level: Level::Must,
+    requirement: "In a pod that shares its pid namespace with a WASI workload, the pause process MUST reap the orphans of the engine and those of native neighbours.",
+    source: SHARE_PID,
+    needs: MIXED,
+    after: &[REACHABLE_ID, "reaping/one-orphan"],
+    run: reaps,
+};
+
+fn reaps(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start(Spec::default())?;
+    let neighbour = pod.enter(&Join::default())?;
+    let mut guest = pod.run_guest(PORT, PidMode::Shared, true)?;
+    let helper = Helper::of(&guest)?;
+    let orphan = Orphans::spawn(
+        &mut pod,
+        &neighbour,
+        1,
+        (fixtures::protocol::Death::Exit, 0),
+        0,
+        "an orphan of a neighbour",
+    )?;
+    orphan.expect_reaped(&mut pod)?;
+    greeted(
+        &mut pod,
+        &neighbour,
+        PORT,
+        "a neighbour whose orphan was reaped",
+    )?;
+    told(&mut pod, "kill a workload", guest.signal(signal::KILL))?;
+    let killed = ExitStatus::Signaled(signal::KILL);
+    pod.guest_ends(&mut guest, killed, "SIGKILL")?;
+    helper.expect_reaped(&mut pod)?;
+    pod.expect_running("its orphans ended")?;
+    Ok(Pass::new(
+        "an orphan of a neighbour and one of the engine were reaped",
+    ))
+}
+
+pub(super) static TEARDOWN: Check = Check {
+    id: "namespaces/wasi-teardown",
+    title: "pause's end takes along the WASI workloads of its pid namespace, and no others",
+    level: Level::Must,
+    requirement: "When the pause process ends on TERM, a WASI workload in its pid namespace MUST end with it within 3 s, and one in a pid namespace of its own MUST keep serving its neighbours.",
+    source: SHARE_PID,
+    needs: MIXED,
+    after: &[REACHABLE_ID, "signals/term-exits-zero"],
+    run: teardown,
+};
+
+fn teardown(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start(Spec::default())?;
+    let neighbour = pod.enter(&Join {
+        namespaces: Namespaces::NETWORK,
+        ..Join::default()
+    })?;
+    let mut shared = pod.run_guest(PORTS[0], PidMode::Shared, false)?;
+    let _private = pod.run_guest(PORTS[1], PidMode::Private, false)?;
+    for port in PORTS {
+        greeted(&mut pod, &neighbour, port, "a neighbour before the end")?;
+    }
+    let watch = pod.stopwatch();
+    pod.signal(signal::TERM)?;
+    let limit = cx.scaled(RELEASE);
+    let ended = told(&mut pod, "wait for a workload", shared.await_end(limit))?;
+    ensure(
+        ended == Some(ExitStatus::Signaled(signal::KILL)),
+        format!("the workload in pause's pid namespace is killed within {RELEASE:?} of SIGTERM"),
+        ended.map_or_else(
+            || format!("it runs {:.1?} after", watch.wall()),
+            |status| status.to_string(),
+        ),
+    )?;
+    pod.expect_end(
+        ExitStatus::Exited(0),
+        watch.left(RELEASE).max(Duration::from_millis(1)),
+        "SIGTERM",
+    )?;
+    let gone = "the pause process ended";
+    let answer = told_after(gone, "be answered", neighbour.converse(PORTS[1], GREET))?;
+    ensure(
+        answer == GREETING,
+        format!("a workload in a pid namespace of its own still serves after {gone}"),
+        format!("it answers {}", answer.escape_ascii()),
+    )?;
+    Ok(Pass::new(
+        "the workload in its pid namespace ended with it; the one in its own still served",
+    ))
+}
+
+/// A workload answers on this port; where it does not, a pause process that has ended may
+/// have taken it along.
+fn greeted(pod: &mut Pod<'_>, neighbour: &Probe, port: u16, who: &str) -> Result<(), Stop> {
+    let observed = match neighbour.converse(port, GREET) {
+        Ok(answer) if answer == GREETING => return Ok(()),
+        Ok(answer) => format!("it is answered \"{}\"", answer.escape_ascii()),
+        Err(error) => error.to_string(),
+    };
+    let expected = format!("{who} is greeted by the WASI workload at 127.0.0.1");
+    let cut_off = io::ErrorKind::ConnectionAborted.into();
+    match pod.harness_failed("be greeted by a WASI workload", &cut_off) {
+        stop @ (Stop::NotRunning(_) | Stop::Ended(_)) => Err(stop),
+        _ => Err(Finding::new(expected, observed).into()),
+    }
+}

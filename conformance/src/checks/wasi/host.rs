@@ -1,0 +1,266 @@
+//! The pair: an engine that runs the program, as PID 1 of a sandbox. A guest has no
+//! signals and no children, so what a pause owes its pod is the engine's to do; an engine
+//! made for programs that end by themselves does not.
+
+use std::time::Duration;
+
+use crate::backend::{Join, Spec};
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
+use crate::context::{Context, Orphans, Pod, Watched};
+use crate::signal;
+use crate::sys::ExitStatus;
+
+/// What every check here needs.
+const PAIR: Needs = Needs::WASM_MODULE
+    .union(Needs::SANDBOX)
+    .union(Needs::HOST_PID)
+    .union(Needs::WASI_HOST);
+
+const HOLDS_ID: &str = "wasi/host-holds";
+/// Without it no signal says anything.
+const HELD: &[&str] = &[HOLDS_ID];
+/// Without these no host can start it.
+const STARTS: &[&str] = &[
+    "wasi/imports-few",
+    "wasi/exports-entry",
+    "wasi/no-start-section",
+];
+
+/// How long the pair must hold.
+const WINDOW: Duration = Duration::from_millis(900);
+/// Within which a signal ends it.
+const ENDS: Duration = Duration::from_secs(2);
+/// Processor time that is none: one tick of a clock of 100 Hz.
+const TICK: Duration = Duration::from_millis(10);
+/// Processor time that an engine may take to start, and how long it rests once it has.
+const START: Duration = Duration::from_millis(500);
+const REST: Duration = Duration::from_millis(200);
+
+const PAUSE: Source = Source {
+    title: "pause.c",
+    url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/linux/pause.c",
+};
+
+fn spec() -> Spec {
+    Spec {
+        own_network: false,
+        ..Spec::default()
+    }
+}
+
+/// The pair, started, in words for reports.
+fn engine(cx: &Context<'_>) -> String {
+    format!("engine {}", cx.options().wasi_engine.name())
+}
+
+pub(super) static HOLDS: Check = Check {
+    id: HOLDS_ID,
+    title: "the engine with the program holds a sandbox as PID 1",
+    level: Level::Must,
+    requirement: "An engine that runs the program as PID 1 of a sandbox MUST keep running.",
+    source: PAUSE,
+    needs: PAIR.union(Needs::WINDOW),
+    after: STARTS,
+    run: holds,
+};
+
+fn holds(cx: &Context<'_>) -> Outcome {
+    hold(cx).map_err(|stop| match stop {
+        // No other check says why.
+        Stop::NotRunning(finding) | Stop::Ended(finding) => finding.with(engine(cx)).into(),
+        other => other,
+    })
+}
+
+fn hold(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start_engine(&spec())?;
+    let pids = pod.status()?.nspid.unwrap_or_default();
+    ensure(
+        pids.last() == Some(&1),
+        "the engine is PID 1 of the sandbox",
+        format!("its pids are {pids:?}, the innermost namespace's last"),
+    )?;
+    pod.expect_running_for(WINDOW, "its start")?;
+    Ok(Pass::new(format!("PID 1 after {WINDOW:?}")).with(engine(cx)))
+}
+
+pub(super) static ENDS_ON_TERM: Check = Check {
+    id: "wasi/host-ends-on-term",
+    title: "the engine ends the program on SIGTERM",
+    level: Level::Must,
+    requirement: "On SIGTERM the engine as PID 1 MUST end within 2 s, with status 0 or 143.",
+    source: PAUSE,
+    needs: PAIR,
+    after: HELD,
+    run: |cx| ends_on(cx, signal::TERM),
+};
+
+pub(super) static ENDS_ON_INT: Check = Check {
+    id: "wasi/host-ends-on-int",
+    title: "the engine ends the program on SIGINT",
+    level: Level::Must,
+    requirement: "On SIGINT the engine as PID 1 MUST end within 2 s, with status 0 or 130.",
+    source: PAUSE,
+    needs: PAIR,
+    after: HELD,
+    run: |cx| ends_on(cx, signal::INT),
+};
+
+fn ends_on(cx: &Context<'_>, number: i32) -> Outcome {
+    let cause = signal::name(number);
+    let conventional = 128 + number;
+    let mut pod = cx.start_engine(&spec())?;
+    await_rest(&mut pod)?;
+    let watch = pod.stopwatch();
+    pod.signal(number)?;
+    let expected = format!("exited 0 or {conventional} within {ENDS:?} of {cause}");
+    match pod.await_end(ENDS)? {
+        Some(status @ ExitStatus::Exited(code)) if code == 0 || code == conventional => {
+            Ok(Pass::new(format!("{status} after {:.1?}", watch.wall())).with(engine(cx)))
+        }
+        Some(status) => Err(pod
+            .finding(expected, format!("{status} after {cause}"))
+            .with(engine(cx))
+            .into()),
+        None => {
+            let observed = format!("still running {:.1?} after {cause}", watch.wall());
+            let state = pod.describe();
+            Err(pod
+                .finding(expected, observed)
+                .with(engine(cx))
+                .with(state)
+                .into())
+        }
+    }
+}
+
+pub(super) static KILLED: Check = Check {
+    id: "wasi/host-kill-is-137",
+    title: "SIGKILL ends the pair and all that is in its sandbox",
+    level: Level::Must,
+    requirement: "On SIGKILL from outside the engine as PID 1 MUST end by that signal, and every process of its pid namespace with it.",
+    source: Source {
+        title: "containerd, sandbox_stop.go",
+        url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/sandbox_stop.go",
+    },
+    needs: PAIR.union(Needs::PROBE),
+    after: STARTS,
+    run: killed,
+};
+
+fn killed(cx: &Context<'_>) -> Outcome {
+    const ORPHANS: usize = 4;
+    let mut pod = cx.start_engine(&spec())?;
+    await_rest(&mut pod)?;
+    let member = pod.enter(&Join::default())?;
+    let _orphans = Orphans::spawn(
+        &mut pod,
+        &member,
+        ORPHANS,
+        (fixtures::protocol::Death::Exit, 0),
+        0,
+        "orphans",
+    )?;
+    let children = pod.children()?;
+    if children.len() < ORPHANS {
+        return Err(Stop::Error(format!(
+            "the engine has {} children, not {ORPHANS}",
+            children.len()
+        )));
+    }
+    pod.signal(signal::KILL)?;
+    pod.expect_end_with(vec![member], ExitStatus::Signaled(signal::KILL), "SIGKILL")?;
+    for child in &children {
+        ensure(
+            child.is_gone(),
+            "nothing is left of the sandbox once the engine has ended",
+            format!("process {} is left", child.pid()),
+        )?;
+    }
+    Ok(Pass::new(format!(
+        "signaled 9; its {} children and a member ended with it",
+        children.len()
+    ))
+    .with(engine(cx)))
+}
+
+pub(super) static REAPS: Check = Check {
+    id: "wasi/host-reaps",
+    title: "the engine reaps orphans",
+    level: Level::Must,
+    requirement: "The engine as PID 1 MUST reap an orphan within 1 s of its end, while the program waits.",
+    source: Source {
+        title: "kubernetes#36853",
+        url: "https://github.com/kubernetes/kubernetes/pull/36853",
+    },
+    needs: PAIR.union(Needs::PROBE),
+    after: HELD,
+    run: reaps,
+};
+
+fn reaps(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start_engine(&spec())?;
+    await_rest(&mut pod)?;
+    let member = pod.enter(&Join::default())?;
+    let orphans = Orphans::spawn(
+        &mut pod,
+        &member,
+        1,
+        (fixtures::protocol::Death::Exit, 0),
+        0,
+        "an orphan",
+    )?;
+    orphans.expect_reaped(&mut pod)?;
+    pod.expect_running("an orphan ended")?;
+    Ok(Pass::new("an orphan was reaped").with(engine(cx)))
+}
+
+pub(super) static IDLE: Check = Check {
+    id: "wasi/host-idle",
+    title: "the pair uses no processor time while the program waits",
+    level: Level::Must,
+    requirement: "The engine with the program MUST use no processor time while nothing happens in the pod.",
+    source: Source {
+        title: "kubernetes#95840",
+        url: "https://github.com/kubernetes/kubernetes/issues/95840",
+    },
+    needs: PAIR.union(Needs::WINDOW),
+    after: HELD,
+    run: idle,
+};
+
+fn idle(cx: &Context<'_>) -> Outcome {
+    let mut pod = cx.start_engine(&spec())?;
+    await_rest(&mut pod)?;
+    let since = pod.processor_time()?;
+    match pod.watch_use(WINDOW, TICK, since)? {
+        Watched::Idle(used) => Ok(Pass::new(format!("{used:.1?} in {WINDOW:?}")).with(engine(cx))),
+        Watched::Busy(used) => Err(Finding::new(
+            format!("less than {TICK:?} of processor time in {WINDOW:?}"),
+            format!("{used:.1?} and more"),
+        )
+        .with(engine(cx))
+        .into()),
+        Watched::Ended(_) => {
+            pod.leave_alone(Duration::ZERO)?;
+            Err(Stop::Error("it ended and still runs".to_owned()))
+        }
+    }
+}
+
+/// Waits until the engine has started the program, and rests: a run-time that compiles
+/// has threads that work. One that never rests is judged as it is.
+fn await_rest(pod: &mut Pod<'_>) -> Result<(), Stop> {
+    if pod.is_ready() {
+        return Ok(());
+    }
+    let mut used = pod.processor_time()?;
+    while used < START {
+        match pod.watch_use(REST, TICK / 10, used)? {
+            Watched::Idle(_) => return Ok(()),
+            Watched::Busy(more) => used += more,
+            Watched::Ended(_) => return pod.leave_alone(Duration::ZERO),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! Mixed pods: WASI workloads beside a pause process, and WASI pauses in an engine.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags};
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::{Context, PROMPTLY, Pod, ready};
+use crate::backend::{Spec, StartError};
+use crate::check::{Finding, Stop};
+use crate::sys::ExitStatus;
+use crate::wasi_engine;
+use crate::wasi_host::LISTENING;
+use crate::workload::Workload;
+
+/// How long a workload may take to serve, and to end once it was told to.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where a workload's pid namespace is (CRI api.proto, `NamespaceMode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PidMode {
+    /// The pod's.
+    Shared,
+    /// Its own, in which it is PID 1.
+    Private,
+}
+
+impl<'a> Context<'a> {
+    /// Starts the subject, a WASI program, in the engine that was chosen, as PID 1 of a
+    /// sandbox, and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`Stop::NotRunning`] where it ended instead, [`Stop::Error`] where the host failed.
+    pub fn start_engine(&self, spec: &Spec) -> Result<Pod<'a>, Stop> {
+        let (Some(backend), Some(wasm)) = (&self.shared.backend, &self.subject().wasm) else {
+            return Err(Stop::Error(
+                "the check needs a WASI program and declares no such need".to_owned(),
+            ));
+        };
+        let engine = self.options().wasi_engine;
+        let failed = |error: String| Stop::Error(format!("cannot run the engine: {error}"));
+        let command = engine
+            .command(&wasm.content)
+            .map_err(|error| failed(error.to_string()))?;
+        let blocked = spec.blocked;
+        let sandbox = backend
+            .start_engine(command, spec)
+            .map_err(|error: StartError| failed(error.to_string()))?;
+        let mut pod = Pod::new(*self, sandbox, blocked);
+        ready::await_ready(&mut pod)?;
+        Ok(pod)
+    }
+}
+
+impl Pod<'_> {
+    /// Starts the WASI server beside the pause process, and waits until it listens on this
+    /// port; with a process of its own that outlives it where a `helper` is asked for.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] where a pause process that has ended, or left, is in the way.
+    pub fn run_guest(&mut self, port: u16, mode: PidMode, helper: bool) -> Result<Workload, Stop> {
+        let started = wasi_engine::serve(port, helper)
+            .and_then(|command| self.sandbox.run_beside(command, mode == PidMode::Shared));
+        let mut guest =
+            started.map_err(|error| self.harness_failed("start a WASI workload", &error))?;
+        if mode == PidMode::Shared {
+            self.members.push(
+                guest
+                    .pidfd()
+                    .try_clone_to_owned()
+                    .map_err(|error| Stop::Error(format!("cannot keep a pidfd: {error}")))?,
+            );
+        }
+        let patience = self.context.scaled(PATIENCE);
+        match guest.await_line(LISTENING, patience) {
+            Ok(true) => Ok(guest),
+            Ok(false) => {
+                let status = guest.await_end(Duration::ZERO).ok().flatten();
+                self.not_taken_along(status, "a WASI workload joined")?;
+                let how = status.map_or("does not serve".to_owned(), |status| status.to_string());
+                let said = guest.said();
+                Err(Stop::Error(format!(
+                    "the WASI workload {how}: {}",
+                    said.trim().escape_debug()
+                )))
+            }
+            Err(error) => Err(self.harness_failed("hear of a WASI workload", &error)),
+        }
+    }
+
+    /// A workload that was killed was so by the end of the pause process, which is then the
+    /// image's fault.
+    fn not_taken_along(&mut self, ended: Option<ExitStatus>, after: &str) -> Result<(), Stop> {
+        if ended == Some(ExitStatus::Signaled(crate::signal::KILL)) {
+            let cut_off = std::io::ErrorKind::ConnectionAborted.into();
+            return Err(self.harness_failed("run a WASI workload", &cut_off));
+        }
+        self.expect_running(after)
+    }
+
+    /// Waits until a workload that was told to end has ended so.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] where the pause process took it along, else [`Stop::Error`].
+    pub fn guest_ends(
+        &mut self,
+        guest: &mut Workload,
+        wanted: ExitStatus,
+        cause: &str,
+    ) -> Result<(), Stop> {
+        let ended = guest.await_end(self.context.scaled(PATIENCE));
+        match ended {
+            Ok(Some(status)) if status == wanted => Ok(()),
+            Ok(ended) => {
+                self.not_taken_along(ended, &format!("a WASI workload was to end by {cause}"))?;
+                let seen = ended.map_or("still running".to_owned(), |status| status.to_string());
+                Err(Stop::Error(format!(
+                    "the WASI workload is {seen} after {cause}, not {wanted}"
+                )))
+            }
+            Err(error) => Err(self.harness_failed("wait for a WASI workload", &error)),
+        }
+    }
+}
+
+/// The process that an engine leaves behind: its child, and the pause process's orphan
+/// once the engine has ended.
+#[derive(Debug)]
+pub struct Helper {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Helper {
+    /// The helper of a workload that was started with one.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where there is none.
+    pub fn of(guest: &Workload) -> Result<Self, Stop> {
+        let none = |why: String| Stop::Error(format!("the WASI workload has no helper: {why}"));
+        let engine = procfs::process::Process::new(guest.host_pid());
+        let children = engine
+            .and_then(|engine| engine.task_main_thread())
+            .and_then(|thread| thread.children())
+            .map_err(|error| none(error.to_string()))?;
+        let pid = children.first().map_or(0, |pid| *pid as i32);
+        let pidfd = Pid::from_raw(pid)
+            .ok_or_else(|| none("no child".to_owned()))
+            .and_then(|pid| {
+                rustix::process::pidfd_open(pid, PidfdFlags::empty())
+                    .map_err(|error| none(error.to_string()))
+            })?;
+        Ok(Self { pid, pidfd })
+    }
+
+    /// Ends the helper, whose engine has ended, as a child of the pause process.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where it is no orphan of the pause process.
+    pub fn end(&self, pod: &mut Pod<'_>) -> Result<(), Stop> {
+        let parent = procfs::process::Process::new(self.pid)
+            .and_then(|process| process.stat())
+            .map(|stat| stat.ppid);
+        if !parent.as_ref().is_ok_and(|parent| *parent == pod.pid()) {
+            pod.expect_running("a WASI workload ended")?;
+            return Err(Stop::Error(format!(
+                "what the engine left is no child of the pause process: {parent:?}"
+            )));
+        }
+        let failed = |error: std::io::Error| Stop::Error(format!("the engine's orphan: {error}"));
+        crate::sys::send_signal(self.pidfd.as_fd(), crate::signal::KILL).map_err(failed)?;
+        let patience = pod.context.scaled(PATIENCE);
+        if !crate::wait::readable(self.pidfd.as_fd(), patience).map_err(failed)? {
+            return Err(Stop::Inconclusive(
+                "the engine's orphan did not end in time".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// As [`Helper::end`], and expects the pause process to reap it.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] where it stays as a zombie.
+    pub fn expect_reaped(self, pod: &mut Pod<'_>) -> Result<(), Stop> {
+        self.end(pod)?;
+        let watch = pod.stopwatch();
+        let limit = pod.context.scaled(PROMPTLY);
+        let mut pause = Duration::from_micros(50);
+        while crate::sys::send_signal(self.pidfd.as_fd(), 0).is_ok() {
+            pod.expect_running("an orphan of the engine ended")?;
+            if watch.left(limit).is_zero() {
+                let observed = format!("it is a zombie {:.1?} after its end", watch.wall());
+                let expected = format!("an orphan of the engine is reaped within {PROMPTLY:?}");
+                return Err(Finding::new(expected, observed).with(pod.describe()).into());
+            }
+            pod.await_event(pause)?;
+            pause = (pause * 2).min(Duration::from_millis(4));
+        }
+        Ok(())
+    }
+}
