@@ -1,6 +1,10 @@
 //! Programs from the distribution that a task needs.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// The one command that installs `packages`.
@@ -29,9 +33,46 @@ pub fn ensure(packages: &[&str]) -> Result<()> {
         );
     }
     eprintln!("installing {}", missing.join(", "));
+    let _no_daemons = NoDaemons::set()?;
     apt_get(&["update"])?;
     let install = ["install", "--yes", "--no-install-recommends"];
     apt_get(&[&install[..], &missing].concat())
+}
+
+/// While it lives, no package starts a daemon when it is installed: the tests
+/// start their own (Debian's `invoke-rc.d(8)`, "policy-rc.d").
+struct NoDaemons {
+    /// Not where the machine has a policy of its own.
+    file: Option<PathBuf>,
+}
+
+impl NoDaemons {
+    fn set() -> Result<Self> {
+        let path = PathBuf::from("/usr/sbin/policy-rc.d");
+        let new = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o755)
+            .open(&path);
+        match new {
+            Ok(mut file) => {
+                let this = Self { file: Some(path) };
+                file.write_all(b"#!/bin/sh\nexit 101\n")
+                    .context("write a policy for daemons")?;
+                Ok(this)
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Self { file: None }),
+            Err(error) => Err(error).with_context(|| format!("create {}", path.display())),
+        }
+    }
+}
+
+impl Drop for NoDaemons {
+    fn drop(&mut self) {
+        if let Some(path) = &self.file {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// Is this package of Debian's installed?

@@ -6,14 +6,18 @@ use crate::{cargo, link, packages, tidy, toolchain};
 use anyhow::{Context as _, Result, ensure};
 
 /// What the tests run besides cargo, as Debian calls it.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 16] = [
     "busybox-static",
     "catatonit",
+    "containerd",
+    "containernetworking-plugins",
     "crun",
     "curl",
     "docker-registry",
+    "docker.io",
     "dumb-init",
     "nodejs",
+    "podman",
     "qemu-user-static",
     "runc",
     "skopeo",

@@ -1,0 +1,229 @@
+//! A room for an engine: namespaces of its own, in which whatever it starts
+//! ends, and whatever it writes outside its folder is gone, with the room.
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::io::{BufRead as _, BufReader};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::TempDir;
+use xtask::packages;
+
+/// Where engines of this age write whatever they are told: covered by empty
+/// folders in the room.
+const COVERED: [&str; 3] = ["/run", "/var/lib", "/etc/docker"];
+
+/// Mount, pid and network namespaces, held by a shell that ends when nobody
+/// holds the other end of its standard input: with this test, that is.
+pub(crate) struct Room {
+    holder: Child,
+    /// The shell, which is process 1 of the room.
+    init: Pid,
+    init_fd: OwnedFd,
+    folder: TempDir,
+    /// Where the room's containers are put, in every hierarchy.
+    cgroup: String,
+}
+
+impl Room {
+    /// Opens a room for the programs of these packages.
+    ///
+    /// `None`: that takes root, and this is an ordinary user's own machine.
+    pub(crate) fn open(needed: &[&str]) -> Option<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        if !rustix::process::geteuid().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "engines need root");
+            eprintln!("not root: this machine's engines are not asked");
+            return None;
+        }
+        packages::ensure(needed).expect("the engine");
+
+        let covers = COVERED.map(|folder| format!("mount -t tmpfs none {folder}"));
+        let script = format!(
+            "set -e; {}; ip link set lo up; echo open; read -r _",
+            covers.join("; ")
+        );
+        let mut holder = Command::new("unshare")
+            .args([
+                "--mount",
+                "--pid",
+                "--net",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+            ])
+            .args(["sh", "-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("util-linux is installed");
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("it says that it is there");
+        assert_eq!(line, "open\n", "the room was not furnished");
+        let children = format!("/proc/{0}/task/{0}/children", holder.id());
+        let init = std::fs::read_to_string(children).expect("the holder is there");
+        let init = init
+            .trim()
+            .parse()
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("one child");
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Some(Self {
+            holder,
+            init,
+            init_fd: pidfd_open(init, PidfdFlags::empty()).expect("the shell is there"),
+            folder: TempDir::new().expect("a temporary folder"),
+            cgroup: format!("/pause-engines-{}-{number}", std::process::id()),
+        })
+    }
+
+    /// `program`, to be run in the room.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--mount", "--pid", "--net", "--target"])
+            .arg(self.init.as_raw_nonzero().to_string())
+            .args(["--", program])
+            .stdin(Stdio::null())
+            .env("HOME", self.folder.path());
+        command
+    }
+
+    /// What `program` prints, once it has ended well.
+    pub(crate) fn run(&self, program: &str, args: &[&str]) -> String {
+        text(self.command(program).args(args))
+    }
+
+    /// Starts a daemon, whose output goes to a file of the room's.
+    pub(crate) fn daemon(&self, program: &str, args: &[&str]) -> Daemon {
+        let log = self.path(&format!("{program}.log"));
+        let file = std::fs::File::create(&log).expect("a file for the log");
+        let process = self
+            .command(program)
+            .args(args)
+            .stdout(file.try_clone().expect("one more descriptor"))
+            .stderr(file)
+            .spawn()
+            .expect("it starts");
+        Daemon { process, log }
+    }
+
+    /// A path in the room's folder, which outlives nothing.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The same, made into a file of this text.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    }
+
+    /// The cgroup for the room's containers, from the root of a hierarchy.
+    pub(crate) fn cgroup(&self) -> &str {
+        &self.cgroup
+    }
+
+    /// The one file of `/proc` that says this of process `pid` of the room.
+    pub(crate) fn proc(&self, pid: &str, name: &str) -> String {
+        self.run("cat", &[&format!("/proc/{pid}/{name}")])
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // With it its first process, and with that all that is in the room.
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+        let gone = rustix::event::PollFd::new(&self.init_fd, rustix::event::PollFlags::IN);
+        let _ = rustix::event::poll(&mut [gone], None);
+        for root in hierarchies() {
+            remove_cgroup(&root.join(self.cgroup.trim_start_matches('/')));
+        }
+    }
+}
+
+/// The roots of the cgroup hierarchies: one of version 2, or those of version 1.
+fn hierarchies() -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let mut roots = vec![root.to_owned()];
+    let entries = std::fs::read_dir(root).expect("cgroups are mounted");
+    roots.extend(entries.map(|entry| entry.expect("an entry").path()));
+    roots
+}
+
+/// Removes a cgroup and those below; none of them has a member any more.
+fn remove_cgroup(path: &Path) {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return;
+    };
+    for entry in entries.flatten().map(|entry| entry.path()) {
+        if entry.is_dir() {
+            remove_cgroup(&entry);
+        }
+    }
+    let removed = std::fs::remove_dir(path);
+    if !std::thread::panicking() {
+        removed.expect("an empty cgroup");
+    }
+}
+
+/// A server in a room.
+pub(crate) struct Daemon {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Waits until it answers the question of this `curl`, which waits itself.
+    pub(crate) fn answers(&self, curl: &mut Command) {
+        let retry = ["--retry", "60", "--retry-delay", "1", "--retry-all-errors"];
+        let output = curl
+            .args(["--fail", "--silent", "--show-error"])
+            .args(retry);
+        let output = output.output().expect("it starts");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{complaint}{}", self.log());
+    }
+
+    /// The end of what it said.
+    fn log(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // `nsenter` waits for the daemon, which ends with the room at last.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+/// Runs `command`, which has to succeed.
+pub(crate) fn succeeds(command: &mut Command) -> Output {
+    let output = command.output().expect("it starts");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}{}",
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(&output.stdout)
+    );
+    output
+}
+
+/// What it prints, without the end of the last line.
+pub(crate) fn text(command: &mut Command) -> String {
+    let text = String::from_utf8(succeeds(command).stdout).expect("text");
+    text.trim_end().to_owned()
+}
