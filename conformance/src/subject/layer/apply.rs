@@ -219,6 +219,8 @@ impl Folded<'_> {
             }
         }
         self.imply_parents(&path, node.layer)?;
+        // Again, and as it lies in the tree: a link may have led from a short name to a long one.
+        self.names.take(path.len() as u64)?;
         self.nodes.insert(path, node);
         Ok(())
     }
@@ -232,6 +234,8 @@ impl Folded<'_> {
             if self.nodes.contains_key(&path[..end]) {
                 break;
             }
+            // One name of 4 KiB implies two thousand directories and their names.
+            self.names.take(end as u64)?;
             let entry = Entry::directory();
             self.nodes.insert(
                 path[..end].to_vec(),

@@ -56,12 +56,18 @@ impl FromStr for RegistryName {
         if !is_host(host) {
             return Err(wrong("not a valid registry host"));
         }
-        if path.is_empty() || path.len() > 255 || !path.split('/').all(is_component) {
+        // As it is completed: a name must still be one when it is read again.
+        let familiar = host == "docker.io" && !path.contains('/');
+        let longest = if familiar {
+            255 - "library/".len()
+        } else {
+            255
+        };
+        if path.is_empty() || path.len() > longest || !path.split('/').all(is_component) {
             return Err(wrong(
                 "not a valid repository name (lower-case letters, digits, '.', '_', '-')",
             ));
         }
-        let familiar = host == "docker.io" && !path.contains('/');
         let repository = if familiar {
             format!("library/{path}")
         } else {
