@@ -6,7 +6,7 @@ use crate::{cargo, link, packages, tidy, toolchain};
 use anyhow::{Context as _, Result, ensure};
 
 /// What the tests run besides cargo, as Debian calls it.
-const PACKAGES: [&str; 16] = [
+const PACKAGES: [&str; 17] = [
     "busybox-static",
     "catatonit",
     "containerd",
@@ -17,6 +17,7 @@ const PACKAGES: [&str; 16] = [
     "docker.io",
     "dumb-init",
     "nodejs",
+    "perl",
     "podman",
     "qemu-user-static",
     "runc",

@@ -104,6 +104,10 @@ fn perl(script: &str) -> Option<Command> {
     match perl("1").stderr(Stdio::null()).status() {
         Ok(status) if status.success() => Some(perl(script)),
         _ => {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "perl has no TAP::Parser here"
+            );
             eprintln!("perl has no TAP::Parser here: only the reader of these tests was used");
             None
         }

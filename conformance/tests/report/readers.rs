@@ -1,4 +1,5 @@
-//! Independent readers: an XML parser for JUnit, a small consumer for TAP.
+//! Independent readers: an XML parser for JUnit and the shape that Jenkins' xUnit plugin
+//! takes, a small consumer for TAP.
 
 use roxmltree::{Document, Node};
 
@@ -18,10 +19,80 @@ impl Junit {
     }
 }
 
+type Shape = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+/// What the schema of the plugin (junit-10.xsd) lets be: an element, what it must have, what
+/// it may have, and what may be in it.
+const SHAPE: [Shape; 9] = [
+    (
+        "testsuites",
+        &[],
+        &["name", "time", "tests", "failures", "errors"],
+        &["testsuite"],
+    ),
+    (
+        "testsuite",
+        &["name", "tests", "failures", "errors"],
+        &["time", "skipped", "timestamp", "hostname", "id", "package"],
+        &["properties", "testcase", "system-out", "system-err"],
+    ),
+    ("properties", &[], &[], &["property"]),
+    ("property", &["name", "value"], &[], &[]),
+    (
+        "testcase",
+        &["name"],
+        &["time", "classname", "group"],
+        &["skipped", "error", "failure", "system-out", "system-err"],
+    ),
+    ("failure", &[], &["type", "message"], &[]),
+    ("error", &[], &["type", "message"], &[]),
+    ("skipped", &[], &["type", "message"], &[]),
+    ("system-out", &[], &[], &[]),
+];
+
+fn shape(node: Node<'_, '_>) {
+    let name = node.tag_name().name();
+    let known = SHAPE.iter().find(|(element, ..)| *element == name);
+    let (_, must, may, inner) = known.unwrap_or_else(|| panic!("an element {name}"));
+    for attribute in node.attributes() {
+        let attribute = attribute.name();
+        assert!(
+            must.contains(&attribute) || may.contains(&attribute),
+            "{name} {attribute}"
+        );
+    }
+    assert!(must.iter().all(|it| node.has_attribute(*it)), "{name}");
+    if let Some(time) = node.attribute("time") {
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let (whole, part) = time.split_once('.').unwrap_or((time, ""));
+        assert!(digits(whole) && digits(part), "{time}");
+    }
+    for child in node.children() {
+        if child.is_element() {
+            assert!(
+                inner.contains(&child.tag_name().name()),
+                "{child:?} in {name}"
+            );
+            shape(child);
+        } else if !inner.is_empty() {
+            assert!(
+                child.text().is_none_or(|text| text.trim().is_empty()),
+                "text in {name}"
+            );
+        }
+    }
+}
+
 /// Reads it and checks that its counts are those of its cases.
 pub(crate) fn junit(text: &str) -> Junit {
     let document = Document::parse(text).unwrap();
     let root = document.root_element();
+    shape(root);
     assert!(root.has_tag_name("testsuites"));
     let mut total = Junit::default();
     for suite in root.children().filter(Node::is_element) {
