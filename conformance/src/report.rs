@@ -4,6 +4,7 @@ use std::io;
 
 use crate::event::Event;
 
+pub mod html;
 pub mod human;
 pub mod json;
 pub mod junit;

@@ -12,7 +12,7 @@ use crate::event::{Event, Report};
 use crate::report::human::Human;
 use crate::report::output::Output;
 use crate::report::spec::{Format, ReportSpec};
-use crate::report::{Reporter, json, junit, markdown, tap};
+use crate::report::{Reporter, html, json, junit, markdown, tap};
 
 /// A report that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +121,7 @@ fn open(spec: &ReportSpec) -> io::Result<Box<dyn Reporter>> {
         Format::Junit => |report| finished(junit::render(report)),
         Format::Tap => |report| finished(tap::render(report)),
         Format::Markdown => |report| finished(markdown::render(report)),
+        Format::Html => |report| finished(html::render(report)),
     };
     Ok(Box::new(Document { output, render }))
 }

@@ -19,6 +19,8 @@ pub enum Format {
     Tap,
     /// For a CI job summary.
     Markdown,
+    /// For a browser: one file that needs nothing else.
+    Html,
 }
 
 impl Format {
@@ -30,6 +32,7 @@ impl Format {
             Format::Junit => "junit",
             Format::Tap => "tap",
             Format::Markdown => "markdown",
+            Format::Html => "html",
         }
     }
 }

@@ -125,6 +125,7 @@ fn all_formats_are_written_at_once() {
         Format::Junit,
         Format::Tap,
         Format::Markdown,
+        Format::Html,
     ];
     let specs = formats.map(|format| spec(format, &folder, format.as_str()));
     let report = sample::full();

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use conformance::event::Report;
-use conformance::report::{junit, markdown, tap};
+use conformance::report::{html, junit, markdown, tap};
 
 use crate::{readers, sample, snapshots};
 
@@ -66,6 +66,36 @@ fn markdown_shows_text_and_makes_nothing_of_it() {
         out.replace_range(start..end + "</pre>".len(), "");
     }
     assert!(!out.contains("<script>") && !out.contains("http://z") && !out.contains(" @you"));
+}
+
+/// Names of the elements, with their attributes: what the browser would make of it.
+fn elements(html: &str) -> Vec<&str> {
+    let tags = html.split('<').skip(1);
+    tags.map(|rest| rest.split_once('>').map_or(rest, |(tag, _)| tag))
+        .collect()
+}
+
+#[test]
+fn html_shows_text_and_makes_nothing_of_it() {
+    let hostile =
+        "</title></style><script>alert(1)</script><img src=x onerror='a' \" & --><!-- ]]>";
+    let out = html::render(&filled(hostile)).unwrap();
+    assert_eq!(
+        elements(&out),
+        elements(&html::render(&filled("harmless")).unwrap())
+    );
+    assert!(out.contains("&lt;script&gt;") && !out.contains("<script"));
+    assert!(out.contains("default-src 'none'"));
+}
+
+#[test]
+fn a_source_that_is_no_web_address_is_no_link() {
+    let mut report = sample::full();
+    for check in &mut report.runs[0].checks {
+        "javascript:alert(1)".clone_into(&mut check.source_url);
+    }
+    let out = html::render(&report).unwrap();
+    assert!(out.contains("javascript:alert(1)") && !out.contains("href"));
 }
 
 proptest! {

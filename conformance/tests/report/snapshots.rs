@@ -3,7 +3,7 @@
 use anstream::StripStream;
 use conformance::event::Report;
 use conformance::report::human::Human;
-use conformance::report::{json, junit, markdown, tap};
+use conformance::report::{html, json, junit, markdown, tap};
 
 use crate::sample;
 
@@ -14,13 +14,14 @@ pub(crate) fn human(report: &Report) -> String {
 }
 
 /// Each sample in each format.
-pub(crate) fn all(report: &Report) -> [(&'static str, String); 5] {
+pub(crate) fn all(report: &Report) -> [(&'static str, String); 6] {
     [
         ("human", human(report)),
         ("json", json::render(report).unwrap()),
         ("junit", junit::render(report).unwrap()),
         ("tap", tap::render(report).unwrap()),
         ("markdown", markdown::render(report).unwrap()),
+        ("html", html::render(report).unwrap()),
     ]
 }
 

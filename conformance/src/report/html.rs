@@ -1,0 +1,289 @@
+//! The HTML report: one file that needs nothing else, for a browser or a CI artifact.
+//!
+//! No script, no font, no link but to the sources of the requirements: a policy in its
+//! head forbids the rest, whatever an image has put into a name. Light or dark is the
+//! browser's choice.
+
+use std::fmt::{self, Display, Write};
+
+use crate::event::{Conclusion, Record, Report, Run, Verdict};
+use crate::report::matrix::{self, Matrix};
+use crate::report::outline::{self, Light};
+use crate::report::text;
+
+const STYLE: &str = include_str!("html/style.css");
+
+/// The report as HTML.
+///
+/// # Errors
+/// None: text is formatted into memory.
+pub fn render(report: &Report) -> Result<String, fmt::Error> {
+    let report = text::legible(report);
+    let mut out = String::new();
+    let conclusion = report.conclusion.as_str();
+    write!(
+        out,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>Pause image: {conclusion}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
+    )?;
+    let class = class(report.conclusion);
+    writeln!(out, "<h1 class=\"{class}\">Pause image: {conclusion}</h1>")?;
+    if let Some(why) = outline::report_unjudged(&report) {
+        writeln!(out, "<p class=\"bad\">{}</p>", Text(why))?;
+    }
+    if !report.runs.is_empty() {
+        write_runs(&mut out, &report.runs)?;
+    }
+    if let Some(matrix) = Matrix::of(&report) {
+        write_matrix(&mut out, &matrix, &report)?;
+    }
+    for (name, run) in matrix::names(&report.runs).iter().zip(&report.runs) {
+        write_run(&mut out, name, run, report.strict)?;
+    }
+    write_footer(&mut out, &report)?;
+    out.push_str("</body>\n</html>\n");
+    Ok(out)
+}
+
+/// Text in an element or an attribute, with everything escaped that has a meaning there.
+struct Text<'a>(&'a str);
+
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn class(conclusion: Conclusion) -> &'static str {
+    match conclusion {
+        Conclusion::Conformant => "good",
+        Conclusion::NotConformant | Conclusion::NotJudged => "bad",
+        Conclusion::Inconclusive => "open",
+    }
+}
+
+fn write_runs(out: &mut String, runs: &[Run]) -> fmt::Result {
+    out.push_str(
+        "<div class=\"wide\"><table>\n<thead><tr><th>image<th>platform<th>runtime<th>verdict\
+         <th>passed<th>failed<th>inconclusive<th>error<th>skipped<th>time</tr></thead>\n<tbody>\n",
+    );
+    for run in runs {
+        let tally = &run.tally;
+        write!(
+            out,
+            "<tr><td>{}<td>{}<td>{}",
+            Text(&run.image),
+            Text(&run.platform),
+            Text(&run.runtime)
+        )?;
+        if let Some(emulator) = &run.emulator {
+            write!(out, ", {}", Text(emulator))?;
+        }
+        let (class, conclusion) = (class(run.conclusion), run.conclusion.as_str());
+        write!(out, "<td class=\"{class}\">{conclusion}")?;
+        let counts = [
+            tally.pass,
+            tally.fail,
+            tally.inconclusive,
+            tally.error,
+            tally.skipped,
+        ];
+        for count in counts {
+            write!(out, "<td class=\"number\">{count}")?;
+        }
+        let time = text::duration(run.duration_us);
+        writeln!(out, "<td class=\"number\">{}</tr>", Text(&time))?;
+    }
+    out.push_str("</tbody>\n</table></div>\n");
+    Ok(())
+}
+
+fn write_matrix(out: &mut String, matrix: &Matrix<'_>, report: &Report) -> fmt::Result {
+    out.push_str("<details><summary>Checks by run</summary>\n<div class=\"wide\"><table>\n");
+    out.push_str("<thead><tr><th>check");
+    for label in &matrix.columns {
+        write!(out, "<th>{}", Text(label))?;
+    }
+    out.push_str("</tr></thead>\n<tbody>\n");
+    for row in &matrix.rows {
+        write!(out, "<tr><td>{}", Text(row.id))?;
+        for cell in &row.cells {
+            let word = matrix::word(*cell, report.strict);
+            let class = match word {
+                "pass" => "good",
+                "FAIL" | "ERROR" | "stale" => "bad",
+                "fail" | "?" => "open",
+                _ => "dim",
+            };
+            write!(out, "<td class=\"{class}\">{word}")?;
+        }
+        out.push_str("</tr>\n");
+    }
+    out.push_str("</tbody>\n</table></div>\n<p class=\"dim\">");
+    let legend = matrix::WORDS.map(|(word, meaning)| format!("{word}: {meaning}"));
+    writeln!(out, "{}</p>\n</details>", Text(&legend.join("; ")))
+}
+
+fn write_run(out: &mut String, name: &str, run: &Run, strict: bool) -> fmt::Result {
+    writeln!(out, "<section>\n<h2>{}</h2>", Text(name))?;
+    if let Some(digest) = &run.digest {
+        writeln!(out, "<p class=\"dim\">{}</p>", Text(digest))?;
+    }
+    if let Some(why) = outline::unjudged(run, strict) {
+        writeln!(
+            out,
+            "<p class=\"bad\">could not be judged: {}</p>",
+            Text(&why)
+        )?;
+    }
+    // The red ones first, and open.
+    for red in [true, false] {
+        let records = run.checks.iter();
+        for record in records.filter(|record| record.is_red(strict) == red) {
+            match outline::light(record, strict) {
+                Light::Red { .. } => write_record(out, "bad", true, record)?,
+                Light::Excused(_) => write_record(out, "open", false, record)?,
+                Light::Undecided(_) if record.verdict == Verdict::Inconclusive => {
+                    write_record(out, "open", false, record)?;
+                }
+                Light::Passed | Light::Undecided(_) => {}
+            }
+        }
+    }
+    write_skipped(out, run)?;
+    write_passed(out, run)?;
+    write_measurements(out, run)?;
+    out.push_str("</section>\n");
+    Ok(())
+}
+
+fn write_record(out: &mut String, class: &str, open: bool, record: &Record) -> fmt::Result {
+    writeln!(
+        out,
+        "<details class=\"record {class}\"{}><summary><b class=\"{class}\">{} {}</b> {} <code>{}</code></summary>\n<dl>",
+        if open { " open" } else { "" },
+        record.level,
+        record.verdict.as_str(),
+        Text(&record.title),
+        Text(&record.id),
+    )?;
+    for (label, value) in outline::details(record) {
+        match label {
+            "evidence" | "" => {}
+            "source" => writeln!(out, "<dt>source<dd>{}", Source(record))?,
+            "again" => writeln!(out, "<dt>again<dd><code>{}</code>", Text(&value))?,
+            _ => writeln!(out, "<dt>{label}<dd>{}", Text(&value))?,
+        }
+    }
+    out.push_str("</dl>\n");
+    if !record.evidence.is_empty() {
+        write!(out, "<pre>{}", Text(&record.evidence.join("\n")))?;
+        out.push_str("</pre>\n");
+    }
+    out.push_str("</details>\n");
+    Ok(())
+}
+
+/// A source as a link, where its address is one of the web's.
+struct Source<'a>(&'a Record);
+
+impl Display for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (title, url) = (Text(&self.0.source), &self.0.source_url);
+        if url.starts_with("https://") || url.starts_with("http://") {
+            write!(
+                f,
+                "<a href=\"{}\" rel=\"noreferrer\">{title}</a>",
+                Text(url)
+            )
+        } else {
+            write!(f, "{title} {}", Text(url))
+        }
+    }
+}
+
+fn write_skipped(out: &mut String, run: &Run) -> fmt::Result {
+    let reasons = outline::skipped(run);
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "<details><summary>{} skipped</summary>\n<ul>",
+        run.tally.skipped
+    )?;
+    for (reason, ids) in reasons {
+        let ids = ids.join(", ");
+        writeln!(out, "<li>{}: <code>{}</code>", Text(reason), Text(&ids))?;
+    }
+    out.push_str("</ul>\n</details>\n");
+    Ok(())
+}
+
+fn write_passed(out: &mut String, run: &Run) -> fmt::Result {
+    let passed =
+        |record: &&Record| record.verdict == Verdict::Pass && record.expected_failure.is_none();
+    let passed: Vec<_> = run.checks.iter().filter(passed).collect();
+    if passed.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "<details><summary>{} passed</summary>\n<ul>",
+        passed.len()
+    )?;
+    for record in passed {
+        write!(
+            out,
+            "<li>{} <code>{}</code>",
+            Text(&record.title),
+            Text(&record.id)
+        )?;
+        if let Some(observed) = &record.observed {
+            write!(out, " <span class=\"dim\">{}</span>", Text(observed))?;
+        }
+        out.push('\n');
+    }
+    out.push_str("</ul>\n</details>\n");
+    Ok(())
+}
+
+fn write_measurements(out: &mut String, run: &Run) -> fmt::Result {
+    if run.measurements.is_empty() {
+        return Ok(());
+    }
+    out.push_str("<details><summary>Measurements</summary>\n<table>\n");
+    for (name, measurement) in &run.measurements {
+        let figures = text::measurement(measurement);
+        writeln!(out, "<tr><th>{}<td>{}</tr>", Text(name), Text(&figures))?;
+    }
+    out.push_str("</table>\n</details>\n");
+    Ok(())
+}
+
+fn write_footer(out: &mut String, report: &Report) -> fmt::Result {
+    let (tool, host) = (&report.tool, &report.host);
+    writeln!(
+        out,
+        "<footer>{} {}, requirements {}, {} {}, {}</footer>",
+        Text(&tool.name),
+        Text(&tool.version),
+        Text(&report.spec_version),
+        Text(&host.kernel),
+        Text(&host.machine),
+        Text(&report.started),
+    )
+}
