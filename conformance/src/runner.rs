@@ -429,3 +429,6 @@ fn panic_words(panic: &(dyn std::any::Any + Send)) -> String {
         })
         .unwrap_or_else(|| "no message".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

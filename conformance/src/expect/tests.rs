@@ -126,7 +126,10 @@ fn a_file_that_is_not_there_is_named_with_its_cause() {
     );
     assert!(matches!(&error, ExpectError::Read { source, .. }
         if source.kind() == std::io::ErrorKind::NotFound));
-    assert_eq!(error.hint(), None);
+    assert_eq!(
+        error.hint().as_deref(),
+        Some("check the path after --expect")
+    );
 }
 
 #[test]

@@ -1,0 +1,533 @@
+//! What the runner makes of checks that end in every way, or do not end.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Condvar, Mutex};
+use std::time::Duration;
+
+use super::{Ran, SAYS_NOTHING, Settings, run};
+use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
+use crate::context::{CheckOptions, Context, Shared};
+use crate::event::{Event, Record, Verdict};
+use crate::subject::{NoProgram, Platform, Subject};
+
+const fn check(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Check {
+    Check {
+        id,
+        title: "title",
+        level: Level::Must,
+        requirement: "It MUST hold.",
+        source: Source {
+            title: "pause.c",
+            url: "https://example.org/",
+        },
+        needs: Needs::empty(),
+        after: &[],
+        run,
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as every check's function")]
+fn passes_at_last() -> Outcome {
+    Ok(Pass::new("seen"))
+}
+
+static STAYS: Check = check("startup/stays", passes);
+static STAYS_NOT: Check = check("startup/stays", never_runs);
+
+#[expect(clippy::unnecessary_wraps, reason = "as every check's function")]
+fn passes(_: &Context<'_>) -> Outcome {
+    Ok(Pass::new("seen").with("more"))
+}
+
+fn fails(_: &Context<'_>) -> Outcome {
+    Err(Finding::new("expected", "observed").with("evidence").into())
+}
+
+fn never_runs(_: &Context<'_>) -> Outcome {
+    Err(Stop::NotRunning(Finding::new("it runs", "it does not")))
+}
+
+fn subject() -> Subject {
+    Subject::of_program("program", b"\x7fELF".as_slice().into(), Platform::host())
+}
+
+fn settings() -> Settings {
+    Settings {
+        jobs: 2,
+        timeout: Duration::from_mins(1),
+        reproduce: "judge --image x".to_owned(),
+        interrupted: Arc::default(),
+    }
+}
+
+fn shared() -> Shared {
+    Shared::new(subject(), CheckOptions::default(), None, 1.0)
+}
+
+fn ran_with(checks: &[&'static Check], shared: Shared, settings: &Settings) -> Ran {
+    run(checks, &Arc::new(shared), settings, &mut |_| {})
+}
+
+fn ran(checks: &[&'static Check]) -> Vec<Record> {
+    let ran = ran_with(checks, shared(), &settings());
+    assert!(!ran.interrupted);
+    assert_eq!(ran.records.len(), checks.len(), "no verdict is lost");
+    ran.records
+}
+
+/// Verdicts and reasons.
+fn ends(checks: &[&'static Check]) -> Vec<(Verdict, String)> {
+    let reason = |record: Record| (record.verdict, record.reason.unwrap_or_default());
+    ran(checks).into_iter().map(reason).collect()
+}
+
+#[test]
+fn each_way_of_ending_becomes_its_verdict() {
+    static PASS: Check = check("a/pass", passes);
+    static FAIL: Check = check("a/fail", fails);
+    static SKIP: Check = check("a/skip", |_| Err(Stop::Skip("why".to_owned())));
+    static OPEN: Check = check("a/open", |_| Err(Stop::Inconclusive("why".to_owned())));
+    static ERROR: Check = check("a/error", |_| Err(Stop::Error("why".to_owned())));
+    let records = ran(&[&PASS, &FAIL, &SKIP, &OPEN, &ERROR]);
+    let ends: Vec<_> = records
+        .iter()
+        .map(|it| (it.verdict, it.reason.as_deref()))
+        .collect();
+    let why = Some("why");
+    assert_eq!(
+        ends,
+        [
+            (Verdict::Pass, None),
+            (Verdict::Fail, None),
+            (Verdict::Skipped, why),
+            (Verdict::Inconclusive, why),
+            (Verdict::Error, why),
+        ]
+    );
+    let again: Vec<_> = records.iter().map(|it| it.reproduce.as_deref()).collect();
+    let command = |id| format!("judge --image x --filter {id}");
+    let [fail, open, error] = ["a/fail", "a/open", "a/error"].map(command);
+    assert_eq!(
+        again,
+        [None, Some(&*fail), None, Some(&*open), Some(&*error)]
+    );
+}
+
+#[test]
+fn a_record_holds_what_the_check_saw_and_what_it_is() {
+    static PASS: Check = check("a/pass", passes);
+    static FAIL: Check = check("a/fail", fails);
+    let records = ran(&[&PASS, &FAIL]);
+    let [pass, fail] = &records[..] else {
+        panic!("two records")
+    };
+    assert_eq!(
+        (pass.expected.as_deref(), pass.observed.as_deref()),
+        (None, Some("seen"))
+    );
+    assert_eq!(pass.evidence, ["more"]);
+    assert_eq!(fail.expected.as_deref(), Some("expected"));
+    assert_eq!(fail.observed.as_deref(), Some("observed"));
+    assert_eq!(fail.evidence, ["evidence"]);
+    let like = Record::new(&FAIL, Verdict::Fail);
+    assert_eq!(
+        (
+            &fail.id,
+            &fail.title,
+            fail.level,
+            &fail.requirement,
+            &fail.source,
+            &fail.source_url
+        ),
+        (
+            &like.id,
+            &like.title,
+            like.level,
+            &like.requirement,
+            &like.source,
+            &like.source_url
+        )
+    );
+    assert_eq!(fail.expected_failure, None);
+}
+
+#[test]
+fn a_check_that_panics_is_an_error_in_its_own_words() {
+    static TEXT: Check = check("a/text", |_| panic!("of its own"));
+    static MADE: Check = check("a/made", |_| panic!("{} words", 2));
+    static NONE: Check = check("a/none", |_| std::panic::panic_any(1_u8));
+    let words = ["of its own", "2 words", "no message"];
+    let expected = words.map(|it| (Verdict::Error, format!("the check panicked: {it}")));
+    assert_eq!(ends(&[&TEXT, &MADE, &NONE]), expected);
+}
+
+#[test]
+fn a_check_that_does_not_end_is_given_up_and_the_others_are_not() {
+    static STUCK: Check = check("a/stuck", |_| {
+        loop {
+            std::thread::park();
+        }
+    });
+    static PASS: Check = check("a/pass", passes);
+    let settings = Settings {
+        timeout: Duration::from_millis(300),
+        jobs: 1,
+        ..settings()
+    };
+    let ran = ran_with(&[&STUCK, &PASS], shared(), &settings);
+    let [stuck, pass] = &ran.records[..] else {
+        panic!("two records")
+    };
+    assert_eq!(stuck.verdict, Verdict::Error);
+    assert_eq!(stuck.reason.as_deref(), Some("did not end within 300ms"));
+    assert!(stuck.duration_us >= 300_000);
+    assert_eq!(pass.verdict, Verdict::Pass);
+}
+
+#[test]
+fn what_is_needed_and_not_offered_is_named() {
+    static SANDBOX: Check = Check {
+        needs: Needs::SANDBOX,
+        ..check("a/sandbox", passes)
+    };
+    static MINOR: Check = Check {
+        needs: Needs::KUBERNETES,
+        ..check("a/minor", passes)
+    };
+    static LONG: Check = Check {
+        needs: Needs::LONG,
+        ..check("a/long", passes)
+    };
+    static PLATFORM: Check = Check {
+        needs: Needs::REQUIRED_PLATFORMS,
+        ..check("a/platform", passes)
+    };
+    static HINTED: Check = Check {
+        needs: Needs::HINTS,
+        ..check("a/hinted", passes)
+    };
+    let checks: [&'static Check; 5] = [&SANDBOX, &MINOR, &LONG, &PLATFORM, &HINTED];
+    let words = [
+        "needs a sandbox",
+        "needs a Kubernetes version (`--kubernetes MINOR`)",
+        "needs the long form (`--long`)",
+        "needs a platform that must be there (`--require-platform`)",
+    ];
+    let skipped = words.map(|it| (Verdict::Skipped, it.to_owned()));
+    let passed = (Verdict::Pass, String::new());
+    assert_eq!(
+        ends(&checks),
+        [&skipped[..], std::slice::from_ref(&passed)].concat()
+    );
+
+    let asked = CheckOptions {
+        kubernetes: Some((1, 34)),
+        required_platforms: vec![Platform::host()],
+        long: true,
+    };
+    let shared = Shared::new(subject(), asked, None, 1.0);
+    let verdicts: Vec<_> = ran_with(&checks, shared, &settings()).records;
+    let verdicts: Vec<_> = verdicts.iter().map(|record| record.verdict).collect();
+    let pass = Verdict::Pass;
+    assert_eq!(verdicts, [Verdict::Skipped, pass, pass, pass, pass]);
+}
+
+#[test]
+fn where_there_is_no_program_the_reason_says_why() {
+    static PROGRAM: Check = Check {
+        needs: Needs::PROGRAM,
+        ..check("a/program", passes)
+    };
+    let mut shared = shared();
+    assert_eq!(ends(&[&PROGRAM])[0].0, Verdict::Pass);
+    shared.subject.program = Err(NoProgram::Unset);
+    let ran = ran_with(&[&PROGRAM], shared, &settings());
+    assert_eq!(ran.records[0].verdict, Verdict::Skipped);
+    assert_eq!(
+        ran.records[0].reason.as_deref(),
+        Some("the image has no program that can be started: neither Entrypoint nor Cmd is set")
+    );
+}
+
+/// An engine that offers a sandbox, lacks a memory limit for a reason, and may refuse threads.
+struct Engine {
+    adopts: bool,
+}
+
+impl Backend for Engine {
+    fn describe(&self) -> String {
+        "none".to_owned()
+    }
+
+    fn offers(&self) -> Needs {
+        Needs::SANDBOX
+    }
+
+    fn lacks(&self, need: Needs) -> Option<&str> {
+        (need == Needs::MEMORY_LIMIT).then_some("no cgroup of its own")
+    }
+
+    fn start(&self, _: &Launch<'_>, _: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
+        unreachable!("nothing is started here")
+    }
+
+    fn adopt_thread(&self) -> io::Result<()> {
+        if self.adopts {
+            Ok(())
+        } else {
+            Err(io::Error::other("no threads"))
+        }
+    }
+}
+
+#[test]
+fn an_engine_says_what_it_lacks_and_prepares_each_thread() {
+    static SANDBOX: Check = Check {
+        needs: Needs::SANDBOX,
+        ..check("a/sandbox", passes)
+    };
+    static MEMORY: Check = Check {
+        needs: Needs::SANDBOX.union(Needs::MEMORY_LIMIT),
+        ..check("a/memory", passes)
+    };
+    let with = |adopts| {
+        let engine: Arc<dyn Backend + Send + Sync> = Arc::new(Engine { adopts });
+        let shared = Shared::new(subject(), CheckOptions::default(), Some(engine), 1.0);
+        let records = ran_with(&[&SANDBOX, &MEMORY], shared, &settings()).records;
+        let [sandbox, memory] = &records[..] else {
+            panic!("two records")
+        };
+        assert_eq!(memory.verdict, Verdict::Skipped);
+        assert_eq!(memory.reason.as_deref(), Some("no cgroup of its own"));
+        (sandbox.verdict, sandbox.reason.clone())
+    };
+    assert_eq!(with(true), (Verdict::Pass, None));
+    let why = "cannot prepare a thread for sandboxes: no threads".to_owned();
+    assert_eq!(with(false), (Verdict::Error, Some(why)));
+}
+
+#[test]
+fn a_check_says_nothing_without_the_one_before_it() {
+    static FIRST: Check = check("a/first", fails);
+    static GOOD: Check = check("a/good", passes);
+    static AFTER: Check = Check {
+        after: &["a/good", "a/first"],
+        ..check("a/after", passes)
+    };
+    let skipped = format!("{SAYS_NOTHING} a/first, which did not pass");
+    // Also where it comes first in the list, and not where the other was not asked for.
+    assert_eq!(
+        ends(&[&AFTER, &FIRST, &GOOD])[0],
+        (Verdict::Skipped, skipped)
+    );
+    assert_eq!(ends(&[&AFTER, &GOOD])[0], (Verdict::Pass, String::new()));
+}
+
+#[test]
+fn checks_that_wait_for_each_other_are_errors_and_not_a_hang() {
+    static ONE: Check = Check {
+        after: &["a/two"],
+        ..check("a/one", passes)
+    };
+    static TWO: Check = Check {
+        after: &["a/one"],
+        ..check("a/two", passes)
+    };
+    static FREE: Check = check("a/free", passes);
+    let error = (
+        Verdict::Error,
+        "its prerequisites wait for each other".to_owned(),
+    );
+    let skipped = (
+        Verdict::Skipped,
+        format!("{SAYS_NOTHING} a/one, which did not pass"),
+    );
+    let free = (Verdict::Pass, String::new());
+    assert_eq!(ends(&[&ONE, &TWO, &FREE]), [error, skipped, free]);
+}
+
+#[test]
+fn a_program_that_never_runs_fails_one_check_and_not_all() {
+    static OTHER: Check = check("a/other", never_runs);
+    static AFTER: Check = Check {
+        after: &["a/other"],
+        ..check("a/after", passes)
+    };
+    let nothing = format!("{SAYS_NOTHING} startup/stays, which did not pass");
+    let records = ran(&[&OTHER, &AFTER, &STAYS_NOT]);
+    assert_eq!(records[0].verdict, Verdict::Skipped);
+    assert_eq!(records[0].reason, Some(nothing));
+    assert_eq!(records[1].verdict, Verdict::Pass);
+    assert_eq!(records[2].verdict, Verdict::Fail);
+    assert_eq!(records[2].observed.as_deref(), Some("it does not"));
+    // It runs elsewhere: then it is this one's to fail.
+    let records = ran(&[&OTHER, &STAYS]);
+    assert_eq!(records[0].verdict, Verdict::Fail);
+    assert_eq!(records[0].expected.as_deref(), Some("it runs"));
+    assert_eq!(ran(&[&OTHER])[0].verdict, Verdict::Fail);
+}
+
+#[test]
+fn no_more_run_at_once_than_are_asked_for() {
+    static NOW: AtomicUsize = AtomicUsize::new(0);
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    static THIRD: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+    static BOTH: Barrier = Barrier::new(2);
+    fn busy(_: &Context<'_>) -> Outcome {
+        MOST.fetch_max(NOW.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        BOTH.wait();
+        // Two are under way; room for a third would let it begin now.
+        let begun = THIRD.0.lock().expect("nobody panics");
+        let window = Duration::from_millis(200);
+        let _ = THIRD.1.wait_timeout_while(begun, window, |begun| !*begun);
+        NOW.fetch_sub(1, Ordering::SeqCst);
+        passes_at_last()
+    }
+    fn third(_: &Context<'_>) -> Outcome {
+        MOST.fetch_max(NOW.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        *THIRD.0.lock().expect("nobody panics") = true;
+        THIRD.1.notify_all();
+        NOW.fetch_sub(1, Ordering::SeqCst);
+        passes_at_last()
+    }
+    static A: Check = check("a/a", busy);
+    static B: Check = check("a/b", busy);
+    static C: Check = check("a/c", third);
+    ran(&[&A, &B, &C]);
+    assert_eq!(MOST.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn long_windows_begin_first_and_what_wants_quiet_comes_last_and_alone() {
+    static BEGUN: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    static WINDOW_OPEN: AtomicBool = AtomicBool::new(true);
+    static CLOSE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+    fn begin(id: &'static str) -> Outcome {
+        BEGUN.lock().expect("nobody panics").push(id);
+        passes_at_last()
+    }
+    static QUIET: Check = Check {
+        needs: Needs::QUIET,
+        ..check("a/quiet", |_| {
+            // The window is no disturbance: it is still open, and is closed from here.
+            *CLOSE.0.lock().expect("nobody panics") = true;
+            CLOSE.1.notify_all();
+            begin("quiet")
+        })
+    };
+    static PLAIN: Check = check("a/plain", |_| begin("plain"));
+    static OTHER: Check = check("a/other", |_| begin("other"));
+    static WINDOW: Check = Check {
+        needs: Needs::WINDOW,
+        ..check("a/window", |_| {
+            let outcome = begin("window");
+            let closed = CLOSE.0.lock().expect("nobody panics");
+            let limit = Duration::from_secs(30);
+            let _ = CLOSE.1.wait_timeout_while(closed, limit, |closed| !*closed);
+            WINDOW_OPEN.store(false, Ordering::SeqCst);
+            outcome
+        })
+    };
+    let one = Settings {
+        jobs: 1,
+        ..settings()
+    };
+    let mut order = Vec::new();
+    let checks: [&'static Check; 4] = [&QUIET, &PLAIN, &OTHER, &WINDOW];
+    let ran = run(&checks, &Arc::new(shared()), &one, &mut |event| {
+        if let Event::CheckStarted { id } = event {
+            order.push(*id);
+        }
+    });
+    assert_eq!(order, ["a/window", "a/plain", "a/other", "a/quiet"]);
+    let ids: Vec<_> = ran
+        .records
+        .iter()
+        .map(|record| record.id.as_str())
+        .collect();
+    assert_eq!(
+        ids,
+        ["a/quiet", "a/plain", "a/other", "a/window"],
+        "as they were asked for"
+    );
+    assert!(
+        ran.records
+            .iter()
+            .all(|record| record.verdict == Verdict::Pass)
+    );
+    assert!(!WINDOW_OPEN.load(Ordering::SeqCst));
+}
+
+#[test]
+fn nothing_begins_beside_what_wants_quiet() {
+    static NOW: AtomicUsize = AtomicUsize::new(0);
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    fn alone(_: &Context<'_>) -> Outcome {
+        MOST.fetch_max(NOW.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let (lock, turn) = (Mutex::new(()), Condvar::new());
+        let guard = lock.lock().expect("nobody panics");
+        // Long enough for the other to begin, if it may.
+        let _ = turn.wait_timeout(guard, Duration::from_millis(100));
+        NOW.fetch_sub(1, Ordering::SeqCst);
+        passes_at_last()
+    }
+    static A: Check = Check {
+        needs: Needs::QUIET,
+        ..check("a/a", alone)
+    };
+    static B: Check = Check {
+        needs: Needs::QUIET,
+        ..check("a/b", alone)
+    };
+    static C: Check = check("a/c", alone);
+    ran(&[&A, &B, &C]);
+    assert_eq!(MOST.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn who_asks_to_stop_gets_what_has_ended() {
+    static ASKED: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
+    static ASKS: Check = check("a/asks", |_| {
+        if let Some(flag) = &*ASKED.lock().expect("nobody panics") {
+            flag.store(true, Ordering::Relaxed);
+        }
+        passes_at_last()
+    });
+    static LATER: Check = check("a/later", passes);
+    let one = Settings {
+        jobs: 1,
+        ..settings()
+    };
+    *ASKED.lock().expect("nobody panics") = Some(Arc::clone(&one.interrupted));
+    let ran = ran_with(&[&ASKS, &LATER], shared(), &one);
+    assert!(ran.interrupted);
+    let ids: Vec<_> = ran
+        .records
+        .iter()
+        .map(|record| record.id.as_str())
+        .collect();
+    assert_eq!(ids, ["a/asks"]);
+}
+
+#[test]
+fn every_check_is_told_of_once_and_begins_only_where_it_applies() {
+    static PASS: Check = check("a/pass", passes);
+    static SKIPPED: Check = Check {
+        needs: Needs::SANDBOX,
+        ..check("a/skipped", passes)
+    };
+    let mut told = Vec::new();
+    run(
+        &[&PASS, &SKIPPED],
+        &Arc::new(shared()),
+        &settings(),
+        &mut |event| match event {
+            Event::CheckStarted { id } => told.push(format!("{id} begins")),
+            Event::CheckFinished { record } => told.push(format!("{} ends", record.id)),
+            _ => told.push("something else".to_owned()),
+        },
+    );
+    assert_eq!(told, ["a/skipped ends", "a/pass begins", "a/pass ends"]);
+}
