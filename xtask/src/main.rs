@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use xtask::bench::Bench;
 use xtask::build::Build;
 use xtask::conformance::Conformance;
+use xtask::fuzz::Fuzz;
 use xtask::image::Image;
 use xtask::sizes::Sizes;
 use xtask::soak::Soak;
@@ -26,6 +27,8 @@ enum Task {
     Soak(Soak),
     /// Test everything the project promises about itself
     Test(Test),
+    /// Run the fuzz targets of the suite (wants a nightly toolchain and cargo-fuzz)
+    Fuzz(Fuzz),
     /// What continuous integration runs: `test`, and the README's table
     Ci,
     /// Measure how fast the project is, against what it promises
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         }
         Task::Soak(task) => task.run(),
         Task::Test(task) => task.run(),
+        Task::Fuzz(task) => task.run(),
         Task::Ci => xtask::test::ci(),
         Task::Bench(task) => task.run(),
         Task::Tidy => xtask::tidy::run(),

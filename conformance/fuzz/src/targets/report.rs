@@ -1,0 +1,200 @@
+//! Reports of what an image put into names, output and errors.
+//!
+//! The input is texts with a NUL between them; each place of a report takes the next.
+
+use conformance::check::Level;
+use conformance::event::{
+    Conclusion, Host, Measurement, Record, Report, Run, RunHead, SCHEMA_VERSION, Tool, Verdict,
+};
+use conformance::report::human::Human;
+use conformance::report::{html, json, junit, markdown, tap};
+
+/// No text acts on a terminal, breaks a line or makes an element; the shape of a report is
+/// that of the same report about something harmless; and JSON comes back the same.
+pub fn run(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let texts: Vec<&str> = text.split('\0').collect();
+    // What is equal stays equal: equal reasons share a line.
+    let first = |text| {
+        texts
+            .iter()
+            .position(|other| other == text)
+            .unwrap_or_default()
+    };
+    let named: Vec<String> = texts
+        .iter()
+        .map(|it| format!("harmless-{}", first(it)))
+        .collect();
+    let named: Vec<&str> = named.iter().map(String::as_str).collect();
+    let seed = bytes.get(..1).unwrap_or_default();
+    let (hostile, harmless) = (report(seed, &texts), report(seed, &named));
+    let text = json::render(&hostile).expect("a report is JSON");
+    let read: Report = serde_json::from_str(&text).expect("it is a report");
+    assert_eq!(read, hostile);
+    legible("json", &text);
+
+    let (one, other) = (human(&hostile), human(&harmless));
+    legible("human", &one);
+    assert_eq!(one.lines().count(), other.lines().count(), "{one}");
+
+    let [one, other] = [&hostile, &harmless].map(|report| tap::render(report).expect("text"));
+    legible("tap", &one);
+    let points = |text: &str| {
+        let point = |line: &&str| {
+            line.trim_start().starts_with("ok ") || line.trim_start().starts_with("not ok ")
+        };
+        text.lines()
+            .filter(point)
+            .map(|line| line.matches(" # ").count() > 0)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(points(&one).len(), points(&other).len(), "{one}");
+    assert_eq!(one.lines().count(), other.lines().count(), "{one}");
+
+    let [one, other] = [&hostile, &harmless].map(|report| junit::render(report).expect("XML"));
+    legible("junit", &one);
+    assert_eq!(elements(&one), elements(&other));
+
+    let [one, other] = [&hostile, &harmless].map(|report| markdown::render(report).expect("text"));
+    legible("markdown", &one);
+    assert_eq!(
+        tags(&one).len(),
+        tags(&other).len() + mentions(&one) - mentions(&other),
+        "{one}"
+    );
+    assert_eq!(one.lines().count(), other.lines().count(), "{one}");
+
+    let [one, other] = [&hostile, &harmless].map(|report| html::render(report).expect("text"));
+    legible("html", &one);
+    assert_eq!(tags(&one), tags(&other), "{one}");
+}
+
+fn human(report: &Report) -> String {
+    let mut human = Human::new(Vec::new());
+    human.whole(report).expect("memory can be written");
+    let styled = String::from_utf8(human.into_inner()).expect("text is UTF-8");
+    // The styles are the suite's own; what is between them must hold no escape.
+    let mut plain = String::new();
+    let mut rest = styled.as_str();
+    while let Some((before, after)) = rest.split_once("\x1b[") {
+        plain.push_str(before);
+        let (style, after) = after.split_once('m').expect("a style ends");
+        assert!(
+            style.chars().all(|c| c.is_ascii_digit() || c == ';'),
+            "{style:?}"
+        );
+        rest = after;
+    }
+    plain + rest
+}
+
+fn legible(format: &str, text: &str) {
+    let acts = |c: char| {
+        (c.is_control() && c != '\n')
+            || ('\u{200b}'..='\u{200f}').contains(&c)
+            || ('\u{2028}'..='\u{202e}').contains(&c)
+    };
+    assert!(!text.chars().any(acts), "{format}: {text:?}");
+}
+
+fn elements(xml: &str) -> Vec<(String, usize)> {
+    let document = roxmltree::Document::parse(xml).expect("well-formed XML");
+    let elements = document.descendants().filter(roxmltree::Node::is_element);
+    elements
+        .map(|node| (node.tag_name().name().to_owned(), node.attributes().len()))
+        .collect()
+}
+
+fn tags(text: &str) -> Vec<&str> {
+    text.split('<')
+        .skip(1)
+        .map(|rest| rest.split(['>', ' ']).next().unwrap_or_default())
+        .collect()
+}
+
+/// A name with an @ is put in an element of its own, begin and end, so that nobody is called.
+fn mentions(markdown: &str) -> usize {
+    2 * markdown.matches("<span>@</span>").count()
+}
+
+/// A report in which every place that an image can fill takes the next of the texts.
+fn report(seed: &[u8], texts: &[&str]) -> Report {
+    let mut places = texts.iter().cycle();
+    let mut text = || (*places.next().expect("there is one")).to_owned();
+    let seed = seed.first().copied().unwrap_or_default();
+    let verdicts = [
+        Verdict::Pass,
+        Verdict::Fail,
+        Verdict::Skipped,
+        Verdict::Inconclusive,
+        Verdict::Error,
+    ];
+    let levels = [Level::Must, Level::Should, Level::Info];
+    let mut runs = Vec::new();
+    for number in 0..=usize::from(seed & 1) {
+        let checks = (0..usize::from(seed >> 1 & 7)).map(|place| {
+            let verdict = verdicts[(place + number) % verdicts.len()];
+            Record {
+                id: format!("family/check-{place}"),
+                title: text(),
+                level: levels[place % levels.len()],
+                verdict,
+                requirement: text(),
+                source: text(),
+                source_url: "https://example.org/".to_owned(),
+                expected: Some(text()),
+                observed: Some(text()),
+                evidence: vec![text(), text()],
+                reason: Some(text()),
+                expected_failure: (place % 3 == 0).then(&mut text),
+                reproduce: Some(text()),
+                duration_us: 1,
+            }
+        });
+        let checks = checks.collect();
+        let head = RunHead {
+            image: format!("{number} {}", text()),
+            digest: Some(format!("x{}", text())),
+            platform: format!("x{}", text()),
+            runtime: format!("x{}", text()),
+            emulator: Some(format!("x{}", text())),
+        };
+        let mut run = Run::new(&head, checks);
+        run.error = (seed & 16 != 0).then(&mut text);
+        let measurement = Measurement {
+            unit: "names".to_owned(),
+            value: Some(1.0),
+            samples: None,
+            p50: None,
+            p99: None,
+            max: None,
+            names: vec![text(), text()],
+        };
+        run.measurements
+            .insert("system_calls".to_owned(), measurement);
+        runs.push(run);
+    }
+    // What is empty is left out, which is another shape.
+    let mut filled = || format!("x{}", text());
+    let mut report = Report {
+        schema_version: SCHEMA_VERSION,
+        tool: Tool {
+            name: "tool".to_owned(),
+            version: filled(),
+        },
+        spec_version: filled(),
+        started: "2026-01-02T03:04:05Z".to_owned(),
+        host: Host {
+            kernel: filled(),
+            machine: filled(),
+            cgroups: filled(),
+            ..Host::default()
+        },
+        strict: seed & 32 != 0,
+        conclusion: Conclusion::NotJudged,
+        interrupted: seed & 64 != 0,
+        runs,
+    };
+    report.conclude();
+    report
+}
