@@ -226,6 +226,7 @@ fn what_is_needed_and_not_offered_is_named() {
         kubernetes: Some((1, 34)),
         required_platforms: vec![Platform::host()],
         long: true,
+        ..CheckOptions::default()
     };
     let shared = Shared::new(subject(), asked, None, 1.0);
     let verdicts: Vec<_> = ran_with(&checks, shared, &settings()).records;
