@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::process::{WaitId, WaitIdOptions};
 use seccompiler::BpfProgramRef;
 
@@ -77,6 +78,9 @@ pub fn spawn_sibling<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Chi
     let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
     let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
     let shared = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
+    // What a terminal sends to the whole process group reaches the helper as well, whose
+    // handlers would write the suite's memory: one Ctrl-C counted twice.
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     // SAFETY: clone(2) with CLONE_VFORK suspends this thread until the helper, which runs
     // `helper::<F>` on a stack of its own, has ended; until then `job` and `stack` live.
     let pid = unsafe {
@@ -87,7 +91,9 @@ pub fn spawn_sibling<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Chi
             ptr::from_mut(&mut job).cast(),
         )
     };
-    let pid = check(c_long::from(pid))?;
+    let pid = check(c_long::from(pid));
+    let unmasked = mask.thread_set_mask();
+    let pid = pid?;
     // SAFETY: wait4(2) of a child of ours, with nothing to store.
     unsafe {
         libc::syscall(
@@ -99,6 +105,7 @@ pub fn spawn_sibling<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Chi
         )
     };
     drop(stack);
+    unmasked?;
     job.finish()
 }
 

@@ -135,20 +135,27 @@ impl Helper {
     /// The helper of a workload that was started with one.
     ///
     /// # Errors
-    /// [`Stop::Error`] where there is none.
-    pub fn of(guest: &Workload) -> Result<Self, Stop> {
-        let none = |why: String| Stop::Error(format!("the WASI workload has no helper: {why}"));
+    /// As [`Pod::harness_failed`] where there is none.
+    pub fn of(guest: &Workload, pod: &mut Pod<'_>) -> Result<Self, Stop> {
+        Self::find(guest).map_err(|why| {
+            // The end of the pause process takes it along before the engine.
+            let cause = std::io::Error::new(std::io::ErrorKind::ConnectionAborted, why);
+            pod.harness_failed("find what a WASI workload leaves behind", &cause)
+        })
+    }
+
+    fn find(guest: &Workload) -> Result<Self, String> {
         let engine = procfs::process::Process::new(guest.host_pid());
         let children = engine
             .and_then(|engine| engine.task_main_thread())
             .and_then(|thread| thread.children())
-            .map_err(|error| none(error.to_string()))?;
+            .map_err(|error| error.to_string())?;
         let pid = children.first().map_or(0, |pid| *pid as i32);
         let pidfd = Pid::from_raw(pid)
-            .ok_or_else(|| none("no child".to_owned()))
+            .ok_or_else(|| "no child".to_owned())
             .and_then(|pid| {
                 rustix::process::pidfd_open(pid, PidfdFlags::empty())
-                    .map_err(|error| none(error.to_string()))
+                    .map_err(|error| error.to_string())
             })?;
         Ok(Self { pid, pidfd })
     }

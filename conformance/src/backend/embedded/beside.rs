@@ -19,6 +19,8 @@ const DATA_LIMIT: u64 = 256 << 20;
 const DESCRIPTORS: u64 = 64;
 /// Processes that it may bring its user to: the members of a pod are few.
 const PROCESSES: u64 = 4096;
+/// Users that it may be where the sandbox maps more than one.
+const USERS: [u32; 2] = [65534, 65533];
 /// Bytes of a file that it may write, could it write any.
 const FILE_SIZE: u64 = 1 << 20;
 
@@ -79,6 +81,8 @@ impl Beside<'_> {
     }
 
     fn enter(&self) -> io::Result<()> {
+        // Until exec this is a copy of the suite, in reach of the program.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
         child::die_with_suite();
         child::die_first();
         let _ = rustix::process::setsid();
@@ -116,7 +120,9 @@ impl Beside<'_> {
         let ids = self.sandbox.ids;
         if ids.setup.is_some() {
             sys::drop_groups()?;
-            sys::set_ids(ids.uid, ids.gid)?;
+            // As another user than the program, which could trace it otherwise (ptrace(2)).
+            let user = USERS.into_iter().find(|user| *user != ids.uid);
+            sys::set_ids(user.unwrap_or(ids.uid), ids.gid)?;
         }
         rustix::thread::set_no_new_privs(true)?;
         let none = rustix::thread::CapabilitySet::empty();

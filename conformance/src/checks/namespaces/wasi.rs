@@ -220,7 +220,7 @@ fn end_guest(pod: &mut Pod<'_>, neighbour: &Probe, mode: PidMode, way: &Way) -> 
     // What an engine leaves behind when it is killed becomes the pause process's child.
     let leaves = mode == PidMode::Shared && matches!(way, Way::Sent(signal::KILL, _));
     let mut guest = pod.run_guest(PORT, mode, leaves)?;
-    let helper = leaves.then(|| Helper::of(&guest)).transpose()?;
+    let helper = leaves.then(|| Helper::of(&guest, pod)).transpose()?;
     greeted(pod, neighbour, PORT, "a neighbour")?;
     let wanted = match way {
         Way::Told(order, status) => {
@@ -260,7 +260,7 @@ fn reaps(cx: &Context<'_>) -> Outcome {
     let mut pod = cx.start(Spec::default())?;
     let neighbour = pod.enter(&Join::default())?;
     let mut guest = pod.run_guest(PORT, PidMode::Shared, true)?;
-    let helper = Helper::of(&guest)?;
+    let helper = Helper::of(&guest, &mut pod)?;
     let orphan = Orphans::spawn(
         &mut pod,
         &neighbour,
