@@ -36,7 +36,18 @@ const WORDS: &[(Needs, &str)] = &[
     (Needs::LONG, "the long form (`--long`)"),
     (Needs::NATIVE_IMAGE, "an image of a native program"),
     (Needs::WASM, "a WebAssembly program"),
-    (Needs::WASM_MODULE, "a valid core module (WASI preview 1)"),
+    (
+        Needs::WASM_MODULE,
+        "a valid core module (WASI preview 1; the sleeps of preview 2 cannot fail)",
+    ),
+    (
+        Needs::WASM_COMPONENT,
+        "a valid component (WASI preview 2; preview 1 has no resources)",
+    ),
+    (
+        Needs::VIRTUAL_CLOCK,
+        "a valid WebAssembly program that the suite can run",
+    ),
     (Needs::SANDBOX, "a sandbox"),
     (Needs::PROBE, "a probe that can enter the sandbox"),
     (Needs::NATIVE, "a program that runs without an emulator"),

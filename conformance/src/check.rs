@@ -38,6 +38,10 @@ bitflags::bitflags! {
         const WASM = 1 << 10;
         /// That program is a valid core module.
         const WASM_MODULE = 1 << 11;
+        /// That program is a valid component.
+        const WASM_COMPONENT = 1 << 14;
+        /// That program can be run on a virtual clock.
+        const VIRTUAL_CLOCK = 1 << 15;
         /// `--long` is given.
         const LONG = 1 << 13;
 

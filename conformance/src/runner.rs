@@ -15,12 +15,17 @@ use crate::catalogue::missing_in_words;
 use crate::check::{Check, Finding, Needs, Outcome, Stop};
 use crate::context::{Context, Shared};
 use crate::event::{Event, Record, Verdict};
+use crate::subject::NoProgram;
+use crate::wasi_world::RUNS_COMPONENTS;
 
 /// The check without which nothing that needs a running program can be said.
 const STAYS: &str = "startup/stays";
 
 /// How the reason of a check begins that was skipped for another's sake.
 pub const SAYS_NOTHING: &str = "says nothing without";
+
+/// Why a component is not run.
+const NO_COMPONENTS: &str = "needs an engine for components: `cargo xtask conformance` builds it in for a file or an archive that holds one, or `cargo install` with `--features wasmtime`";
 
 /// How a run is made.
 #[derive(Clone, Debug)]
@@ -99,6 +104,11 @@ fn offers(shared: &Shared) -> Needs {
     if let Some(backend) = &shared.backend {
         offered |= backend.offers();
     }
+    if offered.contains(Needs::WASM_MODULE)
+        || RUNS_COMPONENTS && offered.contains(Needs::WASM_COMPONENT)
+    {
+        offered |= Needs::VIRTUAL_CLOCK;
+    }
     if shared.options.kubernetes.is_some() {
         offered |= Needs::KUBERNETES;
     }
@@ -117,9 +127,13 @@ fn missing(check: &Check, offered: Needs, shared: &Shared) -> Option<String> {
     if need == Needs::PROGRAM
         && let Err(why) = &shared.subject.program
     {
-        return Some(format!(
-            "the image has no program that can be started: {why}"
-        ));
+        return Some(match why {
+            NoProgram::Wasm => "needs a native program; this one is WebAssembly".to_owned(),
+            why => format!("the image has no program that can be started: {why}"),
+        });
+    }
+    if need == Needs::VIRTUAL_CLOCK && offered.contains(Needs::WASM_COMPONENT) {
+        return Some(NO_COMPONENTS.to_owned());
     }
     let why = match &shared.backend {
         Some(backend) => backend.lacks(need),

@@ -1,21 +1,25 @@
-//! A WASI preview-1 host whose clock is virtual: a guest that sleeps for 30 days is
-//! watched for all of them in milliseconds, and what its sleeps come to is ours to
-//! say. It judges nothing; [`Watched`] is what happened.
+//! A WASI host whose clock is virtual: a guest that sleeps for 30 days is watched for
+//! all of them in milliseconds, and what its sleeps come to is ours to say. It judges
+//! nothing; [`Watched`] is what happened. One file an engine below: wasmi runs core
+//! modules, wasmtime components.
 //!
-//! Deterministic: one thread, no time but its own, and work counted in wasmi's fuel
-//! (about one unit an instruction). The guest is hostile: its memory and its work
+//! Deterministic: one thread, no time but its own, and work counted in the engine's
+//! fuel (about one unit an instruction). The guest is hostile: its memory and its work
 //! between two waits are bounded, and it reaches nothing of this machine.
+
+#[cfg(feature = "wasmtime")]
+mod component;
+mod module;
 
 use std::fmt;
 
-use wasmi::{
-    AsContext, AsContextMut, Caller, CompilationMode, Config, EnforcedLimits, Engine, Error,
-    Extern, Linker, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, TrapCode,
-    errors::HostError,
-};
+use crate::subject::wasm::is_component;
 
 pub use crate::wasi_abi::{EAGAIN, EINTR, ENOTSUP};
-use crate::wasi_abi::{EBADF, EFAULT, EINVAL, PREVIEW1, SUCCESS, Subscription};
+
+/// Whether components can be watched: their engine is large, and built in only where a
+/// component is to be judged.
+pub const RUNS_COMPONENTS: bool = cfg!(feature = "wasmtime");
 
 /// Nanoseconds of an hour.
 pub const HOUR: u64 = 3600 * 1_000_000_000;
@@ -32,8 +36,10 @@ const SLICE_FUEL: u64 = 200_000;
 const MOST_WAITS: u64 = 1000;
 /// Subscriptions of one wait that are read.
 const MOST_SUBSCRIPTIONS: u32 = 64;
-/// Memory that the guest may grow to.
+/// Bytes of memory that the guest may grow to.
 const MOST_MEMORY: usize = 64 << 20;
+/// Elements of a table.
+const MOST_ELEMENTS: usize = 1 << 16;
 
 /// What a wait comes to instead of the sleep that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +55,10 @@ pub enum Fault {
 }
 
 /// When faults are injected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Faults {
     /// Never.
+    #[default]
     None,
     /// At the waits whose number, from 1, is one to three above a multiple of ten.
     Bursts(Fault),
@@ -64,9 +71,9 @@ pub enum Faults {
 pub enum End {
     /// It was still waiting when the time was over.
     Waiting,
-    /// `_start` returned.
+    /// The entry returned.
     Returned,
-    /// `proc_exit` with this status.
+    /// It asked for its end, with this status.
     Exited(u32),
     /// A trap, in the engine's words.
     Trapped(String),
@@ -111,27 +118,29 @@ pub struct Watched {
     pub fuel: Option<(u64, u64)>,
     /// Pages of memory at the first and at the last wait.
     pub pages: Option<(u64, u64)>,
+    /// Resources of the host's that a component held at the first and at the last wait.
+    pub handles: Option<(u64, u64)>,
     /// The first wait that is none on a clock, in words.
     pub odd_wait: Option<String>,
 }
 
-/// Watches a valid core module through `until` nanoseconds of virtual time.
-pub fn watch(module: &[u8], faults: Faults, until: u64) -> Watched {
-    let mut config = Config::default();
-    config
-        .consume_fuel(true)
-        .compilation_mode(CompilationMode::Lazy)
-        .enforced_limits(EnforcedLimits::default());
-    let engine = Engine::new(&config);
-    let world = World {
-        faults,
-        until,
-        ..World::default()
+/// What runs this program, for reports.
+pub fn describe(program: &[u8]) -> &'static str {
+    match (is_component(program), RUNS_COMPONENTS) {
+        (false, _) => "wasmi, on a virtual clock",
+        (true, true) => "wasmtime, on a virtual clock",
+        (true, false) => "none (static checks)",
+    }
+}
+
+/// Watches a valid program through `until` nanoseconds of virtual time.
+pub fn watch(program: &[u8], faults: Faults, until: u64) -> Watched {
+    let world = World::new(faults, until);
+    let (end, world) = if is_component(program) {
+        run_component(program, world)
+    } else {
+        module::run(program, world)
     };
-    let mut store = Store::new(&engine, world);
-    store.limiter(|world| &mut world.limits);
-    let end = run(&engine, &mut store, module);
-    let world = store.into_data();
     Watched {
         end,
         lasted: world.now,
@@ -141,41 +150,20 @@ pub fn watch(module: &[u8], faults: Faults, until: u64) -> Watched {
         start_fuel: world.start_fuel,
         fuel: world.fuel,
         pages: world.pages,
+        handles: world.handles,
         odd_wait: world.odd_wait,
     }
 }
 
-fn run(engine: &Engine, store: &mut Store<World>, module: &[u8]) -> End {
-    let not_started = |error: Error| End::NotStarted(error.to_string());
-    let started = Module::new(engine, module).and_then(|module| {
-        let linker = linker(engine)?;
-        store.set_fuel(START_FUEL)?;
-        linker.instantiate_and_start(&mut *store, &module)
-    });
-    let instance = match started {
-        Ok(instance) => instance,
-        // Where a start section waits for ever, the sleep is seen all the same.
-        Err(error) => return ended(&error).unwrap_or_else(|| not_started(error)),
-    };
-    store.data_mut().memory = instance
-        .get_export(&*store, "memory")
-        .and_then(Extern::into_memory);
-    let entry = match instance.get_typed_func::<(), ()>(&*store, "_start") {
-        Ok(entry) => entry,
-        Err(error) => return not_started(error),
-    };
-    match entry.call(&mut *store, ()) {
-        Ok(()) => End::Returned,
-        Err(error) => ended(&error).unwrap_or_else(|| End::Trapped(error.to_string())),
-    }
+#[cfg(feature = "wasmtime")]
+fn run_component(program: &[u8], world: World) -> (End, World) {
+    component::run(program, world)
 }
 
-/// What an error of the call means, where it is not a trap of the guest's.
-fn ended(error: &Error) -> Option<End> {
-    if let Some(stopped) = error.downcast_ref::<Stopped>() {
-        return Some(stopped.0.clone());
-    }
-    (error.as_trap_code() == Some(TrapCode::OutOfFuel)).then_some(End::Spun)
+#[cfg(not(feature = "wasmtime"))]
+fn run_component(_: &[u8], world: World) -> (End, World) {
+    let why = "components need the feature `wasmtime`".to_owned();
+    (End::NotStarted(why), world)
 }
 
 /// Ends the call from inside a host function.
@@ -188,11 +176,11 @@ impl fmt::Display for Stopped {
     }
 }
 
-impl HostError for Stopped {}
+impl std::error::Error for Stopped {}
 
+/// Clock and books, whatever the engine.
+#[derive(Default)]
 struct World {
-    limits: StoreLimits,
-    memory: Option<Memory>,
     faults: Faults,
     until: u64,
     now: u64,
@@ -206,167 +194,37 @@ struct World {
     start_fuel: u64,
     fuel: Option<(u64, u64)>,
     pages: Option<(u64, u64)>,
+    handles: Option<(u64, u64)>,
     odd_wait: Option<String>,
 }
 
-impl Default for World {
-    fn default() -> Self {
-        Self {
-            limits: StoreLimitsBuilder::new()
-                .memory_size(MOST_MEMORY)
-                .table_elements(1 << 16)
-                .instances(1)
-                .build(),
-            memory: None,
-            faults: Faults::None,
-            until: MONTH,
-            now: 0,
-            waits: 0,
-            injected: 0,
-            this_hour: (0, 0),
-            busiest_hour: 0,
-            standing: 0,
-            start_fuel: 0,
-            fuel: None,
-            pages: None,
-            odd_wait: None,
-        }
-    }
-}
-
-/// The four functions that a pause may import.
-fn linker(engine: &Engine) -> Result<Linker<World>, Error> {
-    let mut linker = Linker::new(engine);
-    linker.func_wrap(PREVIEW1, "poll_oneoff", poll_oneoff)?;
-    linker.func_wrap(
-        PREVIEW1,
-        "proc_exit",
-        |_: Caller<'_, World>, status: i32| -> Result<(), Error> {
-            Err(Error::host(Stopped(End::Exited(status.cast_unsigned()))))
-        },
-    )?;
-    linker.func_wrap(PREVIEW1, "sched_yield", |_: Caller<'_, World>| {
-        i32::from(SUCCESS)
-    })?;
-    linker.func_wrap(
-        PREVIEW1,
-        "clock_time_get",
-        |mut caller: Caller<'_, World>, _clock: i32, _precision: i64, to: i32| {
-            let now = caller.data().now.to_le_bytes();
-            memory(&caller)
-                .and_then(|memory| store_bytes(&mut caller, memory, to, &now))
-                .map_or(i32::from(EFAULT), |()| i32::from(SUCCESS))
-        },
-    )?;
-    Ok(linker)
-}
-
-fn memory(caller: &Caller<'_, World>) -> Option<Memory> {
-    caller
-        .data()
-        .memory
-        .or_else(|| caller.get_export("memory")?.into_memory())
-}
-
-fn store_bytes(
-    caller: &mut Caller<'_, World>,
-    memory: Memory,
-    to: i32,
-    bytes: &[u8],
-) -> Option<()> {
-    let to = usize::try_from(to.cast_unsigned()).ok()?;
-    memory.write(caller.as_context_mut(), to, bytes).ok()
-}
-
-fn poll_oneoff(
-    mut caller: Caller<'_, World>,
-    of: i32,
-    to: i32,
-    count: i32,
-    stored: i32,
-) -> Result<i32, Error> {
-    let memory = memory(&caller);
-    let pages = memory.map(|memory| memory.size(caller.as_context()));
-    let fuel = caller.get_fuel()?;
-    caller.data_mut().begin_wait(fuel, pages)?;
-    let result = memory.map_or(Ok(i32::from(EFAULT)), |memory| {
-        wait(&mut caller, memory, [of, to, count, stored])
-    });
-    caller.set_fuel(SLICE_FUEL)?;
-    result
-}
-
-fn wait(
-    caller: &mut Caller<'_, World>,
-    memory: Memory,
-    [of, to, count, stored]: [i32; 4],
-) -> Result<i32, Error> {
-    let count = count.cast_unsigned();
-    if count == 0 || count > MOST_SUBSCRIPTIONS {
-        caller
-            .data_mut()
-            .odd_wait
-            .get_or_insert_with(|| format!("a wait with {count} subscriptions"));
-        return Ok(i32::from(EINVAL));
-    }
-    let mut subscriptions = Vec::new();
-    for index in 0..count {
-        let at = of.cast_unsigned().wrapping_add(index * 48);
-        let mut bytes = [0; Subscription::SIZE];
-        let read = usize::try_from(at)
-            .is_ok_and(|at| memory.read(caller.as_context(), at, &mut bytes).is_ok());
-        if !read {
-            return Ok(i32::from(EFAULT));
-        }
-        subscriptions.push(Subscription::parse(&bytes));
-    }
-    let world = caller.data_mut();
-    if let Some(odd) = subscriptions.iter().find(|one| !one.is_clock()) {
-        world.odd_wait.get_or_insert_with(|| match odd.tag {
-            0 => format!("a wait on clock {}", odd.clock),
-            tag => format!("a wait on a file (subscription type {tag})"),
-        });
-    }
-    let fault = world.fault();
-    let now = world.now;
-    let clocks = subscriptions.iter().filter(|one| one.is_clock());
-    let ends = clocks.map(|one| one.ends(now)).min();
-    let due = match (fault, ends) {
-        (Some(Fault::Call(error)), _) => return Ok(i32::from(error)),
-        (Some(Fault::Early), Some(ends)) => now + ((ends - now) / 10).min(HOUR / 60),
-        (Some(_), _) | (None, None) => now,
-        (None, Some(ends)) => ends,
-    };
-    world.advance(due)?;
-    let now = world.now;
-    let mut events = Vec::new();
-    for one in &subscriptions {
-        match fault {
-            Some(Fault::NoEvent) => {}
-            Some(Fault::Event(error)) => events.push(one.event(error)),
-            _ if !one.is_clock() => events.push(one.event(EBADF)),
-            Some(_) => events.push(one.event(0)),
-            None if one.ends(due.min(now)) <= now || ends == Some(now) => {
-                events.push(one.event(0));
-            }
-            None => {}
-        }
-    }
-    let number = u32::try_from(events.len()).unwrap_or(count).to_le_bytes();
-    let written = store_bytes(caller, memory, to, &events.concat())
-        .and_then(|()| store_bytes(caller, memory, stored, &number));
-    Ok(written.map_or(i32::from(EFAULT), |()| i32::from(SUCCESS)))
+/// What an engine says at the begin of a wait.
+struct Look {
+    /// Fuel that is left.
+    fuel: u64,
+    /// Pages of memory, where there is one.
+    pages: Option<u64>,
+    /// Resources of the host's that are held, where there are such.
+    handles: Option<u64>,
 }
 
 impl World {
+    fn new(faults: Faults, until: u64) -> Self {
+        Self {
+            faults,
+            until,
+            ..Self::default()
+        }
+    }
+
     /// Books the work since the last wait.
-    fn begin_wait(&mut self, left: u64, pages: Option<u64>) -> Result<(), Error> {
+    fn begin_wait(&mut self, look: &Look) -> Result<(), Stopped> {
         self.waits += 1;
         self.standing += 1;
         if self.waits == 1 {
-            self.start_fuel = START_FUEL.saturating_sub(left);
+            self.start_fuel = START_FUEL.saturating_sub(look.fuel);
         } else {
-            let used = SLICE_FUEL.saturating_sub(left);
+            let used = SLICE_FUEL.saturating_sub(look.fuel);
             // The way from the first wait to the second may differ: the guest may
             // set something up once.
             if self.waits > 2 {
@@ -374,11 +232,15 @@ impl World {
                 self.fuel = Some((least.min(used), most.max(used)));
             }
         }
-        if let Some(pages) = pages {
-            self.pages = Some((self.pages.map_or(pages, |(first, _)| first), pages));
-        }
+        let span = |seen: Option<(u64, u64)>, now: Option<u64>| {
+            now.map_or(seen, |now| {
+                Some((seen.map_or(now, |(first, _)| first), now))
+            })
+        };
+        self.pages = span(self.pages, look.pages);
+        self.handles = span(self.handles, look.handles);
         if self.standing >= MOST_WAITS || self.this_hour.1 >= MOST_WAITS {
-            return Err(Error::host(Stopped(End::Busy)));
+            return Err(Stopped(End::Busy));
         }
         Ok(())
     }
@@ -403,18 +265,29 @@ impl World {
         None
     }
 
-    fn advance(&mut self, to: u64) -> Result<(), Error> {
+    /// When a sleep ends that was to end at `ends`, and met `fault`.
+    fn due(&self, ends: u64, fault: Option<Fault>) -> u64 {
+        match fault {
+            None => ends,
+            Some(Fault::Early) => self.now + (ends.saturating_sub(self.now) / 10).min(HOUR / 60),
+            Some(_) => self.now,
+        }
+    }
+
+    fn advance(&mut self, to: u64) -> Result<(), Stopped> {
         let now = to.min(self.until).max(self.now);
         if now > self.now {
             self.standing = 0;
         }
         self.now = now;
         if to >= self.until {
-            return Err(Error::host(Stopped(End::Waiting)));
+            return Err(Stopped(End::Waiting));
         }
         Ok(())
     }
 }
 
+#[cfg(all(test, feature = "wasmtime"))]
+mod component_tests;
 #[cfg(test)]
 mod tests;

@@ -216,6 +216,29 @@ fn only(layout: &LayoutBuilder) -> Subject {
     Raw::legacy(module()).config("os", json!("linux")).config("architecture", json!("amd64")).layout(),
     &["wasi/image-platform-true"]
 )]
+#[case::compat_said_to_be_native(
+    single(&ImageBuilder { config: native().config, ..compat(&module()) }.set("Entrypoint", json!(["/pause.wasm"]))),
+    &["wasi/image-platform-true"]
+)]
+#[case::wasm_below_a_native_config(
+    single(
+        &ImageBuilder { config: native().config, annotations: [].into(), ..compat(&module()) }
+            .set("Entrypoint", json!(["/pause.wasm"]))
+    ),
+    &["wasi/image-one-form", "wasi/image-platform-true"]
+)]
+#[case::a_native_program_in_an_artifact(
+    Raw::artifact("wasip1", Elf::of(62).bytes()).layout(),
+    &["wasi/program-valid"]
+)]
+#[case::a_native_program_in_runwasis_layer(
+    Raw::legacy(Elf::of(62).bytes()).layout(),
+    &["wasi/program-valid"]
+)]
+#[case::an_os_of_a_later_preview(
+    Raw::artifact("wasip1", component()).config("os", json!("wasip3")).layout(),
+    &["wasi/image-platform-true"]
+)]
 #[case::wrong_diff_id(
     Raw::legacy(module()).config("rootfs", json!({ "diff_ids": ["sha256:00"] })).layout(),
     &["image/digests-hold"]
@@ -228,6 +251,14 @@ fn only(layout: &LayoutBuilder) -> Subject {
     single(&ImageBuilder {
         annotations: [("run.oci.handler".to_owned(), "wasm".to_owned())].into(),
         ..native()
+    }),
+    &["wasi/native-unmistakable"]
+)]
+#[case::native_said_to_be_for_wasi(
+    single(&{
+        let mut image = native();
+        image.config["os"] = json!("wasip1");
+        image
     }),
     &["wasi/native-unmistakable"]
 )]

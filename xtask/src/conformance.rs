@@ -1,6 +1,8 @@
 //! `cargo xtask conformance`: builds the suite, and what it is to judge, and
 //! steps aside.
 
+mod component;
+
 use crate::cargo::{self, Metadata};
 use crate::platform::{self, Platform};
 use crate::{build, image};
@@ -127,7 +129,13 @@ fn features(args: &[String]) -> Vec<&'static str> {
         let asked = ["docker://", "docker-daemon:"];
         if asked.iter().any(|transport| image.starts_with(transport)) || is_bare_reference(image) {
             features.push("registry");
+        } else if component::is_in(image) {
+            features.push("wasmtime");
         }
+    }
+    // Named by who knows what a registry holds.
+    if values(args, "--platform").any(|platform| platform.starts_with("wasip2")) {
+        features.push("wasmtime");
     }
     for runtime in values(args, "--runtime") {
         match runtime {
@@ -191,6 +199,7 @@ mod tests {
     #[case("--image=registry.example/pause:3.10", &["registry"])]
     #[case("--image docker-daemon:pause", &["registry"])]
     #[case("--runtime podman --runtime=cri", &["docker", "cri"])]
+    #[case("--image docker://localhost/pause --platform wasip2/wasm", &["registry", "wasmtime"])]
     fn a_build_has_the_features_that_are_needed(#[case] line: &str, #[case] expected: &[&str]) {
         assert_eq!(features(&split(line)), expected);
     }

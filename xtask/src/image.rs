@@ -50,8 +50,9 @@ impl Image {
     pub fn run(self) -> Result<()> {
         if self.wasi {
             let written = wasi::write(&self.out)?;
-            for (tag, size) in &written.images {
-                println!("{size:>6} B  oci:{}:{tag}", written.layout.display());
+            for size in &written.sizes {
+                let layout = written.layout.display();
+                println!("{:>6} B  oci:{layout}:{}", size.image, size.tag);
             }
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! `cargo xtask sizes`: the README's table of sizes, against upstream's.
 
+use crate::image::wasi::Form;
 use crate::{image, platform};
 use anyhow::{Context as _, Result, bail};
 use std::fmt::Write as _;
@@ -45,6 +46,7 @@ fn replaced(readme: &str, table: &str) -> Option<String> {
 fn table() -> Result<String> {
     let out = crate::workspace().join("target/reference");
     let written = image::write(&platform::ALL, &out)?;
+    let wasi = image::wasi::write(&out)?;
     let mut table =
         "| | program | image: manifest, configuration, layer |\n|---|---:|---:|\n".to_owned();
     // The layer alone; program and layer of registry.k8s.io/pause:3.9.
@@ -55,6 +57,16 @@ fn table() -> Result<String> {
             table,
             "| linux/{} | {} | {image} |",
             size.platform.name, size.program
+        )?;
+    }
+    let artifacts = wasi.sizes.iter().filter(|size| size.form == Form::Artifact);
+    for size in artifacts {
+        let image = grouped(size.image);
+        writeln!(
+            table,
+            "| {}/wasm | {} | {image} |",
+            size.preview.os(),
+            size.program
         )?;
     }
     Ok(table)

@@ -58,15 +58,31 @@ impl Test {
         }
         let status = tests.status().context("run cargo test")?;
         ensure!(status.success(), "cargo test: {status}");
-        // Not in the short form: where one verdict of thousands is inconclusive, which an idle
-        // soak counts, a change that is right would not land.
+        // Not in the short form: components take a compiler that is minutes to build, and where
+        // one verdict of thousands is inconclusive, which an idle soak counts, a change that is
+        // right would not land.
         if self.long {
+            cargo::run(&COMPONENTS)?;
             let (idle, loaded) = (200, 100);
             return Soak { idle, loaded }.run();
         }
         Ok(())
     }
 }
+
+/// WASI components, for which the suite takes on a compiler.
+const COMPONENTS: [&str; 10] = [
+    "test",
+    "--package",
+    "conformance",
+    "--features",
+    "wasmtime",
+    "--lib",
+    "--test",
+    "wasi_programs",
+    "--",
+    "component",
+];
 
 /// `cargo xtask ci`.
 pub fn ci() -> Result<()> {

@@ -32,6 +32,7 @@ pub static FAMILY: Family = Family {
         &clock::WORKS_LITTLE,
         &clock::WORKS_EVENLY,
         &clock::MEMORY_FLAT,
+        &clock::HANDLES_FLAT,
         &clock::SURVIVES_EINTR,
         &clock::SURVIVES_EAGAIN,
         &clock::SURVIVES_EARLY_WAKE,

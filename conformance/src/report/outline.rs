@@ -104,7 +104,8 @@ pub fn report_unjudged(report: &Report) -> Option<&'static str> {
     }
 }
 
-/// The ids that were skipped, by reason, in the order in which the reasons come up.
+/// The ids that were skipped, by reason, in the order in which the reasons come up. A
+/// whole family that was skipped for one reason is one entry: `signals/* (17)`.
 pub fn skipped(run: &Run) -> Vec<(&str, Vec<String>)> {
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     let mut places = BTreeMap::new();
@@ -125,7 +126,44 @@ pub fn skipped(run: &Run) -> Vec<(&str, Vec<String>)> {
         };
         reasons[place].1.push(format!("{}{known}", record.id));
     }
+    for (_, ids) in &mut reasons {
+        fold_families(run, ids);
+    }
     reasons
+}
+
+/// Puts `family/*` where every check of a family that the run holds is among the ids.
+fn fold_families(run: &Run, ids: &mut Vec<String>) {
+    /// Fewer are as short by name.
+    const WORTH_FOLDING: usize = 3;
+    fn family(id: &str) -> &str {
+        id.split('/').next().unwrap_or_default()
+    }
+    let mut count = BTreeMap::<&str, usize>::new();
+    for record in &run.checks {
+        *count.entry(family(&record.id)).or_default() += 1;
+    }
+    // What says more than its id stays as it is.
+    let plain = |id: &String| !id.contains(' ');
+    let mut folded = Vec::new();
+    for id in &*ids {
+        let name = family(id);
+        let whole = count.get(name).copied().unwrap_or_default();
+        let here = || {
+            ids.iter()
+                .filter(|id| plain(id) && family(id) == name)
+                .count()
+        };
+        if whole < WORTH_FOLDING || here() < whole {
+            folded.push(id.clone());
+        } else {
+            let entry = format!("{name}/* ({whole})");
+            if folded.last() != Some(&entry) {
+                folded.push(entry);
+            }
+        }
+    }
+    *ids = folded;
 }
 
 /// All that is known of a record beside its id and title: label and one line each;

@@ -1,6 +1,7 @@
 //! What a subject offers to checks, and what of it is derived rather than read.
 
 use super::elf::Elf;
+use super::wasm::WasmKind;
 use super::{Format, Platform, Subject};
 use crate::check::Needs;
 
@@ -49,6 +50,8 @@ impl Subject {
             .program
             .as_ref()
             .is_ok_and(|program| program.format == Format::Elf);
+        let read = self.wasm.as_ref().and_then(|wasm| wasm.read.as_ref().ok());
+        let valid = read.map(|wasm| wasm.kind);
         let offered = [
             (Needs::IMAGE, self.image.is_some()),
             (Needs::INDEX, self.index.is_some()),
@@ -61,12 +64,8 @@ impl Subject {
                 self.image.is_some() && self.wasm.is_none(),
             ),
             (Needs::WASM, self.wasm.is_some()),
-            (
-                Needs::WASM_MODULE,
-                self.wasm
-                    .as_ref()
-                    .is_some_and(|wasm| wasm.read.is_ok() && wasm.is_module()),
-            ),
+            (Needs::WASM_MODULE, valid == Some(WasmKind::Module)),
+            (Needs::WASM_COMPONENT, valid == Some(WasmKind::Component)),
             (Needs::VERSION, self.version().is_some()),
         ];
         offered

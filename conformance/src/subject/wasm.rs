@@ -7,12 +7,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use wasmparser::component_types::{ComponentDefinedType, ComponentEntityType, ComponentValType};
+use wasmparser::types::Types;
 use wasmparser::{
     ComponentExternalKind, ComponentTypeRef, CompositeInnerType, Encoding, ExternalKind, FuncType,
     MemoryType, Parser, Payload, TypeRef, Validator, WasmFeatures,
 };
 
 use super::escape;
+
+/// The interface that an engine calls of a component.
+pub const RUN: &str = "wasi:cli/run";
 
 /// The most imports, exports or memories that are read; a pause has a handful.
 const MOST: usize = 1024;
@@ -60,6 +65,11 @@ impl WasmSubject {
     }
 }
 
+/// Whether the first eight bytes are a component's: version 13, layer 1.
+pub fn is_component(program: &[u8]) -> bool {
+    program.get(4..8) == Some(&[0x0d, 0, 1, 0])
+}
+
 /// Which of the two binary formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WasmKind {
@@ -82,6 +92,9 @@ pub struct Wasm {
     pub start: bool,
     /// Its memories, those of a component's inner modules included.
     pub memories: Vec<Memory>,
+    /// Parameters and result of the function `run` that a component exports in
+    /// `wasi:cli/run`: `() -> result`.
+    pub run: Option<String>,
 }
 
 /// An import or an export.
@@ -95,6 +108,17 @@ pub struct Extern {
     pub what: &'static str,
     /// Parameters and results of a core function: `(i32) -> ()`.
     pub signature: Option<String>,
+}
+
+impl Extern {
+    /// Whether it is this interface of preview 2, in any version of that.
+    pub fn is_preview2(&self, interface: &str) -> bool {
+        let version = self
+            .name
+            .strip_prefix(interface)
+            .and_then(|rest| rest.strip_prefix('@'));
+        self.what == "instance" && version.is_some_and(|version| version.starts_with("0.2."))
+    }
 }
 
 impl fmt::Display for Extern {
@@ -142,11 +166,12 @@ impl Wasm {
                 exports: Vec::new(),
                 start: false,
                 memories: Vec::new(),
+                run: None,
             },
             depth: 0,
         };
         let features = WasmFeatures::default();
-        Validator::new_with_features(features)
+        let types = Validator::new_with_features(features)
             .validate_all(content)
             .map_err(|error| words(&error))?;
         for payload in Parser::new(0).parse_all(content) {
@@ -167,6 +192,9 @@ impl Wasm {
             let signatures = signatures(content).map_err(|error| words(&error))?;
             signatures.fill(&mut reader.wasm);
         }
+        let exports = &reader.wasm.exports;
+        let interface = exports.iter().find(|export| export.is_preview2(RUN));
+        reader.wasm.run = interface.and_then(|interface| run_type(&types, &interface.name));
         Ok(reader.wasm)
     }
 
@@ -174,6 +202,40 @@ impl Wasm {
     pub fn export(&self, name: &str) -> Option<&Extern> {
         self.exports.iter().find(|export| export.name == name)
     }
+}
+
+/// Parameters and result of the function `run` of an exported instance, in words.
+fn run_type(types: &Types, interface: &str) -> Option<String> {
+    let exported = types.component_entity_type_of_export(interface)?;
+    let ComponentEntityType::Instance(instance) = exported else {
+        return None;
+    };
+    let run = types[instance].exports.get("run")?;
+    let ComponentEntityType::Func(function) = run else {
+        return None;
+    };
+    let function = &types[*function];
+    let plain = |result: ComponentValType| {
+        let ComponentValType::Type(id) = result else {
+            return false;
+        };
+        matches!(
+            &types[id],
+            ComponentDefinedType::Result {
+                ok: None,
+                err: None
+            }
+        )
+    };
+    let parameters = match function.params.len() {
+        0 => "()".to_owned(),
+        count => format!("({count} parameters)"),
+    };
+    Some(match function.result {
+        None => format!("{parameters} -> ()"),
+        Some(result) if plain(result) => format!("{parameters} -> result"),
+        Some(_) => format!("{parameters} -> another type"),
+    })
 }
 
 fn words(error: &wasmparser::BinaryReaderError) -> String {

@@ -9,6 +9,7 @@ use crate::check::Needs;
 use crate::emulator::{Emulator, NoEmulator, Way};
 use crate::event::RunHead;
 use crate::subject::{self, Platform, Subject};
+use crate::wasi_world;
 
 /// What is judged in one run, or why it cannot be.
 pub(super) struct Planned {
@@ -78,7 +79,13 @@ pub(super) fn plan(
         image: subject.reference.clone(),
         digest: subject.image.as_ref().map(|image| image.digest.clone()),
         platform: subject.platform.to_string(),
-        runtime: "none (static checks)".to_owned(),
+        runtime: subject
+            .wasm
+            .as_ref()
+            .map_or("none (static checks)", |wasm| {
+                wasi_world::describe(&wasm.content)
+            })
+            .to_owned(),
         emulator: None,
     };
     let mut not_run = None;

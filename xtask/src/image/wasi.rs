@@ -39,8 +39,23 @@ impl Form {
 pub struct Written {
     /// The folder of the OCI layout.
     pub layout: PathBuf,
-    /// Each image: its tag, and the bytes of manifest, configuration, layer.
-    pub images: Vec<(String, usize)>,
+    /// One for each image.
+    pub sizes: Vec<Size>,
+}
+
+/// How large an image is, in bytes.
+#[derive(Debug)]
+pub struct Size {
+    /// Its tag.
+    pub tag: String,
+    /// How it is packed.
+    pub form: Form,
+    /// The preview that its program is for.
+    pub preview: Preview,
+    /// The program alone.
+    pub program: usize,
+    /// Manifest, configuration and layer: what a node fetches.
+    pub image: usize,
 }
 
 /// Builds the WASI pause and writes its images into `out`: the OCI layout
@@ -48,29 +63,33 @@ pub struct Written {
 /// `p1-legacy`, `p1-compat` and the same for `p2`.
 pub fn write(out: &Path) -> Result<Written> {
     let mut images = Vec::new();
+    let mut sizes = Vec::new();
     for program in wasi::programs(&out.join("programs"))? {
         for form in Form::ALL {
             let tag = format!("{}-{}", program.preview.name(), form.name());
-            images.push((tag, image(&program, form)?));
+            let image = image(&program, form)?;
+            let blobs = [&image.manifest, &image.config, &image.layer];
+            sizes.push(Size {
+                tag: tag.clone(),
+                form,
+                preview: program.preview,
+                program: program.bytes.len(),
+                image: blobs.iter().map(|blob| blob.bytes.len()).sum(),
+            });
+            images.push((tag, image));
         }
     }
     let mut tagged = Vec::new();
     let mut blobs = Vec::new();
-    let mut sizes = Vec::new();
     for (tag, image) in &images {
         tagged.push((&image.manifest, MediaType::ImageManifest, tag.as_str()));
-        let all = [&image.manifest, &image.config, &image.layer];
-        sizes.push((tag.clone(), all.iter().map(|blob| blob.bytes.len()).sum()));
-        blobs.extend(all);
+        blobs.extend([&image.manifest, &image.config, &image.layer]);
     }
     let files = layout::files(&blobs, &tagged)?;
     let layout = out.join("oci-wasi");
     layout::write(&layout, &files)?;
     write_file(&out.join("pause.wasi.tar"), &archive::tar(&files)?)?;
-    Ok(Written {
-        layout,
-        images: sizes,
-    })
+    Ok(Written { layout, sizes })
 }
 
 struct Image {

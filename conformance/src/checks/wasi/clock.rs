@@ -1,15 +1,16 @@
-//! What a module does over 30 days of a virtual clock, and when its sleeps go wrong.
+//! What a program does over 30 days of a virtual clock, and when its sleeps go wrong.
 
-use super::subject;
+use super::{read, subject};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
+use crate::subject::wasm::{WasmKind, is_component};
 use crate::wasi_world::{EAGAIN, EINTR, ENOTSUP, End, Fault, Faults, HOUR, MONTH, Watched, watch};
 
 /// The most waits in an hour of the clock.
 const MOST_WAKES: u64 = 60;
 /// The most work from one wait to the next, in units of fuel: about as many instructions.
 const MOST_WORK: u64 = 1000;
-/// How long a module is watched where faults are injected.
+/// How long a program is watched where faults are injected.
 const DAYS: u64 = 3 * 24 * HOUR;
 
 /// Without these no host can start it.
@@ -26,8 +27,20 @@ const POLL_SOURCE: Source = Source {
     url: "https://github.com/WebAssembly/WASI/blob/snapshot-01/phases/snapshot/docs.md#-poll_oneoffin-constpointersubscription-out-pointerevent-nsubscriptions-size---errno-size",
 };
 
+/// The largest component that is compiled, in bytes: what is larger is refused anyhow.
+const MOST_COMPILED: usize = 256 << 10;
+
+fn watched(cx: &Context<'_>, faults: Faults, until: u64) -> Result<Watched, Stop> {
+    let program = &subject(cx)?.content;
+    if is_component(program) && program.len() > MOST_COMPILED {
+        let why = format!("a component of more than {MOST_COMPILED} bytes is not run");
+        return Err(Stop::Skip(why));
+    }
+    Ok(watch(program, faults, until))
+}
+
 fn month(cx: &Context<'_>) -> Result<Watched, Stop> {
-    Ok(watch(&subject(cx)?.content, Faults::None, MONTH))
+    watched(cx, Faults::None, MONTH)
 }
 
 /// One line of what was seen.
@@ -49,7 +62,7 @@ pub(super) static STAYS: Check = Check {
         title: "pause.c",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/linux/pause.c",
     },
-    needs: Needs::WASM_MODULE,
+    needs: Needs::VIRTUAL_CLOCK,
     after: STARTS,
     run: stays,
 };
@@ -67,9 +80,9 @@ pub(super) static WAITS_ON_CLOCK: Check = Check {
     id: "wasi/waits-on-clock",
     title: "every wait is for a clock",
     level: Level::Must,
-    requirement: "Every poll_oneoff MUST have at least one subscription, and each MUST be to a clock.",
+    requirement: "Every wait MUST have at least one subscription, and each MUST be to a clock.",
     source: POLL_SOURCE,
-    needs: Needs::WASM_MODULE,
+    needs: Needs::VIRTUAL_CLOCK,
     after: RUNS,
     run: waits_on_clock,
 };
@@ -95,7 +108,7 @@ pub(super) static WAKES_RARELY: Check = Check {
         title: "kubernetes#95840",
         url: "https://github.com/kubernetes/kubernetes/issues/95840",
     },
-    needs: Needs::WASM_MODULE,
+    needs: Needs::VIRTUAL_CLOCK,
     after: &[STAYS_ID, "wasi/waits-on-clock"],
     run: wakes_rarely,
 };
@@ -121,7 +134,7 @@ pub(super) static WORKS_LITTLE: Check = Check {
         title: "kubernetes#95840",
         url: "https://github.com/kubernetes/kubernetes/issues/95840",
     },
-    needs: Needs::WASM_MODULE,
+    needs: Needs::VIRTUAL_CLOCK,
     after: &[STAYS_ID, "wasi/memory-flat"],
     run: works_little,
 };
@@ -147,7 +160,7 @@ pub(super) static WORKS_EVENLY: Check = Check {
     level: Level::Should,
     requirement: "The work between two waits SHOULD be the same each time from the second wait on.",
     source: POLL_SOURCE,
-    needs: Needs::WASM_MODULE,
+    needs: Needs::VIRTUAL_CLOCK,
     after: &[STAYS_ID, "wasi/works-little"],
     run: works_evenly,
 };
@@ -172,7 +185,7 @@ pub(super) static MEMORY_FLAT: Check = Check {
         title: "WebAssembly 2.0, memory.grow",
         url: "https://www.w3.org/TR/2024/WD-wasm-core-2-20241222/#memory-instructions%E2%91%A0",
     },
-    needs: Needs::WASM_MODULE,
+    needs: Needs::VIRTUAL_CLOCK,
     after: RUNS,
     run: memory_flat,
 };
@@ -187,13 +200,44 @@ fn memory_flat(cx: &Context<'_>) -> Outcome {
     Ok(Pass::new(observed))
 }
 
+pub(super) static HANDLES_FLAT: Check = Check {
+    id: "wasi/handles-flat",
+    title: "the program gives back what it takes",
+    level: Level::Must,
+    requirement: "The resources of the host that the program holds MUST NOT become more from wait to wait.",
+    source: Source {
+        title: "WASI preview 2, wasi:io/poll",
+        url: "https://github.com/WebAssembly/wasi-io/blob/v0.2.0/wit/poll.wit",
+    },
+    needs: Needs::VIRTUAL_CLOCK.union(Needs::WASM_COMPONENT),
+    after: RUNS,
+    run: handles_flat,
+};
+
+/// What may come on top of the first wait's: a second sleep beside the first.
+const SPARE_HANDLES: u64 = 8;
+
+fn handles_flat(cx: &Context<'_>) -> Outcome {
+    let watched = month(cx)?;
+    let Some((first, last)) = watched.handles else {
+        return Err(Stop::Error("it never waited".to_owned()));
+    };
+    let observed = format!("{first} at the first wait, {last} at the last");
+    ensure(
+        last <= first + SPARE_HANDLES,
+        format!("no more than {SPARE_HANDLES} resources on top of the first wait's"),
+        observed.clone(),
+    )?;
+    Ok(Pass::new(observed))
+}
+
 pub(super) static SURVIVES_EINTR: Check = Check {
     id: "wasi/survives-eintr",
     title: "an interrupted wait is waited again",
     level: Level::Must,
     requirement: "The program MUST go on waiting, and MUST NOT spin, where waits end with EINTR.",
     source: POLL_SOURCE,
-    needs: Needs::WASM_MODULE,
+    needs: Needs::VIRTUAL_CLOCK.union(Needs::WASM_MODULE),
     after: &[STAYS_ID, "wasi/wakes-rarely", "wasi/works-little"],
     run: |cx| survives(cx, &[Fault::Call(EINTR), Fault::Event(EINTR)], "EINTR"),
 };
@@ -204,7 +248,7 @@ pub(super) static SURVIVES_EAGAIN: Check = Check {
     level: Level::Must,
     requirement: "The program MUST go on waiting, and MUST NOT spin, where waits end with EAGAIN.",
     source: POLL_SOURCE,
-    needs: Needs::WASM_MODULE,
+    needs: Needs::VIRTUAL_CLOCK.union(Needs::WASM_MODULE),
     after: &[STAYS_ID, "wasi/wakes-rarely", "wasi/works-little"],
     run: |cx| survives(cx, &[Fault::Call(EAGAIN), Fault::Event(EAGAIN)], "EAGAIN"),
 };
@@ -215,15 +259,22 @@ pub(super) static SURVIVES_EARLY_WAKE: Check = Check {
     level: Level::Must,
     requirement: "The program MUST go on waiting, and MUST NOT spin, where waits end before their time.",
     source: POLL_SOURCE,
-    needs: Needs::WASM_MODULE,
+    needs: Needs::VIRTUAL_CLOCK,
     after: &[STAYS_ID, "wasi/wakes-rarely", "wasi/works-little"],
-    run: |cx| survives(cx, &[Fault::Early, Fault::NoEvent], "early wakes"),
+    run: |cx| {
+        // A poll of preview 2 that tells of nothing there is not: engines trap first.
+        let faults = match read(cx)?.kind {
+            WasmKind::Module => &[Fault::Early, Fault::NoEvent][..],
+            WasmKind::Component => &[Fault::Early],
+        };
+        survives(cx, faults, "early wakes")
+    },
 };
 
 fn survives(cx: &Context<'_>, faults: &[Fault], what: &str) -> Outcome {
     let mut pass = Pass::new(format!("still waiting, whatever {what} it met"));
     for fault in faults {
-        let watched = watch(&subject(cx)?.content, Faults::Bursts(*fault), DAYS);
+        let watched = watched(cx, Faults::Bursts(*fault), DAYS)?;
         if watched.faults == 0 {
             return Err(Stop::Error(format!("no {what} could be injected")));
         }
@@ -256,7 +307,7 @@ pub(super) static ENDS_ON_ERROR: Check = Check {
         title: "WASI#235",
         url: "https://github.com/WebAssembly/WASI/issues/235",
     },
-    needs: Needs::WASM_MODULE,
+    needs: Needs::VIRTUAL_CLOCK.union(Needs::WASM_MODULE),
     after: &[STAYS_ID, "wasi/waits-on-clock"],
     run: ends_on_error,
 };
@@ -265,7 +316,7 @@ fn ends_on_error(cx: &Context<'_>) -> Outcome {
     let mut ends = Vec::new();
     for fault in [Fault::Call(ENOTSUP), Fault::Event(ENOTSUP)] {
         // From the first wait on: one that sleeps for years has no third.
-        let watched = watch(&subject(cx)?.content, Faults::Permanent(fault), MONTH);
+        let watched = watched(cx, Faults::Permanent(fault), MONTH)?;
         if watched.faults == 0 {
             return Err(Stop::Error("no error could be injected".to_owned()));
         }

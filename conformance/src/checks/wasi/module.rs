@@ -7,7 +7,7 @@ use crate::subject::wasm::{Extern, WasmKind};
 
 /// What a pause may import of preview 1: sleep, end, and ask the time.
 const PREVIEW1: [&str; 4] = ["clock_time_get", "poll_oneoff", "proc_exit", "sched_yield"];
-/// Likewise of preview 2; any version of it.
+/// Likewise of preview 2, in any version of it.
 const PREVIEW2: [&str; 3] = [
     "wasi:cli/exit",
     "wasi:clocks/monotonic-clock",
@@ -81,10 +81,7 @@ fn imports_few(cx: &Context<'_>) -> Outcome {
                 && import.what == "function"
                 && PREVIEW1.contains(&import.name.as_str())
         }
-        WasmKind::Component => {
-            let name = import.name.split('@').next().unwrap_or_default();
-            import.what == "instance" && PREVIEW2.contains(&name)
-        }
+        WasmKind::Component => PREVIEW2.iter().any(|name| import.is_preview2(name)),
     };
     let refused: Vec<String> = wasm
         .imports
@@ -94,7 +91,7 @@ fn imports_few(cx: &Context<'_>) -> Outcome {
         .collect();
     let expected = match wasm.kind {
         WasmKind::Module => PREVIEW1.join(", "),
-        WasmKind::Component => PREVIEW2.join(", "),
+        WasmKind::Component => PREVIEW2.map(|name| format!("{name}@0.2")).join(", "),
     };
     if refused.is_empty() {
         let names: Vec<String> = wasm.imports.iter().map(ToString::to_string).collect();
@@ -121,7 +118,7 @@ pub(super) static EXPORTS_ENTRY: Check = Check {
     id: "wasi/exports-entry",
     title: "the program exports what an engine calls",
     level: Level::Must,
-    requirement: "A module MUST export the function _start without parameters and results and the memory as memory; a component MUST export wasi:cli/run.",
+    requirement: "A module MUST export the function _start without parameters and results and the memory as memory; a component MUST export wasi:cli/run of preview 2, whose run has no parameters and gives a result.",
     source: ABI_SOURCE,
     needs: Needs::WASM,
     after: &[VALID_ID],
@@ -131,13 +128,17 @@ pub(super) static EXPORTS_ENTRY: Check = Check {
 fn exports_entry(cx: &Context<'_>) -> Outcome {
     let wasm = read(cx)?;
     if wasm.kind == WasmKind::Component {
-        let run = wasm.exports.iter().find(|export| {
-            export.what == "instance" && export.name.split('@').next() == Some("wasi:cli/run")
-        });
-        return match run {
-            Some(run) => Ok(Pass::new(format!("exports {run}"))),
-            None => Err(Finding::new("an export wasi:cli/run", exports(&wasm.exports)).into()),
+        let expected = "exports wasi:cli/run@0.2 with run, a function () -> result";
+        let observed = match &wasm.run {
+            Some(run) => format!("run is a function {run}"),
+            None => exports(&wasm.exports),
         };
+        ensure(
+            wasm.run.as_deref() == Some("() -> result"),
+            expected,
+            observed,
+        )?;
+        return Ok(Pass::new(expected));
     }
     let start = wasm.export("_start");
     let signature = start.and_then(|start| start.signature.as_deref());
