@@ -61,6 +61,7 @@ impl Conformance {
             PACKAGE,
             "--bin",
             PROGRAM,
+            "--no-default-features",
             "--features",
             &features,
         ])?;

@@ -27,8 +27,8 @@ pub struct Soak {
     pub loaded: u32,
 }
 
-/// What is judged beside the reference: a sound fixture of another design, and two
-/// broken ones, a quick and a slow one.
+/// What is judged in every other run, in turn, for the reference is judged in the rest: a
+/// sound fixture of another design, and two broken ones, a quick and a slow one.
 const FIXTURES: [&str; 3] = ["thread-pool", "never-reaps", "prints-a-heartbeat"];
 
 impl Soak {
@@ -55,11 +55,11 @@ impl Soak {
         print!("{verdicts}");
         let changed = verdicts.changed();
         println!(
-            "soak: {} idle and {} loaded runs over {} subjects, {} verdicts each: {changed} changed",
+            "soak: {} idle and {} loaded runs over {} subjects in turn, {} verdicts in all: {changed} changed",
             self.idle,
             self.loaded,
-            subjects.len(),
-            verdicts.each(),
+            subjects.count(),
+            verdicts.count(),
         );
         if changed > 0 {
             bail!("a verdict must not depend on what else the host does");
@@ -68,22 +68,18 @@ impl Soak {
     }
 }
 
-/// One run over all subjects.
+/// One run of the full suite, over the subject whose turn it is.
 fn once(
     suite: &Path,
-    subjects: &[String],
+    subjects: &Subjects,
     verdicts: &mut Verdicts,
     loaded: bool,
     number: u32,
 ) -> Result<()> {
     let how = if loaded { "loaded" } else { "idle" };
     let began = Instant::now();
-    let mut command = Command::new(suite);
-    for subject in subjects {
-        command.args(["--image", subject]);
-    }
-    let output = command
-        .args(["--report", "json"])
+    let output = Command::new(suite)
+        .args(["--image", subjects.of(number), "--report", "json"])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()
@@ -96,15 +92,13 @@ fn once(
     })?;
     let new = verdicts.add(&report, loaded, &format!("{how} run {number}"))?;
     println!(
-        "{how} run {number}: {:.1} s, {}{}",
+        "{how} run {number}: {:.1} s, {}",
         began.elapsed().as_secs_f64(),
-        output.status,
-        if new == 0 {
-            String::new()
-        } else {
-            format!(", {new} not as before")
-        }
+        output.status
     );
+    for new in new {
+        println!("  not as before: {new}");
+    }
     Ok(())
 }
 
@@ -126,10 +120,33 @@ fn suite() -> Result<PathBuf> {
 }
 
 /// What is judged, as the suite names it.
-fn subjects(folder: &Path) -> Result<Vec<String>> {
+struct Subjects {
+    reference: String,
+    fixtures: Vec<String>,
+}
+
+impl Subjects {
+    /// The subject of a run; they are numbered from 1.
+    fn of(&self, number: u32) -> &str {
+        let number = number as usize;
+        if number % 2 == 1 {
+            &self.reference
+        } else {
+            &self.fixtures[(number / 2 - 1) % self.fixtures.len()]
+        }
+    }
+
+    fn count(&self) -> usize {
+        1 + self.fixtures.len()
+    }
+}
+
+/// Builds them.
+fn subjects(folder: &Path) -> Result<Subjects> {
     let host = platform::host()?;
     let written = image::write(&[host], &folder.join("reference"))?;
-    let mut subjects = vec![format!("oci:{}", written.layout.display())];
+    let reference = format!("oci:{}", written.layout.display());
+    let mut fixtures = Vec::new();
     let programs = build::programs(&[host], &["fixtures"], &folder.join("programs"))?;
     let all = programs
         .iter()
@@ -142,14 +159,17 @@ fn subjects(folder: &Path) -> Result<Vec<String>> {
         .context("the build made no fixtures")?;
     let all = std::fs::read(&all.path).with_context(|| format!("read {}", all.path.display()))?;
     for name in FIXTURES {
-        let fixture = fixtures::all().find(|fixture| fixture.name == name);
+        let fixture = ::fixtures::all().find(|fixture| fixture.name == name);
         let fixture = fixture.with_context(|| format!("there is no fixture {name}"))?;
         let program = fixture
             .build(&all)
             .map_err(|error| anyhow::anyhow!("{error}"))?;
         let path = folder.join(name);
         std::fs::write(&path, program).with_context(|| format!("write {}", path.display()))?;
-        subjects.push(format!("binary:{}", path.display()));
+        fixtures.push(format!("binary:{}", path.display()));
     }
-    Ok(subjects)
+    Ok(Subjects {
+        reference,
+        fixtures,
+    })
 }

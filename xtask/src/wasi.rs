@@ -1,9 +1,10 @@
 //! The WASI pause: the program of `pause/src/wasi.rs`, and its preview-2
 //! sibling, which is assembled from text.
 
-use crate::{link, packages, toolchain};
+use crate::{cargo, link, packages, toolchain};
 use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 /// A preview of WASI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,5 +104,19 @@ fn module() -> Result<Vec<u8>> {
 
 fn component() -> Result<Vec<u8>> {
     let text = crate::workspace().join("pause/src/wasi-p2.wat");
-    wat::parse_file(&text).with_context(|| format!("assemble {}", text.display()))
+    let assembler = ["run", "--quiet", "--package", "xtask", "--bin", "assemble"];
+    let output = cargo::command()
+        .args(assembler)
+        .args(["--features", "assemble", "--"])
+        .arg(&text)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("run cargo")?;
+    ensure!(
+        output.status.success(),
+        "assemble {}: {}",
+        text.display(),
+        output.status
+    );
+    Ok(output.stdout)
 }

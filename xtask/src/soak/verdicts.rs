@@ -27,10 +27,14 @@ struct Seen {
 }
 
 impl Verdicts {
-    /// Adds those of a report; says how many of them were not met before.
-    pub(super) fn add(&mut self, report: &Value, loaded: bool, whence: &str) -> Result<usize> {
-        let begun = !self.0.is_empty();
-        let mut new = 0;
+    /// Adds those of a report; says in a line each which are not as in the runs before.
+    pub(super) fn add(
+        &mut self,
+        report: &Value,
+        loaded: bool,
+        whence: &str,
+    ) -> Result<Vec<String>> {
+        let mut new = Vec::new();
         let runs = report["runs"]
             .as_array()
             .context("the report has no runs")?;
@@ -50,16 +54,19 @@ impl Verdicts {
                     same.excused &= excused;
                     continue;
                 }
-                new += usize::from(begun);
+                let said = if reason.is_empty() {
+                    word("observed")
+                } else {
+                    reason
+                };
+                if !seen.is_empty() {
+                    new.push(format!("{} of {image}: {verdict}: {said}", word("id")));
+                }
                 seen.push(Seen {
                     verdict,
                     times: 1,
                     first: whence.to_owned(),
-                    said: if reason.is_empty() {
-                        word("observed")
-                    } else {
-                        reason
-                    },
+                    said,
                     excused,
                 });
             }
@@ -67,9 +74,9 @@ impl Verdicts {
         Ok(new)
     }
 
-    /// How many verdicts a run has.
-    pub(super) fn each(&self) -> usize {
-        self.0.len()
+    /// How many were compared.
+    pub(super) fn count(&self) -> u32 {
+        self.0.values().flatten().map(|seen| seen.times).sum()
     }
 
     /// How many of them did not stay the same.
