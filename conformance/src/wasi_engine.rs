@@ -4,7 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::MemfdFlags;
 
@@ -156,13 +156,21 @@ fn on_path(names: &[&str]) -> Option<PathBuf> {
 }
 
 /// The first line that a program prints; `None` where it fails.
-fn first_line(program: &std::path::Path, arguments: &[&str]) -> Option<String> {
+fn first_line(program: &Path, arguments: &[&str]) -> Option<String> {
+    lines(program, arguments)?.into_iter().next()
+}
+
+/// What a program prints, without what is blank; `None` where it fails.
+fn lines(program: &Path, arguments: &[&str]) -> Option<Vec<String>> {
     let output = std::process::Command::new(program)
         .args(arguments)
         .stdin(std::process::Stdio::null())
         .output()
         .ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().next().unwrap_or_default().trim();
-    (output.status.success() && !line.is_empty()).then(|| line.to_owned())
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    output
+        .status
+        .success()
+        .then(|| lines.map(str::to_owned).collect())
 }

@@ -10,6 +10,7 @@ pub mod image;
 pub mod link;
 pub mod packages;
 pub mod platform;
+pub mod python;
 pub mod sizes;
 pub mod soak;
 pub mod test;

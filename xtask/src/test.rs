@@ -2,11 +2,11 @@
 
 use crate::sizes::Sizes;
 use crate::soak::Soak;
-use crate::{cargo, link, packages, tidy, toolchain};
+use crate::{cargo, link, packages, python, tidy, toolchain};
 use anyhow::{Context as _, Result, ensure};
 
 /// What the tests run besides cargo, as Debian calls it.
-const PACKAGES: [&str; 17] = [
+const PACKAGES: [&str; 18] = [
     "busybox-static",
     "catatonit",
     "containerd",
@@ -19,12 +19,16 @@ const PACKAGES: [&str; 17] = [
     "nodejs",
     "perl",
     "podman",
+    "python3-venv",
     "qemu-user-static",
     "runc",
     "skopeo",
     "strace",
     "tini",
 ];
+
+/// What they run that Debian does not have: an engine that runs a WASI pause.
+const PYTHON_PACKAGES: [&str; 1] = ["wasmtime==50.0.1"];
 
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
@@ -44,15 +48,20 @@ pub struct Test {
 impl Test {
     /// Runs every step, and stops at the first that fails.
     pub fn run(self) -> Result<()> {
+        let mut python = None;
         if std::env::var_os("CI").is_some() {
             let needed = [&PACKAGES[..], &["umoci"], &toolchain::DEBIAN].concat();
             packages::ensure(&needed)?;
+            python = Some(python::Environment::with(&PYTHON_PACKAGES)?);
         }
         tidy::run()?;
         cargo::run(&["fmt", "--all", "--check"])?;
         lint()?;
         let mut tests = cargo::command();
         tests.args(["test", "--workspace"]).args(&self.args);
+        if let Some(python) = &python {
+            tests.env("PATH", python.path()?);
+        }
         if self.long {
             tests.env("PAUSE_CONFORMANCE_KILLS", "100");
         }

@@ -2,14 +2,18 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 
-use super::{Command, Executable, NoEngine, first_line, on_path};
+use super::{Command, Executable, NoEngine, lines, on_path};
 
-const NAMES: [&str; 1] = ["python3"];
+const NAMES: [&str; 2] = ["python3", "python"];
 
-/// Runs the module on the descriptor that its argument names.
+/// Runs the module on the descriptor that its first argument names, with the package in the
+/// folder that its second names.
 const SCRIPT: &str = "\
-import os, sys, wasmtime
+import os, sys
+sys.path.insert(0, sys.argv[2])
+import wasmtime
 engine = wasmtime.Engine()
 with os.fdopen(int(sys.argv[1]), 'rb') as file:
     module = wasmtime.Module(engine, file.read())
@@ -23,34 +27,56 @@ except wasmtime.ExitTrap as end:
     sys.exit(end.code)
 ";
 
-/// Where it is found in: the user's PYTHONPATH counts, the folder of the call does not.
-const VERSION: [&str; 3] = ["-P", "-c", "import wasmtime; print(wasmtime.__version__)"];
+/// Says the package's version, the interpreter's file, and the package's folder. A virtual
+/// environment and PYTHONPATH count, the folder of the call does not.
+const SEARCH: &str = "\
+import sys
+sys.path = [path for path in sys.path if path]
+import importlib.metadata, os, wasmtime
+print(importlib.metadata.version('wasmtime'))
+print(os.path.realpath(sys.executable))
+print(os.path.dirname(os.path.dirname(os.path.realpath(wasmtime.__file__))))
+";
+
+/// What the search says.
+struct Found {
+    version: String,
+    interpreter: PathBuf,
+    folder: String,
+}
+
+fn search() -> Option<Found> {
+    let file = on_path(&NAMES)?;
+    let mut lines = lines(&file, &["-B", "-c", SEARCH])?.into_iter();
+    Some(Found {
+        version: lines.next()?,
+        // Not what is on PATH, which may be a script that looks for it.
+        interpreter: lines.next()?.into(),
+        folder: lines.next()?,
+    })
+}
 
 /// Its version and where it was found.
 pub(super) fn find() -> Result<String, NoEngine> {
-    let found = on_path(&NAMES).and_then(|file| Some((first_line(&file, &VERSION)?, file)));
-    found
-        .map(|(version, file)| format!("wasmtime-py {version}, {}", file.display()))
+    search()
+        .map(|found| format!("wasmtime-py {}, {}", found.version, found.folder))
         .ok_or_else(|| NoEngine {
             engine: "python",
             why: "no python3 on PATH has the package wasmtime".to_owned(),
-            hint: "pip install wasmtime, in a folder that PYTHONPATH names, or leave --wasi-engine out",
+            hint: "pip install wasmtime, in a virtual environment that is on PATH, or leave --wasi-engine out",
         })
 }
 
 /// The command that runs a module.
 pub(super) fn command(module: OwnedFd) -> io::Result<Command> {
-    let file = on_path(&NAMES).ok_or(io::ErrorKind::NotFound)?;
+    let found = search().ok_or(io::ErrorKind::NotFound)?;
     let number = module.as_raw_fd().to_string();
-    let argv = ["python3", "-P", "-B", "-c", SCRIPT, &number];
-    let path = std::env::var("PYTHONPATH").ok();
+    // Isolated: the sandbox has no environment, and its user no home.
+    let argv = ["python3", "-I", "-B", "-c", SCRIPT, &number, &found.folder];
     Ok(Command {
-        executable: Executable::File(file),
         argv: argv.map(str::to_owned).to_vec(),
-        env: path
-            .map(|path| format!("PYTHONPATH={path}"))
-            .into_iter()
-            .collect(),
+        executable: Executable::File(found.interpreter),
+        env: Vec::new(),
         module,
     })
 }

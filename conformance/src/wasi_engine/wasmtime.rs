@@ -25,7 +25,8 @@ pub(super) fn find() -> Result<String, NoEngine> {
 pub(super) fn command(module: OwnedFd) -> io::Result<Command> {
     let file = on_path(&["wasmtime"]).ok_or(io::ErrorKind::NotFound)?;
     let path = format!("/proc/self/fd/{}", module.as_raw_fd());
-    let argv = ["wasmtime", "run", &path];
+    // A sandbox has no home, where it would look for the settings of its cache.
+    let argv = ["wasmtime", "run", "-C", "cache=n", &path];
     Ok(Command {
         executable: Executable::File(file),
         argv: argv.map(str::to_owned).to_vec(),
