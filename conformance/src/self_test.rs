@@ -19,24 +19,21 @@ use crate::event::{Record, Verdict};
 use crate::programs;
 use crate::runner::{self, Settings};
 use crate::subject::{Platform, Subject};
+use crate::wasi_world::RUNS_COMPONENTS;
 
 mod engines;
 mod images;
 mod matrix;
+mod wasi;
 
 pub use engines::EngineFixture;
 pub use images::{ImageFixture, Unread};
 pub use matrix::Matrix;
+pub use wasi::{PairFixture, WasiFixture};
 
-/// Checks that nothing here breaks, each for a reason:
-///
-/// - `wasi/…` judge WebAssembly, whose broken programs have a matrix of their own.
-/// - `namespaces/wasi-reachable`: a member is where its engine put it, and what keeps two
-///   members of one network apart is no program's, nor one of the engines' faults here.
-pub const BROKEN_BY_NOTHING: &[&str] = &["namespaces/wasi-reachable"];
-
-/// Families whose broken programs have a matrix of their own.
-const ELSEWHERE: &[&str] = &["wasi"];
+/// Families of which nothing can be made where the texts of WASI programs cannot be
+/// assembled.
+const ASSEMBLED: &[&str] = &["wasi"];
 
 /// One thing under the suite of which is known what must become of it.
 #[derive(Clone, Copy)]
@@ -47,6 +44,10 @@ pub enum Trial {
     Image(&'static ImageFixture),
     /// An engine, which runs the reference pause.
     Engine(&'static EngineFixture),
+    /// A WASI program, read and run on the virtual clock.
+    Guest(&'static WasiFixture),
+    /// A WASI program in a host, as PID 1 of a sandbox.
+    Host(&'static PairFixture),
 }
 
 /// Everything, the programs first.
@@ -55,13 +56,15 @@ pub fn trials() -> impl Iterator<Item = Trial> {
         .map(Trial::Program)
         .chain(images::all().map(Trial::Image))
         .chain(engines::ENGINES.iter().map(Trial::Engine))
+        .chain(wasi::programs().map(Trial::Guest))
+        .chain(wasi::pairs().map(Trial::Host))
 }
 
 /// The checks that trials are run through: those that bind.
 pub fn checks() -> Vec<&'static Check> {
     FAMILIES
         .iter()
-        .filter(|family| !ELSEWHERE.contains(&family.name))
+        .filter(|family| wasi::ASSEMBLES || !ASSEMBLED.contains(&family.name))
         .flat_map(|family| family.checks.iter().copied())
         .filter(|check| check.level != Level::Info)
         .collect()
@@ -80,15 +83,19 @@ impl Trial {
             Self::Program(fixture) => fixture.name,
             Self::Image(image) => image.name,
             Self::Engine(engine) => engine.name,
+            Self::Guest(guest) => guest.name,
+            Self::Host(pair) => pair.name,
         }
     }
 
-    /// `program`, `image` or `engine`.
+    /// `program`, `image`, `engine`, `guest` or `host`.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Program(_) => "program",
             Self::Image(_) => "image",
             Self::Engine(_) => "engine",
+            Self::Guest(_) => "guest",
+            Self::Host(_) => "host",
         }
     }
 
@@ -98,6 +105,8 @@ impl Trial {
             Self::Program(fixture) => fixture.about,
             Self::Image(image) => image.about,
             Self::Engine(engine) => engine.about,
+            Self::Guest(guest) => &guest.about,
+            Self::Host(pair) => pair.about,
         }
     }
 
@@ -107,6 +116,8 @@ impl Trial {
             Self::Program(fixture) => fixture.breaks,
             Self::Image(image) => image.breaks,
             Self::Engine(engine) => engine.breaks,
+            Self::Guest(guest) => &guest.breaks,
+            Self::Host(pair) => pair.breaks,
         }
     }
 
@@ -114,7 +125,7 @@ impl Trial {
     pub fn also(self) -> &'static [&'static str] {
         match self {
             Self::Program(fixture) => fixture.also,
-            Self::Image(_) => &[],
+            Self::Image(_) | Self::Guest(_) | Self::Host(_) => &[],
             Self::Engine(engine) => engine.also,
         }
     }
@@ -125,6 +136,7 @@ impl Trial {
             Self::Program(fixture) => fixture.is_sound(),
             Self::Image(image) => image.breaks.is_empty(),
             Self::Engine(_) => false,
+            Self::Guest(_) | Self::Host(_) => self.breaks().is_empty(),
         }
     }
 
@@ -153,6 +165,15 @@ impl Trial {
                 let reference =
                     Subject::of_program(engine.name, programs::REFERENCE.into(), Platform::host());
                 own(reference, Some(engine.around(Arc::clone(backend))))
+            }
+            Self::Guest(guest) => own(guest.subject(), None),
+            Self::Host(pair) => {
+                let options = CheckOptions {
+                    wasi_engine: pair.engine,
+                    ..CheckOptions::default()
+                };
+                let backend = Some(Arc::clone(backend));
+                Shared::new(pair.subject(), options, backend, time_scale)
             }
         };
         let ran = runner::run(checks, &Arc::new(shared), settings, &mut |_| {});
@@ -201,7 +222,12 @@ impl Trial {
     }
 
     fn needs_the_host(self) -> bool {
-        !matches!(self, Self::Image(_))
+        match self {
+            Self::Image(_) => false,
+            // Whose engine this build may lack.
+            Self::Guest(guest) => guest.is_component() && !RUNS_COMPONENTS,
+            Self::Program(_) | Self::Engine(_) | Self::Host(_) => true,
+        }
     }
 
     fn is_engine(self) -> bool {

@@ -134,6 +134,9 @@ fn features(args: &[String]) -> Vec<&'static str> {
             features.push("wasmtime");
         }
     }
+    if args.first().is_some_and(|task| task == "self-test") {
+        features.push("self-test");
+    }
     // Named by who knows what a registry holds.
     if values(args, "--platform").any(|platform| platform.starts_with("wasip2")) {
         features.push("wasmtime");
@@ -196,6 +199,7 @@ mod tests {
     #[rstest]
     #[case("--image oci:x --image binary:y", &[])]
     #[case("--image .", &[])]
+    #[case("self-test", &["self-test"])]
     #[case("--image docker://localhost/pause", &["registry"])]
     #[case("--image=registry.example/pause:3.10", &["registry"])]
     #[case("--image docker-daemon:pause", &["registry"])]

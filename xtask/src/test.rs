@@ -80,17 +80,16 @@ impl Test {
 }
 
 /// WASI components, for which the suite takes on a compiler.
-const COMPONENTS: [&str; 10] = [
+const COMPONENTS: [&str; 9] = [
     "test",
     "--package",
     "conformance",
     "--features",
     "wasmtime",
     "--lib",
-    "--test",
-    "wasi_programs",
     "--",
     "component",
+    "each_guest",
 ];
 
 /// `cargo xtask ci`.

@@ -50,6 +50,8 @@ struct Fault {
     join: fn(&mut Join),
     /// What a probe that has just entered as told is made to do.
     entered: fn(Probe, &Join, BorrowedFd<'_>) -> io::Result<Probe>,
+    /// What is run beside the pause process.
+    beside: fn(&mut Command),
     /// How the pause process is said to have ended.
     status: fn(ExitStatus) -> ExitStatus,
 }
@@ -60,6 +62,7 @@ const NONE: Fault = Fault {
     started: |_, _| Ok(None),
     join: |_| {},
     entered: |probe, _, _| Ok(probe),
+    beside: |_| {},
     status: |status| status,
 };
 
@@ -191,6 +194,23 @@ pub(super) static ENGINES: &[EngineFixture] = &[
         },
     },
     EngineFixture {
+        name: "listens-elsewhere",
+        about: "gives a WASI workload a socket on another port than it was asked for",
+        breaks: &["namespaces/wasi-reachable"],
+        also: &[],
+        fault: Fault {
+            beside: |command| {
+                for word in &mut command.argv {
+                    let port = word.strip_prefix("listen=");
+                    if let Some(port) = port.and_then(|port| port.parse::<u16>().ok()) {
+                        *word = format!("listen={}", port ^ 0x100);
+                    }
+                }
+            },
+            ..NONE
+        },
+    },
+    EngineFixture {
         name: "mounts-into-the-pod",
         about: "mounts a privileged container's files into the pause process's root",
         breaks: &["namespaces/volume-shared"],
@@ -299,7 +319,8 @@ impl Sandbox for FaultySandbox {
         (self.fault.entered)(probe, join, self.sandbox.pidfd())
     }
 
-    fn run_beside(&self, command: Command, shares_pid: bool) -> io::Result<Workload> {
+    fn run_beside(&self, mut command: Command, shares_pid: bool) -> io::Result<Workload> {
+        (self.fault.beside)(&mut command);
         let mut join = Join::default();
         join.namespaces.set(Namespaces::PID, shares_pid);
         (self.fault.join)(&mut join);

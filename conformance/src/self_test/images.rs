@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd as _;
 
 use rustix::fs::MemfdFlags;
 
+use super::wasi::ASSEMBLES;
 use crate::context::CheckOptions;
 use crate::subject::build::LayoutBuilder;
 use crate::subject::{self, LoadOptions, Platforms, Reference, Subject};
@@ -21,6 +22,7 @@ mod parts;
 mod platforms;
 mod program;
 mod sound;
+mod wasi;
 
 /// One image under the suite.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,8 @@ pub struct ImageFixture {
     pub breaks: &'static [&'static str],
     /// What the user would ask for.
     pub options: fn() -> CheckOptions,
+    /// The entry that is judged, of an index: the same on every host.
+    pub platform: &'static str,
     /// Makes it.
     pub build: fn() -> LayoutBuilder,
 }
@@ -49,6 +53,7 @@ impl ImageFixture {
             about,
             breaks,
             options: CheckOptions::default,
+            platform: "linux/amd64",
             build,
         }
     }
@@ -56,6 +61,12 @@ impl ImageFixture {
     /// Judged with these options.
     const fn asked(mut self, options: fn() -> CheckOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Judged by another entry of its index.
+    const fn judged_as(mut self, platform: &'static str) -> Self {
+        self.platform = platform;
         self
     }
 
@@ -74,14 +85,14 @@ impl ImageFixture {
         let reference: Reference = path
             .parse()
             .map_err(|error: subject::Error| unread(error.to_string()))?;
-        // Of an index the same entry on every host; an image alone is taken as it is.
+        // An image alone is taken as it is.
         let indexed = layout
             .manifests
             .first()
             .and_then(|descriptor| descriptor["mediaType"].as_str())
             .is_some_and(|it| it.contains("index"));
-        let platforms = match "linux/amd64".parse() {
-            Ok(amd64) if indexed => Platforms::List(vec![amd64]),
+        let platforms = match self.platform.parse() {
+            Ok(platform) if indexed => Platforms::List(vec![platform]),
             _ => Platforms::Host,
         };
         let options = LoadOptions {
@@ -118,6 +129,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static ImageFixture> {
         files::IMAGES,
         layers::IMAGES,
         program::IMAGES,
+        if ASSEMBLES { wasi::IMAGES } else { &[] },
     ]
     .into_iter()
     .flatten()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use super::{BROKEN_BY_NOTHING, Judged, Trial};
+use super::{Judged, Trial};
 use crate::check::Check;
 
 /// Trials × checks.
@@ -38,7 +38,7 @@ impl Matrix {
         self.checks
             .iter()
             .map(|check| check.id)
-            .filter(|id| !caught.contains(id) && !BROKEN_BY_NOTHING.contains(id))
+            .filter(|id| !caught.contains(id))
             .collect()
     }
 
@@ -130,12 +130,17 @@ impl Matrix {
             .count();
         writeln!(
             out,
-            "\n{} broken programs, {} broken images, {} broken engines, {} sound: {} judged as they \
-             must be, {wrong} not; {} checks, {} broken by nothing{}",
+            "\n{} broken programs, {} images, {} engines, {} WASI guests and {} hosts of guests, \
+             {} sound: {} judged as they must be, {wrong} not; {} checks, {} broken by nothing{}",
             count("program", false),
             count("image", false),
             count("engine", false),
-            count("program", true) + count("image", true),
+            count("guest", false),
+            count("host", false),
+            self.results
+                .iter()
+                .filter(|(trial, _)| trial.is_sound())
+                .count(),
             self.results.len() - wrong,
             self.checks.len(),
             self.unbroken().len(),

@@ -14,6 +14,10 @@ use tar::{EntryType, Header};
 
 use super::digest::Digest;
 
+mod wasm;
+
+pub use wasm::{WASM_LAYER, WasmImageBuilder};
+
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";

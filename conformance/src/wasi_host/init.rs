@@ -50,7 +50,9 @@ impl Signals {
         // Once read, a signal is no longer pending; that of a child says of one at least.
         while let Ok(Some(taken)) = self.taken.read_signal() {
             match taken.ssi_signo.cast_signed() {
-                signal::CHLD if self.fault != Some(Fault::Negligent) => reap(),
+                signal::CHLD if !matches!(self.fault, Some(Fault::Negligent | Fault::Tardy)) => {
+                    reap();
+                }
                 signal::INT if self.fault == Some(Fault::IgnoresInt) => {}
                 signal::INT => return Err(Asked(0)),
                 signal::TERM => {
@@ -77,6 +79,9 @@ impl Signals {
             self.answer()?;
             let left = left();
             if left.is_some_and(|left| left.is_zero()) {
+                if self.fault == Some(Fault::Tardy) {
+                    reap();
+                }
                 return Ok(false);
             }
             // What no timespec holds is for ever.

@@ -31,6 +31,8 @@ faults! {
     Slow = "slow",
     /// Never waits for children.
     Negligent = "negligent",
+    /// Waits for children only when the guest wakes.
+    Tardy = "tardy",
     /// Looks at the clock instead of sleeping.
     Restless = "restless",
     /// Ends as soon as the guest waits.
