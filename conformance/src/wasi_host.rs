@@ -5,7 +5,8 @@
 //! One thread. Every signal is blocked before anything else; TERM and INT end the guest,
 //! whether it waits, computes or serves, and whatever dies below the host is reaped at
 //! once. A guest has a clock, its standard output, at most one listening socket and what
-//! that accepts, and nothing else of this machine.
+//! that accepts, and nothing else of this machine: before the module is so much as parsed,
+//! the host gives up every system call that it will not need.
 //!
 //! **Exit status**: 0 where the guest returned, or TERM or INT ended it; n for
 //! `proc_exit(n)` up to 125 (beyond, the numbers are reserved: a trap); 134 for a trap,
@@ -14,6 +15,7 @@
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+mod confine;
 mod guest;
 mod init;
 mod order;

@@ -1,8 +1,10 @@
 //! A WASI pause in engines of others, as PID 1 of a sandbox: made for programs that end by
 //! themselves, they ignore TERM and INT and never reap. The suite's own host is judged by
-//! the matrix.
+//! the matrix; here it is handed guests that mean harm.
 
-use std::process::ExitCode;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 
 use conformance::backend::Backend;
@@ -90,6 +92,140 @@ fn may_lack(engine: Engine) -> bool {
     lacks.is_some()
 }
 
+/// Guests that mean harm or lie, and the status that the suite's own host ends with.
+const HOSTILE: &[(&str, &str, i32)] = &[
+    (
+        "takes all memory",
+        r#"(memory 1 65536) (func (export "_start")
+            (loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
+            (if (i32.gt_u (memory.size) (i32.const 256)) (then unreachable)))"#,
+        0,
+    ),
+    (
+        "wants more memory than it may have",
+        r#"(memory (export "memory") 4096) (func (export "_start"))"#,
+        wasi_host::NOT_STARTED,
+    ),
+    (
+        "takes all tables",
+        r#"(table 1 funcref) (func (export "_start")
+            (if (i32.ne (table.grow (ref.null func) (i32.const 100000000)) (i32.const -1))
+              (then unreachable)))"#,
+        0,
+    ),
+    (
+        "calls itself without end",
+        r#"(func $again (export "_start") (call $again))"#,
+        wasi_host::TRAPPED,
+    ),
+    (
+        "exits with a number that is reserved",
+        r#"(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+           (func (export "_start") (call $exit (i32.const 300)))"#,
+        wasi_host::TRAPPED,
+    ),
+    (
+        "lies about what it imports",
+        r#"(import "wasi_snapshot_preview1" "proc_exit" (func (param i64) (result i64)))
+           (func (export "_start"))"#,
+        wasi_host::NOT_STARTED,
+    ),
+    (
+        "imports what there is none of",
+        r#"(import "wasi_snapshot_preview1" "path_open" (func))
+           (func (export "_start"))"#,
+        wasi_host::NOT_STARTED,
+    ),
+    (
+        "has no entry",
+        r#"(func (export "_begin"))"#,
+        wasi_host::NOT_STARTED,
+    ),
+    (
+        "points beyond its memory",
+        r#"(import "wasi_snapshot_preview1" "poll_oneoff"
+             (func $poll (param i32 i32 i32 i32) (result i32)))
+           (import "wasi_snapshot_preview1" "fd_write"
+             (func $write (param i32 i32 i32 i32) (result i32)))
+           (memory (export "memory") 1 1)
+           (func (export "_start")
+             ;; EFAULT is 21, EINVAL 28.
+             (if (i32.ne (call $poll (i32.const -8) (i32.const 0) (i32.const 1) (i32.const 0))
+                   (i32.const 21)) (then unreachable))
+             (if (i32.ne (call $poll (i32.const 0) (i32.const 0) (i32.const -1) (i32.const 0))
+                   (i32.const 28)) (then unreachable))
+             (if (i32.ne (call $write (i32.const 1) (i32.const 65532) (i32.const 1) (i32.const 0))
+                   (i32.const 21)) (then unreachable)))"#,
+        0,
+    ),
+    (
+        "reads what is not its own",
+        r#"(import "wasi_snapshot_preview1" "fd_read"
+             (func $read (param i32 i32 i32 i32) (result i32)))
+           (memory (export "memory") 1 1)
+           (data (i32.const 0) "\10\00\00\00\10\00\00\00")
+           (func (export "_start") (local $fd i32)
+             ;; EBADF is 8: not standard input, not the module, not what takes signals.
+             (loop
+               (if (i32.ne (call $read (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8))
+                     (i32.const 8)) (then unreachable))
+               (br_if 0 (i32.lt_u (local.tee $fd (i32.add (local.get $fd) (i32.const 1)))
+                 (i32.const 64)))))"#,
+        0,
+    ),
+];
+
+/// The suite's own host with this guest, outside any sandbox; its output is a pipe.
+fn host(guest: &str) -> Result<std::process::Child, Failed> {
+    let command = Engine::Builtin.command(&wat::parse_str(format!("(module {guest})"))?)?;
+    rustix::io::fcntl_setfd(&command.module, rustix::io::FdFlags::empty())?;
+    let mut words = command.argv.iter();
+    let mut host = std::process::Command::new("/proc/self/exe");
+    host.arg0(words.next().ok_or("no name")?)
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    Ok(host.spawn()?)
+}
+
+fn ends(guest: &str, status: i32) -> Result<(), Failed> {
+    let ended = host(guest)?.wait()?;
+    if ended.code() == Some(status) {
+        Ok(())
+    } else {
+        Err(format!("{ended}, not {status}").into())
+    }
+}
+
+/// A guest that runs is confined, and ends on TERM though it never sleeps.
+fn confined() -> Result<(), Failed> {
+    let mut host = host(
+        r#"(import "wasi_snapshot_preview1" "fd_write"
+             (func $write (param i32 i32 i32 i32) (result i32)))
+           (memory (export "memory") 1 1)
+           (data (i32.const 0) "\08\00\00\00\04\00\00\00run\n")
+           (func (export "_start")
+             (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+             (loop (br 0)))"#,
+    )?;
+    let mut line = String::new();
+    BufReader::new(host.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", host.id()))?;
+    let pid = rustix::process::Pid::from_child(&host);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+    let ended = host.wait()?;
+    for wanted in ["Seccomp:\t2", "NoNewPrivs:\t1", "Threads:\t1"] {
+        if !status.lines().any(|line| line == wanted) {
+            return Err(format!("not {wanted:?}: {status}").into());
+        }
+    }
+    match (line.as_str(), ended.code()) {
+        ("run\n", Some(0)) => Ok(()),
+        _ => Err(format!("it said {line:?} and ended with {ended}").into()),
+    }
+}
+
 fn main() -> ExitCode {
     wasi_host::run_if_asked();
     let mut arguments = Arguments::from_args();
@@ -110,6 +246,10 @@ fn main() -> ExitCode {
             Trial::test(engine.name(), move || judge(&backend, engine, breaks))
                 .with_ignored_flag(may_lack(engine))
         })
+        .chain(HOSTILE.iter().map(|&(name, guest, status)| {
+            Trial::test(name, move || ends(guest, status)).with_kind("guest")
+        }))
+        .chain([Trial::test("is confined while it runs a guest", confined)])
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

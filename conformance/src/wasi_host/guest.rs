@@ -16,6 +16,7 @@ use wasmi::{
     Extern, Linker, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, TypedResumableCall,
 };
 
+use super::confine;
 use super::init::{Asked, Signals};
 use super::{Fault, Order, TRAPPED};
 use crate::wasi_abi::{EBADF, EFAULT, EINVAL, EIO, EMFILE, PREVIEW1, SUCCESS, Subscription};
@@ -69,6 +70,7 @@ struct Guest {
 pub(super) fn run(order: &Order, signals: Signals) -> Result<i32, String> {
     let program = read(order.module).map_err(|error| format!("read the module: {error}"))?;
     let listener = order.listen.map(listen).transpose();
+    confine::confine()?;
     let mut config = Config::default();
     config
         .consume_fuel(true)
