@@ -29,6 +29,9 @@ fn main() {
     ] {
         println!("cargo::rerun-if-changed={}", root.join(watched).display());
     }
+    let version = locked_version(&root, "wasmi").unwrap_or_default();
+    println!("cargo::rustc-env=WASMI_VERSION={version}");
+
     let linker = link::linker(&variable("RUSTC")).expect("rust-lld comes with the toolchain");
     let target_dir = out.join("programs");
     let status = link::build(
@@ -52,4 +55,12 @@ fn main() {
         program.truncate(link::segments_end(&program).expect("the linker writes ELF"));
         std::fs::write(out.join(name), program).expect("OUT_DIR can be written");
     }
+}
+
+/// The version of a package that the workspace is locked to: reports name it, and no crate
+/// says its own.
+fn locked_version(root: &Path, package: &str) -> Option<String> {
+    let lock = std::fs::read_to_string(root.join("Cargo.lock")).ok()?;
+    let (_, entry) = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?;
+    Some(entry.split_once('"')?.0.to_owned())
 }

@@ -210,6 +210,10 @@ pub struct Run {
     /// Emulator, version and way; absent where the program ran natively.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub emulator: Option<String>,
+    /// What runs WASI programs, a subject or workloads beside one, and its version; absent
+    /// where nothing was to be run so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub wasi_engine: Option<String>,
     /// Why nothing of it could be judged, such as an image that could not be read.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
@@ -237,6 +241,7 @@ impl Run {
             platform: head.platform.clone(),
             runtime: head.runtime.clone(),
             emulator: head.emulator.clone(),
+            wasi_engine: head.wasi_engine.clone(),
             error: None,
             interrupted: false,
             conclusion: Conclusion::NotJudged,
@@ -312,6 +317,8 @@ pub struct RunHead {
     pub runtime: String,
     /// Emulator, if any.
     pub emulator: Option<String>,
+    /// What runs WASI programs, if anything does.
+    pub wasi_engine: Option<String>,
 }
 
 /// What the runner tells the reporters, in this order.

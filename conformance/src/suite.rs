@@ -101,9 +101,11 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let needs_engine = checks
         .iter()
         .any(|check| check.needs.contains(Needs::SANDBOX));
-    if subjects.iter().any(|subject| subject.wasm.is_some()) && needs_engine {
-        find_wasi_engine(options)?;
-    }
+    let wasi_engine = if subjects.iter().any(|subject| subject.wasm.is_some()) && needs_engine {
+        Some(find_wasi_engine(options)?)
+    } else {
+        None
+    };
     let subjects = plan::processors(subjects, &host, needs_engine);
     let engine = if plan::run_any(&subjects) {
         Some(prepare(&plan::emulators(&subjects))?)
@@ -124,6 +126,12 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
             plan::plan(subject, processor, engine.as_ref(), options.emulation)
         })
         .collect();
+    if checks
+        .iter()
+        .any(|check| check.needs.contains(Needs::WASI_HOST))
+    {
+        plan::name_wasi_engines(&mut planned, wasi_engine.as_deref());
+    }
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
         tool: Tool {
@@ -332,15 +340,13 @@ fn cannot_prepare(error: &PrepareError) -> Failure {
 }
 
 /// Sees to it that the engine of WASI pauses is there.
-fn find_wasi_engine(options: &Judge) -> Result<(), Failure> {
-    let engine = Engine::from(options.wasi_engine);
-    match engine.find() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::not_judged(
+fn find_wasi_engine(options: &Judge) -> Result<String, Failure> {
+    Engine::from(options.wasi_engine).find().map_err(|error| {
+        Failure::not_judged(
             format!("--wasi-engine {error}"),
             Some(error.hint.to_owned()),
-        )),
-    }
+        )
+    })
 }
 
 /// Threads of a library that has been dropped take a moment to be gone (pthread_join(3)

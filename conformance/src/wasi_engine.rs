@@ -82,7 +82,7 @@ impl Engine {
     /// Where it is not to be had here.
     pub fn find(self) -> Result<String, NoEngine> {
         match self {
-            Self::Builtin | Self::Faulty(_) => Ok("the suite's own".to_owned()),
+            Self::Builtin | Self::Faulty(_) => Ok(wasi_host::describe()),
             Self::Wasmtime => wasmtime::find(),
             Self::Node => node::find(),
             Self::Python => python::find(),

@@ -37,6 +37,11 @@ pub const LISTENING: &str = "listening";
 /// What it answers to whoever connects.
 pub const GREETING: &[u8] = b"wasi guest\n";
 
+/// Its engine and version, for reports.
+pub fn describe() -> String {
+    format!("wasmi {}, the suite's own host", env!("WASMI_VERSION"))
+}
+
 static HELD: AtomicBool = AtomicBool::new(false);
 
 /// Becomes the host, and ends as it, where this program was executed for that. A program

@@ -160,6 +160,7 @@ fn an_expectation_decides_as_documented(#[case] verdict: Verdict, #[case] expect
         platform: "linux/amd64".to_owned(),
         runtime: "embedded".to_owned(),
         emulator: None,
+        wasi_engine: None,
     };
     let mut record = Record::new(&TWO, verdict);
     parse("reaping/burst image # why")

@@ -78,6 +78,7 @@ fn write_run(out: &mut impl Write, run: &Run) -> io::Result<()> {
         ("platform", Some(run.platform.as_str())),
         ("runtime", Some(run.runtime.as_str())),
         ("emulator", run.emulator.as_deref()),
+        ("WASI host", run.wasi_engine.as_deref()),
     ];
     for (label, value) in head {
         if let Some(value) = value.filter(|value| !value.is_empty()) {

@@ -49,6 +49,7 @@ fn suite(name: &str, run: &Run, report: &Report) -> TestSuite {
         ("platform", Some(run.platform.as_str())),
         ("runtime", Some(run.runtime.as_str())),
         ("emulator", run.emulator.as_deref()),
+        ("wasi-engine", run.wasi_engine.as_deref()),
         ("conclusion", Some(run.conclusion.as_str())),
         ("started", Some(report.started.as_str())),
         ("tool", Some(report.tool.version.as_str())),

@@ -58,6 +58,7 @@ fn write_head(out: &mut String, indent: &str, run: &Run) -> fmt::Result {
         ("platform", Some(run.platform.as_str())),
         ("runtime", Some(run.runtime.as_str())),
         ("emulator", run.emulator.as_deref()),
+        ("WASI host", run.wasi_engine.as_deref()),
     ];
     for (label, value) in head {
         if let Some(value) = value.filter(|value| !value.is_empty()) {

@@ -9,7 +9,7 @@ use crate::check::Needs;
 use crate::emulator::{Emulator, NoEmulator, Way};
 use crate::event::RunHead;
 use crate::subject::{self, Platform, Subject};
-use crate::wasi_world;
+use crate::{wasi_host, wasi_world};
 
 /// What is judged in one run, or why it cannot be.
 pub(super) struct Planned {
@@ -87,6 +87,7 @@ pub(super) fn plan(
             })
             .to_owned(),
         emulator: None,
+        wasi_engine: None,
     };
     let mut not_run = None;
     let backend: Result<Option<Arc<dyn Backend + Send + Sync>>, String> = match (processor, engine)
@@ -119,6 +120,23 @@ pub(super) fn plan(
         backend,
         unfit: Arc::default(),
         not_run,
+    }
+}
+
+/// Says in the head of each run what runs WASI programs there: for a WASI subject the engine
+/// that was asked for, for workloads beside a native one the suite's own host.
+pub(super) fn name_wasi_engines(planned: &mut [Planned], asked: Option<&str>) {
+    for run in planned {
+        let offers = |it: &Arc<dyn Backend + Send + Sync>| it.offers().contains(Needs::WASI_HOST);
+        let Ok(subject) = &run.subject else { continue };
+        if !run.backend.as_ref().is_some_and(offers) {
+            continue;
+        }
+        if subject.wasm.is_none() {
+            run.head.wasi_engine = Some(wasi_host::describe());
+        } else if subject.offers().contains(Needs::WASM_MODULE) {
+            run.head.wasi_engine = asked.map(str::to_owned);
+        }
     }
 }
 

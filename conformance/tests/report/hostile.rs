@@ -16,6 +16,7 @@ fn filled(text: &str) -> Report {
         }
         run.digest = Some(text.to_owned());
         run.emulator = Some(text.to_owned());
+        run.wasi_engine = Some(text.to_owned());
         run.error = run.error.as_ref().map(|_| text.to_owned());
         for check in &mut run.checks {
             check.observed = Some(text.to_owned());

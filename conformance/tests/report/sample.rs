@@ -45,6 +45,7 @@ pub(crate) fn head(platform: &str) -> RunHead {
         platform: platform.to_owned(),
         runtime: "embedded (rootless)".to_owned(),
         emulator: None,
+        wasi_engine: None,
     }
 }
 
@@ -182,6 +183,7 @@ pub(crate) fn full() -> Report {
         ],
     );
     second.emulator = Some("qemu-aarch64 7.2.22 (private binfmt_misc)".to_owned());
+    second.wasi_engine = Some("wasmi 2.0.0, the suite's own host".to_owned());
     let mut third = run("linux/amd64", Vec::new());
     HOSTILE.clone_into(&mut third.image);
     third.digest = None;

@@ -158,6 +158,7 @@ fn report(seed: &[u8], texts: &[&str]) -> Report {
             platform: format!("x{}", text()),
             runtime: format!("x{}", text()),
             emulator: Some(format!("x{}", text())),
+            wasi_engine: Some(format!("x{}", text())),
         };
         let mut run = Run::new(&head, checks);
         run.error = (seed & 16 != 0).then(&mut text);

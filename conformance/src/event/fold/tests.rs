@@ -35,6 +35,7 @@ fn run(records: impl IntoIterator<Item = Record>) -> Run {
         platform: "linux/amd64".to_owned(),
         runtime: "embedded".to_owned(),
         emulator: None,
+        wasi_engine: None,
     };
     Run::new(&head, records.into_iter().collect())
 }
