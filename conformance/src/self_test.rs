@@ -35,6 +35,9 @@ pub use wasi::{PairFixture, WasiFixture};
 /// assembled.
 const ASSEMBLED: &[&str] = &["wasi"];
 
+/// What a check needs that only a build with an engine for components can make.
+const OF_COMPONENTS: Needs = Needs::WASM_COMPONENT.union(Needs::VIRTUAL_CLOCK);
+
 /// One thing under the suite of which is known what must become of it.
 #[derive(Clone, Copy)]
 pub enum Trial {
@@ -67,6 +70,7 @@ pub fn checks() -> Vec<&'static Check> {
         .filter(|family| wasi::ASSEMBLES || !ASSEMBLED.contains(&family.name))
         .flat_map(|family| family.checks.iter().copied())
         .filter(|check| check.level != Level::Info)
+        .filter(|check| RUNS_COMPONENTS || !check.needs.contains(OF_COMPONENTS))
         .collect()
 }
 

@@ -101,11 +101,10 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let needs_engine = checks
         .iter()
         .any(|check| check.needs.contains(Needs::SANDBOX));
-    let wasi_engine = if subjects.iter().any(|subject| subject.wasm.is_some()) && needs_engine {
-        Some(find_wasi_engine(options)?)
-    } else {
-        None
-    };
+    let is_wasi = |subject: &Subject| subject.wasm.is_some();
+    let wasi_engine = (needs_engine && subjects.iter().any(is_wasi))
+        .then(|| find_wasi_engine(options))
+        .transpose()?;
     let subjects = plan::processors(subjects, &host, needs_engine);
     let engine = if plan::run_any(&subjects) {
         Some(prepare(&plan::emulators(&subjects))?)
@@ -126,12 +125,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
             plan::plan(subject, processor, engine.as_ref(), options.emulation)
         })
         .collect();
-    if checks
-        .iter()
-        .any(|check| check.needs.contains(Needs::WASI_HOST))
-    {
-        plan::name_wasi_engines(&mut planned, wasi_engine.as_deref());
-    }
+    plan::name_wasi_engines(&mut planned, &checks, wasi_engine.as_deref());
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
         tool: Tool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, Emulated};
 use crate::calibration::Unfit;
-use crate::check::Needs;
+use crate::check::{Check, Needs};
 use crate::emulator::{Emulator, NoEmulator, Way};
 use crate::event::RunHead;
 use crate::subject::{self, Platform, Subject};
@@ -125,8 +125,11 @@ pub(super) fn plan(
 
 /// Says in the head of each run what runs WASI programs there: for a WASI subject the engine
 /// that was asked for, for workloads beside a native one the suite's own host.
-pub(super) fn name_wasi_engines(planned: &mut [Planned], asked: Option<&str>) {
-    for run in planned {
+pub(super) fn name_wasi_engines(planned: &mut [Planned], checks: &[&Check], asked: Option<&str>) {
+    let run_any = checks
+        .iter()
+        .any(|check| check.needs.contains(Needs::WASI_HOST));
+    for run in planned.iter_mut().filter(|_| run_any) {
         let offers = |it: &Arc<dyn Backend + Send + Sync>| it.offers().contains(Needs::WASI_HOST);
         let Ok(subject) = &run.subject else { continue };
         if !run.backend.as_ref().is_some_and(offers) {
