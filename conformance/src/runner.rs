@@ -25,7 +25,7 @@ const STAYS: &str = "startup/stays";
 pub const SAYS_NOTHING: &str = "says nothing without";
 
 /// Why a component is not run.
-const NO_COMPONENTS: &str = "needs an engine for components: `cargo xtask conformance` builds it in for a file or an archive that holds one, or `cargo install` with `--features wasmtime`";
+const NO_COMPONENTS: &str = "needs an engine for components: `cargo xtask conformance` builds it in for a file, a layout or an archive that holds one and for `--platform wasip2/wasm`, or `cargo install` with `--features wasmtime`";
 
 /// How a run is made.
 #[derive(Clone, Debug)]

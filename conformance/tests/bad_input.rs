@@ -79,6 +79,7 @@ fn write_files(folder: &Path) {
     write(folder, "pause", conformance::programs::REFERENCE);
     write(folder, "expect", b"no/such-check # because\n");
     write(folder, "arm64", &Elf::of(183).bytes());
+    write(folder, "module", b"\0asm\x01\0\0\0");
 
     // A layer whose bytes are others than the digest says.
     let mut wrong = LayoutBuilder::single(&image, "3.10");
@@ -231,6 +232,8 @@ fn shown(line: &str, ended: &Ended, said: &str) -> String {
 #[case("empty-file", "--image empty", 2)]
 #[case("text-file", "--image ./text", 2)]
 #[case("text-file-as-program", "--image binary:text", 2)]
+#[case("module-as-program", "--image binary:module", 2)]
+#[case("program-as-module", "--image wasm:pause", 2)]
 #[case("text-file-as-archive", "--image docker-archive:text", 2)]
 #[case("other-archive", "--image other.tar", 2)]
 #[case("oci-archive-as-docker-archive", "--image docker-archive:oci.tar", 2)]

@@ -445,8 +445,10 @@ fn binary(
         .map_err(|error| Error::io(name, &error))?
         .into();
     let elf = Elf::parse(&content).map_err(|cause| {
-        Error::new(name, cause)
-            .with_hint("binary:FILE takes a Linux program; name an image archive by its transport")
+        Error::new(name, cause).with_hint(match Format::of(&content) {
+            Format::Wasm => "binary:FILE takes a Linux program; wasm:FILE takes a WASI program",
+            _ => "binary:FILE takes a Linux program; name an image archive by its transport",
+        })
     })?;
     let platform = guess(Some(&elf.architecture));
     if let Platforms::List(asked) = &options.platforms
@@ -473,8 +475,12 @@ fn wasm(
     let content: Arc<[u8]> = wasm_content(name, blob, &options.limits)?.into();
     if Format::of(&content) != Format::Wasm {
         return Err(
-            Error::new(name, r"does not begin with \0asm: no WebAssembly program")
-                .with_hint("wasm:FILE takes a module or a component in binary form"),
+            Error::new(name, r"does not begin with \0asm: no WebAssembly program").with_hint(
+                match Format::of(&content) {
+                    Format::Elf => "binary:FILE takes a Linux program",
+                    _ => "wasm:FILE takes a module or a component in binary form",
+                },
+            ),
         );
     }
     let subject = Subject::of_wasm(&reference.text, content);

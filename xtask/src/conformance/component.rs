@@ -1,8 +1,10 @@
 //! Whether what is to be judged holds a WASI component, which only a larger build of
 //! the suite can run. Goes by content, so that every form of image will do; what
-//! cannot be read is the suite's to complain of.
+//! cannot be read is the suite's to complain of. What a registry or an engine's daemon
+//! holds is not asked for: whoever knows it says `--platform wasip2/wasm`.
 
 use flate2::read::GzDecoder;
+use ruzstd::decoding::StreamingDecoder;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{self, Read};
@@ -90,10 +92,15 @@ fn in_bytes(bytes: &mut dyn Read, depth: usize) -> io::Result<bool> {
         return Ok(true);
     }
     let is_gzip = head.starts_with(&[0x1f, 0x8b]);
+    let is_zstd = head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
     let is_tar = head.get(257..262) == Some(b"ustar");
     let mut bytes = head.as_slice().chain(bytes);
     if depth < DEEPEST && is_gzip {
         return in_bytes(&mut GzDecoder::new(bytes).take(MOST), depth + 1);
+    }
+    if depth < DEEPEST && is_zstd {
+        let decoder = StreamingDecoder::new(bytes).map_err(io::Error::other)?;
+        return in_bytes(&mut decoder.take(MOST), depth + 1);
     }
     if depth < DEEPEST && is_tar {
         for entry in tar::Archive::new(&mut bytes).entries()? {
@@ -110,6 +117,7 @@ mod tests {
     use super::{COMPONENT, is_in};
     use flate2::{Compression, write::GzEncoder};
     use rstest::rstest;
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
     use serde_json::json;
     use std::io::Write as _;
     use std::path::Path;
@@ -133,6 +141,10 @@ mod tests {
             .write_all(content)
             .and_then(|()| encoder.finish())
             .expect("a gzip file in memory")
+    }
+
+    fn zstd(content: &[u8]) -> Vec<u8> {
+        compress_to_vec(content, CompressionLevel::Fastest)
     }
 
     /// A layout with an image of one layer for each tag.
@@ -162,6 +174,8 @@ mod tests {
     #[case(":b2", true)]
     #[case(":c3", true)]
     #[case(":d4", false)]
+    #[case(":e5", true)]
+    #[case(":f6", false)]
     #[case(":none", false)]
     fn only_the_image_that_is_named_counts(#[case] tag: &str, #[case] expected: bool) {
         let folder = TempDir::new().expect("a temporary folder");
@@ -170,6 +184,8 @@ mod tests {
             ("b2", COMPONENT.to_vec()),
             ("c3", gzip(&tar("pause.wasm", &COMPONENT))),
             ("d4", gzip(&tar("pause.wasm", &MODULE))),
+            ("e5", zstd(&tar("pause.wasm", &COMPONENT))),
+            ("f6", zstd(&tar("pause.wasm", &MODULE))),
         ];
         layout(folder.path(), &images);
         let image = format!("oci:{}{tag}", folder.path().display());
@@ -188,6 +204,7 @@ mod tests {
             (tar("0/layer.tar", &tar("pause.wasm", &COMPONENT)), true),
             (tar("0/layer.tar", &tar("pause", b"\x7fELF")), false),
             (b"\x1f\x8bnot gzip at all".to_vec(), false),
+            (b"\x28\xb5\x2f\xfdnor zstd".to_vec(), false),
         ] {
             std::fs::write(&file, content).expect("a file");
             assert_eq!(is_in(&format!("wasm:{name}")), expected);
