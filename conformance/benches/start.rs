@@ -86,7 +86,7 @@ fn bare_start(program: &OwnedFd) -> io::Result<Duration> {
     let envp = StringVector::new(Vec::<String>::new())?;
     let (told, teller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let began = Instant::now();
-    let child = sys::spawn_sibling(NAMESPACES as u64, || {
+    let child = sys::spawn_sibling(NAMESPACES as u64, None, || {
         sys::exec(Some(program.as_fd()), c"", &argv, &envp);
         125
     })?;

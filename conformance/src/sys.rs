@@ -13,6 +13,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_long};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::OnceLock;
 
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -56,6 +57,7 @@ pub struct Child {
 pub fn spawn<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Child> {
     let mut job = Job {
         flags,
+        stage: None,
         child: Some(child),
         pidfd: -1,
         result: 0,
@@ -67,10 +69,16 @@ pub fn spawn<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Child> {
 /// As [`spawn`], where the caller's children belong to a pid namespace that is not
 /// its own: the kernel then refuses it CLONE_NEWPID (pid_namespaces(7)). So a
 /// short-lived helper that is in that namespace makes the clone, as its sibling;
-/// the result is the caller's own child all the same.
-pub fn spawn_sibling<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Child> {
+/// the result is the caller's own child all the same. From `stage`, a mount namespace, the
+/// child's own is taken, where there is one.
+pub fn spawn_sibling<F: FnOnce() -> i32>(
+    flags: u64,
+    stage: Option<BorrowedFd<'_>>,
+    child: F,
+) -> io::Result<Child> {
     let mut job = Job {
         flags: flags | libc::CLONE_PARENT as u64,
+        stage: stage.map(|stage| stage.as_raw_fd()),
         child: Some(child),
         pidfd: -1,
         result: 0,
@@ -109,12 +117,18 @@ pub fn spawn_sibling<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Chi
     job.finish()
 }
 
+/// CLONE_CLEAR_SIGHAND (clone3(2), Linux 5.5): what was handled takes its default action in the
+/// child; what was ignored stays so.
+const CLEAR_SIGHAND: u64 = 1 << 32;
+
 /// Room for the helper and for what the child does before exec.
 const STACK: usize = 256 << 10;
 
 /// What the helper is to do, and how it went.
 struct Job<F> {
     flags: u64,
+    /// Where the helper is when it clones.
+    stage: Option<RawFd>,
     child: Option<F>,
     pidfd: RawFd,
     /// 0, or a negated errno.
@@ -124,8 +138,10 @@ struct Job<F> {
 impl<F: FnOnce() -> i32> Job<F> {
     /// Does not return in the child.
     fn clone_here(&mut self, exit_signal: c_int) {
+        // While locks can be taken.
+        inherited_ignored();
         let arguments = libc::clone_args {
-            flags: self.flags | libc::CLONE_PIDFD as u64,
+            flags: self.flags | libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND,
             pidfd: ptr::from_mut(&mut self.pidfd) as u64,
             child_tid: 0,
             parent_tid: 0,
@@ -176,6 +192,12 @@ impl<F: FnOnce() -> i32> Job<F> {
 extern "C" fn helper<F: FnOnce() -> i32>(job: *mut libc::c_void) -> c_int {
     // SAFETY: `spawn_sibling` passes its own job and is suspended while this runs.
     let job = unsafe { &mut *job.cast::<Job<F>>() };
+    if let Some(stage) = job.stage
+        && let Err(error) = setns(borrow(stage), libc::CLONE_NEWNS)
+    {
+        job.result = -error.raw_os_error().unwrap_or(libc::EIO);
+        return 0;
+    }
     // CLONE_PARENT: the signal is the helper's own.
     job.clone_here(0);
     0
@@ -269,16 +291,17 @@ struct KernelSigaction {
     mask: u64,
 }
 
-/// Sets every signal's disposition to default, but ignores those in `ignored`, and
-/// blocks exactly those in `blocked`. Bit n-1 stands for signal n.
+/// In a child that was just cloned: sets every signal's disposition to default, but ignores
+/// those in `ignored`, and blocks exactly those in `blocked`. Bit n-1 stands for signal n.
 pub fn reset_signals(blocked: u64, ignored: u64) -> io::Result<()> {
-    for signal in 1..=64_i32 {
-        if signal == libc::SIGKILL || signal == libc::SIGSTOP {
-            continue;
-        }
-        let handler = usize::from(ignored >> (signal - 1) & 1 == 1);
+    // The clone has reset the rest.
+    let fixed = crate::signal::bit(libc::SIGKILL) | crate::signal::bit(libc::SIGSTOP);
+    let mut changed = (ignored ^ inherited_ignored()) & !fixed;
+    while changed != 0 {
+        let bit = changed.trailing_zeros();
+        changed &= changed - 1;
         let action = KernelSigaction {
-            handler,
+            handler: usize::from(ignored >> bit & 1 == 1),
             flags: 0,
             restorer: 0,
             mask: 0,
@@ -287,7 +310,7 @@ pub fn reset_signals(blocked: u64, ignored: u64) -> io::Result<()> {
         let result = unsafe {
             libc::syscall(
                 libc::SYS_rt_sigaction,
-                signal,
+                bit + 1,
                 ptr::from_ref(&action),
                 ptr::null::<KernelSigaction>(),
                 size_of::<u64>(),
@@ -306,6 +329,38 @@ pub fn reset_signals(blocked: u64, ignored: u64) -> io::Result<()> {
         )
     };
     check(result).map(drop)
+}
+
+/// The signals that this process ignores, and so do its children (execve(2) keeps that): as
+/// first asked, since the suite ignores none of its own later.
+fn inherited_ignored() -> u64 {
+    static IGNORED: OnceLock<u64> = OnceLock::new();
+    *IGNORED.get_or_init(|| {
+        (1..=64)
+            .filter(|signal| is_ignored(*signal))
+            .map(crate::signal::bit)
+            .sum()
+    })
+}
+
+fn is_ignored(signal: i32) -> bool {
+    let mut action = KernelSigaction {
+        handler: 0,
+        flags: 0,
+        restorer: 0,
+        mask: 0,
+    };
+    // SAFETY: rt_sigaction(2) without a new action changes nothing and stores the old one.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            ptr::null::<KernelSigaction>(),
+            ptr::from_mut(&mut action),
+            size_of::<u64>(),
+        )
+    };
+    result == 0 && action.handler == libc::SIG_IGN
 }
 
 /// pidfd_send_signal(2) with any signal number, real-time ones included; 0 probes.

@@ -19,7 +19,9 @@ use nix::libc;
 use rustix::fs::MemfdFlags;
 use rustix::pipe::PipeFlags;
 
-use crate::backend::{Backend, Join, Launch, Namespaces, Sandbox, Spec, StartError, Stdio, Stream};
+use crate::backend::{
+    Backend, Join, Launch, Namespaces, Root, Sandbox, Spec, StartError, Stdio, Stream,
+};
 use crate::check::Needs;
 use crate::emulator::Emulator;
 use crate::probe::Probe;
@@ -36,6 +38,7 @@ mod emulated;
 mod ids;
 mod keeper;
 mod plan;
+mod stage;
 
 use binfmt::Rule;
 use child::{Pipes, Step};
@@ -44,6 +47,7 @@ use emulated::Emulation;
 use ids::Mapping;
 use keeper::Keeper;
 use plan::{Ids, Plan};
+use stage::Stage;
 
 /// The pod's address, on the loopback device of its network namespace; from the
 /// block that RFC 5737 keeps for documentation.
@@ -68,6 +72,10 @@ pub struct Embedded {
     probe: OwnedFd,
     cgroups: cgroup::Cgroups,
     binfmt: Binfmt,
+    /// `None` where the host refuses a mount that it needs.
+    stage: Option<Stage>,
+    /// The suite's own.
+    network: OwnedFd,
     /// PID 1 of the pid namespace of all sandboxes; the last field, so the last to go.
     keeper: Keeper,
 }
@@ -140,7 +148,12 @@ impl Embedded {
             cgroups.remove();
             PrepareError::new("start the keeper")(cause)
         })?;
+        let network = std::fs::File::open("/proc/self/ns/net")
+            .map_err(PrepareError::new("open its network namespace"))?
+            .into();
         let mut engine = Self {
+            stage: Stage::build(&keeper).ok(),
+            network,
             mapping,
             offers: Needs::empty(),
             lacking: Vec::new(),
@@ -360,6 +373,13 @@ impl Embedded {
         // as an image's unpacked files are to the engine.
         plan.held = spec.held || cgroup.is_some();
 
+        // An emulator is found by its path on the host, and an engine's files are the host's.
+        let stage = self
+            .stage
+            .as_ref()
+            .filter(|_| plan.root != Root::Host && plan.rule.is_none() && plan.emulator.is_none());
+        plan.on_stage = stage.is_some();
+
         let mut flags = COMMON;
         if self.mapping != Mapping::Host {
             flags |= libc::CLONE_NEWUSER;
@@ -383,7 +403,8 @@ impl Embedded {
                 streams[2].as_ref(),
             ],
         };
-        let child = sys::spawn_sibling(flags as u64, || child::run(&plan, &pipes))
+        let stage = stage.map(Stage::namespace);
+        let child = sys::spawn_sibling(flags as u64, stage, || child::run(&plan, &pipes))
             .map_err(host("clone"))?;
         drop((gate_read, status_write, streams));
         let mut sandbox = EmbeddedSandbox {
@@ -418,6 +439,18 @@ impl Embedded {
             .adopt(sandbox.child.pid)
             .map_err(host("limit its memory"))?;
         sandbox.write_gate().map_err(host("open its gate"))?;
+        if let Err(cause) = self.finish(&sandbox) {
+            // Of two failures the sandbox's own was first.
+            if let Ok(true) = crate::wait::readable(sandbox.progress.as_fd(), Duration::ZERO) {
+                sandbox.await_progress(plan.held)?;
+            }
+            return Err(host(Step::Network.words())(cause));
+        }
+        match sandbox.write_gate() {
+            // It failed since; it tells at what.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written.map_err(host("open its gate"))?,
+        }
         if !plan.held {
             sandbox.gate = None;
         }
@@ -431,6 +464,24 @@ impl Embedded {
             sandbox.release()?;
         }
         Ok(Box::new(sandbox))
+    }
+}
+
+impl Embedded {
+    /// What needs no hand of the sandbox's, while it mounts its root.
+    fn finish(&self, sandbox: &EmbeddedSandbox) -> io::Result<()> {
+        // Where memory runs short, in the limit of all sandboxes or on the host, the kernel
+        // is to end sandboxes and nothing else (proc_pid_oom_score_adj(5)).
+        let path = format!("/proc/{}/oom_score_adj", sandbox.child.pid);
+        let _ = std::fs::write(path, "1000");
+        if sandbox.own_network {
+            // Of this thread.
+            sys::setns(sandbox.child.pidfd.as_fd(), libc::CLONE_NEWNET)?;
+            let configured = sys::configure_loopback(POD_ADDRESS);
+            sys::setns(self.network.as_fd(), libc::CLONE_NEWNET)?;
+            configured?;
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@
 //! an emulated program are the emulator's own: there it is behaviour alone, that its first
 //! thread sleeps in a call that no emulator makes for itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use procfs::process::{Process, Status};
@@ -22,6 +22,9 @@ const SETTLE: Duration = Duration::from_millis(600);
 /// The same, once it is known for this subject that none comes.
 const SETTLE_AGAIN: Duration = Duration::from_millis(60);
 
+/// How often the program is glanced at, once it is executed, before anybody sleeps.
+const GLANCES: u32 = 20;
+
 /// Waits until the program of this pod is ready.
 pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
     let context = pod.context();
@@ -31,20 +34,37 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
         SETTLE
     });
     let blocked = pod.blocked & signal::bit(signal::TERM) != 0;
-    let watch = pod.stopwatch();
+    let native = context.offers(Needs::NATIVE);
+    let began = Instant::now();
+    for _ in 0..GLANCES {
+        match system_call(pod.pid(), pod.pid()) {
+            Call::None => std::thread::yield_now(),
+            // What awaits signals shows it by the call alone.
+            Call::Number(libc::SYS_rt_sigtimedwait) if native && has_one_thread(pod.pid()) => {
+                return Ok(());
+            }
+            Call::Number(_) | Call::Unknown => break,
+        }
+    }
+    // Most are ready by now, and a stopwatch takes as long as that did.
+    let mut started = None;
     let mut pause = Duration::from_micros(10);
     loop {
         if let Some(status) = pod.ended()? {
-            let observed = format!("{status} {:.1?} after it was executed", watch.wall());
+            let observed = format!("{status} {:.1?} after it was executed", began.elapsed());
             return Err(Stop::NotRunning(
                 pod.finding("the program stays".to_owned(), observed),
             ));
         }
-        match look(pod, 0) {
-            Look::Waiting => return pod.expect_emulated(),
+        let seen = look(pod, 0);
+        if let Look::Waiting = seen {
+            return pod.expect_emulated();
+        }
+        let watch = &*started.get_or_insert_with(|| pod.stopwatch());
+        match seen {
             // What is blocked is not lost, however early it comes.
             Look::Quiet if blocked => return Ok(()),
-            Look::Busy | Look::Quiet | Look::Timed if settled(&watch, settle) => {
+            Look::Busy | Look::Quiet | Look::Timed if settled(watch, settle) => {
                 // A mask of the suite's own making says nothing about the other sandboxes.
                 if !blocked {
                     context.set_shy();
@@ -53,9 +73,9 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
             }
             // Members of its namespace that it took with it keep its end from being seen.
             Look::Gone => pod.reap_members(),
-            Look::Busy | Look::Quiet | Look::Timed => {}
+            Look::Waiting | Look::Busy | Look::Quiet | Look::Timed => {}
         }
-        if watch.wall() > context.scaled(Duration::from_secs(30)) {
+        if began.elapsed() > context.scaled(Duration::from_secs(30)) {
             return Err(Stop::Inconclusive(
                 "the host gave the program too little processor time to become ready".to_owned(),
             ));
@@ -163,6 +183,11 @@ fn look(pod: &Pod<'_>, sent: u64) -> Look {
 fn awaits_term(status: &Status, blocked_at_exec: u64) -> bool {
     let term = signal::bit(signal::TERM);
     status.sigcgt & term != 0 || (status.sigblk & term != 0 && blocked_at_exec & term == 0)
+}
+
+/// A directory has two links, and one more for each directory in it.
+fn has_one_thread(pid: i32) -> bool {
+    rustix::fs::stat(format!("/proc/{pid}/task")).is_ok_and(|stat| stat.st_nlink == 3)
 }
 
 /// The system call in which a thread waits.

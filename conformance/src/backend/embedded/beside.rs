@@ -63,7 +63,7 @@ pub(super) fn start(
     } else if shares_pid {
         sys::spawn(0, || beside.run())
     } else {
-        sys::spawn_sibling(libc::CLONE_NEWPID as u64, || beside.run())
+        sys::spawn_sibling(libc::CLONE_NEWPID as u64, None, || beside.run())
     }?;
     // With our copy open, the end of the output would not show.
     drop(beside);

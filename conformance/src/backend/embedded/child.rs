@@ -11,6 +11,7 @@ use rustix::process::{Resource, Rlimit};
 
 use super::binfmt;
 use super::plan::{Make, Plan};
+use super::stage;
 use crate::backend::Root;
 use crate::sys;
 
@@ -124,25 +125,25 @@ fn wait_gate(pipes: &Pipes<'_>) -> io::Result<()> {
 
 fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     let at = |step: Step| move |error: io::Error| (step, error);
-
     die_with_suite();
     // A session of its own: a terminal's Ctrl-C is for the suite.
     let _ = rustix::process::setsid();
     // What wants no ids is done while the suite maps them.
-    if plan.own_network {
-        sys::configure_loopback(super::POD_ADDRESS).map_err(at(Step::Network))?;
-    }
     rustix::system::sethostname(plan.hostname)
         .map_err(io::Error::from)
         .map_err(at(Step::Hostname))?;
-    rustix::mount::mount_change(
-        c"/",
-        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
-    )
-    .map_err(io::Error::from)
-    .map_err(at(Step::Private))?;
+    if !plan.on_stage {
+        rustix::mount::mount_change(
+            c"/",
+            MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
+        )
+        .map_err(io::Error::from)
+        .map_err(at(Step::Private))?;
+    }
+    if !plan.privileged {
+        bound_capabilities().map_err(at(Step::Privileges))?;
+    }
     wait_gate(pipes).map_err(at(Step::Gate))?;
-    die_first();
     if let Some((uid, gid)) = plan.ids.setup {
         sys::set_ids(uid, gid).map_err(at(Step::Ids))?;
     }
@@ -151,7 +152,11 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     if plan.root == Root::Host {
         keep_root(plan)?;
     } else {
-        mount_root(plan).map_err(at(Step::Root))?;
+        if plan.on_stage {
+            mount_on_stage(&plan.size).map_err(at(Step::Root))?;
+        } else {
+            mount_root(&plan.size).map_err(at(Step::Root))?;
+        }
         make_files(plan).map_err(at(Step::Files))?;
         if plan.root != Root::Bare {
             if plan.own_pid_namespace {
@@ -161,9 +166,13 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
                 // Without a place to stay it serves one exec, the program's.
                 let _ = binfmt::attach(emulators);
             }
-            mount_dev().map_err(at(Step::Dev))?;
+            mount_dev(plan).map_err(at(Step::Dev))?;
         }
-        pivot().map_err(at(Step::Pivot))?;
+        if plan.on_stage {
+            cover_stage().map_err(at(Step::Pivot))?;
+        } else {
+            pivot().map_err(at(Step::Pivot))?;
+        }
     }
     rustix::process::chdir(&plan.working_dir)
         .map_err(io::Error::from)
@@ -181,6 +190,8 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     set_limits(plan).map_err(at(Step::Limits))?;
     drop_privileges(plan).map_err(at(Step::Privileges))?;
     die_with_suite();
+    // For what the suite does to it meanwhile.
+    wait_gate(pipes).map_err(at(Step::Network))?;
     sys::reset_signals(plan.blocked, plan.ignored).map_err(at(Step::Signals))?;
     if plan.held {
         report(status, Step::Held, 0);
@@ -231,7 +242,22 @@ fn keep_root(plan: &Plan) -> Result<(), (Step, io::Error)> {
     sys::make_mounts_read_only().map_err(at(Step::ReadOnly))
 }
 
-fn mount_root(plan: &Plan) -> io::Result<()> {
+fn mount_on_stage(options: &CStr) -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    rustix::mount::mount(c"tmpfs", stage::ROOT, c"tmpfs", flags, Some(options))?;
+    Ok(rustix::process::chdir(stage::ROOT)?)
+}
+
+/// Moves the new root over the stage, as switch_root(8) does over an initramfs. Nobody can
+/// take it off again: not from here, nor from a user namespace below, to which it is locked
+/// (mount_namespaces(7)); and the stage holds nothing.
+fn cover_stage() -> io::Result<()> {
+    rustix::mount::mount_move(c".", c"/")?;
+    rustix::process::chroot(c".")?;
+    Ok(rustix::process::chdir(c"/")?)
+}
+
+pub(super) fn mount_root(options: &CStr) -> io::Result<()> {
     // Any directory will do as a mount point: nobody else sees this mount.
     let mut result = Err(io::ErrorKind::NotFound.into());
     for place in [c"/tmp", c"/run", c"/var", c"/mnt", c"/home", c"/etc"] {
@@ -240,7 +266,7 @@ fn mount_root(plan: &Plan) -> io::Result<()> {
             place,
             c"tmpfs",
             MountFlags::NOSUID | MountFlags::NODEV,
-            Some(plan.size.as_c_str()),
+            Some(options),
         )
         .and_then(|()| rustix::process::chdir(place))
         .map_err(io::Error::from);
@@ -296,31 +322,16 @@ fn mount_proc() -> io::Result<()> {
     }
 }
 
-fn mount_dev() -> io::Result<()> {
+fn mount_dev(plan: &Plan) -> io::Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    rustix::mount::mount(
-        c"tmpfs",
-        c"dev",
-        c"tmpfs",
-        flags,
-        Some(c"mode=755,size=64k"),
-    )?;
-    for (source, target) in [
-        (c"/dev/null", c"dev/null"),
-        (c"/dev/zero", c"dev/zero"),
-        (c"/dev/full", c"dev/full"),
-        (c"/dev/random", c"dev/random"),
-        (c"/dev/urandom", c"dev/urandom"),
-    ] {
-        rustix::fs::openat(
-            CWD,
-            target,
-            OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC,
-            Mode::from_raw_mode(0o666),
-        )?;
-        rustix::mount::mount_bind(source, target)?;
+    if plan.on_stage {
+        rustix::mount::mount_bind_recursive(stage::DEV, c"dev")?;
+    } else {
+        stage::mount_devices()?;
+        for directory in [c"dev/shm", c"dev/mqueue"] {
+            rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o1777))?;
+        }
     }
-    rustix::fs::mkdirat(CWD, c"dev/shm", Mode::from_raw_mode(0o1777))?;
     rustix::mount::mount(
         c"shm",
         c"dev/shm",
@@ -328,7 +339,6 @@ fn mount_dev() -> io::Result<()> {
         flags,
         Some(c"mode=1777,size=1m"),
     )?;
-    rustix::fs::mkdirat(CWD, c"dev/mqueue", Mode::from_raw_mode(0o1777))?;
     match rustix::mount::mount(c"mqueue", c"dev/mqueue", c"mqueue", flags, None::<&CStr>) {
         Err(rustix::io::Errno::NODEV | rustix::io::Errno::PERM) => Ok(()),
         other => other.map_err(Into::into),
@@ -376,6 +386,22 @@ fn set_limits(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
+/// Leaves nothing in the bounding set: no capability comes back with an exec.
+fn bound_capabilities() -> io::Result<()> {
+    use rustix::thread::CapabilitySet;
+
+    for number in 0..64 {
+        match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(
+            1 << number,
+        )) {
+            // Past the last capability of this kernel.
+            Err(rustix::io::Errno::INVAL) => break,
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
 fn drop_privileges(plan: &Plan) -> io::Result<()> {
     use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -389,15 +415,6 @@ fn drop_privileges(plan: &Plan) -> io::Result<()> {
         return super::raise_ambient();
     }
 
-    for number in 0..64 {
-        match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(
-            1 << number,
-        )) {
-            // Past the last capability of this kernel.
-            Err(rustix::io::Errno::INVAL) => break,
-            other => other?,
-        }
-    }
     if plan.ids.setup.is_some() {
         sys::drop_groups()?;
         sys::set_ids(plan.ids.uid, plan.ids.gid)?;

@@ -55,7 +55,8 @@ pub(super) struct Plan {
     /// Content of all its files.
     pub(super) bytes: u64,
     pub(super) own_pid_namespace: bool,
-    pub(super) own_network: bool,
+    /// Its mount namespace is a copy of the stage.
+    pub(super) on_stage: bool,
     pub(super) hostname: &'static [u8],
     pub(super) working_dir: CString,
     /// What is executed where it is no file of the sandbox's; then `path` is empty.
@@ -125,7 +126,7 @@ impl Plan {
             size: c_string(format!("mode=755,size={}", bytes + (1 << 20)).into_bytes())?,
             bytes,
             own_pid_namespace: spec.own_pid_namespace,
-            own_network: spec.own_network,
+            on_stage: false,
             hostname: b"pause-conformance",
             working_dir: c_string(program.working_dir.clone().into_bytes())?,
             executable: None,
@@ -156,7 +157,7 @@ impl Plan {
             size: CString::default(),
             bytes: 0,
             own_pid_namespace: spec.own_pid_namespace,
-            own_network: spec.own_network,
+            on_stage: false,
             hostname: b"pause-conformance",
             working_dir: c"/".to_owned(),
             executable,

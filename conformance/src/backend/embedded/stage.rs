@@ -1,0 +1,122 @@
+//! The stage: a mount namespace that holds nothing of the host's but five devices. Each
+//! sandbox's is a copy of it, so that there is little to copy, /dev is one bind, and under
+//! the program's root lies nothing that would have to be taken away first: a detached tree
+//! of mounts costs a sandbox a grace period of the kernel's.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::libc;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+
+use super::child;
+use super::keeper::Keeper;
+use crate::sys;
+
+/// Where on the stage a sandbox mounts its root.
+pub(super) const ROOT: &CStr = c"/root";
+/// What it finds there to be its /dev.
+pub(super) const DEV: &CStr = c"/dev";
+
+/// The namespace, for as long as this is open.
+#[derive(Debug)]
+pub(super) struct Stage(OwnedFd);
+
+impl Stage {
+    /// Builds it, from a process of the keeper's pid namespace: whose processes alone the
+    /// stage's /proc shows.
+    pub(super) fn build(keeper: &Keeper) -> io::Result<Self> {
+        // A rootless thread does not come back from where it sends its children.
+        std::thread::scope(|scope| scope.spawn(|| Self::build_here(keeper)).join())
+            .unwrap_or_else(|_| Err(io::Error::other("a panic")))
+    }
+
+    fn build_here(keeper: &Keeper) -> io::Result<Self> {
+        let (built, teller) = super::pipe()?;
+        let (told, _held) = super::pipe()?;
+        sys::setns(keeper.pid_namespace(), libc::CLONE_NEWPID)?;
+        let child = sys::spawn(libc::CLONE_NEWNS as u64, || {
+            child::die_with_suite();
+            if build().is_ok() && rustix::io::write(&teller, &[1]).is_ok() {
+                // Until it is killed; the suite's end of this pipe is never written to.
+                let _ = rustix::io::read(&told, &mut [0]);
+            }
+            child::FAILED
+        })?;
+        drop(teller);
+        let mut byte = [0];
+        let opened = match rustix::io::retry_on_intr(|| rustix::io::read(&built, &mut byte)) {
+            Ok(1) => File::open(format!("/proc/{}/ns/mnt", child.pid)),
+            Ok(_) => Err(io::Error::other("a mount was refused")),
+            Err(error) => Err(error.into()),
+        };
+        let _ = sys::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+        sys::wait(child.pidfd.as_fd())?;
+        Ok(Self(opened?.into()))
+    }
+
+    /// To clone from.
+    pub(super) fn namespace(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn build() -> io::Result<()> {
+    let _ = rustix::process::umask(Mode::empty());
+    rustix::mount::mount_change(
+        c"/",
+        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
+    )?;
+    child::mount_root(c"mode=755,size=64k")?;
+    for directory in [c"dev", c"proc", c"root"] {
+        rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o755))?;
+    }
+    // Each sandbox mounts one of its own, which the kernel allows it where it sees one as
+    // whole already. `hidepid`: only those that it may trace.
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    match rustix::mount::mount(c"proc", c"proc", c"proc", flags, Some(c"hidepid=2")) {
+        Ok(()) | Err(rustix::io::Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    mount_devices()?;
+    for directory in [c"dev/shm", c"dev/mqueue"] {
+        rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o1777))?;
+    }
+    read_only(c"dev")?;
+    // pivot_root(2), NOTES: the old root lands on top of the new one and is taken off.
+    rustix::process::pivot_root(c".", c".")?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")?;
+    read_only(c"/")
+}
+
+/// A /dev with the devices of every container (OCI runtime specification, "Default Devices").
+pub(super) fn mount_devices() -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    let options = Some(c"mode=755,size=64k");
+    rustix::mount::mount(c"tmpfs", c"dev", c"tmpfs", flags, options)?;
+    for (source, target) in [
+        (c"/dev/null", c"dev/null"),
+        (c"/dev/zero", c"dev/zero"),
+        (c"/dev/full", c"dev/full"),
+        (c"/dev/random", c"dev/random"),
+        (c"/dev/urandom", c"dev/urandom"),
+    ] {
+        rustix::fs::openat(
+            CWD,
+            target,
+            OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC,
+            Mode::from_raw_mode(0o666),
+        )?;
+        rustix::mount::mount_bind(source, target)?;
+    }
+    Ok(())
+}
+
+fn read_only(path: &CStr) -> io::Result<()> {
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NOEXEC;
+    Ok(rustix::mount::mount_remount(path, flags, c"")?)
+}
