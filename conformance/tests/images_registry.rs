@@ -4,12 +4,18 @@
 
 mod common;
 
+use std::fs::Permissions;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use common::server::{image as served, ok, reply, serve, serve_image};
 use common::{Elf, has, host, run};
@@ -63,9 +69,6 @@ struct Registry {
 impl Registry {
     fn start(password: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let address = TcpListener::bind("127.0.0.1:0")
-            .and_then(|it| it.local_addr())
-            .expect("a free port");
         let auth = if password {
             let file = folder.path().join("htpasswd");
             std::fs::write(&file, HTPASSWD).expect("writing");
@@ -76,6 +79,13 @@ impl Registry {
         } else {
             String::new()
         };
+        Self::start_with(folder, &auth)
+    }
+
+    fn start_with(folder: tempfile::TempDir, auth: &str) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0")
+            .and_then(|it| it.local_addr())
+            .expect("a free port");
         let config = format!(
             "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n{auth}",
             folder.path().join("data").display()
@@ -239,6 +249,142 @@ fn a_password_is_found_where_docker_keeps_it() {
             refused(&name, &options, &["401"]);
         }
     }
+}
+
+/// A server of tokens that the registry believes (distribution, "Token Authentication
+/// Implementation"): RFC 7519, signed with RS256.
+struct TokenServer {
+    key: PathBuf,
+    /// In base64, as a header's `x5c` holds it.
+    certificate: String,
+}
+
+impl TokenServer {
+    fn new(folder: &Path) -> Self {
+        let (key, certificate) = (folder.join("key.pem"), folder.join("certificate.pem"));
+        let request = [
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test",
+            "-keyout",
+            "key.pem",
+            "-out",
+            "certificate.pem",
+        ];
+        run("openssl", &request, folder);
+        let text = std::fs::read_to_string(certificate).expect("a certificate");
+        let lines = text.lines().filter(|line| !line.starts_with("-----"));
+        Self {
+            key,
+            certificate: lines.collect(),
+        }
+    }
+
+    fn token(&self) -> String {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("a clock")
+            .as_secs();
+        let access = json!({ "type": "repository", "name": "pause", "actions": ["pull", "push"] });
+        let claims = json!({
+            "iss": "test", "sub": "tester", "aud": "registry", "jti": "1",
+            "iat": now - 60, "nbf": now - 60, "exp": now + 600, "access": [access],
+        });
+        let header = json!({ "typ": "JWT", "alg": "RS256", "x5c": [self.certificate] });
+        let signed = [header, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
+        let signed = signed.join(".");
+        let mut openssl = Command::new("openssl")
+            .args(["dgst", "-sha256", "-sign"])
+            .arg(&self.key)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("openssl starts");
+        let mut input = openssl.stdin.take().expect("a pipe");
+        input.write_all(signed.as_bytes()).expect("writing");
+        drop(input);
+        let signature = openssl.wait_with_output().expect("openssl ends").stdout;
+        format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+#[test]
+fn a_real_registry_is_read_with_a_token() {
+    if !has("docker-registry") || !has("skopeo") || !has("openssl") {
+        eprintln!("docker-registry, skopeo or openssl is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let tokens = TokenServer::new(folder.path());
+    let certificate = folder.path().join("certificate.pem");
+    let server = serve(move |_, head, _| {
+        // base64 of "tester:secret".
+        if !head.contains("Basic dGVzdGVyOnNlY3JldA==") {
+            return Some(reply("401 Unauthorized", "", b"{}"));
+        }
+        Some(ok(json!({ "token": tokens.token() })
+            .to_string()
+            .as_bytes()))
+    });
+    let auth = format!(
+        "auth:\n  token:\n    realm: http://{server}/token\n    service: registry\n    issuer: test\n    rootcertbundle: {}\n",
+        certificate.display()
+    );
+    let registry = Registry::start_with(folder, &auth);
+    registry.push(&image(), "pause:3.10", &["--dest-creds", "tester:secret"]);
+    let name = format!("{}/pause:3.10", registry.address);
+    refused(&name, &options(), &["401"]);
+    let host = registry.address.to_string();
+    let stored = json!({ "auths": { &host: { "auth": "dGVzdGVyOnNlY3JldA==" } } });
+    let options = LoadOptions {
+        docker_config: Some(registry.config("config.json", &stored)),
+        // It signs each token anew.
+        stall: Duration::from_secs(5),
+        ..options()
+    };
+    assert_eq!(pull(&name, &options).expect("the image").len(), 1);
+}
+
+#[test]
+fn a_password_is_asked_of_a_credential_helper() {
+    if !has("docker-registry") || !has("skopeo") {
+        eprintln!("docker-registry or skopeo is not installed");
+        return;
+    }
+    let registry = Registry::start(true);
+    registry.push(&image(), "pause:3.10", &["--dest-creds", "tester:secret"]);
+    let host = registry.address.to_string();
+    let folder = registry.folder.path();
+    registry.config("config.json", &json!({ "credHelpers": { &host: "test" } }));
+    // docker-credential-helpers: the host comes in, what it holds goes out.
+    let helper = folder.join("docker-credential-test");
+    let judge = |answer: &str| {
+        let script = format!("#!/bin/sh\ntest \"$1\" = get && {answer}\n");
+        std::fs::write(&helper, script).expect("writing");
+        std::fs::set_permissions(&helper, Permissions::from_mode(0o755)).expect("a mode");
+        let path = std::env::var("PATH").unwrap_or_default();
+        let output = Command::new(env!("CARGO_BIN_EXE_pause-conformance"))
+            .args(["--image", &format!("docker://{host}/pause:3.10")])
+            .args(["--filter", "image/digests-hold"])
+            .env("PATH", format!("{}:{path}", folder.display()))
+            .env("DOCKER_CONFIG", folder)
+            .output()
+            .expect("the suite starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    let secret = r#"grep -qF 127.0.0.1 && echo '{"Username":"tester","Secret":"secret"}'"#;
+    assert_eq!(judge(secret).0, Some(0), "{:?}", judge(secret));
+    let (status, said) = judge("exit 1");
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("401"), "{said}");
+    assert!(said.contains("credential helper"), "{said}");
 }
 
 #[test]

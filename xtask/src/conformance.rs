@@ -125,7 +125,7 @@ fn platforms(args: &[String]) -> Result<Vec<Platform>> {
 /// of a first build is.
 fn features(args: &[String]) -> Vec<&'static str> {
     let mut features = Vec::new();
-    for image in values(args, "--image").chain(values(args, "--baseline")) {
+    for image in values(args, "--image") {
         // Docker's socket is asked by HTTP too.
         let asked = ["docker://", "docker-daemon:"];
         if asked.iter().any(|transport| image.starts_with(transport)) || is_bare_reference(image) {
@@ -140,13 +140,6 @@ fn features(args: &[String]) -> Vec<&'static str> {
     // Named by who knows what a registry holds.
     if values(args, "--platform").any(|platform| platform.starts_with("wasip2")) {
         features.push("wasmtime");
-    }
-    for runtime in values(args, "--runtime") {
-        match runtime {
-            "docker" | "podman" => features.push("docker"),
-            "cri" => features.push("cri"),
-            _ => {}
-        }
     }
     features
 }

@@ -6,7 +6,7 @@ use crate::{cargo, link, packages, python, tidy, toolchain};
 use anyhow::{Context as _, Result, ensure};
 
 /// What the tests run besides cargo, as Debian calls it.
-const PACKAGES: [&str; 18] = [
+const PACKAGES: [&str; 19] = [
     "busybox-static",
     "catatonit",
     "containerd",
@@ -17,6 +17,7 @@ const PACKAGES: [&str; 18] = [
     "docker.io",
     "dumb-init",
     "nodejs",
+    "openssl",
     "perl",
     "podman",
     "python3-venv",
