@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 
@@ -235,6 +235,12 @@ fn syscall_surface(cx: &Context<'_>) -> Outcome {
         .into())
 }
 
+/// How long a traced program may take to become ready, and to end then.
+const TRACED: Duration = Duration::from_secs(10);
+
+/// How soon a program that computes makes its next system call.
+const AT_ONCE: Duration = Duration::from_micros(200);
+
 /// The names of all system calls of the first thread, from exec to the end by TERM.
 fn trace(cx: &Context<'_>, pod: &mut Pod<'_>) -> Result<BTreeSet<String>, Stop> {
     let pid = pod.pid();
@@ -248,8 +254,15 @@ fn trace(cx: &Context<'_>, pod: &mut Pod<'_>) -> Result<BTreeSet<String>, Stop> 
     let mut called = BTreeSet::new();
     // What comes before the end of its exec is the suite's.
     let (mut executing, mut executed, mut told) = (false, false, false);
-    let mut looks = 0_u32;
+    let mut stopped = Instant::now();
+    let limit = cx.scaled(TRACED);
     loop {
+        // Whatever it does: also what stops again before anyone has looked twice.
+        if watch.wall() > limit && watch.elapsed() > limit {
+            return Err(Stop::Inconclusive(
+                "the traced program neither became ready nor ended".to_owned(),
+            ));
+        }
         match sys::trace_wait(pid).map_err(|error| failed("follow it", error))? {
             Some(Err(status)) if executed && told => {
                 let _ = status;
@@ -262,7 +275,6 @@ fn trace(cx: &Context<'_>, pod: &mut Pod<'_>) -> Result<BTreeSet<String>, Stop> 
                 )));
             }
             Some(Ok(stop)) => {
-                looks = 0;
                 let mut deliver = 0;
                 match stop {
                     TraceStop::SyscallEntry(number) if executed => {
@@ -276,23 +288,17 @@ fn trace(cx: &Context<'_>, pod: &mut Pod<'_>) -> Result<BTreeSet<String>, Stop> 
                     TraceStop::Other => {}
                 }
                 sys::trace_continue(pid, deliver).map_err(|error| failed("let it go on", error))?;
+                stopped = Instant::now();
             }
-            // No descriptor tells of a stop; most come at once.
-            None if looks < 200 => {
-                looks += 1;
-                std::thread::yield_now();
-            }
+            // No descriptor tells of a stop; most come at once. By the clock: on a busy host
+            // a look takes as long as a program of another kind sleeps.
+            None if stopped.elapsed() < AT_ONCE => std::thread::yield_now(),
             None if executed && !told && pod.is_ready() => {
                 pod.signal(signal::TERM)?;
                 told = true;
             }
-            None if watch.elapsed() > cx.scaled(Duration::from_secs(10)) => {
-                return Err(Stop::Inconclusive(
-                    "the traced program neither became ready nor ended".to_owned(),
-                ));
-            }
             None => {
-                pod.await_event(Duration::from_micros(200))?;
+                pod.await_event(AT_ONCE)?;
             }
         }
     }
