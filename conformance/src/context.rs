@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::backend::{Backend, Launch, Spec, StartError};
 use crate::check::{Finding, Needs, Stop};
 use crate::event::Measurement;
+use crate::signal;
 use crate::subject::{Platform, Subject};
 use crate::wasi_engine;
 
@@ -66,6 +67,8 @@ pub struct Shared {
     pub time_scale: f64,
     /// The program showed no sign of awaiting TERM once, so nobody waits long for one again.
     pub(crate) shy: AtomicBool,
+    /// A program was started and awaited, so that [`Shared::shy`] says something.
+    known: Mutex<bool>,
     /// By name.
     pub measurements: Mutex<BTreeMap<String, Measurement>>,
 }
@@ -86,6 +89,7 @@ impl Shared {
             unfit: crate::calibration::Unfit::new(),
             time_scale,
             shy: AtomicBool::new(false),
+            known: Mutex::new(false),
             measurements: Mutex::new(BTreeMap::new()),
         }
     }
@@ -130,6 +134,21 @@ impl<'a> Context<'a> {
     /// # Errors
     /// [`Stop::NotRunning`] where it ended instead, [`Stop::Error`] where the host failed.
     pub fn start(&self, spec: Spec) -> Result<Pod<'a>, Stop> {
+        // The first alone: where its program never waits, it is known of all others. Side by
+        // side they would share the processors, and none would settle before the rest.
+        let mut known = match self.shared.known.lock() {
+            Ok(known) => known,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        if !*known {
+            *known = spec.blocked & signal::bit(signal::TERM) == 0;
+            return self.start_now(spec);
+        }
+        drop(known);
+        self.start_now(spec)
+    }
+
+    fn start_now(&self, spec: Spec) -> Result<Pod<'a>, Stop> {
         let mut pod = self.start_unready(spec)?;
         ready::await_ready(&mut pod)?;
         Ok(pod)

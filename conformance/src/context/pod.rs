@@ -1,7 +1,7 @@
 //! A pod sandbox in a check's hands: the pause process, its streams, its /proc, its end.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procfs::process::{Process, Stat, Status};
 
@@ -23,7 +23,11 @@ pub const PROMPTLY: Duration = Duration::from_secs(1);
 /// How long a process that is on its way out may take over it.
 const ENDS: Duration = Duration::from_secs(10);
 
-/// How much longer a process that missed a deadline is watched, to say what it did in the end.
+/// How soon a process ends that has killed the others of its pid namespace to be alone.
+const ENDS_NEXT: Duration = Duration::from_millis(100);
+
+/// How much longer a process that missed a deadline is watched, to say what it did in the end:
+/// by the clock, for the verdict stands.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A started sandbox. Dropping it removes it.
@@ -156,12 +160,22 @@ impl<'a> Pod<'a> {
         limit: Duration,
     ) -> Result<Option<ExitStatus>, Stop> {
         let watch = self.stopwatch();
+        self.await_end_while(|| watch.left(limit))
+    }
+
+    /// Waits for its end, however much of the time others had the processor.
+    fn await_end_by_the_clock(&mut self, limit: Duration) -> Result<Option<ExitStatus>, Stop> {
+        let began = Instant::now();
+        self.await_end_while(|| limit.saturating_sub(began.elapsed()))
+    }
+
+    fn await_end_while(&mut self, left: impl Fn() -> Duration) -> Result<Option<ExitStatus>, Stop> {
         loop {
             self.drain();
             if let Some(status) = self.ended()? {
                 return Ok(Some(status));
             }
-            let left = watch.left(limit);
+            let left = left();
             if left.is_zero() {
                 return Ok(None);
             }
@@ -234,7 +248,7 @@ impl<'a> Pod<'a> {
             )),
             None => {
                 let state = self.describe();
-                let late = self.await_end(GRACE)?;
+                let late = self.await_end_by_the_clock(GRACE)?;
                 let observed = match late {
                     Some(status) => {
                         format!("{status}, but only {:.1?} after {cause}", watch.wall())
@@ -325,7 +339,8 @@ impl<'a> Pod<'a> {
         }
         let patience = match (self.is_ending(), killed || missing) {
             (true, _) => ENDS,
-            (false, true) => PROMPTLY,
+            // Its own end would have been seen: it comes before theirs.
+            (false, true) => ENDS_NEXT,
             (false, false) => Duration::ZERO,
         };
         match self.await_end(patience) {
