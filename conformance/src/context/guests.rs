@@ -108,18 +108,33 @@ impl Pod<'_> {
         wanted: ExitStatus,
         cause: &str,
     ) -> Result<(), Stop> {
-        let ended = guest.await_end(self.context.scaled(PATIENCE));
-        match ended {
-            Ok(Some(status)) if status == wanted => Ok(()),
-            Ok(ended) => {
+        match self.await_guest_end(guest, PATIENCE)? {
+            Some(status) if status == wanted => Ok(()),
+            ended => {
                 self.not_taken_along(ended, &format!("a WASI workload was to end by {cause}"))?;
                 let seen = ended.map_or("still running".to_owned(), |status| status.to_string());
                 Err(Stop::Error(format!(
                     "the WASI workload is {seen} after {cause}, not {wanted}"
                 )))
             }
-            Err(error) => Err(self.harness_failed("wait for a WASI workload", &error)),
         }
+    }
+
+    /// Waits for the end of a workload, and takes the pause process's output meanwhile, so
+    /// that writing it does not keep it from ending; `None` when `limit` (at this host's
+    /// speed) is over.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where the kernel does not say.
+    pub fn await_guest_end(
+        &mut self,
+        guest: &mut Workload,
+        limit: Duration,
+    ) -> Result<Option<ExitStatus>, Stop> {
+        self.await_readable(guest.pidfd(), self.context.scaled(limit))?;
+        guest
+            .await_end(Duration::ZERO)
+            .map_err(|error| self.harness_failed("wait for a WASI workload", &error))
     }
 }
 

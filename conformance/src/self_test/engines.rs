@@ -54,6 +54,8 @@ struct Fault {
     beside: fn(&mut Command),
     /// How the pause process is said to have ended.
     status: fn(ExitStatus) -> ExitStatus,
+    /// Whether a WASI workload is run beside a pause process of another pod.
+    astray: bool,
 }
 
 /// Spoils nothing.
@@ -64,6 +66,7 @@ const NONE: Fault = Fault {
     entered: |probe, _, _| Ok(probe),
     beside: |_| {},
     status: |status| status,
+    astray: false,
 };
 
 /// What needs members in the pause process's pid namespace, or itself as PID 1 there, and
@@ -226,6 +229,16 @@ pub(super) static ENGINES: &[EngineFixture] = &[
         },
     },
     EngineFixture {
+        name: "puts-workloads-elsewhere",
+        about: "runs a WASI workload in the namespaces of another pod",
+        breaks: &["namespaces/wasi-joins", "namespaces/wasi-reachable"],
+        also: &[],
+        fault: Fault {
+            astray: true,
+            ..NONE
+        },
+    },
+    EngineFixture {
         name: "kills-user-namespaces",
         about: "kills the pause process of a pod with a range of ids of its own",
         breaks: &["startup/user-namespace"],
@@ -269,8 +282,16 @@ impl Backend for Faulty {
             step: "spoil it",
             cause,
         })?;
+        let other = self.fault.astray.then(|| {
+            let spec = Spec {
+                held: false,
+                ..spoilt
+            };
+            self.engine.start(launch, &spec)
+        });
         Ok(Box::new(FaultySandbox {
             sandbox,
+            other: other.transpose()?,
             fault: self.fault,
             _kept: kept,
         }))
@@ -287,6 +308,8 @@ impl Backend for Faulty {
 
 struct FaultySandbox {
     sandbox: Box<dyn Sandbox>,
+    /// Another pod's.
+    other: Option<Box<dyn Sandbox>>,
     fault: Fault,
     _kept: Option<OwnedFd>,
 }
@@ -325,7 +348,8 @@ impl Sandbox for FaultySandbox {
         join.namespaces.set(Namespaces::PID, shares_pid);
         (self.fault.join)(&mut join);
         let shares_pid = join.namespaces.contains(Namespaces::PID);
-        self.sandbox.run_beside(command, shares_pid)
+        let beside = self.other.as_ref().unwrap_or(&self.sandbox);
+        beside.run_beside(command, shares_pid)
     }
 
     fn open_gate(&mut self) -> io::Result<()> {

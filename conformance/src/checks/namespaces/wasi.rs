@@ -310,8 +310,7 @@ fn teardown(cx: &Context<'_>) -> Outcome {
     }
     let watch = pod.stopwatch();
     pod.signal(signal::TERM)?;
-    let limit = cx.scaled(RELEASE);
-    let ended = told(&mut pod, "wait for a workload", shared.await_end(limit))?;
+    let ended = pod.await_guest_end(&mut shared, RELEASE)?;
     ensure(
         ended == Some(ExitStatus::Signaled(signal::KILL)),
         format!("the workload in pause's pid namespace is killed within {RELEASE:?} of SIGTERM"),
