@@ -203,7 +203,7 @@ fn texts() -> Vec<Seed> {
         of(
             "report",
             "escapes",
-            "\x07\x1b[2J\u{202e}|`<b>&\"]]>\r\n# SKIP \\\0@you [x](y)\0---",
+            "\x07\x06\x1b[2J\u{202e}|`<b>&\"]]>\r\n# SKIP \\\0@you [x](y)\0---",
         ),
         of(
             "report",

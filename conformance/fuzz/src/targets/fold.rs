@@ -73,7 +73,7 @@ pub fn run(bytes: &[u8]) {
         _ => Packing::Plain,
     };
     if packing != Packing::Plain {
-        let packed = refold::image(plain(packing)).expect("what folds folds packed");
+        let packed = refold::again(plain(packing)).expect("what folds folds packed");
         assert_eq!(
             format!("{:?}", packed.rootfs),
             format!("{:?}", subject.rootfs)

@@ -51,8 +51,15 @@ pub(super) fn with_file<T>(bytes: &[u8], read: impl FnOnce(&Path) -> T) -> T {
     )))
 }
 
-/// Loads every platform of what is at `transport`, and looks at all of it.
+/// Loads every platform of what is at `transport`, looks at all of it and judges it.
 pub(super) fn loaded(transport: Transport) -> Result<Vec<Subject>, Error> {
+    let subjects = read(transport)?;
+    subjects.iter().for_each(judged);
+    Ok(subjects)
+}
+
+/// As [`loaded`], of what has been judged in another form.
+pub(super) fn read(transport: Transport) -> Result<Vec<Subject>, Error> {
     let reference = Reference {
         text: "fuzzed".to_owned(),
         transport,
@@ -66,7 +73,6 @@ pub(super) fn loaded(transport: Transport) -> Result<Vec<Subject>, Error> {
     assert!(subjects.len() <= options.limits.index_entries);
     for subject in &subjects {
         sound(subject, &options.limits);
-        judged(subject);
     }
     Ok(subjects)
 }

@@ -1,18 +1,30 @@
 //! Layers folded to a tree, and that tree written as one layer and folded again.
 
 use conformance::subject::build::{ImageBuilder, Packing, Tar};
-use conformance::subject::{DefectKind, Entry, EntryKind, Rootfs, Subject, Transport};
+use conformance::subject::{DefectKind, Entry, EntryKind, Error, Rootfs, Subject, Transport};
 use tar::{EntryType, Header};
 
 use super::held;
 
 /// Loads an image of these layers; `None` where it is refused.
 pub(super) fn image(layers: Vec<(Vec<u8>, Packing)>) -> Option<Subject> {
+    through(layers, held::loaded)
+}
+
+/// As [`image`], of layers whose content has been judged in another form.
+pub(super) fn again(layers: Vec<(Vec<u8>, Packing)>) -> Option<Subject> {
+    through(layers, held::read)
+}
+
+fn through(
+    layers: Vec<(Vec<u8>, Packing)>,
+    load: fn(Transport) -> Result<Vec<Subject>, Error>,
+) -> Option<Subject> {
     let mut image = ImageBuilder::of_layer(&Tar::default(), "amd64");
     image.layers = layers;
     held::with_file(&image.docker_archive("fuzzed:1"), |path| {
         let path = path.to_owned();
-        let subjects = held::loaded(Transport::DockerArchive { path, image: None });
+        let subjects = load(Transport::DockerArchive { path, image: None });
         subjects.ok()?.pop()
     })
 }
@@ -22,7 +34,7 @@ pub(super) fn check(subject: &Subject, packing: Packing) {
     let Some(layer) = written(&subject.rootfs) else {
         return;
     };
-    let Some(again) = image(vec![(layer, packing)]) else {
+    let Some(again) = again(vec![(layer, packing)]) else {
         return;
     };
     let defects = again.defects.iter();
