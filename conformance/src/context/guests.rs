@@ -75,7 +75,9 @@ impl Pod<'_> {
         match guest.await_line(LISTENING, patience) {
             Ok(true) => Ok(guest),
             Ok(false) => {
-                let status = guest.await_end(Duration::ZERO).ok().flatten();
+                // One that is killed closes its output first, and ends a moment later.
+                let ends = self.context.scaled(PROMPTLY);
+                let status = guest.await_end(ends).ok().flatten();
                 self.not_taken_along(status, "a WASI workload joined")?;
                 let how = status.map_or("does not serve".to_owned(), |status| status.to_string());
                 let said = guest.said();
