@@ -282,6 +282,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A file's content, of one of several lengths.
+fn content(byte: u8) -> Vec<u8> {
+    vec![byte; usize::from(byte % 7)]
+}
+
 /// Keeps to layers that every unpacker reads alike: no name twice in a layer, parents
 /// that are directories, links and whiteouts to what is there.
 fn layers(steps: &[Vec<Step>]) -> Vec<Tar> {
@@ -355,7 +360,7 @@ fn layer(steps: &[Step], tree: &mut BTreeMap<String, char>) -> Tar {
             }
             Step::File(_, byte) => {
                 remove(tree, &name);
-                layer.file(&name, 0o644, &[*byte]);
+                layer.file(&name, 0o755, &content(*byte));
                 tree.insert(name.clone(), 'f');
                 named.push(name);
             }
@@ -386,7 +391,7 @@ fn layer(steps: &[Step], tree: &mut BTreeMap<String, char>) -> Tar {
     layer
 }
 
-/// What is at each path: kind, size or target.
+/// Kind, mode, and size or target of what is at each path.
 fn folded(rootfs: &Rootfs) -> BTreeMap<String, String> {
     let entries = rootfs.entries.iter().map(|(path, entry)| {
         let what = match &entry.kind {
@@ -446,5 +451,18 @@ proptest! {
         let subject = only(&format!("oci:{}", folder.path().join("layout").display()));
         prop_assert!(subject.defects.is_empty(), "{:?}", subject.defects);
         prop_assert_eq!(folded(&subject.rootfs), expected);
+
+        // Content is kept of what runs alone: each file is the program once.
+        let (layout, at) = (folder.path().join("layout"), folder.path().join("bundle/rootfs"));
+        for (path, entry) in &subject.rootfs.entries {
+            let EntryKind::File { .. } = entry.kind else { continue };
+            let path = str::from_utf8(path).expect("its name is ASCII");
+            let image = image.clone().set("Entrypoint", json!([format!("/{path}")]));
+            LayoutBuilder::single(&image, "x").write(&layout).expect("writing");
+            let subject = only(&format!("oci:{}", layout.display()));
+            let program = subject.program.as_ref().expect("a file that may be executed");
+            let unpacked = std::fs::read(at.join(path)).expect("it was unpacked");
+            prop_assert_eq!(&*program.content, &*unpacked, "{}", path);
+        }
     }
 }

@@ -218,11 +218,16 @@ pub(crate) fn failures(subject: &Subject, options: &CheckOptions) -> BTreeSet<St
     failed
 }
 
-/// Whether a program is there.
+/// Whether a program is there. In CI it must be: what needs it would pass unseen.
 pub(crate) fn has(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| {
+    let found = std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|folder| folder.join(program).exists())
-    })
+    });
+    assert!(
+        found || std::env::var_os("CI").is_none(),
+        "{program} is not installed"
+    );
+    found
 }
 
 /// Runs a program that must succeed.
