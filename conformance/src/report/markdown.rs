@@ -222,11 +222,18 @@ fn mark(conclusion: Conclusion) -> &'static str {
 }
 
 /// Text with a backslash before everything that has a meaning in Markdown, also in a
-/// table; `:`, `.` and `@` too, or a URL or a name would become a link.
+/// table; `:`, `.` and `@` too, or a URL or a name would become a link. At its beginning,
+/// which may be a line's, it makes no list, no rule, no underline and no block of code.
 pub(crate) fn prose(text: &str) -> String {
+    let text = text.trim_start_matches(' ');
     let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
         match c {
+            '-' | '+' | '=' if at == 0 => {
+                out.push('\\');
+                out.push(c);
+            }
+            ')' if text[..at].bytes().all(|byte| byte.is_ascii_digit()) => out.push_str("\\)"),
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use conformance::check::Level;
 use conformance::event::{Report, Verdict};
-use conformance::report::{junit, tap, text};
+use conformance::report::{junit, markdown, tap, text};
 
 use crate::{readers, sample};
 
@@ -69,6 +69,25 @@ fn tap_is_red_exactly_where_the_exit_status_is() {
         );
         if report.runs.len() > 1 {
             assert_eq!(read.subtests.len(), report.runs.len(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn markdown_says_what_the_exit_status_does() {
+    for (name, report) in reports() {
+        let read = readers::markdown(&markdown::render(&report).unwrap());
+        let (first, runs) = read.headings.split_first().expect("a heading");
+        assert!(
+            first.ends_with(report.conclusion.as_str()),
+            "{name}: {first}"
+        );
+        assert_eq!(runs.len(), report.runs.len(), "{name}");
+        // The first table has a head, and a row for each run with its own conclusion.
+        for (row, run) in read.rows.iter().skip(1).zip(&report.runs) {
+            assert!(row[3].ends_with(run.conclusion.as_str()), "{name}: {row:?}");
+            assert_eq!(row[4], run.tally.pass.to_string(), "{name}");
+            assert_eq!(row[5], run.tally.fail.to_string(), "{name}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use conformance::event::Report;
-use conformance::report::{html, junit, markdown, tap};
+use conformance::report::{html, junit, markdown, tap, text};
 
 use crate::{readers, sample, snapshots};
 
@@ -33,8 +33,8 @@ fn acts(c: char) -> bool {
     (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c) || c == '\u{fffe}'
 }
 
-fn check(text: &str) {
-    let report = filled(text);
+fn check(hostile: &str) {
+    let report = filled(hostile);
     for (format, out) in snapshots::all(&report) {
         assert!(!out.chars().any(acts), "{format}: {out:?}");
     }
@@ -50,11 +50,43 @@ fn check(text: &str) {
     );
     let lines = |report: &Report| snapshots::human(report).lines().count();
     assert_eq!(lines(&report), lines(&harmless));
+    let (one, other) = (in_markdown(&report), in_markdown(&harmless));
+    let shape =
+        |read: &readers::Markdown| -> Vec<usize> { read.rows.iter().map(Vec::len).collect() };
+    assert_eq!(shape(&one), shape(&other));
+    assert_eq!(one.headings.len(), other.headings.len());
+    assert_eq!(one.links, other.links);
+    assert_eq!(one.elements, other.elements);
+    assert_eq!(one.others, other.others);
+    // What a page shows is what the report holds.
+    let shown = text::legible(&report);
+    let observed = |row: &&Vec<String>| row[0] == "observed";
+    let records = shown.runs.iter().flat_map(|run| &run.checks);
+    let held: Vec<&str> = records
+        .filter_map(|it| Some(it.observed.as_deref()?.trim()))
+        .collect();
+    for row in one.rows.iter().filter(observed) {
+        assert!(held.contains(&row[1].trim()), "{row:?} of {held:?}");
+    }
+}
+
+fn in_markdown(report: &Report) -> readers::Markdown {
+    readers::markdown(&markdown::render(report).unwrap())
 }
 
 #[test]
 fn the_sample_text_acts_nowhere() {
     check(sample::HOSTILE);
+}
+
+/// A line that a text began became a rule, a list or a block of code.
+#[test]
+fn no_text_is_more_than_text_where_a_line_begins() {
+    for text in [
+        "---", "- x", "+ x", "=", "1) x", "1. x", "    x", "> x", "# x", "~~~",
+    ] {
+        check(text);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Independent readers: an XML parser for JUnit and the shape that Jenkins' xUnit plugin
-//! takes, a small consumer for TAP.
+//! takes, a small consumer for TAP, and a parser of CommonMark with tables for Markdown.
 
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use roxmltree::{Document, Node};
 
 /// What a CI server makes of a JUnit report.
@@ -230,4 +231,56 @@ fn point(line: &str, tap: &mut Tap) {
         Some(other) => panic!("no such directive: {other}"),
         None => tap.failed += usize::from(!ok),
     }
+}
+
+/// What a page makes of a Markdown report.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Markdown {
+    /// Text of each heading.
+    pub(crate) headings: Vec<String>,
+    /// Text of each cell, by row, heads included.
+    pub(crate) rows: Vec<Vec<String>>,
+    /// Where each link or picture leads.
+    pub(crate) links: Vec<String>,
+    /// Names of the HTML elements as they begin and end, without those around an @.
+    pub(crate) elements: Vec<String>,
+    /// Everything else that was made of the text: lists, paragraphs, emphasis, code.
+    pub(crate) others: Vec<String>,
+}
+
+/// Reads a Markdown report.
+pub(crate) fn markdown(text: &str) -> Markdown {
+    let mut read = Markdown::default();
+    let (mut words, mut html) = (String::new(), String::new());
+    let options = Options::ENABLE_TABLES
+        | Options::ENABLE_STRIKETHROUGH
+        | Options::ENABLE_TASKLISTS
+        | Options::ENABLE_FOOTNOTES
+        | Options::ENABLE_MATH
+        | Options::ENABLE_GFM;
+    for event in Parser::new_ext(text, options) {
+        match event {
+            Event::Text(text) => words.push_str(&text),
+            Event::Html(text) | Event::InlineHtml(text) => html.push_str(&text),
+            Event::Start(Tag::TableHead | Tag::TableRow) => read.rows.push(Vec::new()),
+            Event::Start(Tag::TableCell | Tag::Heading { .. }) => words.clear(),
+            Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
+                read.links.push(dest_url.into_string());
+            }
+            Event::End(TagEnd::TableCell) => {
+                let row = read.rows.last_mut().expect("a cell is in a row");
+                row.push(std::mem::take(&mut words));
+            }
+            Event::End(TagEnd::Heading(_)) => read.headings.push(std::mem::take(&mut words)),
+            Event::End(_) | Event::SoftBreak => {}
+            other => read.others.push(match other {
+                Event::Start(tag) => format!("{:?}", tag.to_end()),
+                other => format!("{other:?}"),
+            }),
+        }
+    }
+    let html = html.replace("<span></span>", "");
+    let name = |rest: &str| rest.split(['>', ' ']).next().unwrap_or_default().to_owned();
+    read.elements = html.split('<').skip(1).map(name).collect();
+    read
 }
