@@ -27,6 +27,12 @@ pub trait Backend: Sync {
     /// Why a single bit that it might offer elsewhere is not offered here.
     fn lacks(&self, need: Needs) -> Option<&str>;
 
+    /// Why a failure of a check with these needs may be the engine's doing and not the
+    /// program's, if it may.
+    fn doubts(&self, _needs: Needs) -> Option<&str> {
+        None
+    }
+
     /// Makes a sandbox and starts the program in it; returns once the program has
     /// been executed (not: once it is ready).
     ///

@@ -1,27 +1,28 @@
-//! Whether a check can tell right from wrong where programs run under an emulator: the
-//! reference must pass it there, and a program that breaks it must fail it.
+//! Whether a verdict can be believed where programs run under an emulator: a pass, where a
+//! program that breaks the check fails it there; a failure, where the reference passes it.
 //!
-//! **No verdict without that**: what is not shown to tell them apart is inconclusive.
+//! **No verdict without that**: what is not shown to tell them apart is inconclusive. What
+//! a verdict does not rest on is not run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use fixtures::Fixture;
 
-use crate::backend::Backend;
-use crate::check::{Check, Level, Needs};
-use crate::context::{CheckOptions, Shared};
+use crate::backend::{Backend, Spec};
+use crate::check::{Check, Level, Needs, Outcome, Stop};
+use crate::context::{CheckOptions, Context, Shared};
 use crate::event::{Record, Verdict};
 use crate::runner::{self, Settings};
 use crate::subject::{Platform, Subject};
 
-/// Broken programs at a time: most of their checks wait for what does not come.
+/// Programs of known worth at a time: most of the broken ones wait for what does not come.
 const AT_A_TIME: usize = 12;
 
-/// Checks that say nothing of programs of this platform here, and why.
-pub type Unfit = BTreeMap<&'static str, String>;
+/// How many broken programs are tried for a check, before it is given up: what breaks one
+/// may be a thing that the emulator does not let happen.
+const TRIED: usize = 3;
 
 /// The programs of known worth of one platform.
 #[derive(Debug, Default)]
@@ -56,115 +57,231 @@ impl Programs {
     }
 }
 
-/// Runs the reference, and a broken program for each check, on this backend.
-pub fn calibrate(
-    checks: &[&'static Check],
-    backend: &Arc<dyn Backend + Send + Sync>,
-    programs: &Programs,
-    platform: &Platform,
-    time_scale: f64,
-    settings: &Settings,
-) -> Unfit {
-    let offered = backend.offers() | Needs::PROGRAM | Needs::ELF | Needs::HINTS;
-    let checks: Vec<_> = checks
-        .iter()
-        .copied()
-        .filter(|check| check.level != Level::Info && check.needs.contains(Needs::SANDBOX))
-        .filter(|check| offered.contains(check.needs))
-        .collect();
-    let Some(reference) = &programs.reference else {
-        let reason = format!(
-            "not shown to tell right from wrong under the emulator: there is no reference pause for \
-             {platform}; `cargo xtask build --fixtures` builds it, `--programs DIR` names its folder"
-        );
-        return checks
-            .iter()
-            .map(|check| (check.id, reason.clone()))
-            .collect();
-    };
-    let run = |name: &str, bytes: Vec<u8>, checks: &[&'static Check]| {
-        let subject = Subject::of_program(name, bytes.into(), platform.clone());
-        let shared = Shared::new(
-            subject,
-            CheckOptions::default(),
-            Some(Arc::clone(backend)),
-            time_scale,
-        );
-        runner::run(checks, &Arc::new(shared), settings, &mut |_| {}).records
-    };
-    let unfit = Mutex::new(Unfit::new());
-    let note = |check: &'static Check, reason: String| {
-        let mut unfit = unfit.lock().unwrap_or_else(PoisonError::into_inner);
-        unfit.entry(check.id).or_insert(reason);
-    };
-    let broken: Vec<(&'static Check, Vec<&'static Fixture>)> = checks
-        .iter()
-        .map(|check| (*check, breakers(check.id)))
-        .collect();
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for record in run("the reference", reference.clone(), &checks) {
-                let check = checks.iter().find(|check| check.id == record.id);
-                if let (Some(check), Some(seen)) = (check, not(Verdict::Pass, &record)) {
-                    note(
-                        check,
-                        format!("under the emulator the reference pause {seen}"),
-                    );
-                }
-            }
-        });
-        let Some(fixture) = &programs.fixture else {
-            return;
-        };
-        for _ in 0..AT_A_TIME {
-            scope.spawn(|| {
-                while let Some((check, breakers)) = broken.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    let mut passes = None;
-                    for breaker in breakers {
-                        passes = match breaker.build(fixture) {
-                            Err(error) => Some(error.to_string()),
-                            Ok(bytes) => run(breaker.name, bytes, &[*check])
-                                .first()
-                                .and_then(|record| not(Verdict::Fail, record))
-                                .map(|seen| format!("`{}`, which breaks it, {seen}", breaker.name)),
-                        };
-                        if passes.is_none() {
-                            break;
-                        }
-                    }
-                    if let Some(seen) = passes {
-                        note(check, format!("under the emulator {seen}"));
-                    }
-                }
-            });
-        }
-    });
-    unfit.into_inner().unwrap_or_else(PoisonError::into_inner)
+/// What a verdict rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Half {
+    /// The reference passes.
+    Right,
+    /// A broken program fails.
+    Wrong,
 }
 
-/// What it came to instead, in words.
-fn not(wanted: Verdict, record: &Record) -> Option<String> {
+/// What was shown: nothing against it, or what speaks against it.
+type Shown = Result<(), String>;
+
+/// What was shown of each check so far.
+type All = BTreeMap<(&'static str, Half), Arc<OnceLock<Shown>>>;
+
+/// The programs of known worth on one emulator, run as verdicts need them, each once.
+pub struct Calibration {
+    backend: Arc<dyn Backend + Send + Sync>,
+    programs: Programs,
+    platform: Platform,
+    time_scale: f64,
+    settings: Settings,
+    /// Whether the emulator is good for anything.
+    works: OnceLock<Shown>,
+    shown: Mutex<All>,
+    /// Free places of [`AT_A_TIME`].
+    places: (Mutex<usize>, Condvar),
+}
+
+impl Calibration {
+    /// For one emulator and platform; runs nothing yet.
+    pub fn new(
+        backend: Arc<dyn Backend + Send + Sync>,
+        programs: Programs,
+        platform: Platform,
+        time_scale: f64,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            backend,
+            programs,
+            platform,
+            time_scale,
+            settings,
+            works: OnceLock::new(),
+            shown: Mutex::default(),
+            places: (Mutex::new(AT_A_TIME), Condvar::new()),
+        }
+    }
+
+    /// Why no check says anything here, if none does: programs of known worth are missing,
+    /// or do not even run.
+    pub fn says_nothing(&self) -> Option<&str> {
+        let works = self.works.get_or_init(|| {
+            // In a thread that is prepared for it, as those of checks are.
+            let tried = std::thread::scope(|scope| scope.spawn(|| self.try_out()).join());
+            tried.unwrap_or_else(|_| Err("the programs of known worth were not run".to_owned()))
+        });
+        works.as_ref().err().map(String::as_str)
+    }
+
+    fn try_out(&self) -> Shown {
+        let (Some(reference), Some(fixture)) = (&self.programs.reference, &self.programs.fixture)
+        else {
+            return Err(format!(
+                "not shown to tell right from wrong under the emulator: there is no reference \
+                 pause for {}, or no fixtures; `cargo xtask build --fixtures` builds them, \
+                 `--programs DIR` names their folder",
+                self.platform
+            ));
+        };
+        self.backend
+            .adopt_thread()
+            .map_err(|error| format!("cannot prepare a thread for sandboxes: {error}"))?;
+        let sound = fixtures::all()
+            .find(|fixture| fixture.is_sound())
+            .map(|sound| (format!("the fixture {}", sound.name), sound.build(fixture)));
+        let sound = sound.and_then(|(name, built)| Some((name, built.ok()?)));
+        for (name, program) in sound
+            .into_iter()
+            .chain([("the reference pause".to_owned(), reference.clone())])
+        {
+            let shared = self.shared(&name, program);
+            Context::new(&shared)
+                .start(Spec::default())
+                .map_err(|stop| self.cannot(&name, &stop))?;
+        }
+        Ok(())
+    }
+
+    fn cannot(&self, name: &str, stop: &Stop) -> String {
+        let emulation = self.backend.lacks(Needs::NATIVE).unwrap_or_default();
+        let seen = match stop {
+            Stop::NotRunning(finding) | Stop::Ended(finding) | Stop::Fail(finding) => {
+                format!("{emulation}: {}", finding.observed)
+            }
+            Stop::Skip(words) | Stop::Inconclusive(words) | Stop::Error(words) => words.clone(),
+        };
+        format!("nothing can be judged: {name}, which is known to be right, does not run; {seen}")
+    }
+
+    /// What the outcome of a check is worth; it is replaced where it is worth nothing.
+    pub fn confirm(&self, check: &'static Check, outcome: Outcome) -> Outcome {
+        if check.level == Level::Info || !check.needs.contains(Needs::SANDBOX) {
+            return outcome;
+        }
+        let half = match &outcome {
+            Ok(_) => Half::Wrong,
+            Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_)) => Half::Right,
+            Err(Stop::Skip(_) | Stop::Inconclusive(_) | Stop::Error(_)) => return outcome,
+        };
+        if half == Half::Right
+            && let Some(doubt) = self.backend.doubts(check.needs)
+        {
+            let seen = outcome
+                .err()
+                .map_or_else(String::new, |stop| stop.to_string());
+            return Err(Stop::Inconclusive(format!("{doubt}: {seen}")));
+        }
+        match self.show(check, half) {
+            Ok(()) => outcome,
+            Err(why) => Err(Stop::Inconclusive(format!("under the emulator {why}"))),
+        }
+    }
+
+    fn show(&self, check: &'static Check, half: Half) -> Shown {
+        let shown = {
+            let mut all = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry((check.id, half)).or_default())
+        };
+        shown
+            .get_or_init(|| {
+                let _place = self.take_place();
+                match half {
+                    Half::Right => self.reference_passes(check),
+                    Half::Wrong => self.broken_fails(check),
+                }
+            })
+            .clone()
+    }
+
+    fn reference_passes(&self, check: &'static Check) -> Shown {
+        let Some(reference) = &self.programs.reference else {
+            return Err("there is no reference pause".to_owned());
+        };
+        match self.run("the reference", reference.clone(), check) {
+            Some(record) if record.verdict == Verdict::Pass => Ok(()),
+            other => Err(format!("the reference pause {}", in_words(other.as_ref()))),
+        }
+    }
+
+    fn broken_fails(&self, check: &'static Check) -> Shown {
+        let Some(fixture) = &self.programs.fixture else {
+            return Err("there are no fixtures".to_owned());
+        };
+        let mut shown = Ok(());
+        for breaker in breakers(check.id) {
+            let built = breaker.build(fixture).map_err(|error| error.to_string())?;
+            match self.run(breaker.name, built, check) {
+                Some(record) if record.verdict == Verdict::Fail => return Ok(()),
+                other => {
+                    let words = in_words(other.as_ref());
+                    shown = Err(format!("`{}`, which breaks it, {words}", breaker.name));
+                }
+            }
+        }
+        shown
+    }
+
+    fn run(&self, name: &str, program: Vec<u8>, check: &'static Check) -> Option<Record> {
+        let shared = Arc::new(self.shared(name, program));
+        runner::run(&[check], &shared, &self.settings, &mut |_| {})
+            .records
+            .pop()
+    }
+
+    fn shared(&self, name: &str, program: Vec<u8>) -> Shared {
+        Shared::new(
+            Subject::of_program(name, program.into(), self.platform.clone()),
+            CheckOptions::default(),
+            Some(Arc::clone(&self.backend)),
+            self.time_scale,
+        )
+    }
+
+    fn take_place(&self) -> Place<'_> {
+        let (free, freed) = &self.places;
+        let mut left = free.lock().unwrap_or_else(PoisonError::into_inner);
+        while *left == 0 {
+            left = freed.wait(left).unwrap_or_else(PoisonError::into_inner);
+        }
+        *left -= 1;
+        Place(self)
+    }
+}
+
+/// One of [`AT_A_TIME`], until it is dropped.
+struct Place<'a>(&'a Calibration);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let (free, freed) = &self.0.places;
+        *free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        freed.notify_one();
+    }
+}
+
+/// What it came to instead.
+fn in_words(record: Option<&Record>) -> String {
+    let Some(record) = record else {
+        return "was not run to the end".to_owned();
+    };
     let why = record.observed.as_ref().or(record.reason.as_ref());
-    let why = why.map_or("", String::as_str);
     let words = match record.verdict {
-        verdict if verdict == wanted => return None,
         Verdict::Pass => "passes",
         Verdict::Fail => "fails",
         Verdict::Skipped => "is skipped",
         Verdict::Inconclusive => "is inconclusive",
         Verdict::Error => "ends in an error",
     };
-    Some(format!("{words} too: {why}"))
+    format!("{words} too: {}", why.map_or("", String::as_str))
 }
 
-/// How many broken programs are tried for a check, before it is given up: what breaks one
-/// may be a thing that the emulator does not let happen.
-const TRIED: usize = 3;
-
 /// Programs that break this check, and little else, best first.
-fn breakers(id: &str) -> Vec<&'static Fixture> {
+pub fn breakers(id: &str) -> Vec<&'static Fixture> {
     let mut found: Vec<_> = fixtures::all()
         .filter(|fixture| fixture.breaks.contains(&id))
         .collect();

@@ -61,8 +61,8 @@ pub struct Shared {
     pub backend: Option<std::sync::Arc<dyn Backend + Send + Sync>>,
     /// Why nothing runs it, where that is the subject's own doing.
     pub not_run: Option<String>,
-    /// Checks that cannot tell right from wrong where it runs.
-    pub unfit: crate::calibration::Unfit,
+    /// What shows whether a verdict can be believed where it runs; `None` where it can.
+    pub calibration: Option<std::sync::Arc<crate::calibration::Calibration>>,
     /// Deadlines are multiplied by this; 1 on a host of nominal speed.
     pub time_scale: f64,
     /// The program showed no sign of awaiting TERM once, so nobody waits long for one again.
@@ -86,7 +86,7 @@ impl Shared {
             options,
             backend,
             not_run: None,
-            unfit: crate::calibration::Unfit::new(),
+            calibration: None,
             time_scale,
             shy: AtomicBool::new(false),
             known: Mutex::new(false),
@@ -95,16 +95,33 @@ impl Shared {
     }
 }
 
+/// Whether the emulator gave up under a check, and in which words: what the check saw then
+/// says nothing of the program.
+pub type GaveUp = std::sync::OnceLock<String>;
+
 /// What a check is handed.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     shared: &'a Shared,
+    gave_up: Option<&'a GaveUp>,
 }
 
 impl<'a> Context<'a> {
     /// For a run.
     pub fn new(shared: &'a Shared) -> Self {
-        Self { shared }
+        Self {
+            shared,
+            gave_up: None,
+        }
+    }
+
+    /// The same, where it is noted whether the emulator gave up on a program meanwhile.
+    #[must_use]
+    pub fn noting(self, gave_up: &'a GaveUp) -> Self {
+        Self {
+            gave_up: Some(gave_up),
+            ..self
+        }
     }
 
     /// What is judged.
@@ -121,6 +138,15 @@ impl<'a> Context<'a> {
     pub(crate) fn offers(&self, needs: Needs) -> bool {
         let backend = self.shared.backend.as_ref();
         backend.is_some_and(|backend| backend.offers().contains(needs))
+    }
+
+    /// Says under which emulator its programs run, where they do.
+    fn emulation(&self) -> Option<&str> {
+        let backend = self.shared.backend.as_deref()?;
+        if backend.offers().contains(Needs::NATIVE) {
+            return None;
+        }
+        backend.lacks(Needs::NATIVE)
     }
 
     /// A duration at this host's speed.

@@ -6,12 +6,21 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::signal;
 use crate::subject::elf::Elf;
 use crate::subject::{Platform, escape};
+use crate::sys::ExitStatus;
+use crate::wait::readable;
+
+pub mod limits;
 
 /// The package that holds the emulators, as Debian and its descendants call it.
 pub const PACKAGE: &str = "qemu-user-static";
@@ -105,7 +114,11 @@ impl Emulator {
         Self::find_in(platform, &folders)
     }
 
-    fn find_in(platform: &Platform, folders: &[PathBuf]) -> Result<Self, NoEmulator> {
+    /// As [`Emulator::find`], in these folders.
+    ///
+    /// # Errors
+    /// [`NoEmulator`] where there is none.
+    pub fn find_in(platform: &Platform, folders: &[PathBuf]) -> Result<Self, NoEmulator> {
         let architecture = platform.normal().architecture;
         let guest = GUESTS
             .iter()
@@ -215,19 +228,60 @@ impl fmt::Display for Way {
     }
 }
 
-/// The line in which QEMU says that it gave a program up, or itself, over a fault. Whose
-/// fault it was, the program's or the emulation's, it cannot know.
-pub fn gave_up(stderr: &str) -> Option<String> {
-    const FAULTS: [&str; 5] = ["4 (", "5 (", "7 (", "8 (", "11 ("];
-    let fault = |line: &&str| {
-        line.strip_prefix("qemu: uncaught target signal ")
-            .is_some_and(|rest| FAULTS.iter().any(|fault| rest.starts_with(fault)))
-            || line.starts_with("QEMU internal SIG")
-            || line.starts_with("Bail out! ERROR:")
-            || line.starts_with("qemu: unhandled CPU exception")
+/// Signals by which a process ends over a fault: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE,
+/// SIGSEGV, SIGSYS (signal(7)).
+const FAULTS: [i32; 7] = [4, 5, 6, 7, 8, 11, 31];
+
+/// SIGABRT, with which a program says itself that it is at fault.
+const ABORT: i32 = 6;
+
+/// How a line begins in which QEMU tells of a signal that the program does not handle, and
+/// by which it ends itself therefore; the signal's number follows.
+const UNCAUGHT: &str = "qemu: uncaught target signal ";
+
+/// How a line begins in which QEMU, or the library that it is built on, gives up.
+const LAST_WORDS: [&str; 3] = ["qemu: ", "QEMU internal SIG", "Bail out! ERROR:"];
+
+/// What tells that an emulator gave a program up, or itself, over a fault: its last words on
+/// standard error, or an end that it brings on no program without a word. Whose fault it was,
+/// the program's or the emulation's, nobody can know: no program is to be blamed for it.
+pub fn gave_up(stderr: &str, end: Option<ExitStatus>) -> Option<String> {
+    let told = |line: &str| {
+        let number = line.strip_prefix(UNCAUGHT)?.split(' ').next()?;
+        number.parse::<i32>().ok()
     };
-    let line = stderr.lines().find(fault)?;
-    Some(escape(line.as_bytes()))
+    let last_word = |line: &&str| match told(line) {
+        Some(signal) => signal != ABORT && FAULTS.contains(&signal),
+        None => {
+            LAST_WORDS.iter().any(|words| line.starts_with(words))
+                || speaks_as_itself(line).is_some_and(|words| !words.starts_with("warning: "))
+        }
+    };
+    if let Some(line) = stderr.lines().find(last_word) {
+        return Some(escape(line.as_bytes()));
+    }
+    match end {
+        Some(ExitStatus::Signaled(signal))
+            if FAULTS.contains(&signal)
+                && !stderr.lines().any(|line| told(line) == Some(signal)) =>
+        {
+            Some(format!(
+                "it ended without a word, signaled {signal} ({})",
+                signal::name(signal)
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// What follows the emulator's own name in a line: `qemu-aarch64-static: WORDS`.
+fn speaks_as_itself(line: &str) -> Option<&str> {
+    let (name, words) = line.split_once(": ")?;
+    let name = name.strip_prefix("qemu-")?;
+    let is_name = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    is_name.then_some(words)
 }
 
 /// Opens an emulator that can run in any root: one that needs no interpreter of its own.
@@ -243,15 +297,31 @@ fn open(path: &Path) -> Result<File, String> {
     }
 }
 
+/// How long it may take to say its version.
+const ANSWERS: Duration = Duration::from_secs(5);
+
 /// The number after `version` in the first line that it prints about itself.
 fn version(path: &Path) -> String {
-    let output = Command::new(path)
+    let text = printed(path).unwrap_or_default();
+    version_in(&String::from_utf8_lossy(&text)).to_owned()
+}
+
+/// What it prints when it is asked for its version, if it ends then.
+fn printed(path: &Path) -> Option<Vec<u8>> {
+    let mut child = Command::new(path)
         .arg("--version")
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .output();
-    let text = output.map(|output| output.stdout).unwrap_or_default();
-    version_in(&String::from_utf8_lossy(&text)).to_owned()
+        .spawn()
+        .ok()?;
+    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).ok();
+    let ends = pidfd.is_some_and(|pidfd| readable(pidfd.as_fd(), ANSWERS).unwrap_or(false));
+    if !ends {
+        let _ = child.kill();
+    }
+    let output = child.wait_with_output().ok()?;
+    ends.then_some(output.stdout)
 }
 
 fn version_in(text: &str) -> &str {
@@ -322,12 +392,39 @@ mod tests {
         true
     )]
     #[case("x\nQEMU internal SIGSEGV {code=MAPERR, addr=0x20}\n", true)]
+    #[case("qemu: unhandled CPU exception 0x5 - aborting\n", true)]
+    #[case("qemu-aarch64-static: Unable to reserve 0x1000 bytes\n", true)]
+    #[case("qemu-arm: ../accel/tcg/a.c:1: f: Assertion `x' failed.\n", true)]
+    #[case("qemu-aarch64-static: warning: TCG doesn't support it\n", false)]
     #[case("qemu: uncaught target signal 6 (Aborted) - core dumped\n", false)]
     #[case("qemu: uncaught target signal 1 (Hangup)\n", false)]
     #[case("I read of qemu: uncaught target signal 11 (\n", false)]
+    #[case("qemu-what I say: nothing\n", false)]
     #[case("", false)]
     fn a_fault_under_it_is_known_by_its_words(#[case] stderr: &str, #[case] fault: bool) {
-        assert_eq!(gave_up(stderr).is_some(), fault);
+        assert_eq!(gave_up(stderr, None).is_some(), fault);
+        let ended = Some(ExitStatus::Exited(1));
+        assert_eq!(gave_up(stderr, ended).is_some(), fault, "however it ends");
+    }
+
+    #[rstest]
+    #[case(ExitStatus::Signaled(11), "", true)]
+    #[case(ExitStatus::Signaled(6), "", true)]
+    #[case(
+        ExitStatus::Signaled(6),
+        "qemu: uncaught target signal 6 (Aborted) - core dumped\n",
+        false
+    )]
+    #[case(ExitStatus::Signaled(9), "", false)]
+    #[case(ExitStatus::Signaled(15), "", false)]
+    #[case(ExitStatus::Exited(0), "", false)]
+    #[case(ExitStatus::Exited(139), "", false)]
+    fn a_fault_of_its_own_is_known_by_its_end(
+        #[case] end: ExitStatus,
+        #[case] stderr: &str,
+        #[case] fault: bool,
+    ) {
+        assert_eq!(gave_up(stderr, Some(end)).is_some(), fault);
     }
 
     #[test]

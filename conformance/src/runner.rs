@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::catalogue::missing_in_words;
 use crate::check::{Check, Finding, Needs, Outcome, Stop};
-use crate::context::{Context, Shared};
+use crate::context::{Context, GaveUp, Shared};
 use crate::event::{Event, Record, Verdict};
 use crate::subject::NoProgram;
 use crate::wasi_world::RUNS_COMPONENTS;
@@ -68,16 +68,19 @@ pub fn run(
         ended: Vec::new(),
         selected: checks.iter().map(|check| check.id).collect(),
     };
+    let says_nothing = |check: &Check| {
+        let calibration = shared.calibration.as_ref()?;
+        let runs = check.needs.contains(Needs::SANDBOX);
+        runs.then(|| calibration.says_nothing()).flatten()
+    };
     for check in checks {
-        match missing(check, offered, shared) {
-            Some(reason) => run.finish(check, Verdict::Skipped, None, Some(reason), Duration::ZERO),
-            None => match shared.unfit.get(check.id) {
-                Some(why) => {
-                    let why = Some(why.clone());
-                    run.finish(check, Verdict::Inconclusive, None, why, Duration::ZERO);
-                }
-                None => run.pending.push(check),
-            },
+        if let Some(reason) = missing(check, offered, shared) {
+            run.finish(check, Verdict::Skipped, None, Some(reason), Duration::ZERO);
+        } else if let Some(why) = says_nothing(check) {
+            let why = Some(why.to_owned());
+            run.finish(check, Verdict::Inconclusive, None, why, Duration::ZERO);
+        } else {
+            run.pending.push(check);
         }
     }
     // Long windows first; figures that want quiet last.
@@ -150,7 +153,7 @@ struct Runner<'a> {
     settings: &'a Settings,
     emit: &'a mut dyn FnMut(&Event<'_>),
     pending: Vec<&'static Check>,
-    running: BTreeMap<&'static str, (&'static Check, Instant)>,
+    running: BTreeMap<&'static str, Running>,
     records: BTreeMap<&'static str, Record>,
     /// Whose program was not there; what that means is known when `startup/stays` has ended.
     not_running: Vec<(&'static Check, Finding, Duration)>,
@@ -159,11 +162,25 @@ struct Runner<'a> {
     selected: BTreeSet<&'static str>,
 }
 
-type Done = (&'static Check, Result<Outcome, String>, Duration);
+/// A check that has begun.
+struct Running {
+    check: &'static Check,
+    since: Instant,
+    /// It has ended; whether what it came to can be believed is being shown.
+    confirming: bool,
+}
+
+/// What a check came to and how long it took, as its threads tell it.
+enum Told {
+    /// Whatever it may be worth.
+    Ended(&'static Check, Result<Outcome, String>, Duration),
+    /// As far as it can be believed.
+    Confirmed(&'static Check, Result<Outcome, String>, Duration),
+}
 
 impl Runner<'_> {
     fn execute(&mut self) -> bool {
-        let (send, receive) = mpsc::channel::<Done>();
+        let (send, receive) = mpsc::channel::<Told>();
         loop {
             let interrupted = self.settings.interrupted.load(Ordering::Relaxed);
             if interrupted {
@@ -178,12 +195,8 @@ impl Runner<'_> {
                 continue;
             }
             match receive.recv_timeout(Duration::from_millis(50)) {
-                Ok((check, result, took)) => {
-                    if self.running.remove(check.id).is_some() {
-                        self.conclude(check, result, took);
-                        self.settle_ended();
-                    }
-                }
+                Ok(Told::Ended(check, result, took)) => self.confirm(check, result, took, &send),
+                Ok(Told::Confirmed(check, result, took)) => self.end(check, result, took),
                 Err(_) => self.give_up_overdue(),
             }
             if interrupted {
@@ -193,7 +206,7 @@ impl Runner<'_> {
     }
 
     /// Starts what may be started now.
-    fn dispatch(&mut self, send: &mpsc::Sender<Done>) {
+    fn dispatch(&mut self, send: &mpsc::Sender<Told>) {
         let mut waiting = Vec::new();
         let ordinary_left = self
             .pending
@@ -231,7 +244,7 @@ impl Runner<'_> {
         let working = || {
             self.running
                 .values()
-                .filter(|(other, _)| !other.needs.contains(Needs::WINDOW))
+                .filter(|other| !other.check.needs.contains(Needs::WINDOW) || other.confirming)
         };
         if check.needs.contains(Needs::WINDOW) {
             return true;
@@ -239,14 +252,19 @@ impl Runner<'_> {
         if check.needs.contains(Needs::QUIET) {
             return working().next().is_none() && !ordinary_left;
         }
-        working().all(|(other, _)| !other.needs.contains(Needs::QUIET))
-            && working().count() < self.settings.jobs
+        working().all(|other| !other.check.needs.contains(Needs::QUIET))
+            && working().filter(|other| !other.confirming).count() < self.settings.jobs
     }
 
-    fn launch(&mut self, check: &'static Check, send: mpsc::Sender<Done>) {
+    fn launch(&mut self, check: &'static Check, send: mpsc::Sender<Told>) {
         (self.emit)(&Event::CheckStarted { id: check.id });
         let began = Instant::now();
-        self.running.insert(check.id, (check, began));
+        let running = Running {
+            check,
+            since: began,
+            confirming: false,
+        };
+        self.running.insert(check.id, running);
         let shared = Arc::clone(self.shared);
         let body = move || {
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
@@ -255,11 +273,13 @@ impl Runner<'_> {
                         Stop::Error(format!("cannot prepare a thread for sandboxes: {error}"))
                     })?;
                 }
-                (check.run)(&Context::new(&shared))
+                let gave_up = GaveUp::new();
+                let outcome = (check.run)(&Context::new(&shared).noting(&gave_up));
+                blame_nobody(outcome, gave_up.into_inner())
             }))
             .map_err(|panic| panic_words(&*panic));
             // The receiver is gone only when the run was given up.
-            let _ = send.send((check, outcome, began.elapsed()));
+            let _ = send.send(Told::Ended(check, outcome, began.elapsed()));
         };
         if let Err(error) = std::thread::Builder::new()
             .name(check.id.to_owned())
@@ -276,12 +296,49 @@ impl Runner<'_> {
         }
     }
 
+    /// Has it shown whether what a check came to can be believed, where that is in doubt.
+    fn confirm(
+        &mut self,
+        check: &'static Check,
+        result: Result<Outcome, String>,
+        took: Duration,
+        send: &mpsc::Sender<Told>,
+    ) {
+        let Some(running) = self.running.get_mut(check.id) else {
+            return;
+        };
+        let (calibration, outcome) = match (&self.shared.calibration, result) {
+            (Some(calibration), Ok(outcome)) => (Arc::clone(calibration), outcome),
+            (_, result) => return self.end(check, result, took),
+        };
+        running.since = Instant::now();
+        running.confirming = true;
+        let send = send.clone();
+        let body = move || {
+            let confirm = || calibration.confirm(check, outcome);
+            let result = std::panic::catch_unwind(AssertUnwindSafe(confirm))
+                .map_err(|panic| panic_words(&*panic));
+            let _ = send.send(Told::Confirmed(check, result, took));
+        };
+        if let Err(error) = std::thread::Builder::new().spawn(body) {
+            let reason = format!("cannot start a thread: {error}");
+            self.end(check, Ok(Err(Stop::Error(reason))), took);
+        }
+    }
+
+    fn end(&mut self, check: &'static Check, result: Result<Outcome, String>, took: Duration) {
+        if self.running.remove(check.id).is_some() {
+            self.conclude(check, result, took);
+            self.settle_ended();
+        }
+    }
+
     fn give_up_overdue(&mut self) {
         let overdue: Vec<_> = self
             .running
             .values()
-            .filter(|(_, began)| began.elapsed() > self.settings.timeout)
-            .map(|(check, began)| (*check, began.elapsed()))
+            .filter(|running| running.since.elapsed() > self.settings.timeout)
+            .map(|running| (running.check, running.since.elapsed()))
             .collect();
         for (check, took) in overdue {
             self.running.remove(check.id);
@@ -423,6 +480,18 @@ impl Runner<'_> {
         };
         (self.emit)(&Event::CheckFinished { record: &record });
         self.records.insert(check.id, record);
+    }
+}
+
+/// What a check came to under which the emulator gave up, `gave_up` in words: no program is
+/// blamed for that, nor is the suite.
+fn blame_nobody(outcome: Outcome, gave_up: Option<String>) -> Outcome {
+    match (outcome, gave_up) {
+        (
+            Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_) | Stop::Error(_)),
+            Some(words),
+        ) => Err(Stop::Inconclusive(words)),
+        (outcome, _) => outcome,
     }
 }
 

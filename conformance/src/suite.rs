@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, PrepareError};
-use crate::calibration::{self, Programs, Unfit};
+use crate::calibration::{Calibration, Programs};
 use crate::check::{Check, Needs};
 use crate::checks::FAMILIES;
 use crate::cli::Judge;
@@ -222,11 +222,11 @@ struct Suite<'a> {
 }
 
 impl Suite<'_> {
-    /// Tries each emulator by programs of known worth before it judges others.
+    /// Holds what each emulator shows of others against programs of known worth.
     fn calibrate(&self, planned: &mut [Planned]) {
         let given = std::env::var_os("PAUSE_CONFORMANCE_PROGRAMS").map(PathBuf::from);
         let folder = self.options.programs.as_ref().or(given.as_ref());
-        let mut known: BTreeMap<(String, Platform), Arc<Unfit>> = BTreeMap::new();
+        let mut known: BTreeMap<(String, Platform), Arc<Calibration>> = BTreeMap::new();
         for planned in planned {
             let (Some(emulator), Some(backend), Ok(subject)) =
                 (&planned.head.emulator, &planned.backend, &planned.subject)
@@ -234,19 +234,16 @@ impl Suite<'_> {
                 continue;
             };
             let key = (emulator.clone(), subject.platform.normal());
-            let unfit = known.entry(key).or_insert_with_key(|(_, platform)| {
-                let programs = Programs::read(folder.map(PathBuf::as_path), platform);
-                let settings = self.settings("");
-                Arc::new(calibration::calibrate(
-                    self.checks,
-                    backend,
-                    &programs,
-                    platform,
+            let calibration = known.entry(key).or_insert_with_key(|(_, platform)| {
+                Arc::new(Calibration::new(
+                    Arc::clone(backend),
+                    Programs::read(folder.map(PathBuf::as_path), platform),
+                    platform.clone(),
                     self.time_scale,
-                    &settings,
+                    self.settings(""),
                 ))
             });
-            planned.unfit = Arc::clone(unfit);
+            planned.calibration = Some(Arc::clone(calibration));
         }
     }
 
@@ -306,7 +303,7 @@ impl Suite<'_> {
             self.time_scale,
         );
         shared.not_run.clone_from(&planned.not_run);
-        shared.unfit.clone_from(planned.unfit.as_ref());
+        shared.calibration.clone_from(&planned.calibration);
         let shared = Arc::new(shared);
         let settings = self.settings(&subject.reference);
         let ran = runner::run(self.checks, &shared, &settings, &mut |event| {

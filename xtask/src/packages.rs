@@ -75,6 +75,31 @@ impl Drop for NoDaemons {
     }
 }
 
+/// Lets apt know the packages of another architecture, for tests that fetch some.
+///
+/// As root under `CI` only, as [`ensure`]; elsewhere the tests say what is missing.
+pub fn know(architecture: &str) -> Result<()> {
+    if std::env::var_os("CI").is_none() || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let output = Command::new("dpkg")
+        .arg("--print-foreign-architectures")
+        .output()
+        .context("run dpkg")?;
+    if String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .any(|line| line == architecture)
+    {
+        return Ok(());
+    }
+    let status = Command::new("dpkg")
+        .args(["--add-architecture", architecture])
+        .status()
+        .context("run dpkg")?;
+    ensure!(status.success(), "dpkg --add-architecture: {status}");
+    apt_get(&["update"])
+}
+
 /// Is this package of Debian's installed?
 fn installed(package: &str) -> bool {
     let query = ["--show", "--showformat=${db:Status-Status}", package];

@@ -54,6 +54,7 @@ impl Test {
             let needed = [&PACKAGES[..], &["umoci"], &toolchain::DEBIAN].concat();
             packages::ensure(&needed)?;
             python = Some(python::Environment::with(&PYTHON_PACKAGES)?);
+            packages::know("arm64")?;
         }
         tidy::run()?;
         cargo::run(&["fmt", "--all", "--check"])?;
@@ -65,6 +66,7 @@ impl Test {
         }
         if self.long {
             tests.env("PAUSE_CONFORMANCE_KILLS", "100");
+            tests.env("PAUSE_CONFORMANCE_FOREIGN", "all");
         }
         let status = tests.status().context("run cargo test")?;
         ensure!(status.success(), "cargo test: {status}");

@@ -7,7 +7,7 @@ use procfs::process::{Process, Stat, Status};
 
 use super::{Context, Stopwatch, start_error};
 use crate::backend::{Join, Namespaces, Sandbox, Stdio};
-use crate::check::{Finding, Needs, Stop};
+use crate::check::{Finding, Stop};
 use crate::emulator;
 use crate::probe::Probe;
 use crate::signal;
@@ -488,19 +488,24 @@ impl<'a> Pod<'a> {
         String::from_utf8_lossy(&self.output[1].kept).into_owned()
     }
 
-    /// Nothing has been provoked yet: where the emulator says that it gave up, it is nobody
-    /// else's doing.
+    /// Nothing has been provoked yet: where the emulator says that it gave up, nothing more
+    /// can be.
     ///
     /// # Errors
-    /// [`Stop::Error`] with what it says.
+    /// [`Stop::Inconclusive`] with what it says.
     pub(super) fn expect_emulated(&mut self) -> Result<(), Stop> {
-        if self.context.offers(Needs::NATIVE) {
-            return Ok(());
-        }
-        match emulator::gave_up(&self.stderr()) {
+        match self.gave_up() {
             None => Ok(()),
-            Some(words) => Err(Stop::Error(format!("the emulator gave up: {words}"))),
+            Some(words) => Err(Stop::Inconclusive(words)),
         }
+    }
+
+    /// Whether the emulator, if there is one, gave up so far, and in which words.
+    fn gave_up(&mut self) -> Option<String> {
+        let emulation = self.context.emulation()?.to_owned();
+        let end = self.sandbox.try_wait().ok().flatten();
+        let words = emulator::gave_up(&self.stderr(), end)?;
+        Some(format!("{emulation}, which gave up: {words}"))
     }
 
     /// Closes our end of its standard input.
@@ -510,6 +515,7 @@ impl<'a> Pod<'a> {
 
     /// Closes our ends of its standard output and error.
     pub fn close_output(&mut self) {
+        self.drain();
         self.stdio.stdout = None;
         self.stdio.stderr = None;
         self.stdio.unread.clear();
@@ -558,6 +564,16 @@ impl<'a> Pod<'a> {
             if stream.as_ref().is_some_and(|stream| output.read(stream)) {
                 *stream = None;
             }
+        }
+    }
+}
+
+impl Drop for Pod<'_> {
+    fn drop(&mut self) {
+        if let Some(note) = self.context.gave_up
+            && let Some(words) = self.gave_up()
+        {
+            let _ = note.set(words);
         }
     }
 }

@@ -101,11 +101,16 @@ fn write_records(out: &mut impl Write, run: &Run) -> io::Result<()> {
     let mut records: Vec<_> = run
         .checks
         .iter()
+        .filter(|record| !outline::is_one_of_many(run, record))
         .filter_map(|record| Some((heading(record)?, record)))
         .collect();
     records.sort_by_key(|((place, ..), record)| (*place, record.level));
     for ((_, style, word), record) in records {
         write_record(out, style, word, record)?;
+    }
+    for (reason, ids) in outline::many_inconclusive(run) {
+        writeln!(out, "{YELLOW}INCONCLUSIVE{YELLOW:#} {reason}")?;
+        writeln!(out, "  {DIM}{}{DIM:#}\n", ids.join(", "))?;
     }
     Ok(())
 }

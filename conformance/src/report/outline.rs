@@ -107,13 +107,27 @@ pub fn report_unjudged(report: &Report) -> Option<&'static str> {
 /// The ids that were skipped, by reason, in the order in which the reasons come up. A
 /// whole family that was skipped for one reason is one entry: `signals/* (17)`.
 pub fn skipped(run: &Run) -> Vec<(&str, Vec<String>)> {
+    by_reason(run, |record| record.verdict == Verdict::Skipped)
+}
+
+/// The same of the inconclusive, where many are so for one reason.
+pub fn many_inconclusive(run: &Run) -> Vec<(&str, Vec<String>)> {
+    by_reason(run, |record| is_one_of_many(run, record))
+}
+
+/// Whether it is inconclusive for a reason that many others are inconclusive for.
+pub fn is_one_of_many(run: &Run, record: &Record) -> bool {
+    /// Fewer are shown one by one.
+    const MANY: usize = 4;
+    let alike =
+        |other: &&Record| other.verdict == Verdict::Inconclusive && other.reason == record.reason;
+    record.verdict == Verdict::Inconclusive && run.checks.iter().filter(alike).count() >= MANY
+}
+
+fn by_reason(run: &Run, counts: impl Fn(&Record) -> bool) -> Vec<(&str, Vec<String>)> {
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     let mut places = BTreeMap::new();
-    for record in run
-        .checks
-        .iter()
-        .filter(|record| record.verdict == Verdict::Skipped)
-    {
+    for record in run.checks.iter().filter(|record| counts(record)) {
         let reason = record.reason.as_deref().unwrap_or("no reason given");
         let place = *places.entry(reason).or_insert_with(|| {
             reasons.push((reason, Vec::new()));

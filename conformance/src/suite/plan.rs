@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, Emulated};
-use crate::calibration::Unfit;
+use crate::calibration::Calibration;
 use crate::check::{Check, Needs};
 use crate::emulator::{Emulator, NoEmulator, Way};
 use crate::event::RunHead;
@@ -17,8 +17,8 @@ pub(super) struct Planned {
     pub(super) subject: Result<Subject, String>,
     /// What runs its program; none where only static checks are made.
     pub(super) backend: Option<Arc<dyn Backend + Send + Sync>>,
-    /// Checks that cannot tell right from wrong there.
-    pub(super) unfit: Arc<Unfit>,
+    /// What shows whether a verdict can be believed there.
+    pub(super) calibration: Option<Arc<Calibration>>,
     /// Why not, where that is the subject's doing.
     pub(super) not_run: Option<String>,
 }
@@ -118,7 +118,7 @@ pub(super) fn plan(
         head,
         subject,
         backend,
-        unfit: Arc::default(),
+        calibration: None,
         not_run,
     }
 }

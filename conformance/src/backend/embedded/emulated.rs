@@ -9,20 +9,8 @@ use super::binfmt::{self, Rule};
 use super::{Binfmt, Embedded};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
 use crate::check::Needs;
+use crate::emulator::limits::{self, Effect};
 use crate::emulator::{Emulator, Way};
-
-/// What the emulator comes between, so that a check which needs it says nothing here.
-///
-/// `DEFAULT_ACTIONS`: QEMU takes every signal first, and ends itself by those that the
-/// program does not handle. The kernel spares it as process 1, but it has stopped by then:
-/// it waits in sigsuspend(2) for an end that does not come (7.2, measured).
-///
-/// `LEAVES`: unshare(2) fails, since the emulator has threads of its own, so that what
-/// would leave its namespaces stays in them (measured likewise).
-const HIDDEN: Needs = Needs::NATIVE
-    .union(Needs::TRACE)
-    .union(Needs::DEFAULT_ACTIONS)
-    .union(Needs::LEAVES);
 
 /// The engine, and what runs the programs in it.
 #[derive(Debug)]
@@ -30,7 +18,10 @@ pub struct Emulated {
     engine: Arc<Embedded>,
     emulation: Emulation,
     words: String,
-    lacking: String,
+    /// What is not to be seen under it, and why.
+    hidden: Vec<(Needs, String)>,
+    /// What is not to be believed where it fails, and why.
+    doubted: Vec<(Needs, String)>,
 }
 
 /// What one start has to do about the emulator.
@@ -62,7 +53,8 @@ impl Emulated {
             match Self::by(&engine, emulator, way) {
                 Ok((words, emulation)) => {
                     return Ok(Self {
-                        lacking: format!("the program runs under {emulator}"),
+                        hidden: limited(emulator, Effect::Hides),
+                        doubted: limited(emulator, Effect::Doubts),
                         engine,
                         emulation,
                         words,
@@ -100,25 +92,38 @@ impl Emulated {
     }
 }
 
+/// The limits of an emulator with this effect, in words.
+fn limited(emulator: &Emulator, effect: Effect) -> Vec<(Needs, String)> {
+    limits::of(emulator.release())
+        .filter(|limit| limit.effect == effect)
+        .map(|limit| {
+            let words = format!("the program runs under {emulator}, {}", limit.why);
+            (limit.needs, words.trim_end_matches(", ").to_owned())
+        })
+        .collect()
+}
+
+fn first(limits: &[(Needs, String)], needs: Needs) -> Option<&str> {
+    let found = limits.iter().find(|(limit, _)| limit.intersects(needs));
+    found.map(|(_, words)| words.as_str())
+}
+
 impl Backend for Emulated {
     fn describe(&self) -> String {
         self.engine.describe()
     }
 
     fn offers(&self) -> Needs {
-        self.engine.offers() - HIDDEN
+        let hidden = self.hidden.iter().map(|(needs, _)| *needs);
+        self.engine.offers() - hidden.fold(Needs::empty(), Needs::union)
     }
 
     fn lacks(&self, need: Needs) -> Option<&str> {
-        if need == Needs::LEAVES {
-            return Some(
-                "under the emulator no program can leave its namespaces, so none is seen to stay",
-            );
-        }
-        if HIDDEN.contains(need) {
-            return Some(&self.lacking);
-        }
-        self.engine.lacks(need)
+        first(&self.hidden, need).or_else(|| self.engine.lacks(need))
+    }
+
+    fn doubts(&self, needs: Needs) -> Option<&str> {
+        first(&self.doubted, needs)
     }
 
     fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {

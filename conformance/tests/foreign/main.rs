@@ -1,0 +1,166 @@
+//! Programs for arm64 under emulation: what an emulator does on its own is never a fault of
+//! the program's, and what is known of programs shows there as well.
+//!
+//! `PAUSE_CONFORMANCE_FOREIGN=all` runs all fixtures through all checks, not a choice of them.
+
+#[path = "../common/foreign.rs"]
+mod foreign;
+
+mod dying;
+mod matrix;
+mod packages;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use conformance::backend::Backend;
+use conformance::backend::embedded::{Embedded, Emulated};
+use conformance::calibration::{Calibration, Programs};
+use conformance::check::Check;
+use conformance::context::{CheckOptions, Shared};
+use conformance::emulator::{Emulator, Way};
+use conformance::event::{Record, Verdict};
+use conformance::subject::{Platform, Subject};
+use conformance::{runner, self_test, wasi_host};
+use libtest_mimic::Arguments;
+
+/// What all tests here share.
+struct Room {
+    engine: Arc<Embedded>,
+    /// Runs programs for arm64.
+    backend: Arc<dyn Backend + Send + Sync>,
+    /// Every check that binds.
+    checks: Vec<&'static Check>,
+    /// The programs for arm64.
+    programs: PathBuf,
+    calibration: Arc<Calibration>,
+}
+
+impl Room {
+    /// Before any thread: a new user namespace wants a process with one (unshare(2)).
+    fn prepare(runs: usize, programs: PathBuf) -> anyhow::Result<Self> {
+        let emulator = Emulator::find(&arm64())?;
+        let mut engine = Embedded::prepare_for(std::slice::from_ref(&emulator))?;
+        engine.expect_runs(runs)?;
+        let engine = Arc::new(engine);
+        let emulated = Emulated::new(Arc::clone(&engine), &emulator, None);
+        let backend: Arc<dyn Backend + Send + Sync> =
+            Arc::new(emulated.map_err(anyhow::Error::msg)?);
+        let calibration = Calibration::new(
+            Arc::clone(&backend),
+            Programs::read(programs.parent(), &arm64()),
+            arm64(),
+            1.0,
+            self_test::settings(Arc::default()),
+        );
+        Ok(Self {
+            backend,
+            calibration: Arc::new(calibration),
+            engine,
+            checks: self_test::checks(),
+            programs,
+        })
+    }
+
+    fn program(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        Ok(std::fs::read(self.programs.join(name))?)
+    }
+
+    /// Runs these checks over a subject.
+    fn run(&self, subject: Subject, checks: &[&'static Check], long: bool) -> Vec<Record> {
+        run(shared(subject, &self.backend, long), checks)
+    }
+
+    /// As [`Room::run`], under an emulator that is a program of the test's own.
+    fn run_under(
+        &self,
+        emulator: &Emulator,
+        subject: Subject,
+        checks: &[&'static Check],
+    ) -> Result<Vec<Record>, String> {
+        let emulated = Emulated::new(Arc::clone(&self.engine), emulator, Some(Way::Program))?;
+        let emulated: Arc<dyn Backend + Send + Sync> = Arc::new(emulated);
+        Ok(run(shared(subject, &emulated, false), checks))
+    }
+
+    /// Runs all checks as for a user: no verdict that the emulator does not allow.
+    fn judge(&self, subject: Subject) -> Vec<Record> {
+        let mut shared = shared(subject, &self.backend, false);
+        shared.calibration = Some(Arc::clone(&self.calibration));
+        run(shared, &self.checks)
+    }
+}
+
+fn shared(subject: Subject, backend: &Arc<dyn Backend + Send + Sync>, long: bool) -> Shared {
+    let options = CheckOptions {
+        long,
+        ..CheckOptions::default()
+    };
+    Shared::new(subject, options, Some(Arc::clone(backend)), 1.0)
+}
+
+fn run(shared: Shared, checks: &[&'static Check]) -> Vec<Record> {
+    let settings = self_test::settings(Arc::default());
+    runner::run(checks, &Arc::new(shared), &settings, &mut |_| {}).records
+}
+
+fn arm64() -> Platform {
+    Platform {
+        os: "linux".to_owned(),
+        architecture: "arm64".to_owned(),
+        ..Platform::host()
+    }
+}
+
+fn line(record: &Record) -> String {
+    let seen = record.observed.as_ref().or(record.reason.as_ref());
+    let seen = seen.map_or("", String::as_str);
+    format!("{}: {}: {seen}", record.id, record.verdict.as_str())
+}
+
+/// The record of a check that was run.
+fn of<'a>(records: &'a [Record], id: &str) -> Result<&'a Record, String> {
+    let found = records.iter().find(|record| record.id == id);
+    found.ok_or_else(|| format!("{id} has no record"))
+}
+
+/// Fails with all lines, where there are any.
+fn none(lines: &[String]) -> Result<(), libtest_mimic::Failed> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    Err(lines.join("\n").into())
+}
+
+/// Whether nothing that binds was failed, nor came to an end that says nothing.
+fn faults(records: &[Record]) -> Vec<String> {
+    let wrong = [Verdict::Fail, Verdict::Error, Verdict::Inconclusive];
+    let faults = records
+        .iter()
+        .filter(|record| record.level == conformance::check::Level::Must)
+        .filter(|record| wrong.contains(&record.verdict));
+    faults.map(line).collect()
+}
+
+fn main() -> ExitCode {
+    wasi_host::run_if_asked();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(self_test::at_a_time());
+    let runs = arguments.test_threads.unwrap_or(1);
+    // Before the host's network is left.
+    let fetched = packages::fetched();
+    let room = match Room::prepare(runs, foreign::arm64()) {
+        Ok(room) => Arc::new(room),
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let trials = [
+        matrix::trials(&room),
+        dying::trials(&room),
+        packages::trials(&room, fetched.as_deref()),
+    ];
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
+}
