@@ -81,6 +81,13 @@ impl Workload {
         String::from_utf8_lossy(&self.said).into_owned()
     }
 
+    /// The same, with what is there to be read by now.
+    pub fn said_in_all(&mut self) -> String {
+        // No line holds a NUL byte here.
+        let _ = self.await_line("\0", Duration::ZERO);
+        self.said()
+    }
+
     /// Waits for its end; `None` when the time is up.
     ///
     /// # Errors

@@ -75,19 +75,33 @@ impl Pod<'_> {
         match guest.await_line(LISTENING, patience) {
             Ok(true) => Ok(guest),
             Ok(false) => {
-                // One that is killed closes its output first, and ends a moment later.
-                let ends = self.context.scaled(PROMPTLY);
-                let status = guest.await_end(ends).ok().flatten();
-                self.not_taken_along(status, "a WASI workload joined")?;
-                let how = status.map_or("does not serve".to_owned(), |status| status.to_string());
-                let said = guest.said();
-                Err(Stop::Error(format!(
-                    "the WASI workload {how}: {}",
-                    said.trim().escape_debug()
-                )))
+                let how = self.guest_ended(&mut guest)?;
+                Err(Stop::Error(how.unwrap_or_else(|| {
+                    let said = guest.said();
+                    format!("the WASI workload does not serve: {}", said.escape_debug())
+                })))
             }
             Err(error) => Err(self.harness_failed("hear of a WASI workload", &error)),
         }
+    }
+
+    /// How a workload that is missed has ended, if it has.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] where the pause process took it along.
+    pub fn guest_ended(&mut self, guest: &mut Workload) -> Result<Option<String>, Stop> {
+        // One that is killed closes what it has open first, and ends a moment later.
+        let ends = self.context.scaled(PROMPTLY);
+        let Some(status) = guest.await_end(ends).ok().flatten() else {
+            self.not_taken_along(None, "a WASI workload joined")?;
+            return Ok(None);
+        };
+        self.not_taken_along(Some(status), "a WASI workload joined")?;
+        let said = guest.said_in_all();
+        Ok(Some(format!(
+            "the WASI workload {status}: {}",
+            said.trim().escape_debug()
+        )))
     }
 
     /// A workload that was killed was so by the end of the pause process, which is then the

@@ -16,6 +16,7 @@ use crate::probe::Probe;
 use crate::signal;
 use crate::sys::ExitStatus;
 use crate::wasi_host::{GREETING, TRAPPED};
+use crate::workload::Workload;
 
 /// What every check here needs.
 const MIXED: Needs = MEMBERS
@@ -116,10 +117,10 @@ fn reachable(cx: &Context<'_>) -> Outcome {
     let neighbour = pod.enter(&Join::default())?;
     pod.release()?;
     pod.await_ready()?;
-    let _shared = pod.run_guest(PORTS[0], PidMode::Shared, false)?;
-    let _private = pod.run_guest(PORTS[1], PidMode::Private, false)?;
-    for port in PORTS {
-        greeted(&mut pod, &neighbour, port, "a native neighbour")?;
+    let mut shared = pod.run_guest(PORTS[0], PidMode::Shared, false)?;
+    let mut private = pod.run_guest(PORTS[1], PidMode::Private, false)?;
+    for (guest, port) in [&mut shared, &mut private].into_iter().zip(PORTS) {
+        greeted(&mut pod, &neighbour, guest, port, "a native neighbour")?;
     }
     let (mut control, outside) = outside(cx, Spec::default())?;
     for port in PORTS {
@@ -202,10 +203,11 @@ fn outlives(cx: &Context<'_>) -> Outcome {
             )?;
         }
     }
-    let _last = pod.run_guest(PORT, PidMode::Shared, false)?;
+    let mut last = pod.run_guest(PORT, PidMode::Shared, false)?;
     greeted(
         &mut pod,
         &neighbour,
+        &mut last,
         PORT,
         "a neighbour of the last workload",
     )?;
@@ -221,7 +223,7 @@ fn end_guest(pod: &mut Pod<'_>, neighbour: &Probe, mode: PidMode, way: &Way) -> 
     let leaves = mode == PidMode::Shared && matches!(way, Way::Sent(signal::KILL, _));
     let mut guest = pod.run_guest(PORT, mode, leaves)?;
     let helper = leaves.then(|| Helper::of(&guest, pod)).transpose()?;
-    greeted(pod, neighbour, PORT, "a neighbour")?;
+    greeted(pod, neighbour, &mut guest, PORT, "a neighbour")?;
     let wanted = match way {
         Way::Told(order, status) => {
             told(
@@ -273,6 +275,7 @@ fn reaps(cx: &Context<'_>) -> Outcome {
     greeted(
         &mut pod,
         &neighbour,
+        &mut guest,
         PORT,
         "a neighbour whose orphan was reaped",
     )?;
@@ -304,9 +307,15 @@ fn teardown(cx: &Context<'_>) -> Outcome {
         ..Join::default()
     })?;
     let mut shared = pod.run_guest(PORTS[0], PidMode::Shared, false)?;
-    let _private = pod.run_guest(PORTS[1], PidMode::Private, false)?;
-    for port in PORTS {
-        greeted(&mut pod, &neighbour, port, "a neighbour before the end")?;
+    let mut private = pod.run_guest(PORTS[1], PidMode::Private, false)?;
+    for (guest, port) in [&mut shared, &mut private].into_iter().zip(PORTS) {
+        greeted(
+            &mut pod,
+            &neighbour,
+            guest,
+            port,
+            "a neighbour before the end",
+        )?;
     }
     let watch = pod.stopwatch();
     pod.signal(signal::TERM)?;
@@ -338,7 +347,13 @@ fn teardown(cx: &Context<'_>) -> Outcome {
 
 /// A workload answers on this port; where it does not, a pause process that has ended may
 /// have taken it along.
-fn greeted(pod: &mut Pod<'_>, neighbour: &Probe, port: u16, who: &str) -> Result<(), Stop> {
+fn greeted(
+    pod: &mut Pod<'_>,
+    neighbour: &Probe,
+    guest: &mut Workload,
+    port: u16,
+    who: &str,
+) -> Result<(), Stop> {
     let observed = match neighbour.converse(port, GREET) {
         Ok(answer) if answer == GREETING => return Ok(()),
         Ok(answer) => format!("it is answered \"{}\"", answer.escape_ascii()),
@@ -348,6 +363,10 @@ fn greeted(pod: &mut Pod<'_>, neighbour: &Probe, port: u16, who: &str) -> Result
     let cut_off = io::ErrorKind::ConnectionAborted.into();
     match pod.harness_failed("be greeted by a WASI workload", &cut_off) {
         stop @ (Stop::NotRunning(_) | Stop::Ended(_)) => Err(stop),
-        _ => Err(Finding::new(expected, observed).into()),
+        // Who has ended answers nobody, whatever the image does.
+        _ => match pod.guest_ended(guest)? {
+            Some(how) => Err(Stop::Error(format!("{who} {observed}: {how}"))),
+            None => Err(Finding::new(expected, observed).into()),
+        },
     }
 }
