@@ -196,7 +196,6 @@ mod tests {
     #[case("--image docker://localhost/pause", &["registry"])]
     #[case("--image=registry.example/pause:3.10", &["registry"])]
     #[case("--image docker-daemon:pause", &["registry"])]
-    #[case("--runtime podman --runtime=cri", &["docker", "cri"])]
     #[case("--image docker://localhost/pause --platform wasip2/wasm", &["registry", "wasmtime"])]
     fn a_build_has_the_features_that_are_needed(#[case] line: &str, #[case] expected: &[&str]) {
         assert_eq!(features(&split(line)), expected);
