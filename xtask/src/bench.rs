@@ -40,10 +40,14 @@ impl Bench {
         let (native, emulated) = if self.emulated {
             let arm64 = platform::parse("arm64").map_err(anyhow::Error::msg)?;
             let image = reference(arm64, &folder.path().join("arm64"))?;
+            // By which the emulator is tried.
+            let programs = folder.path().join("programs");
+            build::programs(&[arm64], &["pause", "fixtures"], &programs)?;
+            let programs = format!("--programs={}", programs.display());
             let (native, emulated) = self.in_turn(
                 &suite,
                 (&native, &[]),
-                (&image, &["--platform", "linux/arm64"]),
+                (&image, &["--platform", "linux/arm64", &programs]),
             )?;
             (native, Some(emulated))
         } else {
