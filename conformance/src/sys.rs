@@ -291,6 +291,17 @@ struct KernelSigaction {
     mask: u64,
 }
 
+impl KernelSigaction {
+    fn of(handler: usize) -> Self {
+        Self {
+            handler,
+            flags: 0,
+            restorer: 0,
+            mask: 0,
+        }
+    }
+}
+
 /// In a child that was just cloned: sets every signal's disposition to default, but ignores
 /// those in `ignored`, and blocks exactly those in `blocked`. Bit n-1 stands for signal n.
 pub fn reset_signals(blocked: u64, ignored: u64) -> io::Result<()> {
@@ -300,12 +311,7 @@ pub fn reset_signals(blocked: u64, ignored: u64) -> io::Result<()> {
     while changed != 0 {
         let bit = changed.trailing_zeros();
         changed &= changed - 1;
-        let action = KernelSigaction {
-            handler: usize::from(ignored >> bit & 1 == 1),
-            flags: 0,
-            restorer: 0,
-            mask: 0,
-        };
+        let action = KernelSigaction::of(usize::from(ignored >> bit & 1 == 1));
         // SAFETY: rt_sigaction(2) with SIG_DFL (0) or SIG_IGN (1) installs no code of ours.
         let result = unsafe {
             libc::syscall(
@@ -344,12 +350,7 @@ fn inherited_ignored() -> u64 {
 }
 
 fn is_ignored(signal: i32) -> bool {
-    let mut action = KernelSigaction {
-        handler: 0,
-        flags: 0,
-        restorer: 0,
-        mask: 0,
-    };
+    let mut action = KernelSigaction::of(libc::SIG_DFL);
     // SAFETY: rt_sigaction(2) without a new action changes nothing and stores the old one.
     let result = unsafe {
         libc::syscall(
