@@ -5,12 +5,13 @@
 mod common;
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use common::server::{image, ok, reply, serve};
+use common::server::{image, ok, refuses, reply, serve};
 use common::suite::{self, Ended, program};
 use common::{Elf, host};
 use conformance::subject::build::{ImageBuilder, LayoutBuilder, Packing, Tar};
@@ -23,17 +24,16 @@ struct Inputs {
     folder: PathBuf,
     /// Address of a server with a repository for each way to fail, and of one that is closed.
     registry: String,
-    closed: String,
+    closed: (OwnedFd, SocketAddr),
 }
 
 static INPUTS: LazyLock<Inputs> = LazyLock::new(|| {
     let folder = suite::folder("bad-input");
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a free port");
     write_files(&folder);
     write_images(&folder);
     Inputs {
         registry: registry(),
-        closed: closed.local_addr().expect("an address").to_string(),
+        closed: refuses(),
         folder,
     }
 });
@@ -170,7 +170,7 @@ fn judge(line: &str) -> Ended {
     for word in line.split(' ').filter(|word| !word.is_empty()) {
         let word = word
             .replace("REGISTRY", &INPUTS.registry)
-            .replace("CLOSED", &INPUTS.closed);
+            .replace("CLOSED", &INPUTS.closed.1.to_string());
         command.arg(if word == "''" { "" } else { &word });
     }
     command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
@@ -181,7 +181,7 @@ fn judge(line: &str) -> Ended {
 fn redacted(text: &str) -> String {
     let text = text
         .replace(&INPUTS.registry, "REGISTRY")
-        .replace(&INPUTS.closed, "CLOSED")
+        .replace(&INPUTS.closed.1.to_string(), "CLOSED")
         .replace(&INPUTS.folder.display().to_string(), "FOLDER")
         .replace(&format!("linux/{}", host()), "linux/HOST");
     text.lines()

@@ -2,6 +2,7 @@
 
 use rstest::{fixture, rstest};
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
@@ -128,7 +129,7 @@ fn a_registry_takes_all_of_it_and_gives_it_back(written: Written) {
     );
 }
 
-/// A registry on a port of loopback that nobody else has.
+/// A registry on a port of loopback that it takes itself.
 struct Registry {
     process: Child,
     address: String,
@@ -136,40 +137,40 @@ struct Registry {
 
 impl Registry {
     fn start(folder: &Path) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("its address").to_string();
-        drop(listener);
         let config = folder.join("registry.yml");
         let root = folder.join("registry");
         let text = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{address}\"}}\n",
+            "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:0\"}}\n",
             root.display()
         );
         std::fs::write(&config, text).expect("a configuration");
-        let process = Command::new("docker-registry")
+        let mut process = Command::new("docker-registry")
             .arg("serve")
             .arg(&config)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");
-        let registry = Self { process, address };
-        registry.answers();
-        registry
+        let mut log = BufReader::new(process.stderr.take().expect("its log"));
+        let address = listening_on(&mut log);
+        // A full pipe would stop it.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { process, address }
     }
+}
 
-    /// Waits until it does: each attempt is made by a client that itself waits.
-    fn answers(&self) {
-        let url = format!("http://{}/v2/", self.address);
-        let retry = ["--silent", "--fail", "--retry", "50", "--retry-delay", "1"];
-        packages::ensure(&["curl"]).expect("curl");
-        succeeds(
-            Command::new("curl")
-                .args(retry)
-                .args(["--retry-connrefused", &url]),
-        );
+/// The address of which the log says that it listens there.
+fn listening_on(log: &mut impl BufRead) -> String {
+    let mut told = String::new();
+    while log.read_line(&mut told).expect("its log") > 0 {
+        let line = told.lines().next_back().unwrap_or_default();
+        let words = line.split_once("listening on ").map(|(_, rest)| rest);
+        if let Some(address) = words.and_then(|rest| rest.split('"').next()) {
+            return address.to_owned();
+        }
     }
+    panic!("docker-registry ended: {told}");
 }
 
 impl Drop for Registry {

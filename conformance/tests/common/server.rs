@@ -1,16 +1,27 @@
 //! A web server in the test's own process, for registries that misbehave.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 
 use conformance::subject::build::{ImageBuilder, LayoutBuilder};
+use rustix::net::{AddressFamily, SocketType};
 
 use super::{Elf, host};
 
 /// Answers a request by its path, its head and the server's address; `None` never answers.
 type Answer = dyn Fn(&str, &str, SocketAddr) -> Option<Vec<u8>> + Send + Sync;
+
+/// A port that refuses whoever connects, for as long as the socket is held: bound, not listening.
+pub(crate) fn refuses() -> (OwnedFd, SocketAddr) {
+    let socket =
+        rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = rustix::net::getsockname(&socket).expect("its address");
+    (socket, address.try_into().expect("an address of IP"))
+}
 
 /// Serves until the test ends.
 pub(crate) fn serve(
