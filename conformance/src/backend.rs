@@ -163,6 +163,9 @@ pub struct Spec {
     /// With all capabilities over the sandbox's user namespace, also after exec; refused
     /// where there is no user namespace to confine them. Else with none, for good.
     pub privileged: bool,
+    /// With a bounding set (capabilities(7)), which engines that drop all empty as well. No
+    /// program gets a capability back either way: no_new_privs is set.
+    pub bounding_set: bool,
     /// Environment instead of the image's.
     pub env: Option<Vec<String>>,
     /// The root filesystem.
@@ -203,6 +206,7 @@ impl Default for Spec {
             arguments: None,
             user: None,
             privileged: false,
+            bounding_set: true,
             env: None,
             root: Root::ReadOnly,
             stdin: Stream::Null,

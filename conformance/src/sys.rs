@@ -14,10 +14,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{WaitId, WaitIdOptions};
+use rustix::thread::futex::{self, Timespec};
 use seccompiler::BpfProgramRef;
 
 /// How a process ended, in the terms of wait(2).
@@ -55,51 +59,146 @@ pub struct Child {
 /// `child` must not allocate, lock, or touch thread-local state: the copy has one
 /// thread, and the others may have held locks. If it panics the copy aborts.
 pub fn spawn<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Child> {
-    let mut job = Job {
-        flags,
-        stage: None,
-        child: Some(child),
-        pidfd: -1,
-        result: 0,
-    };
-    job.clone_here(libc::SIGCHLD);
-    job.finish()
+    let pidfd = clone_here(flags, libc::SIGCHLD, child)?;
+    let pid = pid_of(proc()?.as_fd(), pidfd.as_fd())?;
+    Ok(Child { pid, pidfd })
 }
 
 /// As [`spawn`], where the caller's children belong to a pid namespace that is not
 /// its own: the kernel then refuses it CLONE_NEWPID (pid_namespaces(7)). So a
 /// short-lived helper that is in that namespace makes the clone, as its sibling;
-/// the result is the caller's own child all the same. From `stage`, a mount namespace, the
-/// child's own is taken, where there is one.
-pub fn spawn_sibling<F: FnOnce() -> i32>(
+/// the result is the caller's own child all the same.
+///
+/// The helper runs `first`, for what the child is to inherit, and when the child already
+/// runs `at_once`, with its pidfd. Both may do what the caller, who waits, could do.
+pub fn spawn_sibling<F: FnOnce() -> i32, T>(
     flags: u64,
-    stage: Option<BorrowedFd<'_>>,
+    first: impl FnOnce() -> io::Result<()>,
     child: F,
-) -> io::Result<Child> {
-    let mut job = Job {
-        flags: flags | libc::CLONE_PARENT as u64,
-        stage: stage.map(|stage| stage.as_raw_fd()),
-        child: Some(child),
-        pidfd: -1,
-        result: 0,
+    at_once: impl FnOnce(BorrowedFd<'_>) -> T,
+) -> io::Result<(OwnedFd, T)> {
+    in_helper(|| {
+        first()?;
+        // CLONE_PARENT: the signal is the helper's own.
+        let pidfd = clone_here(flags | libc::CLONE_PARENT as u64, 0, child)?;
+        let done = at_once(pidfd.as_fd());
+        Ok((pidfd, done))
+    })?
+}
+
+/// As [`spawn_sibling`], but nothing is copied: `child` has the caller's memory, as it would
+/// have after vfork(2), until it executes a program or ends, and the caller waits for that. It
+/// gets no time namespace (`clone(2)` cannot ask for one).
+///
+/// So `at_once`, if it fails, must see to it that the child ends: nobody else does. `child` may not set `errno`
+/// where it succeeds: the two share the thread-local storage of the caller.
+pub fn spawn_sibling_in_place<F: FnOnce() -> i32, T>(
+    flags: c_int,
+    first: impl FnOnce() -> io::Result<()>,
+    child: F,
+    at_once: impl FnOnce(BorrowedFd<'_>) -> T,
+) -> io::Result<(OwnedFd, T)> {
+    let flags = flags
+        | libc::CLONE_VM
+        | libc::CLONE_PARENT
+        | libc::CLONE_PIDFD
+        | libc::CLONE_CHILD_CLEARTID;
+    let mut stack = Stack::new();
+    let mut child = Some(child);
+    let mut pidfd: RawFd = -1;
+    let there = AtomicU32::new(1);
+    let done = in_helper(|| {
+        first()?;
+        // SAFETY: clone(2) runs `in_place` on a stack of its own. That, `child` and all it
+        // borrows live until `await_left` has returned, after which nobody uses them.
+        let pid = unsafe {
+            libc::clone(
+                in_place::<F>,
+                stack.top(),
+                flags,
+                ptr::from_mut(&mut child).cast(),
+                ptr::from_mut(&mut pidfd),
+                ptr::null_mut::<libc::c_void>(),
+                there.as_ptr(),
+            )
+        };
+        check(c_long::from(pid))?;
+        Ok(at_once(borrow(pidfd)))
+    });
+    if pidfd < 0 {
+        return Err(done
+            .flatten()
+            .err()
+            .unwrap_or_else(|| io::ErrorKind::Other.into()));
+    }
+    // SAFETY: the kernel stored a new descriptor here (CLONE_PIDFD), ours alone.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    if done.is_err() {
+        // Nobody is left to tell it to go on.
+        let _ = send_signal(pidfd.as_fd(), libc::SIGKILL);
+    }
+    await_left(&there, pidfd.as_fd());
+    Ok((pidfd, done??))
+}
+
+extern "C" fn in_place<F: FnOnce() -> i32>(child: *mut libc::c_void) -> c_int {
+    // Unwinding would run the caller's code in the child: end it here instead.
+    let _guard = EndOnDrop;
+    forget_handlers();
+    // SAFETY: `spawn_sibling_in_place` passes its own, which nobody else touches meanwhile.
+    let child = unsafe { (*child.cast::<Option<F>>()).take() };
+    exit(child.map_or(125, |child| child()))
+}
+
+/// Waits until a child that shares memory has left it, by exec or by its end: then the kernel
+/// sets `there` to 0 and wakes whoever waits for that (`CLONE_CHILD_CLEARTID`).
+fn await_left(there: &AtomicU32, pidfd: BorrowedFd<'_>) {
+    // Who is killed may fail to write that 0, where the page is a copy yet to be made.
+    const LOOK: Timespec = Timespec {
+        tv_sec: 0,
+        tv_nsec: 20_000_000,
     };
-    let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
-    let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
+    loop {
+        let value = there.load(Ordering::Acquire);
+        if value == 0 || crate::wait::readable(pidfd, Duration::ZERO).unwrap_or(false) {
+            return;
+        }
+        // An error is a value that has changed, a signal, or the time.
+        let _ = futex::wait(there, futex::Flags::empty(), value, Some(&LOOK));
+    }
+}
+
+/// Memory for a process to run on.
+struct Stack(Vec<u128>);
+
+impl Stack {
+    /// Room for a helper, or for what a child does before exec.
+    const SIZE: usize = 256 << 10;
+
+    fn new() -> Self {
+        Self(Vec::with_capacity(Self::SIZE / size_of::<u128>()))
+    }
+
+    /// Where it begins: stacks grow downwards.
+    fn top(&mut self) -> *mut libc::c_void {
+        self.0.spare_capacity_mut().as_mut_ptr_range().end.cast()
+    }
+}
+
+/// Runs `work` in a process that shares the caller's memory and descriptors, and nothing
+/// else, while the caller waits: what it does to its namespaces, ids and working directory
+/// ends with it.
+pub fn in_helper<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    let mut job = Job {
+        work: Some(work),
+        result: None,
+    };
+    let mut stack = Stack::new();
     let shared = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
     // What a terminal sends to the whole process group reaches the helper as well, whose
     // handlers would write the suite's memory: one Ctrl-C counted twice.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    // SAFETY: clone(2) with CLONE_VFORK suspends this thread until the helper, which runs
-    // `helper::<F>` on a stack of its own, has ended; until then `job` and `stack` live.
-    let pid = unsafe {
-        libc::clone(
-            helper::<F>,
-            top.cast(),
-            shared,
-            ptr::from_mut(&mut job).cast(),
-        )
-    };
-    let pid = check(c_long::from(pid));
+    let pid = start(&mut job, stack.top(), shared);
     let unmasked = mask.thread_set_mask();
     let pid = pid?;
     // SAFETY: wait4(2) of a child of ours, with nothing to store.
@@ -114,102 +213,102 @@ pub fn spawn_sibling<F: FnOnce() -> i32>(
     };
     drop(stack);
     unmasked?;
-    job.finish()
+    job.result
+        .ok_or_else(|| io::Error::other("the helper of a clone was killed"))
+}
+
+/// What a helper is to do, and what came of it.
+struct Job<W, T> {
+    work: Option<W>,
+    result: Option<T>,
+}
+
+fn start<W: FnOnce() -> T, T>(
+    job: &mut Job<W, T>,
+    stack: *mut libc::c_void,
+    flags: c_int,
+) -> io::Result<c_long> {
+    // SAFETY: clone(2) with CLONE_VFORK suspends this thread until the helper, which runs
+    // `helper` on a stack of its own, has ended; until then `job` and the stack live.
+    let pid = unsafe { libc::clone(helper::<W, T>, stack, flags, ptr::from_mut(job).cast()) };
+    check(c_long::from(pid))
+}
+
+extern "C" fn helper<W: FnOnce() -> T, T>(job: *mut libc::c_void) -> c_int {
+    // It holds all that the suite has open, also what tells others that the suite is there.
+    let killed = Some(rustix::process::Signal::KILL);
+    let _ = rustix::process::set_parent_process_death_signal(killed);
+    // SAFETY: `start` passes its own job and is suspended while this runs.
+    let job = unsafe { &mut *job.cast::<Job<W, T>>() };
+    job.result = job.work.take().map(|work| work());
+    0
 }
 
 /// CLONE_CLEAR_SIGHAND (clone3(2), Linux 5.5): what was handled takes its default action in the
 /// child; what was ignored stays so.
 const CLEAR_SIGHAND: u64 = 1 << 32;
 
-/// Room for the helper and for what the child does before exec.
-const STACK: usize = 256 << 10;
-
-/// What the helper is to do, and how it went.
-struct Job<F> {
-    flags: u64,
-    /// Where the helper is when it clones.
-    stage: Option<RawFd>,
-    child: Option<F>,
-    pidfd: RawFd,
-    /// 0, or a negated errno.
-    result: c_int,
+/// The child's pidfd; does not return in the child.
+fn clone_here<F: FnOnce() -> i32>(flags: u64, exit_signal: c_int, child: F) -> io::Result<OwnedFd> {
+    // While locks can be taken.
+    inherited_ignored();
+    let mut pidfd: RawFd = -1;
+    let arguments = libc::clone_args {
+        flags: flags | libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND,
+        pidfd: ptr::from_mut(&mut pidfd) as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: exit_signal as u64,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    // SAFETY: clone3(2) without CLONE_VM copies the address space, so the child
+    // returns on its own copy of this stack; `arguments` outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            ptr::from_ref(&arguments),
+            size_of::<libc::clone_args>(),
+        )
+    };
+    if check(result)? == 0 {
+        // Unwinding would run the caller's code in the child: end it here instead.
+        let _guard = EndOnDrop;
+        exit(child())
+    }
+    // SAFETY: the kernel stored a new descriptor here (CLONE_PIDFD), ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(pidfd) })
 }
 
-impl<F: FnOnce() -> i32> Job<F> {
-    /// Does not return in the child.
-    fn clone_here(&mut self, exit_signal: c_int) {
-        // While locks can be taken.
-        inherited_ignored();
-        let arguments = libc::clone_args {
-            flags: self.flags | libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND,
-            pidfd: ptr::from_mut(&mut self.pidfd) as u64,
-            child_tid: 0,
-            parent_tid: 0,
-            exit_signal: exit_signal as u64,
-            stack: 0,
-            stack_size: 0,
-            tls: 0,
-            set_tid: 0,
-            set_tid_size: 0,
-            cgroup: 0,
-        };
-        // SAFETY: clone3(2) without CLONE_VM copies the address space, so the child
-        // returns on its own copy of this stack; `arguments` outlives the call.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_clone3,
-                ptr::from_ref(&arguments),
-                size_of::<libc::clone_args>(),
-            )
-        };
-        match result {
-            -1 => {
-                self.result = -io::Error::last_os_error()
-                    .raw_os_error()
-                    .unwrap_or(libc::EIO);
-            }
-            0 => {
-                // Unwinding would run the caller's code in the child: end it here instead.
-                let _guard = EndOnDrop;
-                let status = self.child.take().map_or(125, |child| child());
-                exit(status)
-            }
-            _ => {}
-        }
-    }
-
-    fn finish(self) -> io::Result<Child> {
-        if self.result < 0 {
-            return Err(io::Error::from_raw_os_error(-self.result));
-        }
-        // SAFETY: the kernel stored a new descriptor here (CLONE_PIDFD), ours alone.
-        let pidfd = unsafe { OwnedFd::from_raw_fd(self.pidfd) };
-        let pid = pid_of(pidfd.as_fd())?;
-        Ok(Child { pid, pidfd })
-    }
-}
-
-extern "C" fn helper<F: FnOnce() -> i32>(job: *mut libc::c_void) -> c_int {
-    // SAFETY: `spawn_sibling` passes its own job and is suspended while this runs.
-    let job = unsafe { &mut *job.cast::<Job<F>>() };
-    if let Some(stage) = job.stage
-        && let Err(error) = setns(borrow(stage), libc::CLONE_NEWNS)
-    {
-        job.result = -error.raw_os_error().unwrap_or(libc::EIO);
-        return 0;
-    }
-    // CLONE_PARENT: the signal is the helper's own.
-    job.clone_here(0);
-    0
-}
-
-/// The process behind a pidfd, in the caller's pid namespace (/proc/self/fdinfo).
-fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
-    info.lines()
+/// The process behind a pidfd, in the pid namespace of this /proc (proc_pid_fdinfo(5)).
+pub fn pid_of(proc: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> io::Result<i32> {
+    let path = format!("self/fdinfo/{}", pidfd.as_raw_fd());
+    let file = rustix::fs::openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut info = [0; 1024];
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut info[..]))?;
+    String::from_utf8_lossy(info.get(..length).unwrap_or_default())
+        .lines()
         .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
         .filter(|pid| *pid > 0)
         .ok_or_else(|| io::Error::other("the kernel names no process for a pidfd"))
+}
+
+/// Writes a file below a folder, all at once, as those of /proc want it.
+pub fn write_at(folder: BorrowedFd<'_>, path: &str, text: &str) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(folder, path, flags, Mode::empty())?;
+    rustix::io::write(&file, text.as_bytes())?;
+    Ok(())
+}
+
+/// The /proc that the calling process sees.
+pub fn proc() -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(c"/proc", flags, Mode::empty())?)
 }
 
 struct EndOnDrop;
@@ -312,17 +411,7 @@ pub fn reset_signals(blocked: u64, ignored: u64) -> io::Result<()> {
         let bit = changed.trailing_zeros();
         changed &= changed - 1;
         let action = KernelSigaction::of(usize::from(ignored >> bit & 1 == 1));
-        // SAFETY: rt_sigaction(2) with SIG_DFL (0) or SIG_IGN (1) installs no code of ours.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                bit + 1,
-                ptr::from_ref(&action),
-                ptr::null::<KernelSigaction>(),
-                size_of::<u64>(),
-            )
-        };
-        check(result)?;
+        set_action(bit as i32 + 1, &action)?;
     }
     // SAFETY: rt_sigprocmask(2) reads eight bytes; the C library's own mask is not kept here.
     let result = unsafe {
@@ -337,19 +426,30 @@ pub fn reset_signals(blocked: u64, ignored: u64) -> io::Result<()> {
     check(result).map(drop)
 }
 
+/// In a child that shares memory: what is handled takes its default action.
+fn forget_handlers() {
+    for signal in 1..=64 {
+        if ![libc::SIG_DFL, libc::SIG_IGN].contains(&disposition(signal)) {
+            let action = KernelSigaction::of(libc::SIG_DFL);
+            let _ = set_action(signal, &action);
+        }
+    }
+}
+
 /// The signals that this process ignores, and so do its children (execve(2) keeps that): as
 /// first asked, since the suite ignores none of its own later.
 fn inherited_ignored() -> u64 {
     static IGNORED: OnceLock<u64> = OnceLock::new();
     *IGNORED.get_or_init(|| {
         (1..=64)
-            .filter(|signal| is_ignored(*signal))
+            .filter(|signal| disposition(*signal) == libc::SIG_IGN)
             .map(crate::signal::bit)
             .sum()
     })
 }
 
-fn is_ignored(signal: i32) -> bool {
+/// SIG_DFL, SIG_IGN, or where a handler is.
+fn disposition(signal: i32) -> usize {
     let mut action = KernelSigaction::of(libc::SIG_DFL);
     // SAFETY: rt_sigaction(2) without a new action changes nothing and stores the old one.
     let result = unsafe {
@@ -361,7 +461,26 @@ fn is_ignored(signal: i32) -> bool {
             size_of::<u64>(),
         )
     };
-    result == 0 && action.handler == libc::SIG_IGN
+    if result == 0 {
+        action.handler
+    } else {
+        libc::SIG_DFL
+    }
+}
+
+/// Sets a disposition that is no handler's.
+fn set_action(signal: i32, action: &KernelSigaction) -> io::Result<()> {
+    // SAFETY: rt_sigaction(2) with SIG_DFL (0) or SIG_IGN (1) installs no code of ours.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            ptr::from_ref(action),
+            ptr::null::<KernelSigaction>(),
+            size_of::<u64>(),
+        )
+    };
+    check(result).map(drop)
 }
 
 /// pidfd_send_signal(2) with any signal number, real-time ones included; 0 probes.
@@ -460,44 +579,22 @@ pub fn seccomp(filter: BpfProgramRef<'_>) -> io::Result<()> {
     check(result).map(drop)
 }
 
-/// Brings the loopback device of the calling thread's network namespace up and gives
-/// it `address` as a second one (`lo:1`).
-pub fn configure_loopback(address: [u8; 4]) -> io::Result<()> {
+/// Brings the loopback device of the calling process's network namespace up.
+pub fn bring_loopback_up() -> io::Result<()> {
     // SAFETY: socket(2) takes numbers and returns a new descriptor or -1.
     let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     check(c_long::from(socket))?;
     // SAFETY: just made, ours alone.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    let flags = libc::IFF_UP as libc::c_short;
-    interface_request(&socket, c"lo", libc::SIOCSIFFLAGS, |request| {
-        request.ifr_ifru.ifru_flags = flags;
-    })?;
-    interface_request(&socket, c"lo:1", libc::SIOCSIFADDR, |request| {
-        let mut data = [0_i8 as c_char; 14];
-        for (to, from) in data[2..6].iter_mut().zip(address) {
-            *to = from as c_char;
-        }
-        request.ifr_ifru.ifru_addr = libc::sockaddr {
-            sa_family: libc::AF_INET as libc::sa_family_t,
-            sa_data: data,
-        };
-    })
-}
-
-fn interface_request(
-    socket: &OwnedFd,
-    name: &CStr,
-    request_code: libc::Ioctl,
-    fill: impl FnOnce(&mut libc::ifreq),
-) -> io::Result<()> {
     // SAFETY: ifreq is plain data; all zeroes is a valid value of every member.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(name.to_bytes()) {
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
         *to = *from as c_char;
     }
-    fill(&mut request);
-    // SAFETY: netdevice(7): these requests read one ifreq.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), request_code, ptr::from_ref(&request)) };
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    let code = libc::SIOCSIFFLAGS;
+    // SAFETY: netdevice(7): the request reads one ifreq.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), code, ptr::from_ref(&request)) };
     check(c_long::from(result)).map(drop)
 }
 

@@ -95,6 +95,10 @@ fn of_user(id: u32) -> impl Iterator<Item = String> {
     let all = procfs::process::all_processes().expect("/proc can be read");
     all.flatten().filter_map(move |process| {
         let stat = (process.uid().ok()? == id).then(|| process.stat().ok())??;
+        // What has no memory left is dead, but for what the host's init has yet to reap.
+        if (stat.ppid, stat.vsize) == (1, 0) {
+            return None;
+        }
         Some(format!("{} {} ({})", stat.pid, stat.state, stat.comm))
     })
 }

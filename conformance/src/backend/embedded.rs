@@ -13,15 +13,14 @@
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use rustix::fs::MemfdFlags;
+use rustix::fs::{MemfdFlags, Mode};
 use rustix::pipe::PipeFlags;
 
-use crate::backend::{
-    Backend, Join, Launch, Namespaces, Root, Sandbox, Spec, StartError, Stdio, Stream,
-};
+use crate::backend::{Backend, Join, Launch, Namespaces, Sandbox, Spec, StartError, Stdio, Stream};
 use crate::check::Needs;
 use crate::emulator::Emulator;
 use crate::probe::Probe;
@@ -37,28 +36,21 @@ mod child;
 mod emulated;
 mod ids;
 mod keeper;
+mod launch;
 mod plan;
 mod stage;
 
 use binfmt::Rule;
-use child::{Pipes, Step};
+use child::Step;
 pub use emulated::Emulated;
 use emulated::Emulation;
 use ids::Mapping;
 use keeper::Keeper;
 use plan::{Ids, Plan};
-use stage::Stage;
-
-/// The pod's address, on the loopback device of its network namespace; from the
-/// block that RFC 5737 keeps for documentation.
-pub const POD_ADDRESS: [u8; 4] = [192, 0, 2, 10];
+use stage::{Scene, Stage};
 
 /// The user and group of engines: as those of upstream's pause.
 const ENGINE_USER: (u32, u32) = (65535, 65535);
-
-/// Namespaces that every sandbox has; pid, network and time are the [`Spec`]'s.
-const COMMON: c_int =
-    libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP;
 
 /// The engine, prepared.
 #[derive(Debug)]
@@ -74,8 +66,10 @@ pub struct Embedded {
     binfmt: Binfmt,
     /// `None` where the host refuses a mount that it needs.
     stage: Option<Stage>,
-    /// The suite's own.
-    network: OwnedFd,
+    /// Those of the last images.
+    scenes: Mutex<Vec<Arc<Scene>>>,
+    /// The suite's own /proc.
+    proc: OwnedFd,
     /// PID 1 of the pid namespace of all sandboxes; the last field, so the last to go.
     keeper: Keeper,
 }
@@ -148,12 +142,11 @@ impl Embedded {
             cgroups.remove();
             PrepareError::new("start the keeper")(cause)
         })?;
-        let network = std::fs::File::open("/proc/self/ns/net")
-            .map_err(PrepareError::new("open its network namespace"))?
-            .into();
+        let proc = sys::proc().map_err(PrepareError::new("open /proc"))?;
         let mut engine = Self {
-            stage: Stage::build(&keeper).ok(),
-            network,
+            stage: Stage::build(&keeper, proc.as_fd()).ok(),
+            scenes: Mutex::default(),
+            proc,
             mapping,
             offers: Needs::empty(),
             lacking: Vec::new(),
@@ -349,140 +342,6 @@ impl Embedded {
         let path = launch.program.argv.first().cloned().unwrap_or_default();
         self.run(plan, spec, path)
     }
-
-    /// Makes a sandbox as planned, in which `path` is what is executed.
-    fn run(
-        &self,
-        mut plan: Plan,
-        spec: &Spec,
-        path: String,
-    ) -> Result<Box<dyn Sandbox>, StartError> {
-        let host = |step: &'static str| move |cause: io::Error| StartError::Host { step, cause };
-        let ids = plan.ids;
-        self.cgroups
-            .make_room(plan.bytes)
-            .map_err(host("make room for its files"))?;
-        let (stdio, streams) = self.streams(spec).map_err(host("open its streams"))?;
-        let (gate_read, gate) = pipe().map_err(host("open the gate"))?;
-        let (status, status_write) = pipe().map_err(host("open the status pipe"))?;
-        let cgroup = self
-            .cgroups
-            .create(spec.memory_limit, spec.pids_limit)
-            .map_err(host("make its cgroup"))?;
-        // Limits are for the program: what making its root took is charged to the suite,
-        // as an image's unpacked files are to the engine.
-        plan.held = spec.held || cgroup.is_some();
-
-        // An emulator is found by its path on the host, and an engine's files are the host's.
-        let stage = self
-            .stage
-            .as_ref()
-            .filter(|_| plan.root != Root::Host && plan.rule.is_none() && plan.emulator.is_none());
-        plan.on_stage = stage.is_some();
-
-        let mut flags = COMMON;
-        if self.mapping != Mapping::Host {
-            flags |= libc::CLONE_NEWUSER;
-        }
-        if spec.own_pid_namespace {
-            flags |= libc::CLONE_NEWPID;
-        }
-        if spec.own_network {
-            flags |= libc::CLONE_NEWNET;
-        }
-        if spec.own_time {
-            flags |= libc::CLONE_NEWTIME;
-        }
-        let pipes = Pipes {
-            gate: gate_read.as_fd(),
-            suite: self.suite.as_fd(),
-            status: status_write.as_fd(),
-            streams: [
-                streams[0].as_ref(),
-                streams[1].as_ref(),
-                streams[2].as_ref(),
-            ],
-        };
-        let stage = stage.map(Stage::namespace);
-        let child = sys::spawn_sibling(flags as u64, stage, || child::run(&plan, &pipes))
-            .map_err(host("clone"))?;
-        drop((gate_read, status_write, streams));
-        let mut sandbox = EmbeddedSandbox {
-            child,
-            status: None,
-            stdio,
-            ids,
-            user_namespace: None,
-            own_pid_namespace: spec.own_pid_namespace,
-            own_network: spec.own_network,
-            own_time: spec.own_time,
-            pid_namespace: self
-                .keeper
-                .pid_namespace()
-                .try_clone_to_owned()
-                .map_err(host("keep its pid namespace"))?,
-            probe: self.probe.try_clone().map_err(host("keep the probe"))?,
-            gate: Some(gate),
-            progress: status,
-            path,
-            cgroup,
-        };
-        self.mapping
-            .write(sandbox.child.pid, ids)
-            .map_err(host("map its ids"))?;
-        if self.mapping != Mapping::Host {
-            let path = format!("/proc/{}/ns/user", sandbox.child.pid);
-            let file = std::fs::File::open(path).map_err(host("open its user namespace"))?;
-            sandbox.user_namespace = Some(file.into());
-        }
-        self.cgroups
-            .adopt(sandbox.child.pid)
-            .map_err(host("limit its memory"))?;
-        sandbox.write_gate().map_err(host("open its gate"))?;
-        if let Err(cause) = self.finish(&sandbox) {
-            // Of two failures the sandbox's own was first.
-            if let Ok(true) = crate::wait::readable(sandbox.progress.as_fd(), Duration::ZERO) {
-                sandbox.await_progress(plan.held)?;
-            }
-            return Err(host(Step::Network.words())(cause));
-        }
-        match sandbox.write_gate() {
-            // It failed since; it tells at what.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            written => written.map_err(host("open its gate"))?,
-        }
-        if !plan.held {
-            sandbox.gate = None;
-        }
-        sandbox.await_progress(plan.held)?;
-        if let Some(cgroup) = &sandbox.cgroup {
-            cgroup
-                .add(sandbox.child.pid)
-                .map_err(host("move it into its cgroup"))?;
-        }
-        if plan.held && !spec.held {
-            sandbox.release()?;
-        }
-        Ok(Box::new(sandbox))
-    }
-}
-
-impl Embedded {
-    /// What needs no hand of the sandbox's, while it mounts its root.
-    fn finish(&self, sandbox: &EmbeddedSandbox) -> io::Result<()> {
-        // Where memory runs short, in the limit of all sandboxes or on the host, the kernel
-        // is to end sandboxes and nothing else (proc_pid_oom_score_adj(5)).
-        let path = format!("/proc/{}/oom_score_adj", sandbox.child.pid);
-        let _ = std::fs::write(path, "1000");
-        if sandbox.own_network {
-            // Of this thread.
-            sys::setns(sandbox.child.pidfd.as_fd(), libc::CLONE_NEWNET)?;
-            let configured = sys::configure_loopback(POD_ADDRESS);
-            sys::setns(self.network.as_fd(), libc::CLONE_NEWNET)?;
-            configured?;
-        }
-        Ok(())
-    }
 }
 
 struct EmbeddedSandbox {
@@ -505,10 +364,16 @@ struct EmbeddedSandbox {
 
 impl EmbeddedSandbox {
     fn write_gate(&self) -> io::Result<()> {
-        if let Some(gate) = &self.gate {
-            rustix::io::write(gate, &[1])?;
+        self.gate.as_ref().map_or(Ok(()), write_gate)
+    }
+
+    /// What the child has said of a failure, if it has. That its end of the pipe is closed
+    /// need not show: others that were cloned meanwhile have copies until they execute.
+    fn failed_before_exec(&mut self) -> Result<(), StartError> {
+        match crate::wait::readable(self.progress.as_fd(), Duration::ZERO) {
+            Ok(true) => self.await_progress(false),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Waits until the child is held or has executed the program.
@@ -838,13 +703,18 @@ fn probe_file() -> io::Result<OwnedFd> {
         .or_else(|_| rustix::fs::memfd_create(c"probe", flags))?;
     // Whoever cannot read what it executes can be traced by nobody, from its first
     // instruction on: ptrace(2), "Ptrace access mode checking"; proc(5), "suid_dumpable".
-    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o111))?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o111))?;
     let mut rest = crate::programs::PROBE;
     while !rest.is_empty() {
         let written = rustix::io::write(&file, rest)?;
         rest = rest.get(written..).unwrap_or_default();
     }
     Ok(file)
+}
+
+fn write_gate(gate: &OwnedFd) -> io::Result<()> {
+    rustix::io::write(gate, &[1])?;
+    Ok(())
 }
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {

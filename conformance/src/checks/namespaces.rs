@@ -738,7 +738,7 @@ fn tear_down(cx: &Context<'_>, number: i32, wanted: ExitStatus) -> Result<usize,
             orphans.len()
         )));
     }
-    let root = pod.watch_root()?;
+    let mounts = pod.watch_mounts()?;
     let watch = pod.stopwatch();
     pod.signal(number)?;
     for (joiner, what) in joiners.iter().zip(["a member", "another member"]) {
@@ -760,7 +760,7 @@ fn tear_down(cx: &Context<'_>, number: i32, wanted: ExitStatus) -> Result<usize,
         )?;
     }
     let released =
-        root.await_unmounted(watch.left(cx.scaled(RELEASE)).max(Duration::from_millis(1)))?;
+        mounts.await_unmounted(watch.left(cx.scaled(RELEASE)).max(Duration::from_millis(1)))?;
     ensure(
         released,
         format!("the sandbox's namespaces are released within {RELEASE:?} of {cause}"),

@@ -1,6 +1,6 @@
 //! Witness that a mount namespace is gone: the kernel says of a watched file system
 //! that its last mount has gone (IN_UNMOUNT, inotify(7)), and nothing but the
-//! sandbox's namespaces mounts the sandbox's root.
+//! sandbox's namespaces mounts its /dev/shm.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,23 +11,23 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use super::Pod;
 use crate::check::Stop;
 
-/// Watches the root file system of a sandbox without keeping it.
+/// Watches a file system of a sandbox without keeping it.
 #[derive(Debug)]
 pub struct UnmountWatch(OwnedFd);
 
 impl Pod<'_> {
-    /// Watches the file system that is its root, from now on.
+    /// Watches a file system that no other sandbox has, from now on.
     ///
     /// # Errors
     /// [`Stop::NotRunning`] where the process had ended, [`Stop::Error`] where the kernel refuses.
-    pub fn watch_root(&mut self) -> Result<UnmountWatch, Stop> {
-        let path = ["/proc", &self.pid().to_string(), "root", ""].join("/");
+    pub fn watch_mounts(&mut self) -> Result<UnmountWatch, Stop> {
+        let path = ["/proc", &self.pid().to_string(), "root/dev/shm"].join("/");
         let watch = || {
             let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
             inotify::add_watch(&fd, path.as_str(), WatchFlags::DELETE_SELF)?;
             Ok::<_, rustix::io::Errno>(UnmountWatch(fd))
         };
-        watch().map_err(|error| self.harness_failed("watch its root file system", &error.into()))
+        watch().map_err(|error| self.harness_failed("watch its file systems", &error.into()))
     }
 }
 

@@ -3,13 +3,13 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
 use rustix::process::{Resource, Rlimit};
 
 use super::{EmbeddedSandbox, child, pipe, plan};
-use crate::sys::{self, StringVector};
+use crate::sys::{self, Child, StringVector};
 use crate::wasi_engine::Command;
 use crate::workload::Workload;
 
@@ -63,7 +63,10 @@ pub(super) fn start(
     } else if shares_pid {
         sys::spawn(0, || beside.run())
     } else {
-        sys::spawn_sibling(libc::CLONE_NEWPID as u64, None, || beside.run())
+        let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
+        let flags = libc::CLONE_NEWPID as u64;
+        sys::spawn_sibling(flags, || Ok(()), || beside.run(), number)
+            .and_then(|(pidfd, pid)| Ok(Child { pid: pid?, pidfd }))
     }?;
     // With our copy open, the end of the output would not show.
     drop(beside);

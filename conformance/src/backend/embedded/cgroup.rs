@@ -2,7 +2,7 @@
 //! be had is named, not missed. All sandboxes together have one bound; a sandbox that
 //! is to have a limit of its own has a cgroup of its own.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,6 +27,8 @@ pub(super) struct Cgroups {
     pids: Option<PathBuf>,
     version: u8,
     made: AtomicU32,
+    /// What lets processes into [`ALL`], on v2; open, for those that do not see its path.
+    all_processes: Option<File>,
     /// Bytes for which there is room in [`ALL`] beyond the bound.
     room: Mutex<u64>,
     /// How many runs there are at a time; each is given the bound.
@@ -46,6 +48,7 @@ impl Default for Cgroups {
             pids: None,
             version: 0,
             made: AtomicU32::new(0),
+            all_processes: None,
             room: Mutex::new(0),
             runs: 1,
         }
@@ -121,7 +124,19 @@ impl Cgroups {
             return self;
         };
         let all = memory.join(ALL);
-        if fs::create_dir(&all).is_err() || self.write_bound(&all, 0).is_err() {
+        let open = || match self.version {
+            2 => File::options()
+                .write(true)
+                .open(all.join("cgroup.procs"))
+                .map(Some),
+            _ => Ok(None),
+        };
+        let made = fs::create_dir(&all)
+            .and_then(|()| self.write_bound(&all, 0))
+            .and_then(|()| open());
+        if let Ok(file) = made {
+            self.all_processes = file;
+        } else {
             let _ = fs::remove_dir(&all);
             if self.pids.as_ref() != Some(memory) {
                 let _ = fs::remove_dir(memory);
@@ -167,11 +182,11 @@ impl Cgroups {
         }
     }
 
-    /// The same for one process, on v2.
-    pub(super) fn adopt(&self, pid: i32) -> io::Result<()> {
-        match (&self.memory, self.version) {
-            (Some(memory), 2) => fs::write(memory.join(ALL).join("cgroup.procs"), pid.to_string()),
-            _ => Ok(()),
+    /// The same for the calling process and its children, on v2.
+    pub(super) fn join(&self) -> io::Result<()> {
+        match &self.all_processes {
+            Some(file) => Ok(rustix::io::write(file, b"0").map(drop)?),
+            None => Ok(()),
         }
     }
 

@@ -5,12 +5,12 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Resource, Rlimit};
 
 use super::binfmt;
-use super::plan::{Make, Plan};
+use super::plan::{Ground, Make, Plan};
 use super::stage;
 use crate::backend::Root;
 use crate::sys;
@@ -132,7 +132,7 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     rustix::system::sethostname(plan.hostname)
         .map_err(io::Error::from)
         .map_err(at(Step::Hostname))?;
-    if !plan.on_stage {
+    if plan.ground == Ground::Host {
         rustix::mount::mount_change(
             c"/",
             MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
@@ -140,7 +140,7 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
         .map_err(io::Error::from)
         .map_err(at(Step::Private))?;
     }
-    if !plan.privileged {
+    if !plan.bounding_set {
         bound_capabilities().map_err(at(Step::Privileges))?;
     }
     wait_gate(pipes).map_err(at(Step::Gate))?;
@@ -149,43 +149,18 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     }
     // While the emulator's path means what it means to the suite.
     let emulators = register(plan).map_err(at(Step::Emulator))?;
-    if plan.root == Root::Host {
-        keep_root(plan)?;
-    } else {
-        if plan.on_stage {
-            mount_on_stage(&plan.size).map_err(at(Step::Root))?;
-        } else {
-            mount_root(&plan.size).map_err(at(Step::Root))?;
+    match (plan.root, plan.ground) {
+        (Root::Host, _) => keep_root(plan)?,
+        (_, Ground::Scene) => {
+            // All else is there.
+            mount_proc().map_err(at(Step::Proc))?;
+            mount_private().map_err(at(Step::Dev))?;
         }
-        make_files(plan).map_err(at(Step::Files))?;
-        if plan.root != Root::Bare {
-            if plan.own_pid_namespace {
-                mount_proc().map_err(at(Step::Proc))?;
-            }
-            if let Some(emulators) = &emulators {
-                // Without a place to stay it serves one exec, the program's.
-                let _ = binfmt::attach(emulators);
-            }
-            mount_dev(plan).map_err(at(Step::Dev))?;
-        }
-        if plan.on_stage {
-            cover_stage().map_err(at(Step::Pivot))?;
-        } else {
-            pivot().map_err(at(Step::Pivot))?;
-        }
+        _ => make_root(plan, emulators.as_ref())?,
     }
     rustix::process::chdir(&plan.working_dir)
         .map_err(io::Error::from)
         .map_err(at(Step::WorkingDir))?;
-    if !matches!(plan.root, Root::Writable | Root::Host) {
-        rustix::mount::mount_remount(
-            c"/",
-            MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV,
-            c"",
-        )
-        .map_err(io::Error::from)
-        .map_err(at(Step::ReadOnly))?;
-    }
     let status = set_streams(plan, pipes).map_err(at(Step::Streams))?;
     set_limits(plan).map_err(at(Step::Limits))?;
     drop_privileges(plan).map_err(at(Step::Privileges))?;
@@ -202,6 +177,43 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     }
     // Exec closes it, once the kernel has taken the emulator from it.
     std::mem::forget(emulators);
+    Ok(())
+}
+
+/// The image's files, and what every container finds mounted.
+fn make_root(plan: &Plan, emulators: Option<&OwnedFd>) -> Result<(), (Step, io::Error)> {
+    let at = |step: Step| move |error: io::Error| (step, error);
+    let on_stage = plan.ground == Ground::Stage;
+    if on_stage {
+        mount_on_stage(&plan.size).map_err(at(Step::Root))?;
+    } else {
+        mount_root(&plan.size).map_err(at(Step::Root))?;
+    }
+    make_files(&plan.files, None).map_err(at(Step::Files))?;
+    if plan.root != Root::Bare {
+        if plan.own_pid_namespace {
+            mount_proc().map_err(at(Step::Proc))?;
+        }
+        if let Some(emulators) = emulators {
+            // Without a place to stay it serves one exec, the program's.
+            let _ = binfmt::attach(emulators);
+        }
+        if on_stage {
+            rustix::mount::mount_bind_recursive(stage::DEV, c"dev").map_err(io::Error::from)
+        } else {
+            stage::mount_devices()
+        }
+        .and_then(|()| mount_private())
+        .map_err(at(Step::Dev))?;
+    }
+    if on_stage {
+        cover_stage().map_err(at(Step::Pivot))?;
+    } else {
+        pivot().map_err(at(Step::Pivot))?;
+    }
+    if plan.root != Root::Writable {
+        read_only_root().map_err(at(Step::ReadOnly))?;
+    }
     Ok(())
 }
 
@@ -242,7 +254,7 @@ fn keep_root(plan: &Plan) -> Result<(), (Step, io::Error)> {
     sys::make_mounts_read_only().map_err(at(Step::ReadOnly))
 }
 
-fn mount_on_stage(options: &CStr) -> io::Result<()> {
+pub(super) fn mount_on_stage(options: &CStr) -> io::Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     rustix::mount::mount(c"tmpfs", stage::ROOT, c"tmpfs", flags, Some(options))?;
     Ok(rustix::process::chdir(stage::ROOT)?)
@@ -251,10 +263,15 @@ fn mount_on_stage(options: &CStr) -> io::Result<()> {
 /// Moves the new root over the stage, as switch_root(8) does over an initramfs. Nobody can
 /// take it off again: not from here, nor from a user namespace below, to which it is locked
 /// (mount_namespaces(7)); and the stage holds nothing.
-fn cover_stage() -> io::Result<()> {
+pub(super) fn cover_stage() -> io::Result<()> {
     rustix::mount::mount_move(c".", c"/")?;
     rustix::process::chroot(c".")?;
     Ok(rustix::process::chdir(c"/")?)
+}
+
+pub(super) fn read_only_root() -> io::Result<()> {
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    Ok(rustix::mount::mount_remount(c"/", flags, c"")?)
 }
 
 pub(super) fn mount_root(options: &CStr) -> io::Result<()> {
@@ -277,9 +294,17 @@ pub(super) fn mount_root(options: &CStr) -> io::Result<()> {
     result
 }
 
-fn make_files(plan: &Plan) -> io::Result<()> {
+/// Makes them below the working directory, as its user's or somebody else's.
+pub(super) fn make_files(files: &[Make], owner: Option<(Uid, Gid)>) -> io::Result<()> {
     let _ = rustix::process::umask(Mode::empty());
-    for make in &plan.files {
+    let hand_over = |path: &CStr| match owner {
+        Some((uid, gid)) => {
+            rustix::fs::chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        }
+        None => Ok(()),
+    };
+    hand_over(c".")?;
+    for make in files {
         match make {
             Make::Directory { path, mode } => {
                 // Always searchable by us while we fill it; modes of directories are judged statically.
@@ -308,6 +333,7 @@ fn make_files(plan: &Plan) -> io::Result<()> {
                 }
             }
         }
+        hand_over(make.path())?;
     }
     Ok(())
 }
@@ -322,16 +348,9 @@ fn mount_proc() -> io::Result<()> {
     }
 }
 
-fn mount_dev(plan: &Plan) -> io::Result<()> {
+/// What no two sandboxes share of /dev.
+fn mount_private() -> io::Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    if plan.on_stage {
-        rustix::mount::mount_bind_recursive(stage::DEV, c"dev")?;
-    } else {
-        stage::mount_devices()?;
-        for directory in [c"dev/shm", c"dev/mqueue"] {
-            rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o1777))?;
-        }
-    }
     rustix::mount::mount(
         c"shm",
         c"dev/shm",

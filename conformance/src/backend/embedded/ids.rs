@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{Gid, Uid};
 
 use super::plan::Ids;
+use crate::sys;
 
 /// First host id of the range that a privileged suite maps; outside what adduser(8)
 /// and subuid(5) give out.
@@ -65,9 +68,18 @@ impl Mapping {
         }
     }
 
-    /// Writes the maps of a just-cloned child.
-    pub(super) fn write(self, pid: i32, ids: Ids) -> io::Result<()> {
-        let proc = PathBuf::from(format!("/proc/{pid}"));
+    /// Whom a file outside belongs to that is to be its user namespace's root's, or its one
+    /// user's, inside; `None`: whom the suite is.
+    pub(super) fn owner(self) -> Option<(Uid, Gid)> {
+        match self {
+            Mapping::Range => Some((Uid::from_raw(RANGE_BASE), Gid::from_raw(RANGE_BASE))),
+            Mapping::Single { .. } | Mapping::Host => None,
+        }
+    }
+
+    /// Writes the maps of a just-cloned child, as this /proc numbers it.
+    pub(super) fn write(self, proc: BorrowedFd<'_>, pid: i32, ids: Ids) -> io::Result<()> {
+        let write = |name: &str, text: &str| sys::write_at(proc, &format!("{pid}/{name}"), text);
         let line = |inside: u32, outside: u32, count: u32| {
             let mut line = String::new();
             // Writing to a string cannot fail.
@@ -76,13 +88,13 @@ impl Mapping {
         };
         match self {
             Mapping::Single { uid, gid } => {
-                std::fs::write(proc.join("setgroups"), "deny")?;
-                std::fs::write(proc.join("uid_map"), line(ids.uid, uid, 1))?;
-                std::fs::write(proc.join("gid_map"), line(ids.gid, gid, 1))
+                write("setgroups", "deny")?;
+                write("uid_map", &line(ids.uid, uid, 1))?;
+                write("gid_map", &line(ids.gid, gid, 1))
             }
             Mapping::Range => {
-                std::fs::write(proc.join("uid_map"), line(0, RANGE_BASE, RANGE))?;
-                std::fs::write(proc.join("gid_map"), line(0, RANGE_BASE, RANGE))
+                write("uid_map", &line(0, RANGE_BASE, RANGE))?;
+                write("gid_map", &line(0, RANGE_BASE, RANGE))
             }
             Mapping::Host => Ok(()),
         }

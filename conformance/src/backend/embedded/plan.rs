@@ -20,7 +20,7 @@ use super::binfmt::{self, Rule};
 use super::emulated::Emulation;
 
 /// One file to be made in the sandbox's root, relative to it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Make {
     Directory {
         path: CString,
@@ -37,6 +37,14 @@ pub(super) enum Make {
     },
 }
 
+impl Make {
+    pub(super) fn path(&self) -> &CStr {
+        let (Self::Directory { path, .. } | Self::File { path, .. } | Self::Symlink { path, .. }) =
+            self;
+        path
+    }
+}
+
 /// Ids that the process takes before exec.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ids {
@@ -46,17 +54,27 @@ pub(super) struct Ids {
     pub(super) setup: Option<(u32, u32)>,
 }
 
+/// Of what its mount namespace is a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// The suite's own.
+    Host,
+    /// The stage.
+    Stage,
+    /// The scene of its image.
+    Scene,
+}
+
 /// What the child does between clone and exec.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) files: Vec<Make>,
+    pub(super) files: Arc<[Make]>,
     pub(super) root: Root,
     pub(super) size: CString,
     /// Content of all its files.
     pub(super) bytes: u64,
     pub(super) own_pid_namespace: bool,
-    /// Its mount namespace is a copy of the stage.
-    pub(super) on_stage: bool,
+    pub(super) ground: Ground,
     pub(super) hostname: &'static [u8],
     pub(super) working_dir: CString,
     /// What is executed where it is no file of the sandbox's; then `path` is empty.
@@ -66,6 +84,7 @@ pub(super) struct Plan {
     pub(super) envp: StringVector,
     pub(super) ids: Ids,
     pub(super) privileged: bool,
+    pub(super) bounding_set: bool,
     pub(super) blocked: u64,
     pub(super) ignored: u64,
     pub(super) keep: Vec<OwnedFd>,
@@ -121,12 +140,12 @@ impl Plan {
             .map(|_| rustix::pipe::pipe().map(|(read, _write)| read))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            files,
+            files: files.into(),
             root: spec.root,
             size: c_string(format!("mode=755,size={}", bytes + (1 << 20)).into_bytes())?,
             bytes,
             own_pid_namespace: spec.own_pid_namespace,
-            on_stage: false,
+            ground: Ground::Host,
             hostname: b"pause-conformance",
             working_dir: c_string(program.working_dir.clone().into_bytes())?,
             executable: None,
@@ -135,6 +154,7 @@ impl Plan {
             envp: StringVector::new(spec.env.clone().unwrap_or_else(|| program.env.clone()))?,
             ids,
             privileged: spec.privileged,
+            bounding_set: spec.bounding_set,
             blocked: spec.blocked,
             ignored: spec.ignored,
             keep,
@@ -152,12 +172,12 @@ impl Plan {
     pub(super) fn of_engine(command: Command, spec: &Spec, ids: Ids) -> io::Result<Self> {
         let (executable, path) = open_executable(&command.executable)?;
         Ok(Self {
-            files: Vec::new(),
+            files: Arc::new([]),
             root: Root::Host,
             size: CString::default(),
             bytes: 0,
             own_pid_namespace: spec.own_pid_namespace,
-            on_stage: false,
+            ground: Ground::Host,
             hostname: b"pause-conformance",
             working_dir: c"/".to_owned(),
             executable,
@@ -166,6 +186,7 @@ impl Plan {
             envp: StringVector::new(command.env)?,
             ids,
             privileged: false,
+            bounding_set: spec.bounding_set,
             blocked: spec.blocked,
             ignored: spec.ignored,
             keep: vec![command.module],

@@ -4,16 +4,17 @@
 //! of mounts costs a sandbox a grace period of the kernel's.
 
 use std::ffi::CStr;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::libc;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::child;
 use super::keeper::Keeper;
+use super::plan::{Make, Plan};
 use crate::sys;
 
 /// Where on the stage a sandbox mounts its root.
@@ -28,40 +29,81 @@ pub(super) struct Stage(OwnedFd);
 impl Stage {
     /// Builds it, from a process of the keeper's pid namespace: whose processes alone the
     /// stage's /proc shows.
-    pub(super) fn build(keeper: &Keeper) -> io::Result<Self> {
+    pub(super) fn build(keeper: &Keeper, proc: BorrowedFd<'_>) -> io::Result<Self> {
         // A rootless thread does not come back from where it sends its children.
-        std::thread::scope(|scope| scope.spawn(|| Self::build_here(keeper)).join())
+        std::thread::scope(|scope| scope.spawn(|| Self::build_here(keeper, proc)).join())
             .unwrap_or_else(|_| Err(io::Error::other("a panic")))
     }
 
-    fn build_here(keeper: &Keeper) -> io::Result<Self> {
-        let (built, teller) = super::pipe()?;
-        let (told, _held) = super::pipe()?;
+    fn build_here(keeper: &Keeper, proc: BorrowedFd<'_>) -> io::Result<Self> {
         sys::setns(keeper.pid_namespace(), libc::CLONE_NEWPID)?;
-        let child = sys::spawn(libc::CLONE_NEWNS as u64, || {
-            child::die_with_suite();
-            if build().is_ok() && rustix::io::write(&teller, &[1]).is_ok() {
-                // Until it is killed; the suite's end of this pipe is never written to.
-                let _ = rustix::io::read(&told, &mut [0]);
-            }
-            child::FAILED
-        })?;
-        drop(teller);
-        let mut byte = [0];
-        let opened = match rustix::io::retry_on_intr(|| rustix::io::read(&built, &mut byte)) {
-            Ok(1) => File::open(format!("/proc/{}/ns/mnt", child.pid)),
-            Ok(_) => Err(io::Error::other("a mount was refused")),
-            Err(error) => Err(error.into()),
-        };
-        let _ = sys::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
-        sys::wait(child.pidfd.as_fd())?;
-        Ok(Self(opened?.into()))
+        let built = sys::in_helper(|| {
+            sys::unshare(libc::CLONE_NEWNS)?;
+            build()?;
+            own_namespace(proc)
+        });
+        Ok(Self(built??))
     }
 
     /// To clone from.
     pub(super) fn namespace(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// A stage that has the root of one image, for those sandboxes that only read theirs: all
+/// that is left for each to make is what no two share.
+#[derive(Debug)]
+pub(super) struct Scene {
+    files: Arc<[Make]>,
+    namespace: OwnedFd,
+}
+
+impl Scene {
+    /// Builds it from the stage, with the files that a plan names; they are `owner`'s, or of
+    /// whoever the suite is.
+    pub(super) fn build(
+        stage: &Stage,
+        plan: &Plan,
+        owner: Option<(Uid, Gid)>,
+        proc: BorrowedFd<'_>,
+    ) -> io::Result<Self> {
+        let built = sys::in_helper(|| {
+            sys::setns(stage.namespace(), libc::CLONE_NEWNS)?;
+            sys::unshare(libc::CLONE_NEWNS)?;
+            child::mount_on_stage(&plan.size)?;
+            child::make_files(&plan.files, owner)?;
+            rustix::mount::mount_bind_recursive(DEV, c"dev")?;
+            child::cover_stage()?;
+            child::read_only_root()?;
+            own_namespace(proc)
+        });
+        Ok(Self {
+            files: Arc::clone(&plan.files),
+            namespace: built??,
+        })
+    }
+
+    /// Whether it holds what a plan asks for.
+    pub(super) fn is_of(&self, plan: &Plan) -> bool {
+        self.files == plan.files
+    }
+
+    /// To clone from.
+    pub(super) fn namespace(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
+    }
+}
+
+/// The mount namespace of the calling process, which the suite's /proc has.
+fn own_namespace(proc: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(
+        proc,
+        c"self/ns/mnt",
+        flags,
+        Mode::empty(),
+    )?)
 }
 
 fn build() -> io::Result<()> {
@@ -82,9 +124,6 @@ fn build() -> io::Result<()> {
         Err(error) => return Err(error.into()),
     }
     mount_devices()?;
-    for directory in [c"dev/shm", c"dev/mqueue"] {
-        rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o1777))?;
-    }
     read_only(c"dev")?;
     // pivot_root(2), NOTES: the old root lands on top of the new one and is taken off.
     rustix::process::pivot_root(c".", c".")?;
@@ -112,6 +151,9 @@ pub(super) fn mount_devices() -> io::Result<()> {
             Mode::from_raw_mode(0o666),
         )?;
         rustix::mount::mount_bind(source, target)?;
+    }
+    for directory in [c"dev/shm", c"dev/mqueue"] {
+        rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o1777))?;
     }
     Ok(())
 }

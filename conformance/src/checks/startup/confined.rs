@@ -25,7 +25,11 @@ pub(super) static NO_PRIVILEGES: Check = Check {
 };
 
 fn no_privileges(cx: &Context<'_>) -> Outcome {
-    let outcome = starts(cx, Spec::default(), "without privileges", |pod| {
+    let spec = Spec {
+        bounding_set: false,
+        ..Spec::default()
+    };
+    let outcome = starts(cx, spec, "without privileges", |pod| {
         let status = pod.status()?;
         let sets = [
             Some(status.capinh),

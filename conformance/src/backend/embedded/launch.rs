@@ -1,0 +1,248 @@
+//! From a plan to a sandbox that runs: where it stands, the clone, and what is done to it
+//! from outside.
+
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, PoisonError};
+
+use nix::libc;
+use rustix::fs::{Mode, OFlags};
+
+use super::child::{self, Pipes, Step};
+use super::ids::Mapping;
+use super::plan::{Ground, Plan};
+use super::stage::{Scene, Stage};
+use super::{Embedded, EmbeddedSandbox, pipe, write_gate};
+use crate::backend::{Root, Sandbox, Spec, StartError};
+use crate::sys::{self, Child};
+
+/// Namespaces that every sandbox has; pid, network and time are the [`Spec`]'s.
+const COMMON: c_int =
+    libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP;
+
+/// How many scenes are kept: each holds its image's files.
+const SCENES: usize = 4;
+
+/// What was found and opened from outside, while the child had yet to execute anything.
+struct Outside {
+    /// As the suite's /proc numbers it.
+    pid: i32,
+    user_namespace: Option<OwnedFd>,
+    /// Its oom_score_adj, where it can be written.
+    score: Option<OwnedFd>,
+}
+
+impl Embedded {
+    /// Makes a sandbox as planned, in which `path` is what is executed.
+    pub(super) fn run(
+        &self,
+        mut plan: Plan,
+        spec: &Spec,
+        path: String,
+    ) -> Result<Box<dyn Sandbox>, StartError> {
+        let host = |step: &'static str| move |cause: io::Error| StartError::Host { step, cause };
+        self.cgroups
+            .make_room(plan.bytes)
+            .map_err(host("make room for its files"))?;
+        let (stdio, streams) = self.streams(spec).map_err(host("open its streams"))?;
+        let (gate_read, gate) = pipe().map_err(host("open the gate"))?;
+        let (status, status_write) = pipe().map_err(host("open the status pipe"))?;
+        let cgroup = self
+            .cgroups
+            .create(spec.memory_limit, spec.pids_limit)
+            .map_err(host("make its cgroup"))?;
+        // Limits are for the program: what making its root took is charged to the suite,
+        // as an image's unpacked files are to the engine.
+        plan.held = spec.held || cgroup.is_some();
+        // With no user namespace, it is the host's that would be at stake.
+        plan.bounding_set &= self.mapping != Mapping::Host;
+        let scene = self.scene(&plan);
+        let mounts = self.choose_ground(&mut plan, scene.as_deref());
+        let pipes = Pipes {
+            gate: gate_read.as_fd(),
+            suite: self.suite.as_fd(),
+            status: status_write.as_fd(),
+            streams: [
+                streams[0].as_ref(),
+                streams[1].as_ref(),
+                streams[2].as_ref(),
+            ],
+        };
+        let first = || {
+            self.cgroups.join()?;
+            mounts.map_or(Ok(()), |mounts| sys::setns(mounts, libc::CLONE_NEWNS))
+        };
+        let child = || child::run(&plan, &pipes);
+        let at_once = |pidfd: BorrowedFd<'_>| {
+            self.set_up(pidfd, &plan, spec, &gate)
+                .inspect_err(|_| drop(sys::send_signal(pidfd, libc::SIGKILL)))
+        };
+        // A copy of the suite is dear. But one that is held, and moved under a limit, must not
+        // have the suite's memory: who reaches the limit is killed with all that share it.
+        let in_place = !plan.held && !spec.own_time;
+        let flags = self.namespaces(spec);
+        let (pidfd, outside) = if in_place {
+            sys::spawn_sibling_in_place(flags, first, child, at_once)
+        } else {
+            sys::spawn_sibling(flags as u64, first, child, at_once)
+        }
+        .map_err(host("clone"))?;
+        drop((gate_read, status_write, streams));
+        let (outside, failed) = match outside {
+            Ok(outside) => (Some(outside), None),
+            Err(failed) => (None, Some(failed)),
+        };
+        let (pid, user_namespace, score) = outside.map_or((0, None, None), |outside| {
+            (outside.pid, outside.user_namespace, outside.score)
+        });
+        let mut sandbox = EmbeddedSandbox {
+            child: Child { pid, pidfd },
+            status: None,
+            stdio,
+            ids: plan.ids,
+            user_namespace,
+            own_pid_namespace: spec.own_pid_namespace,
+            own_network: spec.own_network,
+            own_time: spec.own_time,
+            pid_namespace: self
+                .keeper
+                .pid_namespace()
+                .try_clone_to_owned()
+                .map_err(host("keep its pid namespace"))?,
+            probe: self.probe.try_clone().map_err(host("keep the probe"))?,
+            gate: plan.held.then_some(gate),
+            progress: status,
+            path,
+            cgroup,
+        };
+        if let Some((step, cause)) = failed {
+            // Of two failures the sandbox's own was first.
+            sandbox.failed_before_exec()?;
+            return Err(host(step)(cause));
+        }
+        // Where memory runs short, in the limit of all sandboxes or on the host, the kernel is
+        // to end sandboxes and nothing else (proc_pid_oom_score_adj(5)). Not sooner: what is
+        // written goes for all that share its memory.
+        if let Some(score) = score {
+            let _ = rustix::io::write(&score, b"1000");
+        }
+        if in_place {
+            sandbox.failed_before_exec()?;
+        } else {
+            sandbox.await_progress(plan.held)?;
+        }
+        if let Some(cgroup) = &sandbox.cgroup {
+            cgroup
+                .add(sandbox.child.pid)
+                .map_err(host("move it into its cgroup"))?;
+        }
+        if plan.held && !spec.held {
+            sandbox.release()?;
+        }
+        Ok(Box::new(sandbox))
+    }
+
+    /// The scene for a sandbox that takes nothing else from its ground; `None` where there is
+    /// none, or none can be built: then the sandbox makes its root itself, and says what fails.
+    fn scene(&self, plan: &Plan) -> Option<Arc<Scene>> {
+        let stage = self.stage_for(plan)?;
+        // Below its own /proc lies the stage's, from which capabilities could take it off.
+        if plan.root != Root::ReadOnly || !plan.own_pid_namespace || plan.privileged {
+            return None;
+        }
+        // What panicked while it held this has changed nothing.
+        let mut scenes = self.scenes.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = scenes.iter().find(|scene| scene.is_of(plan)).cloned();
+        if found.is_some() {
+            return found;
+        }
+        let scene = Scene::build(stage, plan, self.mapping.owner(), self.proc.as_fd()).ok()?;
+        let scene = Arc::new(scene);
+        scenes.truncate(SCENES - 1);
+        scenes.insert(0, Arc::clone(&scene));
+        Some(scene)
+    }
+
+    /// The stage, where a plan does without the host's files: an emulator is found by its
+    /// path, and an engine's files are the host's.
+    fn stage_for(&self, plan: &Plan) -> Option<&Stage> {
+        let without = plan.root != Root::Host && plan.rule.is_none() && plan.emulator.is_none();
+        self.stage.as_ref().filter(|_| without)
+    }
+
+    /// The best there is; the mounts to begin with, where they are not the suite's.
+    fn choose_ground<'a>(
+        &'a self,
+        plan: &mut Plan,
+        scene: Option<&'a Scene>,
+    ) -> Option<BorrowedFd<'a>> {
+        let (ground, mounts) = match (scene, self.stage_for(plan)) {
+            (Some(scene), _) => (Ground::Scene, Some(scene.namespace())),
+            (None, Some(stage)) => (Ground::Stage, Some(stage.namespace())),
+            (None, None) => (Ground::Host, None),
+        };
+        plan.ground = ground;
+        mounts
+    }
+
+    fn namespaces(&self, spec: &Spec) -> c_int {
+        let mut flags = COMMON;
+        if self.mapping != Mapping::Host {
+            flags |= libc::CLONE_NEWUSER;
+        }
+        if spec.own_pid_namespace {
+            flags |= libc::CLONE_NEWPID;
+        }
+        if spec.own_network {
+            flags |= libc::CLONE_NEWNET;
+        }
+        if spec.own_time {
+            flags |= libc::CLONE_NEWTIME;
+        }
+        flags
+    }
+
+    /// What is done to a sandbox from outside, while its process does what needs nobody else.
+    /// That needs the first gate for most of it, and the second to end.
+    fn set_up(
+        &self,
+        pidfd: BorrowedFd<'_>,
+        plan: &Plan,
+        spec: &Spec,
+        gate: &OwnedFd,
+    ) -> Result<Outside, (&'static str, io::Error)> {
+        let at = |step: &'static str| move |cause: io::Error| (step, cause);
+        let proc = self.proc.as_fd();
+        let pid = sys::pid_of(proc, pidfd).map_err(at("find its process id"))?;
+        self.mapping
+            .write(proc, pid, plan.ids)
+            .map_err(at("map its ids"))?;
+        write_gate(gate).map_err(at("open its gate"))?;
+        let open = |name: &str, flags: OFlags| {
+            let path = format!("{pid}/{name}");
+            rustix::fs::openat(proc, path, flags | OFlags::CLOEXEC, Mode::empty())
+        };
+        let user_namespace = match self.mapping {
+            Mapping::Host => None,
+            _ => Some(
+                open("ns/user", OFlags::RDONLY)
+                    .map_err(io::Error::from)
+                    .map_err(at("open its user namespace"))?,
+            ),
+        };
+        let score = open("oom_score_adj", OFlags::WRONLY).ok();
+        if spec.own_network {
+            // Of the helper, which does not come back.
+            sys::setns(pidfd, libc::CLONE_NEWNET)
+                .and_then(|()| sys::bring_loopback_up())
+                .map_err(at(Step::Network.words()))?;
+        }
+        write_gate(gate).map_err(at("open its gate"))?;
+        Ok(Outside {
+            pid,
+            user_namespace,
+            score,
+        })
+    }
+}
