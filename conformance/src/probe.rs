@@ -416,7 +416,7 @@ impl Probe {
                 return Ok(());
             }
             // The suite stops no probe of its own.
-            if sys::was_stopped(self.pidfd()).unwrap_or(false) {
+            if sys::is_stopped(self.pidfd()).unwrap_or(false) {
                 return Err(io::Error::new(
                     io::ErrorKind::ConnectionAborted,
                     "a process that had joined the sandbox was stopped",

@@ -508,9 +508,9 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
     wait_with(pidfd, WaitIdOptions::EXITED)
 }
 
-/// Whether a child has been stopped since it was last asked.
-pub fn was_stopped(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
-    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+/// Whether a child is stopped, as whoever asks next will find it too.
+pub fn is_stopped(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let status =
         rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), options))?;
     Ok(status.is_some_and(|status| status.stopped()))

@@ -101,8 +101,12 @@ pub(super) struct Plan {
 const MOUNT_POINTS: [&CStr; 3] = [c"proc", c"dev", c"sys"];
 
 /// Processes that a pause program may bring the sandbox to: room for the threads of a
-/// run-time, and few enough that one which forks without end can be judged and ended.
-const PROCESS_LIMIT: u64 = 64;
+/// run-time, of which some have a few for each processor, and few enough that one which forks
+/// without end leaves time to judge and end it.
+fn process_limit() -> u64 {
+    let processors = std::thread::available_parallelism().map_or(1, |number| number.get() as u64);
+    16 + 4 * processors
+}
 
 impl Plan {
     pub(super) fn new(
@@ -159,7 +163,7 @@ impl Plan {
             ignored: spec.ignored,
             keep,
             seccomp: spec.seccomp.clone(),
-            processes: PROCESS_LIMIT,
+            processes: process_limit(),
             held: spec.held,
             rule: emulation.and_then(|emulation| emulation.rule.clone()),
             emulator: emulation.and_then(|emulation| emulation.program.clone()),
@@ -191,7 +195,7 @@ impl Plan {
             ignored: spec.ignored,
             keep: vec![command.module],
             seccomp: spec.seccomp.clone(),
-            processes: PROCESS_LIMIT,
+            processes: process_limit(),
             held: spec.held,
             rule: None,
             emulator: None,
