@@ -28,6 +28,7 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWCGROUP;
 
 fn main() -> io::Result<()> {
+    let score = std::fs::read("/proc/self/oom_score_adj")?;
     let program = program()?;
     // Before any thread: a new user namespace wants a process with one (unshare(2)).
     let engine = Embedded::prepare().map_err(io::Error::other)?;
@@ -61,6 +62,12 @@ fn main() -> io::Result<()> {
             bare.push(alone.as_nanos());
             sandbox.push(whole.as_nanos());
         }
+    }
+    // Which shares its memory with what it starts.
+    if std::fs::read("/proc/self/oom_score_adj")? != score {
+        return Err(io::Error::other(
+            "the suite's own oom_score_adj has changed",
+        ));
     }
     println!(
         "{}",

@@ -107,7 +107,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
         .transpose()?;
     let subjects = plan::processors(subjects, &host, needs_engine);
     let engine = if plan::run_any(&subjects) {
-        Some(prepare(&plan::emulators(&subjects))?)
+        Some(prepare(&plan::emulators(&subjects), jobs(options))?)
     } else {
         None
     };
@@ -249,7 +249,7 @@ impl Suite<'_> {
 
     fn settings(&self, image: &str) -> Settings {
         Settings {
-            jobs: self.options.jobs.map_or_else(default_jobs, usize::from),
+            jobs: jobs(self.options),
             timeout: self.options.timeout.mul_f64(self.time_scale),
             reproduce: self.options.reproduce(image),
             interrupted: Arc::clone(&self.interrupted),
@@ -319,9 +319,9 @@ impl Suite<'_> {
     }
 }
 
-fn prepare(emulators: &[Emulator]) -> Result<Arc<Embedded>, Failure> {
+fn prepare(emulators: &[Emulator], jobs: usize) -> Result<Arc<Embedded>, Failure> {
     await_single_thread();
-    Embedded::prepare_for(emulators)
+    Embedded::prepare_for(emulators, jobs)
         .map(Arc::new)
         .map_err(|error| cannot_prepare(&error))
 }
@@ -384,8 +384,12 @@ fn measure_host(engine: &Arc<Embedded>) -> Result<f64, Failure> {
     Ok((median.as_secs_f64() / NOMINAL_START.as_secs_f64()).clamp(1.0, 20.0))
 }
 
-fn default_jobs() -> usize {
-    2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+/// How many checks at a time.
+fn jobs(options: &Judge) -> usize {
+    options.jobs.map_or_else(
+        || 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        usize::from,
+    )
 }
 
 fn describe_host(time_scale: f64) -> Host {

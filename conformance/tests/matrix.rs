@@ -58,7 +58,14 @@ fn main() -> ExitCode {
         })
         .collect();
     let whole = arguments.filter.is_none() && !arguments.list && arguments.skip.is_empty();
+    let score = || std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    let before = score();
     let conclusion = libtest_mimic::run(&arguments, trials);
+    // It shares its memory with what it starts, and is not to be killed in its place.
+    if score() != before {
+        eprintln!("error: the suite's own oom_score_adj is {}", score().trim());
+        return ExitCode::FAILURE;
+    }
     if whole && !conclusion.has_failed() {
         let caught = caught
             .lock()

@@ -70,6 +70,8 @@ pub struct Embedded {
     scenes: Mutex<Vec<Arc<Scene>>>,
     /// The suite's own /proc.
     proc: OwnedFd,
+    /// The suite's own, as they stand there.
+    arguments: Vec<u8>,
     /// PID 1 of the pid namespace of all sandboxes; the last field, so the last to go.
     keeper: Keeper,
 }
@@ -116,14 +118,15 @@ impl Embedded {
     /// # Errors
     /// When the host allows neither user namespaces nor is the caller root.
     pub fn prepare() -> Result<Self, PrepareError> {
-        Self::prepare_for(&[])
+        Self::prepare_for(&[], 1)
     }
 
-    /// As [`Embedded::prepare`], where programs are to run under these emulators.
+    /// As [`Embedded::prepare`], where programs are to run under these emulators, in so many
+    /// checks at a time.
     ///
     /// # Errors
     /// As [`Embedded::prepare`].
-    pub fn prepare_for(emulators: &[Emulator]) -> Result<Self, PrepareError> {
+    pub fn prepare_for(emulators: &[Emulator], checks: usize) -> Result<Self, PrepareError> {
         let null = std::fs::File::options()
             .read(true)
             .write(true)
@@ -137,13 +140,17 @@ impl Embedded {
         .map_err(|cause| PrepareError::new("open a handle on itself")(cause.into()))?;
         let (mapping, binfmt) = enter_outer_namespaces(emulators)?;
         let probe = probe_file().map_err(PrepareError::new("store the probe"))?;
-        let cgroups = cgroup::Cgroups::detect();
+        let emulated = if emulators.is_empty() { 0 } else { checks };
+        let cgroups = cgroup::Cgroups::detect(emulated as u64);
         let keeper = Keeper::start(&probe, &cgroups.groups()).map_err(|cause| {
             cgroups.remove();
             PrepareError::new("start the keeper")(cause)
         })?;
         let proc = sys::proc().map_err(PrepareError::new("open /proc"))?;
+        let arguments = std::fs::read("/proc/self/cmdline")
+            .map_err(PrepareError::new("read its own arguments"))?;
         let mut engine = Self {
+            arguments,
             stage: Stage::build(&keeper, proc.as_fd()).ok(),
             scenes: Mutex::default(),
             proc,

@@ -41,7 +41,7 @@ impl Room {
     /// Before any thread: a new user namespace wants a process with one (unshare(2)).
     fn prepare(runs: usize, programs: PathBuf) -> anyhow::Result<Self> {
         let emulator = Emulator::find(&arm64())?;
-        let mut engine = Embedded::prepare_for(std::slice::from_ref(&emulator))?;
+        let mut engine = Embedded::prepare_for(std::slice::from_ref(&emulator), 2)?;
         engine.expect_runs(runs)?;
         let engine = Arc::new(engine);
         let emulated = Emulated::new(Arc::clone(&engine), &emulator, None);

@@ -9,8 +9,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Memory for all sandboxes at a time, beside what their files take.
-const BOUND: u64 = 192 << 20;
+/// Memory for all sandboxes at a time, beside what their files take. A crowd of 2,000 orphans
+/// is 125 MiB of it: each has a stack in the kernel, page tables, and a few pages.
+const BOUND: u64 = 224 << 20;
+/// The same for the emulators of each check, some 11 MiB for a sandbox: a program is not to
+/// be killed for what it is run by.
+const EMULATORS: u64 = 32 << 20;
 /// How many sandboxes may have their files in memory at a time.
 const AT_ONCE: u64 = 32;
 /// Where in a suite's cgroup all sandboxes are that have no limit of their own.
@@ -33,6 +37,8 @@ pub(super) struct Cgroups {
     room: Mutex<u64>,
     /// How many runs there are at a time; each is given the bound.
     runs: u64,
+    /// How many checks there are at a time that use emulators.
+    emulated: u64,
 }
 
 /// One sandbox's cgroup; on v1 a directory for each controller.
@@ -51,6 +57,7 @@ impl Default for Cgroups {
             all_processes: None,
             room: Mutex::new(0),
             runs: 1,
+            emulated: 0,
         }
     }
 }
@@ -67,7 +74,7 @@ impl Cgroups {
 
     /// Looks for a place, makes the suite's cgroup there, and removes what suites that
     /// were killed have left.
-    pub(super) fn detect() -> Self {
+    pub(super) fn detect(emulated: u64) -> Self {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let v1 = |controller: &str| {
@@ -86,7 +93,7 @@ impl Cgroups {
         } else {
             Self::detect_v2(&mounts, &own).unwrap_or_default()
         };
-        found.bounded()
+        Self { emulated, ..found }.bounded()
     }
 
     fn detect_v2(mounts: &str, own: &str) -> Option<Self> {
@@ -155,7 +162,8 @@ impl Cgroups {
     }
 
     fn write_bound(&self, all: &Path, room: u64) -> io::Result<()> {
-        let bound = (BOUND * self.runs).saturating_add(room);
+        let each = BOUND.saturating_add(EMULATORS.saturating_mul(self.emulated));
+        let bound = each.saturating_mul(self.runs).saturating_add(room);
         fs::write(all.join(self.memory_file()), bound.to_string())
     }
 

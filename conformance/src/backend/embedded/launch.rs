@@ -122,9 +122,11 @@ impl Embedded {
             return Err(host(step)(cause));
         }
         // Where memory runs short, in the limit of all sandboxes or on the host, the kernel is
-        // to end sandboxes and nothing else (proc_pid_oom_score_adj(5)). Not sooner: what is
-        // written goes for all that share its memory.
+        // to end sandboxes and nothing else (proc_pid_oom_score_adj(5)).
         if let Some(score) = score {
+            if in_place {
+                self.await_own_memory(&sandbox);
+            }
             let _ = rustix::io::write(&score, b"1000");
         }
         if in_place {
@@ -141,6 +143,23 @@ impl Embedded {
             sandbox.release()?;
         }
         Ok(Box::new(sandbox))
+    }
+
+    /// What is written for one process goes for all that share its memory, and the kernel says
+    /// that it leaves the suite's a moment before it has left: then its arguments are others.
+    fn await_own_memory(&self, sandbox: &EmbeddedSandbox) {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let path = format!("{}/cmdline", sandbox.child.pid);
+        let has_suites = || {
+            let mut arguments = vec![0; self.arguments.len()];
+            let read = rustix::fs::openat(&self.proc, &path, flags, Mode::empty())
+                .and_then(|file| rustix::io::read(&file, &mut arguments[..]));
+            // Without memory it has no arguments, and once reaped it has no file.
+            read.is_ok_and(|length| arguments.get(..length) == Some(&self.arguments))
+        };
+        while has_suites() {
+            std::thread::yield_now();
+        }
     }
 
     /// The scene for a sandbox that takes nothing else from its ground; `None` where there is
