@@ -88,6 +88,9 @@ bitflags::bitflags! {
         /// The suite's own WASI host can be started in a sandbox and beside one.
         const WASI_HOST = 1 << 40;
 
+        /// Not a need but a hint: it takes seconds to fail, so start it early where a failure
+        /// is to be shown as well.
+        const LATE = 1 << 61;
         /// Not a need but a hint: run alone, or its figures mean nothing.
         const QUIET = 1 << 62;
         /// Not a need but a hint: mostly waits for a window to pass, so start it early.
@@ -97,7 +100,7 @@ bitflags::bitflags! {
 
 impl Needs {
     /// What says how to run a check, not whether it applies.
-    pub const HINTS: Needs = Needs::QUIET.union(Needs::WINDOW);
+    pub const HINTS: Needs = Needs::QUIET.union(Needs::WINDOW).union(Needs::LATE);
 }
 
 /// RFC 2119 level of a requirement.

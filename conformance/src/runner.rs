@@ -83,11 +83,12 @@ pub fn run(
             run.pending.push(check);
         }
     }
-    // Long windows first; figures that want quiet last.
+    // Long windows first; figures that want quiet last; where it is of use, late failures early.
     run.pending.sort_by_key(|check| {
         (
             !check.needs.contains(Needs::WINDOW),
             check.needs.contains(Needs::QUIET),
+            !check.needs.contains(Needs::LATE),
         )
     });
     let interrupted = run.execute();
@@ -211,7 +212,7 @@ impl Runner<'_> {
         let ordinary_left = self
             .pending
             .iter()
-            .any(|check| !check.needs.intersects(Needs::HINTS));
+            .any(|check| !check.needs.intersects(Needs::QUIET.union(Needs::WINDOW)));
         for check in std::mem::take(&mut self.pending) {
             match self.blocked_by(check) {
                 Blocked::No if self.has_room(check, ordinary_left) => {

@@ -30,7 +30,7 @@ static VERSION: Check = Check {
         title: "kubernetes#56762",
         url: "https://github.com/kubernetes/kubernetes/pull/56762",
     },
-    needs: RUNS,
+    needs: RUNS.union(Needs::LATE),
     after: &[],
     run: version,
 };

@@ -692,7 +692,7 @@ static TEARDOWN: Check = Check {
         title: "kubernetes#66892",
         url: "https://github.com/kubernetes/kubernetes/issues/66892",
     },
-    needs: MEMBERS.union(Needs::HOST_PID),
+    needs: MEMBERS.union(Needs::HOST_PID).union(Needs::LATE),
     after: &[
         "signals/term-exits-zero",
         "signals/kill-is-137",

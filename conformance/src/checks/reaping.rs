@@ -121,7 +121,7 @@ static BURST: Check = Check {
         title: "dumb-init#44",
         url: "https://github.com/Yelp/dumb-init/issues/44",
     },
-    needs: JOINED,
+    needs: JOINED.union(Needs::LATE),
     after: AFTER_ONE,
     run: burst,
 };
@@ -475,7 +475,7 @@ static NO_LOST_WAKEUP: Check = Check {
         title: "sigsuspend(2)",
         url: "https://man7.org/linux/man-pages/man2/sigsuspend.2.html",
     },
-    needs: JOINED,
+    needs: JOINED.union(Needs::LATE),
     after: &["reaping/burst", "reaping/spares-the-living"],
     run: no_lost_wakeup,
 };

@@ -87,7 +87,7 @@ static TERM_EXITS_ZERO: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST exit with status 0 within one second of SIGTERM.",
     source: PAUSE_C,
-    needs: RUNS,
+    needs: RUNS.union(Needs::LATE),
     after: &[],
     run: |cx| exits_zero(cx, TERM),
 };
@@ -98,7 +98,7 @@ static INT_EXITS_ZERO: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST exit with status 0 within one second of SIGINT.",
     source: PAUSE_C,
-    needs: RUNS,
+    needs: RUNS.union(Needs::LATE),
     after: &[],
     run: |cx| exits_zero(cx, INT),
 };
@@ -119,7 +119,7 @@ static TERM_FROM_INSIDE: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST exit with status 0 within one second of a SIGTERM that a member of its pid namespace sends.",
     source: PID_NAMESPACES,
-    needs: JOINED,
+    needs: JOINED.union(Needs::LATE),
     after: AFTER_TERM,
     run: term_from_inside,
 };
@@ -312,7 +312,7 @@ static TTY_STOP_IGNORED: Check = Check {
     level: Level::Should,
     requirement: "The pause process SHOULD NOT stop or end on SIGTSTP, SIGTTIN and SIGTTOU.",
     source: CATATONIT,
-    needs: SETTLES,
+    needs: SETTLES.union(Needs::LATE),
     after: AFTER_TERM,
     run: tty_stop_ignored,
 };
@@ -454,7 +454,7 @@ static TERM_IN_CHLD_STORM: Check = Check {
         title: "catatonit#4",
         url: "https://github.com/openSUSE/catatonit/issues/4",
     },
-    needs: JOINED,
+    needs: JOINED.union(Needs::LATE),
     after: &["signals/term-exits-zero", "reaping/burst"],
     run: term_in_chld_storm,
 };
@@ -522,7 +522,7 @@ static BLOCKED_AT_EXEC: Check = Check {
         title: "podman#3440",
         url: "https://github.com/containers/podman/issues/3440",
     },
-    needs: SETTLES.union(Needs::START_CONTROL),
+    needs: SETTLES.union(Needs::START_CONTROL).union(Needs::LATE),
     after: AFTER_TERM,
     run: blocked_at_exec,
 };
@@ -556,7 +556,7 @@ static BROKEN_STDERR: Check = Check {
     level: Level::Should,
     requirement: "The pause process SHOULD exit with status 0 within one second of SIGTERM also where standard error is closed, a broken pipe, or a full pipe that nobody reads.",
     source: PAUSE_C,
-    needs: RUNS.union(Needs::START_CONTROL),
+    needs: RUNS.union(Needs::START_CONTROL).union(Needs::LATE),
     after: AFTER_TERM,
     run: |cx| broken_stderr(cx, true),
 };

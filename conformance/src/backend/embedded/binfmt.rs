@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -24,7 +24,16 @@ impl Rule {
     /// `F`: the kernel opens the emulator now, so that no sandbox needs to have it; `P`: it
     /// is told the program's argv\[0\] (Documentation/admin-guide/binfmt-misc.rst).
     pub(super) fn new(emulator: &Emulator) -> io::Result<Self> {
-        let path = emulator.path.as_os_str().as_bytes();
+        Self::at(emulator, emulator.path.as_os_str().as_bytes())
+    }
+
+    /// The same for whoever has the suite's descriptors and a /proc, but not its files.
+    pub(super) fn by_descriptor(emulator: &Emulator) -> io::Result<Self> {
+        let path = format!("/proc/self/fd/{}", emulator.file.as_raw_fd());
+        Self::at(emulator, path.as_bytes())
+    }
+
+    fn at(emulator: &Emulator, path: &[u8]) -> io::Result<Self> {
         // A control character between the fields leaves paths all others.
         if path.len() > 127 || path.iter().any(u8::is_ascii_control) {
             let why = format!("{} is no path for it", emulator.path.display());

@@ -147,17 +147,26 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     if let Some((uid, gid)) = plan.ids.setup {
         sys::set_ids(uid, gid).map_err(at(Step::Ids))?;
     }
-    // While the emulator's path means what it means to the suite.
-    let emulators = register(plan).map_err(at(Step::Emulator))?;
-    match (plan.root, plan.ground) {
-        (Root::Host, _) => keep_root(plan)?,
+    let emulators = match (plan.root, plan.ground) {
+        (Root::Host, _) => {
+            keep_root(plan)?;
+            None
+        }
         (_, Ground::Scene) => {
             // All else is there.
             mount_proc().map_err(at(Step::Proc))?;
+            let emulators = register(plan).map_err(at(Step::Emulator))?;
+            attach(emulators.as_ref());
             mount_private().map_err(at(Step::Dev))?;
+            emulators
         }
-        _ => make_root(plan, emulators.as_ref())?,
-    }
+        _ => {
+            // While the emulator's path means what it means to the suite.
+            let emulators = register(plan).map_err(at(Step::Emulator))?;
+            make_root(plan, emulators.as_ref())?;
+            emulators
+        }
+    };
     rustix::process::chdir(&plan.working_dir)
         .map_err(io::Error::from)
         .map_err(at(Step::WorkingDir))?;
@@ -194,10 +203,7 @@ fn make_root(plan: &Plan, emulators: Option<&OwnedFd>) -> Result<(), (Step, io::
         if plan.own_pid_namespace {
             mount_proc().map_err(at(Step::Proc))?;
         }
-        if let Some(emulators) = emulators {
-            // Without a place to stay it serves one exec, the program's.
-            let _ = binfmt::attach(emulators);
-        }
+        attach(emulators);
         if on_stage {
             rustix::mount::mount_bind_recursive(stage::DEV, c"dev").map_err(io::Error::from)
         } else {
@@ -225,6 +231,13 @@ fn register(plan: &Plan) -> io::Result<Option<OwnedFd>> {
     let mounted = binfmt::mount()?;
     binfmt::register(&mounted, rule)?;
     Ok(Some(mounted))
+}
+
+/// Without a place to stay it serves one exec, the program's.
+fn attach(emulators: Option<&OwnedFd>) {
+    if let Some(emulators) = emulators {
+        let _ = binfmt::attach(emulators);
+    }
 }
 
 /// The suite's death kills this process; the keeper's, which the program cannot

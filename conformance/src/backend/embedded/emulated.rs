@@ -76,7 +76,7 @@ impl Emulated {
         match (way, &engine.binfmt) {
             (Way::Private, Binfmt::Held(_)) => {}
             (Way::Private, Binfmt::EachSandbox) => {
-                let rule = Rule::new(emulator).map_err(|error| error.to_string())?;
+                let rule = Rule::by_descriptor(emulator).map_err(|error| error.to_string())?;
                 emulation.rule = Some(Arc::new(rule));
             }
             (Way::Private, Binfmt::None(why)) => return Err(why.clone()),

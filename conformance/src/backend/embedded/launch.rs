@@ -183,11 +183,15 @@ impl Embedded {
         Some(scene)
     }
 
-    /// The stage, where a plan does without the host's files: an emulator is found by its
-    /// path, and an engine's files are the host's.
+    /// The stage, where a plan does without the host's files: an engine's are the host's, an
+    /// emulator is executed by its path, or told to the kernel by a path below /proc.
     fn stage_for(&self, plan: &Plan) -> Option<&Stage> {
-        let without = plan.root != Root::Host && plan.rule.is_none() && plan.emulator.is_none();
-        self.stage.as_ref().filter(|_| without)
+        let without = |stage: &&Stage| {
+            plan.root != Root::Host
+                && plan.emulator.is_none()
+                && (plan.rule.is_none() || stage.has_proc())
+        };
+        self.stage.as_ref().filter(without)
     }
 
     /// The best there is; the mounts to begin with, where they are not the suite's.

@@ -24,7 +24,10 @@ pub(super) const DEV: &CStr = c"/dev";
 
 /// The namespace, for as long as this is open.
 #[derive(Debug)]
-pub(super) struct Stage(OwnedFd);
+pub(super) struct Stage {
+    namespace: OwnedFd,
+    has_proc: bool,
+}
 
 impl Stage {
     /// Builds it, from a process of the keeper's pid namespace: whose processes alone the
@@ -39,15 +42,23 @@ impl Stage {
         sys::setns(keeper.pid_namespace(), libc::CLONE_NEWPID)?;
         let built = sys::in_helper(|| {
             sys::unshare(libc::CLONE_NEWNS)?;
-            build()?;
-            own_namespace(proc)
+            let has_proc = build()?;
+            Ok(Self {
+                namespace: own_namespace(proc)?,
+                has_proc,
+            })
         });
-        Ok(Self(built??))
+        built?
+    }
+
+    /// Whether it has a /proc; then each sandbox's own can be mounted as well.
+    pub(super) fn has_proc(&self) -> bool {
+        self.has_proc
     }
 
     /// To clone from.
     pub(super) fn namespace(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.namespace.as_fd()
     }
 }
 
@@ -106,7 +117,8 @@ fn own_namespace(proc: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     )?)
 }
 
-fn build() -> io::Result<()> {
+/// Whether a /proc could be mounted.
+fn build() -> io::Result<bool> {
     let _ = rustix::process::umask(Mode::empty());
     rustix::mount::mount_change(
         c"/",
@@ -119,17 +131,20 @@ fn build() -> io::Result<()> {
     // Each sandbox mounts one of its own, which the kernel allows it where it sees one as
     // whole already. `hidepid`: only those that it may trace.
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    match rustix::mount::mount(c"proc", c"proc", c"proc", flags, Some(c"hidepid=2")) {
-        Ok(()) | Err(rustix::io::Errno::PERM) => {}
+    let has_proc = match rustix::mount::mount(c"proc", c"proc", c"proc", flags, Some(c"hidepid=2"))
+    {
+        Ok(()) => true,
+        Err(rustix::io::Errno::PERM) => false,
         Err(error) => return Err(error.into()),
-    }
+    };
     mount_devices()?;
     read_only(c"dev")?;
     // pivot_root(2), NOTES: the old root lands on top of the new one and is taken off.
     rustix::process::pivot_root(c".", c".")?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
     rustix::process::chdir(c"/")?;
-    read_only(c"/")
+    read_only(c"/")?;
+    Ok(has_proc)
 }
 
 /// A /dev with the devices of every container (OCI runtime specification, "Default Devices").
