@@ -61,9 +61,12 @@ const NAMESPACE_MODE: Source = Source {
     url: "https://github.com/kubernetes/cri-api/blob/v0.34.0/pkg/apis/runtime/v1/api.proto",
 };
 
-/// The address that the pod's network plugin gives, and a port on which a member listens.
+/// The address that the pod's network plugin gives.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
-const PORT: u16 = 47_011;
+/// A port on which a member listens. It is none of those from which the kernel takes one for
+/// a client (ip(7), `ip_local_port_range`): who connects to such a port where nobody listens
+/// is now and then given it as its own, and so reaches itself.
+const PORT: u16 = 14_711;
 /// Key of System V objects, and number in the names of the others.
 const KEY: u64 = 0x7061_7573;
 

@@ -124,14 +124,17 @@ fn reachable(cx: &Context<'_>) -> Outcome {
     }
     let (mut control, outside) = outside(cx, Spec::default())?;
     for port in PORTS {
-        let refused = outside
-            .converse(port, GREET)
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-        ensure(
-            refused,
-            "a process of another sandbox cannot reach the workload",
-            "a process of another sandbox is answered",
-        )?;
+        let answer = outside.converse(port, GREET);
+        let expected = "a process of another sandbox cannot reach the workload";
+        match answer {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Ok(answer) => {
+                let answer = answer.escape_ascii();
+                let observed = format!("a process of another sandbox is answered \"{answer}\"");
+                return Err(Finding::new(expected, observed).into());
+            }
+            Err(error) => return Err(control.harness_failed("be refused", &error)),
+        }
     }
     // It is not the outside's own network that refuses.
     told(&mut control, "listen on a port", outside.listen(PORT))?;
