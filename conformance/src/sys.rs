@@ -90,8 +90,8 @@ pub fn spawn_sibling<F: FnOnce() -> i32, T>(
 /// have after vfork(2), until it executes a program or ends, and the caller waits for that. It
 /// gets no time namespace (`clone(2)` cannot ask for one).
 ///
-/// So `at_once`, if it fails, must see to it that the child ends: nobody else does. `child` may not set `errno`
-/// where it succeeds: the two share the thread-local storage of the caller.
+/// So `at_once`, if it fails, must see to it that the child ends: nobody else does. `child` may
+/// not set `errno` where it succeeds: the two share the thread-local storage of the caller.
 pub fn spawn_sibling_in_place<F: FnOnce() -> i32, T>(
     flags: c_int,
     first: impl FnOnce() -> io::Result<()>,

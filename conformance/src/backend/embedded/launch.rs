@@ -5,6 +5,7 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use nix::libc;
 use rustix::fs::{Mode, OFlags};
@@ -16,6 +17,7 @@ use super::stage::{Scene, Stage};
 use super::{Embedded, EmbeddedSandbox, pipe, write_gate};
 use crate::backend::{Root, Sandbox, Spec, StartError};
 use crate::sys::{self, Child};
+use crate::wait;
 
 /// Namespaces that every sandbox has; pid, network and time are the [`Spec`]'s.
 const COMMON: c_int =
@@ -157,7 +159,9 @@ impl Embedded {
             // Without memory it has no arguments, and once reaped it has no file.
             read.is_ok_and(|length| arguments.get(..length) == Some(&self.arguments))
         };
-        while has_suites() {
+        // Whoever has executed has closed its end, also where it was given the suite's arguments.
+        let executed = || wait::readable(sandbox.progress.as_fd(), Duration::ZERO).unwrap_or(true);
+        while has_suites() && !executed() {
             std::thread::yield_now();
         }
     }
