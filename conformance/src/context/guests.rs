@@ -105,9 +105,9 @@ impl Pod<'_> {
     }
 
     /// A workload that was killed was so by the end of the pause process, which is then the
-    /// image's fault.
+    /// image's fault; and one may find the end of the pause process before that is to be seen.
     fn not_taken_along(&mut self, ended: Option<ExitStatus>, after: &str) -> Result<(), Stop> {
-        if ended == Some(ExitStatus::Signaled(crate::signal::KILL)) {
+        if ended == Some(ExitStatus::Signaled(crate::signal::KILL)) || self.is_ending() {
             let cut_off = std::io::ErrorKind::ConnectionAborted.into();
             return Err(self.harness_failed("run a WASI workload", &cut_off));
         }

@@ -368,7 +368,7 @@ impl<'a> Pod<'a> {
 
     /// Whether it is on its way out, or gone: a process gives its memory up before all
     /// else (and an error that its end brings about may be seen before its end).
-    fn is_ending(&self) -> bool {
+    pub(super) fn is_ending(&self) -> bool {
         Process::new(self.pid())
             .and_then(|process| process.status())
             .map_or(true, |status| status.vmsize.is_none())

@@ -4,6 +4,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::libc;
 use rustix::process::{Resource, Rlimit};
@@ -23,6 +24,8 @@ const PROCESSES: u64 = 4096;
 const USERS: [u32; 2] = [65534, 65533];
 /// Bytes of a file that it may write, could it write any.
 const FILE_SIZE: u64 = 1 << 20;
+/// How long the way to exec may take before it is left to whoever waits for the program.
+const ENTRY: Duration = Duration::from_secs(10);
 
 /// Everything that the child needs, made before the clone.
 struct Beside<'a> {
@@ -34,9 +37,14 @@ struct Beside<'a> {
     module: OwnedFd,
     null: OwnedFd,
     output: OwnedFd,
+    /// Takes the errno of a step that fails; closed by exec.
+    failure: OwnedFd,
 }
 
 /// Starts it.
+///
+/// # Errors
+/// Also where it could not enter the sandbox: ESRCH where the pause process is on its way out.
 pub(super) fn start(
     sandbox: &EmbeddedSandbox,
     command: Command,
@@ -44,6 +52,7 @@ pub(super) fn start(
 ) -> io::Result<Workload> {
     let (executable, path) = plan::open_executable(&command.executable)?;
     let (ours, theirs) = pipe()?;
+    let (failure, failure_write) = pipe()?;
     let beside = Beside {
         sandbox,
         executable,
@@ -53,6 +62,7 @@ pub(super) fn start(
         module: command.module,
         null: std::fs::File::open("/dev/null")?.into(),
         output: theirs,
+        failure: failure_write,
     };
     let child = if shares_pid && sandbox.own_pid_namespace {
         // Of this thread, for its next child only (setns(2)).
@@ -68,18 +78,31 @@ pub(super) fn start(
         sys::spawn_sibling(flags, || Ok(()), || beside.run(), number)
             .and_then(|(pidfd, pid)| Ok(Child { pid: pid?, pidfd }))
     }?;
-    // With our copy open, the end of the output would not show.
+    // With our copies open, the ends of both pipes would not show.
     drop(beside);
-    Ok(Workload::new(child, ours))
+    let workload = Workload::new(child, ours);
+    let mut errno = [0; size_of::<i32>()];
+    if crate::wait::readable(failure.as_fd(), ENTRY)?
+        && rustix::io::retry_on_intr(|| rustix::io::read(&failure, &mut errno))? == errno.len()
+    {
+        return Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)));
+    }
+    Ok(workload)
 }
 
 impl Beside<'_> {
     /// Returns only where a step fails.
     fn run(&self) -> i32 {
-        if let Ok(()) = self.enter() {
-            let executable = self.executable.as_ref().map(AsFd::as_fd);
-            sys::exec(executable, &self.path, &self.argv, &self.envp);
-        }
+        let error = match self.enter() {
+            Ok(()) => {
+                let executable = self.executable.as_ref().map(AsFd::as_fd);
+                sys::exec(executable, &self.path, &self.argv, &self.envp)
+            }
+            Err(error) => error,
+        };
+        let errno = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
+        // Where nobody reads it, its status says as much.
+        let _ = rustix::io::write(&self.failure, &errno);
         child::FAILED
     }
 
