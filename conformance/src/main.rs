@@ -7,7 +7,6 @@ use clap::{CommandFactory, Parser};
 use conformance::catalogue;
 use conformance::checks::FAMILIES;
 use conformance::cli::{Cli, Command};
-use conformance::report::json;
 use conformance::suite::{self, Failure};
 
 fn main() -> ExitCode {
@@ -41,9 +40,17 @@ fn perform(command: &Command) -> Result<ExitCode, Failure> {
         })?,
         Command::Explain { id } => catalogue::explain(FAMILIES, id)
             .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?,
-        Command::Schema => json::schema().map_err(|error| {
+        #[cfg(feature = "schema")]
+        Command::Schema => conformance::report::json::schema().map_err(|error| {
             Failure::not_judged(format!("cannot write the schema: {error}"), None)
         })?,
+        #[cfg(not(feature = "schema"))]
+        Command::Schema => {
+            return Err(Failure::not_judged(
+                "this build has no schema".to_owned(),
+                Some("build with --features schema".to_owned()),
+            ));
+        }
         Command::SelfTest => return suite::self_test(),
         Command::Completions { shell } => {
             let mut script = Vec::new();

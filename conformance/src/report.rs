@@ -7,6 +7,7 @@ use crate::event::Event;
 pub mod html;
 pub mod human;
 pub mod json;
+#[cfg(feature = "junit")]
 pub mod junit;
 pub mod markdown;
 pub mod matrix;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, PrepareError};
@@ -133,7 +133,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
         spec_version: SPEC_VERSION.to_owned(),
-        started: jiff::Timestamp::now().to_string(),
+        started: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
         host: describe_host(time_scale),
         strict: options.strict,
         conclusion: Conclusion::NotJudged,

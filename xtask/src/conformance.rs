@@ -134,8 +134,13 @@ fn features(args: &[String]) -> Vec<&'static str> {
             features.push("wasmtime");
         }
     }
-    if args.first().is_some_and(|task| task == "self-test") {
-        features.push("self-test");
+    for task in ["schema", "self-test"] {
+        if args.first().is_some_and(|first| first == task) {
+            features.push(task);
+        }
+    }
+    if values(args, "--report").any(|report| report.starts_with("junit")) {
+        features.push("junit");
     }
     // Named by who knows what a registry holds.
     if values(args, "--platform").any(|platform| platform.starts_with("wasip2")) {
@@ -193,6 +198,8 @@ mod tests {
     #[case("--image oci:x --image binary:y", &[])]
     #[case("--image .", &[])]
     #[case("self-test", &["self-test"])]
+    #[case("schema", &["schema"])]
+    #[case("--report json --report junit=x.xml", &["junit"])]
     #[case("--image docker://localhost/pause", &["registry"])]
     #[case("--image=registry.example/pause:3.10", &["registry"])]
     #[case("--image docker-daemon:pause", &["registry"])]

@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use schemars::generate::SchemaSettings;
-
-use crate::event::{Report, SCHEMA_VERSION};
+use crate::event::Report;
 use crate::report::text::is_unprintable;
 
 /// The report as indented JSON, `schema_version` first, with a newline at its end.
@@ -40,7 +38,11 @@ fn escape(json: &str) -> String {
 ///
 /// # Errors
 /// When the schema cannot be put into JSON.
+#[cfg(feature = "schema")]
 pub fn schema() -> serde_json::Result<String> {
+    use crate::event::SCHEMA_VERSION;
+    use schemars::generate::SchemaSettings;
+
     // As it is written: a field that is always written is required.
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let mut schema = settings.into_generator().into_root_schema_for::<Report>();

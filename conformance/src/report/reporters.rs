@@ -10,9 +10,11 @@ use anstream::StripStream;
 
 use crate::event::{Event, Report};
 use crate::report::human::Human;
+#[cfg(feature = "junit")]
+use crate::report::junit;
 use crate::report::output::Output;
 use crate::report::spec::{Format, ReportSpec};
-use crate::report::{Reporter, html, json, junit, markdown, tap};
+use crate::report::{Reporter, html, json, markdown, tap};
 
 /// A report that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +120,14 @@ fn open(spec: &ReportSpec) -> io::Result<Box<dyn Reporter>> {
             Ok(human.into_inner().into_inner())
         },
         Format::Json => |report| Ok(json::render(report)?.into_bytes()),
+        #[cfg(feature = "junit")]
         Format::Junit => |report| finished(junit::render(report)),
+        #[cfg(not(feature = "junit"))]
+        Format::Junit => {
+            return Err(io::Error::other(
+                "this build has none; build with --features junit",
+            ));
+        }
         Format::Tap => |report| finished(tap::render(report)),
         Format::Markdown => |report| finished(markdown::render(report)),
         Format::Html => |report| finished(html::render(report)),
