@@ -516,7 +516,7 @@ fn rounds(
 }
 
 /// Longest that rounds of orphans may take.
-const BUDGET: Duration = Duration::from_secs(8);
+const BUDGET: Duration = Duration::from_secs(4);
 
 /// What is only reported is never failed: a figure that cannot be had has its reason.
 fn or_inconclusive(stop: Stop) -> Stop {

@@ -257,7 +257,7 @@ static SURVIVES_REALTIME: Check = Check {
         title: "signal(7)",
         url: "https://man7.org/linux/man-pages/man7/signal.7.html",
     },
-    needs: SETTLES.union(Needs::NATIVE),
+    needs: SETTLES.union(Needs::NATIVE).union(Needs::LATE),
     after: AFTER_TERM,
     run: |cx| {
         const ALL: RangeInclusive<i32> = RT_FIRST..=RT_LAST;

@@ -22,8 +22,8 @@ pub struct Stopwatch {
     waited: Duration,
     /// What it and its descendants had run.
     ran: Duration,
-    /// What it had used when its time seemed to be up.
-    last: Cell<Option<Use>>,
+    /// What it had used when its time first seemed to be up.
+    at_limit: Cell<Option<Use>>,
 }
 
 /// What a process has had of the processors, all its threads together.
@@ -44,7 +44,7 @@ impl Stopwatch {
             pid,
             waited: Duration::from_nanos(Use::of(pid).waited),
             ran: ran_by_all(pid),
-            last: Cell::new(None),
+            at_limit: Cell::new(None),
         }
     }
 
@@ -66,15 +66,18 @@ impl Stopwatch {
     }
 
     /// What is left of a limit. A wait for a processor counts only once it is over: where
-    /// the time is up during one, a little more is left, time and again.
+    /// the time is up during one, a little more is left until that has ended.
     pub fn left(&self, limit: Duration) -> Duration {
         let left = limit.saturating_sub(self.elapsed());
         if !left.is_zero() || self.wall() > limit + PATIENCE {
+            self.at_limit.set(None);
             return left;
         }
         let now = Use::of(self.pid);
-        let before = self.last.replace(Some(now));
-        if now.runnable && before.is_none_or(|before| before == now) {
+        let first = self.at_limit.get().unwrap_or(now);
+        // Kept: once it had its turn the time stays up, however often it waits again.
+        self.at_limit.set(Some(first));
+        if now.runnable && first == now {
             LOOK
         } else {
             Duration::ZERO
