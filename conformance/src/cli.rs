@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::catalogue::ListFormat;
 use crate::check::{Check, Level};
 use crate::checks::FAMILIES;
 use crate::emulator::Way;
-use crate::report::spec::ReportSpec;
+use crate::report::spec::{ReportSpec, SpecError};
 use crate::subject::{Platform, Platforms};
 use crate::wasi_engine::Engine;
 
@@ -196,6 +197,48 @@ pub struct UsageError {
     message: String,
     /// What to type instead.
     pub hint: Option<String>,
+}
+
+impl UsageError {
+    /// What clap found wrong, in one line, and what it knows to suggest.
+    pub fn of(error: &clap::Error) -> Self {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let first = first.strip_prefix("error: ").unwrap_or(first);
+        let named = |kind| match error.get(kind) {
+            Some(ContextValue::String(word)) => word.clone(),
+            Some(ContextValue::Strings(words)) => words.join(", "),
+            _ => String::new(),
+        };
+        let suggested = [
+            ContextKind::SuggestedArg,
+            ContextKind::SuggestedSubcommand,
+            ContextKind::SuggestedValue,
+        ];
+        let suggested = suggested.map(named).into_iter().find(|it| !it.is_empty());
+        let valid = named(ContextKind::ValidValue);
+        let source = std::error::Error::source(error);
+        let hint = if let Some(wrong) = source.and_then(|it| it.downcast_ref::<SpecError>()) {
+            wrong.hint()
+        } else if let Some(word) = suggested {
+            format!("did you mean {word}?")
+        } else if !valid.is_empty() {
+            format!("known: {valid}")
+        } else {
+            "`pause-conformance --help` says what can be asked for".to_owned()
+        };
+        let message = match error.kind() {
+            // One a line below the first.
+            ErrorKind::MissingRequiredArgument => {
+                format!("{} is missing", named(ContextKind::InvalidArg))
+            }
+            _ => first.trim_end_matches(':').to_owned(),
+        };
+        Self {
+            message,
+            hint: Some(hint),
+        }
+    }
 }
 
 impl Judge {

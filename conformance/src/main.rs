@@ -6,31 +6,37 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use conformance::catalogue;
 use conformance::checks::FAMILIES;
-use conformance::cli::{Cli, Command};
+use conformance::cli::{Cli, Command, UsageError};
 use conformance::suite::{self, Failure};
 
 fn main() -> ExitCode {
     conformance::wasi_host::run_if_asked();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let wrong = UsageError::of(&error);
+            return said(&Failure::usage(wrong.to_string(), wrong.hint));
+        }
+        // Help and version are no errors.
         Err(error) => {
-            // Help and version are no errors.
-            let status = if error.use_stderr() { 64 } else { 0 };
             let _ = error.print();
-            return ExitCode::from(status);
+            return ExitCode::SUCCESS;
         }
     };
     let result = match &cli.command {
         None => suite::judge(&cli.judge),
         Some(command) => perform(command),
     };
-    result.unwrap_or_else(|failure| {
-        anstream::eprintln!("error: {}", failure.message);
-        if let Some(hint) = &failure.hint {
-            anstream::eprintln!(" hint: {hint}");
-        }
-        ExitCode::from(failure.status)
-    })
+    result.unwrap_or_else(|failure| said(&failure))
+}
+
+/// Says what is wrong; the status to end with.
+fn said(failure: &Failure) -> ExitCode {
+    anstream::eprintln!("error: {}", failure.message);
+    if let Some(hint) = &failure.hint {
+        anstream::eprintln!(" hint: {hint}");
+    }
+    ExitCode::from(failure.status)
 }
 
 fn perform(command: &Command) -> Result<ExitCode, Failure> {
