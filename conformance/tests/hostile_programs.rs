@@ -7,6 +7,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -153,6 +154,22 @@ fn load() -> f64 {
     let (began, before) = (Instant::now(), used());
     while used().saturating_sub(before) < WORK {}
     began.elapsed().div_duration_f64(WORK)
+}
+
+#[test]
+fn an_entrypoint_may_repeat_the_command_of_the_suite() {
+    let folder = suite::folder("hostile-repeats-the-command");
+    let words = ["--image", "oci:image", "--filter", "startup/stays"];
+    let entrypoint: Vec<_> = ["/pause"].into_iter().chain(words).collect();
+    let image = ImageBuilder::pause(conformance::programs::REFERENCE, &host())
+        .set("Entrypoint", json!(entrypoint));
+    LayoutBuilder::single(&image, "3.10")
+        .write(&folder.join("image"))
+        .expect("writing");
+    let mut command = suite::program();
+    command.arg0("/pause").args(words);
+    let ended = suite::run(command, &folder);
+    assert_eq!(ended.status, Some(0), "{}{}", ended.stdout, ended.stderr);
 }
 
 #[test]
