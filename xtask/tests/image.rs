@@ -43,6 +43,28 @@ fn it_is_small(written: Written) {
 }
 
 #[rstest]
+fn its_index_has_the_platforms_and_nothing_else(written: Written) {
+    let layout = oci_spec::image::ImageIndex::from_file(written.image.layout.join("index.json"))
+        .expect("an index");
+    let [index] = &layout.manifests()[..] else {
+        panic!("one tag: {layout:?}");
+    };
+    let blob = written.image.layout.join("blobs/sha256");
+    let index = oci_spec::image::ImageIndex::from_file(blob.join(index.digest().digest()))
+        .expect("an index of platforms");
+    let platforms = index.manifests().iter().map(|manifest| {
+        // BuildKit's attestations have a platform of their own, unknown/unknown.
+        let platform = manifest.platform().as_ref().expect("a platform");
+        let variant = platform.variant().iter().map(|it| format!("/{it}"));
+        variant.fold(platform.architecture().to_string(), |name, it| name + &it)
+    });
+    let expected = [
+        "amd64", "arm64/v8", "arm/v7", "ppc64le", "s390x", "riscv64", "loong64", "386",
+    ];
+    assert_eq!(platforms.collect::<Vec<_>>(), expected);
+}
+
+#[rstest]
 fn it_is_the_same_from_folder_to_folder(
     #[from(written)] one: Written,
     #[from(written)] other: Written,
@@ -118,7 +140,13 @@ fn a_registry_takes_all_of_it_and_gives_it_back(written: Written) {
     packages::ensure(&["skopeo", "docker-registry"]).expect("skopeo and a registry");
     let registry = Registry::start(written.folder.path());
     let reference = format!("{}/pause:{}", registry.address, image::TAG);
-    image::push(&written.image.layout, &reference).expect("it takes the image");
+    let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let again = TempDir::new().expect("a temporary folder");
+    succeeds(
+        xtask
+            .args(["image", "--push", &reference, "--out"])
+            .arg(again.path()),
+    );
     let inspect = |reference: &str| {
         let skopeo = ["inspect", "--raw", "--tls-verify=false", reference];
         succeeds(Command::new("skopeo").args(skopeo)).stdout

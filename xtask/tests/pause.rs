@@ -86,11 +86,72 @@ fn after_the_first_death_no_child_wakes_it() {
     for pidfd in pod.leaves_orphans(1) {
         awaits(&pidfd, PollFlags::empty(), "reaped");
     }
-    let before = pod.slept();
+    let before = slept(pod.init);
     for pidfd in pod.leaves_orphans(ORPHANS) {
         awaits(&pidfd, PollFlags::empty(), "reaped");
     }
-    assert_eq!(pod.slept(), before);
+    assert_eq!(slept(pod.init), before);
+}
+
+/// A program of 130 bytes that asks for pause(2) time and again, and does nothing else.
+#[cfg(target_arch = "x86_64")]
+fn bare_assembly() -> Vec<u8> {
+    const AT: u64 = 0x40_0000;
+    const HEADERS: u64 = 64 + 56;
+    // mov eax, SYS_pause; syscall; jmp to the first
+    const CODE: &[u8] = b"\xb8\x22\0\0\0\x0f\x05\xeb\xf7";
+    let size = HEADERS + CODE.len() as u64;
+    let words =
+        |words: &[u64]| -> Vec<u8> { words.iter().flat_map(|it| it.to_le_bytes()).collect() };
+    let halves =
+        |halves: &[u16]| -> Vec<u8> { halves.iter().flat_map(|it| it.to_le_bytes()).collect() };
+    [
+        b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec(),
+        // ET_EXEC for EM_X86_64; one segment, behind this header.
+        halves(&[2, 62, 1, 0]),
+        words(&[AT + HEADERS, 64, 0]),
+        halves(&[0, 0, 64, 56, 1, 0, 0, 0]),
+        // PT_LOAD, read and executed.
+        words(&[1 | 5 << 32, 0, AT, AT, size, size, 0x1000]),
+        CODE.to_vec(),
+    ]
+    .concat()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn it_takes_no_more_memory_than_bare_assembly() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let bare = folder.path().join("pause");
+    std::fs::write(&bare, bare_assembly()).expect("writing");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&bare, mode).expect("chmod");
+    // How much of the stack the kernel itself writes to varies with where it begins: the
+    // least of many starts.
+    let resident = |program: &Path| {
+        let starts = (0..200).map(|_| resident_asleep(program));
+        starts.min().expect("a figure")
+    };
+    let (pause, bare) = (resident(&Program::build("amd64").path), resident(&bare));
+    assert!(
+        0 < bare && pause <= bare,
+        "{pause} KiB, bare assembly {bare} KiB"
+    );
+}
+
+/// What is resident of a program that was started and sleeps, in KiB.
+#[cfg(target_arch = "x86_64")]
+fn resident_asleep(program: &Path) -> u64 {
+    // Comes back once the program is executed.
+    let mut child = Command::new(program).spawn().expect("it starts");
+    let pid = child.id().cast_signed();
+    slept(pid);
+    let rollup = read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("it is there");
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    child.kill().expect("it is there");
+    child.wait().expect("it ends");
+    kilobytes.expect("a figure").parse().expect("a number")
 }
 
 /// A pause that was built.
@@ -266,21 +327,6 @@ impl Pod {
         pidfds
     }
 
-    /// How often the init went to sleep: read once it sleeps.
-    fn slept(&self) -> u64 {
-        loop {
-            let path = format!("/proc/{}/status", self.init);
-            let status = read_to_string(path).expect("the init is there");
-            let field = |name| {
-                let line = status.lines().find_map(|line| line.strip_prefix(name));
-                line.expect("it is in every status").trim()
-            };
-            if field("State:").starts_with('S') {
-                return field("voluntary_ctxt_switches:").parse().expect("a number");
-            }
-        }
-    }
-
     fn status(mut self) -> Option<i32> {
         self.process.wait().expect("it ends").code()
     }
@@ -292,6 +338,20 @@ impl Drop for Pod {
         let _ = kill(Pid::from_raw(self.init), Signal::SIGKILL);
         let _ = self.process.wait();
         let _ = self.stdout.read_to_end(&mut Vec::new());
+    }
+}
+
+/// How often a process went to sleep: read once it sleeps.
+fn slept(pid: i32) -> u64 {
+    loop {
+        let status = read_to_string(format!("/proc/{pid}/status")).expect("it is there");
+        let field = |name| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.expect("it is in every status").trim()
+        };
+        if field("State:").starts_with('S') {
+            return field("voluntary_ctxt_switches:").parse().expect("a number");
+        }
     }
 }
 
