@@ -229,7 +229,7 @@ fn what_is_not_for_its_platform_is_not_run(
     #[values(false, true)] all: bool,
 ) {
     let host = conformance::programs::REFERENCE;
-    mislabelled(host, indexed, configured, why, all);
+    mislabelled(host, indexed, (configured, None), why, all);
 }
 
 #[rstest]
@@ -237,19 +237,39 @@ fn a_configuration_for_another_platform_is_seen_before_anything_runs(
     #[values(false, true)] all: bool,
 ) {
     let program = std::fs::read(foreign::arm64().join("pause")).expect("it is built");
-    mislabelled(
-        &program,
-        "arm64",
-        "riscv64",
-        "the configuration says linux/riscv64",
-        all,
-    );
+    for (indexed, configured, why) in [
+        (
+            "arm64",
+            ("riscv64", None),
+            "the configuration says linux/riscv64",
+        ),
+        (
+            "arm64/v9",
+            ("arm64", Some("v8")),
+            "the configuration says linux/arm64/v8",
+        ),
+    ] {
+        mislabelled(&program, indexed, configured, why, all);
+    }
 }
 
-fn mislabelled(program: &[u8], indexed: &str, configured: &str, why: &str, all: bool) {
+fn mislabelled(
+    program: &[u8],
+    indexed: &str,
+    (configured, variant): (&str, Option<&str>),
+    why: &str,
+    all: bool,
+) {
     let folder = tempfile::tempdir().expect("a folder");
-    let image = ImageBuilder::pause(program, configured);
-    let platform = json!({ "os": "linux", "architecture": indexed });
+    let mut image = ImageBuilder::pause(program, configured);
+    if let Some(variant) = variant {
+        image.config["variant"] = json!(variant);
+    }
+    let mut parts = indexed.split('/');
+    let mut platform = json!({ "os": "linux", "architecture": parts.next() });
+    if let Some(variant) = parts.next() {
+        platform["variant"] = json!(variant);
+    }
     let layout = LayoutBuilder::indexed(&[(&image, platform)], "3.10");
     layout.write(folder.path()).expect("written");
     let platform = if all {

@@ -71,6 +71,15 @@ impl Platform {
         asked.level()?.checked_sub(offered.level()?)
     }
 
+    /// Whether both cannot be said of one image. A variant that one of them leaves out is not
+    /// contradicted by the other's.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        let written = self.variant.is_some() && other.variant.is_some();
+        let (one, other) = (self.normal(), other.normal());
+        (&one.os, &one.architecture) != (&other.os, &other.architecture)
+            || (written && one.variant != other.variant)
+    }
+
     /// The number in the variant; where there is none, what the architecture starts at.
     fn level(&self) -> Option<u32> {
         match (&self.variant, self.architecture.as_str()) {
@@ -131,6 +140,24 @@ mod tests {
 
     fn platform(text: &str) -> Platform {
         text.parse().expect("a platform")
+    }
+
+    #[rstest]
+    #[case("linux/arm64", "linux/arm64/v9", false)]
+    #[case("linux/arm64/v8", "linux/aarch64/8", false)]
+    #[case("linux/arm/v6", "linux/arm", false)]
+    #[case("linux/arm64/v8", "linux/arm64/v9", true)]
+    #[case("linux/arm/v6", "linux/arm/v7", true)]
+    #[case("linux/arm64", "linux/arm", true)]
+    #[case("linux/amd64", "windows/amd64", true)]
+    fn what_is_left_out_contradicts_nothing(
+        #[case] one: &str,
+        #[case] other: &str,
+        #[case] contradicts: bool,
+    ) {
+        let (one, other) = (platform(one), platform(other));
+        assert_eq!(one.contradicts(&other), contradicts);
+        assert_eq!(other.contradicts(&one), contradicts);
     }
 
     #[rstest]

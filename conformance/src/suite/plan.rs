@@ -48,7 +48,7 @@ impl Processor {
             (_, Some(elf)) if !elf.architectures.contains(&&*named.architecture) => {
                 Some(format!("the program is for {}", elf.words))
             }
-            (Some(config), _) if config.normal().architecture != named.architecture => {
+            (Some(config), _) if config.contradicts(&subject.platform) => {
                 Some(format!("the configuration says {config}"))
             }
             _ => None,

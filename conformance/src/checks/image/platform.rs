@@ -115,24 +115,18 @@ fn compare(
     let mut named: Vec<Platform> = Vec::new();
     if let Some(platform) = indexed {
         sides.push(format!("index {}", quote(platform.to_string())));
-        named.push(platform.normal());
+        named.push(platform.clone());
     }
     if let Some(platform) = config.platform() {
         sides.push(format!("configuration {}", quote(platform.to_string())));
-        named.push(platform.normal());
+        named.push(platform);
     }
-    let mut disagrees = named.windows(2).any(|pair| {
-        let (left, right) = (&pair[0], &pair[1]);
-        // A variant that one side leaves out is not contradicted by the other.
-        let written = indexed.is_some_and(|it| it.variant.is_some()) && config.variant.is_some();
-        (&left.os, &left.architecture) != (&right.os, &right.architecture)
-            || (written && left.variant != right.variant)
-    });
+    let mut disagrees = named.windows(2).any(|pair| pair[0].contradicts(&pair[1]));
     if let Some(elf) = elf {
         sides.push(format!("program {}", elf.words));
         disagrees |= named
             .iter()
-            .any(|it| !elf.architectures.contains(&it.architecture.as_str()));
+            .any(|it| !elf.architectures.contains(&&*it.normal().architecture));
     }
     (sides, disagrees)
 }
