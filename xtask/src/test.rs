@@ -110,6 +110,15 @@ fn lint() -> Result<()> {
     let strict = ["--", "--deny", "warnings"];
     let workspace = ["clippy", "--workspace", "--all-targets"];
     cargo::run(&[&workspace[..], &strict].concat())?;
+    // As a first `cargo xtask conformance` builds it.
+    let small = [
+        "clippy",
+        "--package",
+        "conformance",
+        "--bins",
+        "--no-default-features",
+    ];
+    cargo::run(&[&small[..], &strict].concat())?;
     let features = format!("pause/{0},fixtures/{0}", link::FEATURE);
     let programs = [
         "clippy",

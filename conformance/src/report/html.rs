@@ -87,11 +87,8 @@ fn write_runs(out: &mut String, runs: &[Run]) -> fmt::Result {
             "<tr><td>{}<td>{}<td>{}",
             Text(&run.image),
             Text(&run.platform),
-            Text(&run.runtime)
+            Text(&outline::engines(run))
         )?;
-        if let Some(emulator) = &run.emulator {
-            write!(out, ", {}", Text(emulator))?;
-        }
         let (class, conclusion) = (class(run.conclusion), run.conclusion.as_str());
         write!(out, "<td class=\"{class}\">{conclusion}")?;
         let counts = [

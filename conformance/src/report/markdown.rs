@@ -59,16 +59,12 @@ fn write_runs(out: &mut String, runs: &[Run]) -> fmt::Result {
     writeln!(out, "|---|---|---|---|--:|--:|--:|--:|--:|--:|")?;
     for run in runs {
         let tally = &run.tally;
-        let runtime = match &run.emulator {
-            Some(emulator) => format!("{}, {emulator}", run.runtime),
-            None => run.runtime.clone(),
-        };
         writeln!(
             out,
             "| {} | {} | {} | {} {} | {} | {} | {} | {} | {} | {} |",
             prose(&run.image),
             prose(&run.platform),
-            prose(&runtime),
+            prose(&outline::engines(run)),
             mark(run.conclusion),
             run.conclusion.as_str(),
             tally.pass,

@@ -28,6 +28,16 @@ pub enum Light {
     Undecided(String),
 }
 
+/// Everything that ran something in a run, in one cell of a table.
+pub fn engines(run: &Run) -> String {
+    let emulator = run.emulator.iter().cloned();
+    let wasi = run.wasi_engine.iter().map(|it| format!("WASI host {it}"));
+    let all = std::iter::once(run.runtime.clone())
+        .chain(emulator)
+        .chain(wasi);
+    all.collect::<Vec<_>>().join(", ")
+}
+
 /// The colour of a record.
 pub fn light(record: &Record, strict: bool) -> Light {
     let reason = || {
