@@ -285,3 +285,23 @@ pub fn ensure(
         Err(Stop::Fail(Finding::new(expected, observed)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Finding, Stop};
+
+    #[test]
+    fn a_stop_says_what_was_expected_or_why() {
+        let finding = || Finding::new("it stays", "it ended");
+        for stop in [
+            Stop::Fail(finding()),
+            Stop::NotRunning(finding()),
+            Stop::Ended(finding()),
+        ] {
+            assert_eq!(stop.to_string(), "expected it stays, observed it ended");
+        }
+        for stop in [Stop::Skip, Stop::Inconclusive, Stop::Error] {
+            assert_eq!(stop("no time".to_owned()).to_string(), "no time");
+        }
+    }
+}

@@ -367,3 +367,31 @@ pub enum Event<'a> {
         report: &'a Report,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Conclusion, Verdict};
+
+    #[test]
+    fn every_report_says_it_in_the_words_of_the_json() {
+        for verdict in [
+            Verdict::Pass,
+            Verdict::Fail,
+            Verdict::Skipped,
+            Verdict::Inconclusive,
+            Verdict::Error,
+        ] {
+            assert_eq!(json!(verdict), verdict.as_str());
+        }
+        for (conclusion, words) in [
+            (Conclusion::Conformant, "conformant"),
+            (Conclusion::NotConformant, "not conformant"),
+            (Conclusion::Inconclusive, "inconclusive"),
+            (Conclusion::NotJudged, "not judged"),
+        ] {
+            assert_eq!(conclusion.as_str(), words);
+        }
+    }
+}
