@@ -96,17 +96,16 @@ impl Cgroups {
         Self { emulated, ..found }.bounded()
     }
 
+    /// Below the suite's own cgroup, or beside it: one that holds processes limits none below
+    /// itself (cgroups(7), "no internal processes").
     fn detect_v2(mounts: &str, own: &str) -> Option<Self> {
         let base = mount_point(mounts, "cgroup2", None)?;
-        let place = base.join(own_path(own, None)?.trim_start_matches('/'));
-        let enabled = fs::read_to_string(place.join("cgroup.subtree_control")).ok()?;
-        if !enabled
-            .split_whitespace()
-            .any(|c| c == "memory" || c == "pids")
-        {
-            return None;
-        }
-        let place = group(&place)?;
+        let own = base.join(own_path(own, None)?.trim_start_matches('/'));
+        let beside = own.parent().filter(|_| own != base);
+        let place = std::iter::once(&*own)
+            .chain(beside)
+            .find(|place| offers_limits(place))?;
+        let place = group(place)?;
         let enable = |name: &str| {
             let line = format!("+{name}");
             fs::write(place.join("cgroup.subtree_control"), line)
@@ -332,6 +331,17 @@ fn own_path<'a>(own: &'a str, controller: Option<&str>) -> Option<&'a str> {
             None => (number == "0").then_some(path),
         }
     })
+}
+
+/// Whether processes may be moved from one cgroup of v2 below this to another, and be limited.
+fn offers_limits(place: &Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+    let enabled = fs::read_to_string(place.join("cgroup.subtree_control")).unwrap_or_default();
+    let mut enabled = enabled.split_whitespace();
+    let processes = place.join("cgroup.procs");
+    enabled.any(|name| name == "memory" || name == "pids")
+        && accessat(CWD, &processes, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
 }
 
 /// A cgroup for this suite at a place, if one can be made there.
