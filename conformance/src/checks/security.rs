@@ -30,11 +30,15 @@ pub static FAMILY: Family = Family {
 /// A running program whose /proc the suite reads.
 const SEEN: Needs = Needs::PROGRAM.union(Needs::SANDBOX).union(Needs::HOST_PID);
 
-/// How long a program that was refused something is watched.
-const WINDOW: Duration = Duration::from_millis(900);
+/// How long a program that was refused something may take over what it does then: how much of
+/// a processor that needs depends on the processor.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// How long it is watched after that.
+const WINDOW: Duration = Duration::from_millis(700);
 
 /// Processor time in that window that is no spinning: 5 %.
-const BUDGET: Duration = Duration::from_millis(45);
+const BUDGET: Duration = Duration::from_millis(35);
 
 /// No check here needs a network.
 fn spec() -> Spec {
@@ -335,7 +339,7 @@ fn denied_wait(cx: &Context<'_>) -> Outcome {
         seccomp: Some(filter),
         ..spec()
     })?;
-    match pod.watch_use(WINDOW, BUDGET, Duration::ZERO)? {
+    match watch(&mut pod)? {
         Watched::Busy(used) => {
             let state = pod.describe();
             Err(pod
@@ -358,6 +362,19 @@ fn denied_wait(cx: &Context<'_>) -> Outcome {
         }
         Watched::Ended(status) => Ok(Pass::new(format!("with {name} denied it {status}"))),
     }
+}
+
+/// Watches what it comes to that was refused something.
+fn watch(pod: &mut Pod<'_>) -> Result<Watched, Stop> {
+    if let ended @ Watched::Ended(_) = pod.watch_use(GRACE, Duration::MAX, Duration::ZERO)? {
+        return Ok(ended);
+    }
+    let since = match pod.processor_time() {
+        // It is ending: watching it sees how.
+        Err(Stop::NotRunning(_)) => Duration::ZERO,
+        since => since?,
+    };
+    pod.watch_use(WINDOW, BUDGET, since)
 }
 
 /// The system call that its first thread is in.
@@ -390,9 +407,8 @@ fn denied_exit(cx: &Context<'_>) -> Outcome {
         seccomp: Some(filter),
         ..spec()
     })?;
-    let since = pod.processor_time()?;
     pod.signal(signal::TERM)?;
-    match pod.watch_use(WINDOW, BUDGET, since)? {
+    match watch(&mut pod)? {
         Watched::Busy(used) => {
             let state = pod.describe();
             Err(pod
