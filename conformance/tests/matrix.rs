@@ -3,12 +3,15 @@
 //! every check is broken by something.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use conformance::backend::Backend;
 use conformance::backend::embedded::Embedded;
+use conformance::backend::{Backend, Root, Spec};
+use conformance::context::{CheckOptions, Context, Shared};
 use conformance::self_test;
+use conformance::subject::{Platform, Subject};
 use conformance::wasi_host;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -16,6 +19,34 @@ fn engine(at_a_time: usize) -> anyhow::Result<Arc<dyn Backend + Send + Sync>> {
     let mut engine = Embedded::prepare()?;
     engine.expect_runs(at_a_time)?;
     Ok(Arc::new(engine))
+}
+
+/// A root that is only read is made once an image; one that is written to is a sandbox's own.
+/// Nothing but the time that a start takes shows it otherwise.
+fn sandboxes_share_their_image(backend: &Arc<dyn Backend + Send + Sync>) -> Result<(), Failed> {
+    backend.adopt_thread()?;
+    let program = conformance::programs::REFERENCE;
+    let subject = Subject::of_program("the reference", program.into(), Platform::host());
+    let backend = Some(Arc::clone(backend));
+    let shared = Shared::new(subject, CheckOptions::default(), backend, 1.0);
+    let context = Context::new(&shared);
+    for (root, wanted) in [(Root::ReadOnly, 1), (Root::Writable, 2), (Root::Bare, 2)] {
+        let spec = || Spec {
+            root,
+            ..Spec::default()
+        };
+        let start = || context.start(spec()).map_err(|stop| stop.to_string());
+        let pods = [start()?, start()?];
+        let mut filesystems = BTreeSet::new();
+        for pod in &pods {
+            let root = std::fs::metadata(format!("/proc/{}/root", pod.pid()))?;
+            filesystems.insert(root.dev());
+        }
+        if filesystems.len() != wanted {
+            return Err(Failed::from(format!("{root:?}: {filesystems:?}")));
+        }
+    }
+    Ok(())
 }
 
 fn main() -> ExitCode {
@@ -33,6 +64,11 @@ fn main() -> ExitCode {
     let caught = Arc::new(Mutex::new(BTreeSet::<String>::new()));
     let settings = self_test::settings(Arc::default());
     let checks = self_test::checks();
+    let shares_files = {
+        let backend = Arc::clone(&backend);
+        let test = move || sandboxes_share_their_image(&backend);
+        Trial::test("sandboxes-share-their-image", test).with_kind("start")
+    };
     let trials = self_test::trials()
         .map(|trial| {
             let (backend, settings, checks, caught) = (
@@ -56,6 +92,7 @@ fn main() -> ExitCode {
             })
             .with_kind(trial.kind())
         })
+        .chain([shares_files])
         .collect();
     let whole = arguments.filter.is_none() && !arguments.list && arguments.skip.is_empty();
     let score = || std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
