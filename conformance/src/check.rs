@@ -288,7 +288,17 @@ pub fn ensure(
 
 #[cfg(test)]
 mod tests {
-    use super::{Finding, Stop};
+    use super::{Finding, Stop, ensure};
+
+    #[test]
+    fn what_does_not_hold_fails_with_both_sides() {
+        assert!(ensure(true, "it stays", "it ended").is_ok());
+        let Err(Stop::Fail(finding)) = ensure(false, "it stays", "it ended") else {
+            panic!("it does not hold");
+        };
+        assert_eq!(finding.expected, "it stays");
+        assert_eq!(finding.observed, "it ended");
+    }
 
     #[test]
     fn a_stop_says_what_was_expected_or_why() {

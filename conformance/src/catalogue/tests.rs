@@ -79,6 +79,14 @@ fn the_nearest_id_is_suggested_and_nothing_far_off() {
 }
 
 #[test]
+fn what_is_far_too_long_is_compared_with_nothing() {
+    for (length, found) in [(200, true), (201, false), (400, false)] {
+        let name = "a".repeat(length);
+        assert_eq!(nearest(&name, [&*name]).is_some(), found, "{length}");
+    }
+}
+
+#[test]
 fn a_check_is_found_by_its_whole_id() {
     assert_eq!(
         find(&FAMILIES, "startup/stays").map(|check| check.title),

@@ -64,3 +64,11 @@ fn styles_are_written_for_a_terminal() {
         human(&sample::good())
     );
 }
+
+#[test]
+fn colours_say_what_weighs() {
+    let mut human = Human::new(Vec::new());
+    human.whole(&sample::full()).unwrap();
+    let text = String::from_utf8(human.into_inner()).unwrap();
+    insta::assert_snapshot!("full_human_in_colour", text.replace('\x1b', "^["));
+}
