@@ -12,6 +12,8 @@ mod events;
 mod files;
 #[path = "report/hostile.rs"]
 mod hostile;
+#[path = "report/outlines.rs"]
+mod outlines;
 #[path = "report/readers.rs"]
 mod readers;
 #[path = "report/sample.rs"]

@@ -182,7 +182,7 @@ fn fold_families(run: &Run, ids: &mut Vec<String>) {
             folded.push(id.clone());
         } else {
             let entry = format!("{name}/* ({whole})");
-            if folded.last() != Some(&entry) {
+            if !folded.contains(&entry) {
                 folded.push(entry);
             }
         }
