@@ -37,7 +37,6 @@ impl Output {
     /// When it could not be written later, as far as can be told.
     pub fn file(path: &Path) -> io::Result<Self> {
         let way = match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
             Ok(metadata) if !metadata.is_file() || is_descriptor(path) => {
                 // Only a pipe waits to be opened; all else shows now whether it can be.
                 if !metadata.file_type().is_fifo() {
