@@ -194,21 +194,23 @@ impl Helper {
     /// Ends the helper, whose engine has ended, as a child of the pause process.
     ///
     /// # Errors
-    /// [`Stop::Error`] where it is no orphan of the pause process.
+    /// As [`Pod::harness_failed`] where it is no orphan of the pause process, whose end takes
+    /// it along before that is to be seen.
     pub fn end(&self, pod: &mut Pod<'_>) -> Result<(), Stop> {
         let parent = procfs::process::Process::new(self.pid)
             .and_then(|process| process.stat())
             .map(|stat| stat.ppid);
         if !parent.as_ref().is_ok_and(|parent| *parent == pod.pid()) {
             pod.expect_running("a WASI workload ended")?;
-            return Err(Stop::Error(format!(
-                "what the engine left is no child of the pause process: {parent:?}"
-            )));
+            let doing = format!("find what the engine left below the pause process ({parent:?})");
+            return Err(pod.harness_failed(&doing, &nix::Error::ESRCH.into()));
         }
-        let failed = |error: std::io::Error| Stop::Error(format!("the engine's orphan: {error}"));
-        crate::sys::send_signal(self.pidfd.as_fd(), crate::signal::KILL).map_err(failed)?;
+        crate::sys::send_signal(self.pidfd.as_fd(), crate::signal::KILL)
+            .map_err(|error| pod.harness_failed("end the engine's orphan", &error))?;
         let patience = pod.context.scaled(PATIENCE);
-        if !crate::wait::readable(self.pidfd.as_fd(), patience).map_err(failed)? {
+        let ended = crate::wait::readable(self.pidfd.as_fd(), patience)
+            .map_err(|error| Stop::Error(format!("the engine's orphan: {error}")))?;
+        if !ended {
             return Err(Stop::Inconclusive(
                 "the engine's orphan did not end in time".to_owned(),
             ));
