@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use wildmatch::WildMatch;
 
 use crate::catalogue::ListFormat;
 use crate::check::{Check, Level};
@@ -328,20 +329,11 @@ impl Judge {
     }
 }
 
-/// A filter is an id, a family, or a pattern in which `*` stands for anything.
+/// A filter is an id, a family, or a pattern in which `*` stands for anything and `?`
+/// for one character.
 fn matches(filter: &str, id: &str) -> bool {
     let family = id.split('/').next().unwrap_or_default();
-    filter == family || wildcard(filter.as_bytes(), id.as_bytes())
-}
-
-fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
-    match pattern.split_first() {
-        None => text.is_empty(),
-        Some((b'*', rest)) => (0..=text.len()).any(|at| wildcard(rest, &text[at..])),
-        Some((first, rest)) => text
-            .split_first()
-            .is_some_and(|(c, text)| c == first && wildcard(rest, text)),
-    }
+    filter == family || WildMatch::new(filter).matches(id)
 }
 
 /// As a shell takes it for one word.
