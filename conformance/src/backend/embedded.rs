@@ -358,10 +358,12 @@ struct EmbeddedSandbox {
     ids: Ids,
     /// The one that was made for it, wherever the program has gone since.
     user_namespace: Option<OwnedFd>,
-    own_pid_namespace: bool,
+    /// PID 1 of the namespace that it is in, where that is not its own.
+    node: Option<Keeper>,
     own_network: bool,
     own_time: bool,
-    pid_namespace: OwnedFd,
+    /// Where children of the suite go when no sandbox's is meant.
+    keepers_pid_namespace: OwnedFd,
     probe: OwnedFd,
     gate: Option<OwnedFd>,
     progress: OwnedFd,
@@ -370,6 +372,19 @@ struct EmbeddedSandbox {
 }
 
 impl EmbeddedSandbox {
+    /// Starts a child of this thread in the pid namespace of the pod.
+    fn spawn_member(&self, child: impl FnOnce() -> i32) -> io::Result<Child> {
+        let pid_namespace = self
+            .node
+            .as_ref()
+            .map_or_else(|| self.child.pidfd.as_fd(), Keeper::pid_namespace);
+        // Of this thread, for its next child only (setns(2)).
+        sys::setns(pid_namespace, libc::CLONE_NEWPID)?;
+        let child = sys::spawn(0, child);
+        sys::setns(self.keepers_pid_namespace.as_fd(), libc::CLONE_NEWPID)?;
+        child
+    }
+
     fn write_gate(&self) -> io::Result<()> {
         self.gate.as_ref().map_or(Ok(()), write_gate)
     }
@@ -459,11 +474,6 @@ impl Sandbox for EmbeddedSandbox {
         let (ours, theirs) = Probe::socket()?;
         let argv = StringVector::new(["probe"])?;
         let envp = StringVector::new(Vec::<String>::new())?;
-        let joins_pid = join.namespaces.contains(Namespaces::PID) && self.own_pid_namespace;
-        if joins_pid {
-            // Of this thread, for its next child only (setns(2)).
-            sys::setns(self.child.pidfd.as_fd(), libc::CLONE_NEWPID)?;
-        }
         let entry = Entry {
             sandbox: self,
             join,
@@ -471,10 +481,11 @@ impl Sandbox for EmbeddedSandbox {
             argv: &argv,
             envp: &envp,
         };
-        let child = sys::spawn(0, || entry.run());
-        if joins_pid {
-            sys::setns(self.pid_namespace.as_fd(), libc::CLONE_NEWPID)?;
-        }
+        let child = if join.namespaces.contains(Namespaces::PID) {
+            self.spawn_member(|| entry.run())
+        } else {
+            sys::spawn(0, || entry.run())
+        };
         // With our copy open, the end of a probe that failed would not show.
         drop(theirs);
         Probe::new(child?, ours)
@@ -497,6 +508,7 @@ impl Drop for EmbeddedSandbox {
             // by their own owners before.
             let _ = sys::wait(self.child.pidfd.as_fd());
         }
+        self.node = None;
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.remove(Instant::now() + Duration::from_secs(1));
         }

@@ -64,14 +64,8 @@ pub(super) fn start(
         output: theirs,
         failure: failure_write,
     };
-    let child = if shares_pid && sandbox.own_pid_namespace {
-        // Of this thread, for its next child only (setns(2)).
-        sys::setns(sandbox.child.pidfd.as_fd(), libc::CLONE_NEWPID)?;
-        let child = sys::spawn(0, || beside.run());
-        sys::setns(sandbox.pid_namespace.as_fd(), libc::CLONE_NEWPID)?;
-        child
-    } else if shares_pid {
-        sys::spawn(0, || beside.run())
+    let child = if shares_pid {
+        sandbox.spawn_member(|| beside.run())
     } else {
         let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
         let flags = libc::CLONE_NEWPID as u64;

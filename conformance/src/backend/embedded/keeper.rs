@@ -30,22 +30,22 @@ impl Keeper {
     /// cloned into it: had the suite unshared it, the kernel would refuse it threads from
     /// then on (clone(2), EINVAL).
     pub(super) fn start(probe: &OwnedFd, cgroups: &[PathBuf]) -> io::Result<Self> {
-        let (told, alive) = super::pipe()?;
-        let paths = cgroups
-            .iter()
-            .map(|path| path.as_os_str().as_bytes().to_vec());
-        let argv = StringVector::new(std::iter::once(b"keeper".to_vec()).chain(paths))?;
-        let envp = StringVector::new(Vec::<String>::new())?;
-        let child = sys::spawn(libc::CLONE_NEWPID as u64, || {
-            let _ = rustix::process::setsid();
-            let _ = sys::close_range_cloexec(0);
-            if sys::dup_to(told.as_fd(), 0).is_ok() {
-                // Ignored, its children are reaped by the kernel (wait(2), NOTES).
-                let _ = sys::reset_signals(0, signal::bit(signal::CHLD));
-                let _ = sys::exec(Some(probe.as_fd()), c"", &argv, &envp);
-            }
-            child::FAILED
-        })?;
+        let (entry, alive) = Entry::new(probe, cgroups)?;
+        let child = sys::spawn(libc::CLONE_NEWPID as u64, || entry.run())?;
+        Self::of(child, alive)
+    }
+
+    /// One below that of the sandboxes, for a pod that stays in its node's pid namespace:
+    /// with nothing else of the suite's in it, and all that the pod leaves ends with it.
+    pub(super) fn start_node(probe: &OwnedFd) -> io::Result<Self> {
+        let (entry, alive) = Entry::new(probe, &[])?;
+        let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
+        let flags = libc::CLONE_NEWPID as u64;
+        let (pidfd, pid) = sys::spawn_sibling(flags, || Ok(()), || entry.run(), number)?;
+        Self::of(Child { pid: pid?, pidfd }, alive)
+    }
+
+    fn of(child: Child, alive: OwnedFd) -> io::Result<Self> {
         let namespace = std::fs::File::open(format!("/proc/{}/ns/pid", child.pid))?.into();
         Ok(Self {
             child,
@@ -57,6 +57,42 @@ impl Keeper {
     /// Where children of the suite go when no sandbox's pid namespace is meant.
     pub(super) fn pid_namespace(&self) -> BorrowedFd<'_> {
         self.namespace.as_fd()
+    }
+}
+
+/// From clone to exec.
+struct Entry<'a> {
+    probe: &'a OwnedFd,
+    told: OwnedFd,
+    argv: StringVector,
+    envp: StringVector,
+}
+
+impl<'a> Entry<'a> {
+    fn new(probe: &'a OwnedFd, cgroups: &[PathBuf]) -> io::Result<(Self, OwnedFd)> {
+        let (told, alive) = super::pipe()?;
+        let paths = cgroups
+            .iter()
+            .map(|path| path.as_os_str().as_bytes().to_vec());
+        let entry = Self {
+            probe,
+            told,
+            argv: StringVector::new(std::iter::once(b"keeper".to_vec()).chain(paths))?,
+            envp: StringVector::new(Vec::<String>::new())?,
+        };
+        Ok((entry, alive))
+    }
+
+    /// Returns only where a step fails.
+    fn run(&self) -> i32 {
+        let _ = rustix::process::setsid();
+        let _ = sys::close_range_cloexec(0);
+        if sys::dup_to(self.told.as_fd(), 0).is_ok() {
+            // Ignored, its children are reaped by the kernel (wait(2), NOTES).
+            let _ = sys::reset_signals(0, signal::bit(signal::CHLD));
+            let _ = sys::exec(Some(self.probe.as_fd()), c"", &self.argv, &self.envp);
+        }
+        child::FAILED
     }
 }
 

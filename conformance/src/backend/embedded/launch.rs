@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::child::{self, Pipes, Step};
 use super::ids::Mapping;
+use super::keeper::Keeper;
 use super::plan::{Ground, Plan};
 use super::stage::{Scene, Stage};
 use super::{Embedded, EmbeddedSandbox, pipe, write_gate};
@@ -25,6 +26,10 @@ const COMMON: c_int =
 
 /// How many scenes are kept: each holds its image's files.
 const SCENES: usize = 4;
+
+/// How long the program's turns on a processor are: among children of its own that never rest
+/// it would wait for many turns of theirs, and with it whoever judges it.
+const SLICE: Duration = Duration::from_micros(500);
 
 /// What was found and opened from outside, while the child had yet to execute anything.
 struct Outside {
@@ -71,8 +76,15 @@ impl Embedded {
                 streams[2].as_ref(),
             ],
         };
+        let node = (!spec.own_pid_namespace)
+            .then(|| Keeper::start_node(&self.probe))
+            .transpose()
+            .map_err(host("make the pid namespace of a node"))?;
         let first = || {
             self.cgroups.join()?;
+            if let Some(node) = &node {
+                sys::setns(node.pid_namespace(), libc::CLONE_NEWPID)?;
+            }
             mounts.map_or(Ok(()), |mounts| sys::setns(mounts, libc::CLONE_NEWNS))
         };
         let child = || child::run(&plan, &pipes);
@@ -104,10 +116,10 @@ impl Embedded {
             stdio,
             ids: plan.ids,
             user_namespace,
-            own_pid_namespace: spec.own_pid_namespace,
+            node,
             own_network: spec.own_network,
             own_time: spec.own_time,
-            pid_namespace: self
+            keepers_pid_namespace: self
                 .keeper
                 .pid_namespace()
                 .try_clone_to_owned()
@@ -123,14 +135,10 @@ impl Embedded {
             sandbox.failed_before_exec()?;
             return Err(host(step)(cause));
         }
-        // Where memory runs short, in the limit of all sandboxes or on the host, the kernel is
-        // to end sandboxes and nothing else (proc_pid_oom_score_adj(5)).
-        if let Some(score) = score {
-            if in_place {
-                self.await_own_memory(&sandbox);
-            }
-            let _ = rustix::io::write(&score, b"1000");
+        if in_place {
+            self.await_own_memory(&sandbox);
         }
+        rank(&sandbox, score.as_ref());
         if in_place {
             sandbox.failed_before_exec()?;
         } else {
@@ -272,4 +280,14 @@ impl Embedded {
             score,
         })
     }
+}
+
+/// Puts a sandbox behind the suite for memory, and before its own children for a processor.
+fn rank(sandbox: &EmbeddedSandbox, score: Option<&OwnedFd>) {
+    // Where memory runs short, in the limit of all sandboxes or on the host, the kernel is
+    // to end sandboxes and nothing else (proc_pid_oom_score_adj(5)).
+    if let Some(score) = score {
+        let _ = rustix::io::write(score, b"1000");
+    }
+    let _ = sys::ask_for_slice(sandbox.child.pid, SLICE);
 }
