@@ -17,7 +17,7 @@ mod netlink;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a probe that does not answer is looked at.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A running probe. Dropping it kills and reaps it.
 #[derive(Debug)]

@@ -28,7 +28,7 @@ const ENDS_NEXT: Duration = Duration::from_millis(100);
 
 /// How much longer a process that missed a deadline is watched, to say what it did in the end:
 /// by the clock, for the verdict stands.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(500);
 
 /// A started sandbox. Dropping it removes it.
 pub struct Pod<'a> {
