@@ -74,6 +74,19 @@ pub fn checks() -> Vec<&'static Check> {
         .collect()
 }
 
+/// Those that cannot be made on this host, such as those of limits that the caller may not
+/// set, and why: nothing can be broken there.
+pub fn not_made<'a>(
+    checks: &[&'static Check],
+    backend: &'a dyn Backend,
+) -> Vec<(&'static str, &'a str)> {
+    let why = |check: &&'static Check| {
+        let lacking = check.needs.iter().find_map(|need| backend.lacks(need))?;
+        Some((check.id, lacking))
+    };
+    checks.iter().filter_map(why).collect()
+}
+
 impl fmt::Debug for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind(), self.name())
@@ -331,11 +344,14 @@ pub fn run(
         })
     })?;
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Matrix::new(
+    let not_made = not_made(&checks, &**backend);
+    let not_made = not_made.into_iter().map(|(id, why)| (id, why.to_owned()));
+    Ok(Matrix {
+        not_made: not_made.collect(),
         checks,
-        results.into_values().collect(),
-        settings.interrupted.load(Ordering::Relaxed),
-    ))
+        results: results.into_values().collect(),
+        interrupted: settings.interrupted.load(Ordering::Relaxed),
+    })
 }
 
 /// How many trials at a time: most of one is waiting, for windows in which nothing happens.

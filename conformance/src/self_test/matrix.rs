@@ -9,25 +9,15 @@ use crate::check::Check;
 /// Trials × checks.
 #[derive(Debug)]
 pub struct Matrix {
-    checks: Vec<&'static Check>,
-    results: Vec<(Trial, Judged)>,
-    interrupted: bool,
+    pub(super) checks: Vec<&'static Check>,
+    /// Those of them that this host does not allow, and why.
+    pub(super) not_made: Vec<(&'static str, String)>,
+    pub(super) results: Vec<(Trial, Judged)>,
+    pub(super) interrupted: bool,
 }
 
 impl Matrix {
-    pub(super) fn new(
-        checks: Vec<&'static Check>,
-        results: Vec<(Trial, Judged)>,
-        interrupted: bool,
-    ) -> Self {
-        Self {
-            checks,
-            results,
-            interrupted,
-        }
-    }
-
-    /// Checks that nothing failed.
+    /// Checks that nothing failed, although they can be made here.
     pub fn unbroken(&self) -> Vec<&'static str> {
         let caught: BTreeSet<&str> = self
             .results
@@ -39,6 +29,7 @@ impl Matrix {
             .iter()
             .map(|check| check.id)
             .filter(|id| !caught.contains(id))
+            .filter(|id| !self.not_made.iter().any(|(other, _)| other == id))
             .collect()
     }
 
@@ -109,6 +100,9 @@ impl Matrix {
                 }
             }
         }
+        for (id, why) in &self.not_made {
+            writeln!(out, "\nNot made here: {id}: {why}")?;
+        }
         let unbroken = self.unbroken();
         if !unbroken.is_empty() {
             writeln!(out, "\nNothing broke {}", unbroken.join(", "))?;
@@ -131,7 +125,8 @@ impl Matrix {
         writeln!(
             out,
             "\n{} broken programs, {} images, {} engines, {} WASI guests and {} hosts of guests, \
-             {} sound: {} judged as they must be, {wrong} not; {} checks, {} broken by nothing{}",
+             {} sound: {} judged as they must be, {wrong} not; {} checks, {} not made here, \
+             {} broken by nothing{}",
             count("program", false),
             count("image", false),
             count("engine", false),
@@ -143,6 +138,7 @@ impl Matrix {
                 .count(),
             self.results.len() - wrong,
             self.checks.len(),
+            self.not_made.len(),
             self.unbroken().len(),
             if self.interrupted {
                 "; interrupted"
