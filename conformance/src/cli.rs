@@ -118,6 +118,11 @@ pub struct Judge {
     #[arg(long, value_name = "FILE")]
     pub expect: Option<PathBuf>,
 
+    /// Image to compare with, such as the last release: a SHOULD that passes there and fails
+    /// here fails the run, and figures stand side by side
+    #[arg(long, value_name = "REF")]
+    pub baseline: Option<String>,
+
     /// Checks at a time; default: two for each processor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,

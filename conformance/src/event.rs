@@ -55,7 +55,8 @@ pub enum Conclusion {
     /// Every MUST that applies passed (with `--strict` every SHOULD as well), or
     /// failed as `--expect` says.
     Conformant,
-    /// A MUST failed (with `--strict` also a SHOULD), or a known failure passed.
+    /// A MUST failed (with `--strict` also a SHOULD, with `--baseline` one that passes
+    /// there), or a known failure passed.
     NotConformant,
     /// A MUST stayed inconclusive (with `--strict` also a SHOULD).
     Inconclusive,
@@ -144,6 +145,10 @@ pub struct Record {
     /// expectation is out of date and that does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub expected_failure: Option<String>,
+    /// How it ended for the image of `--baseline`; absent without one. A SHOULD that passes
+    /// there and fails here counts as a MUST does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub baseline: Option<Verdict>,
     /// The command that shows it again; set where it did not pass.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reproduce: Option<String>,
@@ -167,6 +172,7 @@ impl Record {
             evidence: Vec::new(),
             reason: None,
             expected_failure: None,
+            baseline: None,
             reproduce: None,
             duration_us: 0,
         }
@@ -199,6 +205,23 @@ pub struct Measurement {
     pub names: Vec<String>,
 }
 
+/// What a run is compared with: the same platform of the image of `--baseline`.
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// The image as the user named it.
+    pub image: String,
+    /// Digest of its manifest; absent for a bare program.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub digest: Option<String>,
+    /// Why nothing is compared with it, such as a platform that it does not have.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    /// What was measured of it, by the names of the run's own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub measurements: BTreeMap<String, Measurement>,
+}
+
 /// One subject on one backend and platform.
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -219,6 +242,9 @@ pub struct Run {
     /// where nothing was to be run so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub wasi_engine: Option<String>,
+    /// What it is compared with; absent without `--baseline`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub baseline: Option<Baseline>,
     /// Why nothing of it could be judged, such as an image that could not be read.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
@@ -247,6 +273,7 @@ impl Run {
             runtime: head.runtime.clone(),
             emulator: head.emulator.clone(),
             wasi_engine: head.wasi_engine.clone(),
+            baseline: None,
             error: None,
             interrupted: false,
             conclusion: Conclusion::NotJudged,

@@ -475,6 +475,7 @@ impl Runner<'_> {
             evidence,
             reason,
             expected_failure: None,
+            baseline: None,
             reproduce: shows_again
                 .then(|| format!("{} --filter {}", self.settings.reproduce, check.id)),
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),

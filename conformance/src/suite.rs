@@ -17,14 +17,14 @@ use crate::checks::FAMILIES;
 use crate::cli::Judge;
 use crate::context::{CheckOptions, Context, Shared};
 use crate::emulator::Emulator;
-use crate::event::{Conclusion, Event, Host, Report, Run, SCHEMA_VERSION, Tool};
+use crate::event::{Baseline, Conclusion, Event, Host, Report, Run, SCHEMA_VERSION, Tool};
 use crate::expect::Expectations;
 use crate::report::progress::Progress;
 use crate::report::reporters::{ReportError, Reporters};
 use crate::report::spec as report;
 use crate::runner::{self, Settings};
 use crate::self_test;
-use crate::subject::{self, LoadOptions, Platform, Reference, Subject};
+use crate::subject::{self, LoadOptions, Platform, Platforms, Reference, Subject};
 use crate::wasi_engine::Engine;
 
 mod plan;
@@ -86,16 +86,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let reporters = Reporters::open(&reports).map_err(|error| unwritten(&error))?;
     let interrupted = watch_signals()?;
 
-    let load = LoadOptions {
-        platforms,
-        insecure_registry: options.insecure_registry,
-        ..LoadOptions::default()
-    };
-    let mut subjects = Vec::new();
-    for image in &options.images {
-        let reference: Reference = image.parse().map_err(|error| load_failure(&error))?;
-        subjects.extend(subject::load(&reference, &load).map_err(|error| load_failure(&error))?);
-    }
+    let (subjects, baselines) = load(options, platforms).map_err(|error| load_failure(&error))?;
 
     let host = Platform::host();
     let needs_engine = checks
@@ -142,7 +133,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     };
     reporters.event(&Event::SuiteStarted {
         host: &report.host,
-        runs: planned.len() * usize::from(options.repeat),
+        runs: baselines + (planned.len() - baselines) * usize::from(options.repeat),
     });
 
     let suite = Suite {
@@ -153,16 +144,26 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
         expectations: &expectations,
     };
     suite.calibrate(&mut planned);
-    'all: for _ in 0..options.repeat {
-        for planned in &planned {
-            let run = suite.run(planned, &mut reporters);
-            let stopped = run.interrupted;
-            report.runs.push(run);
-            if stopped {
-                report.interrupted = true;
-                break 'all;
-            }
+    let (baselines, planned) = planned.split_at(baselines);
+    // No report holds them: what is wrong with a baseline is not wrong with the image.
+    let baseline = options.baseline.as_ref().map(|image| Baselines {
+        image,
+        runs: baselines
+            .iter()
+            .map(|planned| suite.run(planned, None, &mut |event| reporters.aside(event)))
+            .collect(),
+    });
+    let again = (0..options.repeat).flat_map(|_| planned);
+    for planned in again {
+        if report.interrupted || suite.interrupted.load(Ordering::Relaxed) {
+            report.interrupted = true;
+            break;
         }
+        let run = suite.run(planned, baseline.as_ref(), &mut |event| {
+            reporters.event(event);
+        });
+        report.interrupted = run.interrupted;
+        report.runs.push(run);
     }
     report.conclude();
     reporters.event(&Event::SuiteFinished { report: &report });
@@ -170,6 +171,25 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
         return Err(unwritten(error));
     }
     Ok(ExitCode::from(report.conclusion.exit_status()))
+}
+
+/// What is to be judged; so many of the first are the baseline's.
+fn load(options: &Judge, platforms: Platforms) -> Result<(Vec<Subject>, usize), subject::Error> {
+    let load = LoadOptions {
+        platforms,
+        insecure_registry: options.insecure_registry,
+        ..LoadOptions::default()
+    };
+    let mut subjects = Vec::new();
+    let mut baselines = 0;
+    for (number, image) in options.baseline.iter().chain(&options.images).enumerate() {
+        let reference: Reference = image.parse()?;
+        subjects.extend(subject::load(&reference, &load)?);
+        if number == 0 && options.baseline.is_some() {
+            baselines = subjects.len();
+        }
+    }
+    Ok((subjects, baselines))
 }
 
 /// Judges the suite by its fixtures, and prints the matrix.
@@ -211,6 +231,29 @@ pub fn self_test() -> Result<ExitCode, Failure> {
             Conclusion::NotJudged.exit_status()
         },
     ))
+}
+
+/// What the image of `--baseline` came to, by platform.
+struct Baselines<'a> {
+    image: &'a str,
+    runs: Vec<Run>,
+}
+
+impl Baselines<'_> {
+    fn compare(&self, run: &mut Run) {
+        let same = |it: &&Run| it.platform == run.platform;
+        match self.runs.iter().find(same) {
+            Some(there) => run.compare(there),
+            None => {
+                run.baseline = Some(Baseline {
+                    image: self.image.to_owned(),
+                    digest: None,
+                    error: Some(format!("it is not there for {}", run.platform)),
+                    measurements: BTreeMap::new(),
+                });
+            }
+        }
+    }
 }
 
 struct Suite<'a> {
@@ -256,14 +299,19 @@ impl Suite<'_> {
         }
     }
 
-    fn run(&self, planned: &Planned, reporters: &mut Reporters<'_>) -> Run {
+    fn run(
+        &self,
+        planned: &Planned,
+        baseline: Option<&Baselines<'_>>,
+        emit: &mut dyn FnMut(&Event<'_>),
+    ) -> Run {
         let began = Instant::now();
         let checks = if planned.subject.is_ok() {
             self.checks.len()
         } else {
             0
         };
-        reporters.event(&Event::RunStarted {
+        emit(&Event::RunStarted {
             head: &planned.head,
             checks,
         });
@@ -273,14 +321,17 @@ impl Suite<'_> {
                 run.error = Some(why.clone());
                 run
             }
-            Ok(subject) => self.run_checks(planned, subject, reporters),
+            Ok(subject) => self.run_checks(planned, subject, emit),
         };
         run.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         for record in &mut run.checks {
             self.expectations.apply(&planned.head.image, record);
         }
+        if let Some(baseline) = baseline {
+            baseline.compare(&mut run);
+        }
         run.conclude(self.options.strict);
-        reporters.event(&Event::RunFinished { run: &run });
+        emit(&Event::RunFinished { run: &run });
         run
     }
 
@@ -288,7 +339,7 @@ impl Suite<'_> {
         &self,
         planned: &Planned,
         subject: &Subject,
-        reporters: &mut Reporters<'_>,
+        emit: &mut dyn FnMut(&Event<'_>),
     ) -> Run {
         let options = CheckOptions {
             kubernetes: self.options.kubernetes,
@@ -306,9 +357,7 @@ impl Suite<'_> {
         shared.calibration.clone_from(&planned.calibration);
         let shared = Arc::new(shared);
         let settings = self.settings(&subject.reference);
-        let ran = runner::run(self.checks, &shared, &settings, &mut |event| {
-            reporters.event(event);
-        });
+        let ran = runner::run(self.checks, &shared, &settings, emit);
         let mut run = Run::new(&planned.head, ran.records);
         run.interrupted = ran.interrupted;
         run.measurements = match shared.measurements.lock() {

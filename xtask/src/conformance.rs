@@ -125,7 +125,7 @@ fn platforms(args: &[String]) -> Result<Vec<Platform>> {
 /// of a first build is.
 fn features(args: &[String]) -> Vec<&'static str> {
     let mut features = Vec::new();
-    for image in values(args, "--image") {
+    for image in values(args, "--image").chain(values(args, "--baseline")) {
         // Docker's socket is asked by HTTP too.
         let asked = ["docker://", "docker-daemon:"];
         if asked.iter().any(|transport| image.starts_with(transport)) || is_bare_reference(image) {
@@ -203,6 +203,7 @@ mod tests {
     #[case("--image docker://localhost/pause", &["registry"])]
     #[case("--image=registry.example/pause:3.10", &["registry"])]
     #[case("--image docker-daemon:pause", &["registry"])]
+    #[case("--image oci:x --baseline registry.example/pause:3.10", &["registry"])]
     #[case("--image docker://localhost/pause --platform wasip2/wasm", &["registry", "wasmtime"])]
     fn a_build_has_the_features_that_are_needed(#[case] line: &str, #[case] expected: &[&str]) {
         assert_eq!(features(&split(line)), expected);

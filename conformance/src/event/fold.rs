@@ -4,7 +4,7 @@
 //! record is red, so no report can disagree with the exit status.
 
 use crate::check::Level;
-use crate::event::{Conclusion, Record, Report, Run, Tally, Verdict};
+use crate::event::{Baseline, Conclusion, Record, Report, Run, Tally, Verdict};
 
 impl Tally {
     /// Counts one record.
@@ -66,12 +66,25 @@ impl Record {
         let known = self.expected_failure.is_some();
         match self.verdict {
             Verdict::Pass if known => Some(Conclusion::NotConformant),
-            Verdict::Fail if binding && !known => Some(Conclusion::NotConformant),
+            Verdict::Fail if (binding || self.is_worse()) && !known => {
+                Some(Conclusion::NotConformant)
+            }
             Verdict::Pass | Verdict::Fail => Some(Conclusion::Conformant),
             Verdict::Inconclusive => binding.then_some(Conclusion::Inconclusive),
             Verdict::Skipped => None,
             Verdict::Error => Some(Conclusion::NotJudged),
         }
+    }
+
+    /// It fails here and passes on the baseline.
+    pub fn is_worse(&self) -> bool {
+        let worse = (self.verdict, self.baseline) == (Verdict::Fail, Some(Verdict::Pass));
+        worse && self.level != Level::Info
+    }
+
+    /// It passes here and fails on the baseline.
+    pub fn is_better(&self) -> bool {
+        (self.verdict, self.baseline) == (Verdict::Pass, Some(Verdict::Fail))
     }
 
     /// It alone keeps the run from being conformant.
@@ -122,6 +135,22 @@ impl Run {
                     .filter_map(|record| record.effect(strict)),
             )
         };
+    }
+}
+
+impl Run {
+    /// Compares it with what the baseline came to on the same platform.
+    pub fn compare(&mut self, baseline: &Self) {
+        for record in &mut self.checks {
+            let there = baseline.checks.iter().find(|other| other.id == record.id);
+            record.baseline = there.map(|other| other.verdict);
+        }
+        self.baseline = Some(Baseline {
+            image: baseline.image.clone(),
+            digest: baseline.digest.clone(),
+            error: baseline.error.clone(),
+            measurements: baseline.measurements.clone(),
+        });
     }
 }
 

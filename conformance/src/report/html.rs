@@ -139,6 +139,14 @@ fn write_run(out: &mut String, name: &str, run: &Run, strict: bool) -> fmt::Resu
     if let Some(digest) = &run.digest {
         writeln!(out, "<p class=\"dim\">{}</p>", Text(digest))?;
     }
+    let comparison = outline::comparison(run);
+    if !comparison.is_empty() {
+        out.push_str("<dl>\n");
+        for (label, value) in comparison {
+            writeln!(out, "<dt>{label}<dd>{}", Text(&value))?;
+        }
+        out.push_str("</dl>\n");
+    }
     if let Some(why) = outline::unjudged(run, strict) {
         writeln!(
             out,
@@ -264,7 +272,7 @@ fn write_measurements(out: &mut String, run: &Run) -> fmt::Result {
     }
     out.push_str("<details><summary>Measurements</summary>\n<table>\n");
     for (name, measurement) in &run.measurements {
-        let figures = text::measurement(measurement);
+        let figures = outline::measured(run, name, measurement);
         writeln!(out, "<tr><th>{}<td>{}</tr>", Text(name), Text(&figures))?;
     }
     out.push_str("</table>\n</details>\n");

@@ -92,6 +92,7 @@ fn write_run(out: &mut impl Write, run: &Run) -> io::Result<()> {
     write_records(out, run)?;
     write_known(out, run)?;
     write_skipped(out, run)?;
+    write_comparison(out, run)?;
     write_measurements(out, run)?;
     write_tally(out, run)
 }
@@ -120,7 +121,7 @@ fn heading(record: &Record) -> Option<(u8, Style, &'static str)> {
     let known = record.expected_failure.is_some();
     match record.verdict {
         Verdict::Fail if known => None,
-        Verdict::Fail if record.level == Level::Must => Some((0, RED, "FAIL")),
+        Verdict::Fail if record.level == Level::Must || record.is_worse() => Some((0, RED, "FAIL")),
         Verdict::Fail => Some((0, YELLOW, "FAIL")),
         Verdict::Pass if known => Some((1, RED, "STALE")),
         Verdict::Error => Some((2, RED, "ERROR")),
@@ -170,6 +171,23 @@ fn write_skipped(out: &mut impl Write, run: &Run) -> io::Result<()> {
     writeln!(out)
 }
 
+fn write_comparison(out: &mut impl Write, run: &Run) -> io::Result<()> {
+    let lines = outline::comparison(run);
+    if lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{BOLD}compared{BOLD:#}")?;
+    for (label, value) in lines {
+        let style = match label {
+            "worse" => RED,
+            "better" => GREEN,
+            _ => Style::new(),
+        };
+        writeln!(out, "  {style}{label:<9}{style:#} {value}")?;
+    }
+    writeln!(out)
+}
+
 fn write_measurements(out: &mut impl Write, run: &Run) -> io::Result<()> {
     let Some(width) = run
         .measurements
@@ -181,7 +199,8 @@ fn write_measurements(out: &mut impl Write, run: &Run) -> io::Result<()> {
     };
     writeln!(out, "{BOLD}measured{BOLD:#}")?;
     for (name, measurement) in &run.measurements {
-        writeln!(out, "  {name:<width$}  {}", text::measurement(measurement))?;
+        let figures = outline::measured(run, name, measurement);
+        writeln!(out, "  {name:<width$}  {figures}")?;
     }
     writeln!(out)
 }

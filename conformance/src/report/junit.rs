@@ -61,10 +61,17 @@ fn suite(name: &str, run: &Run, report: &Report) -> TestSuite {
             suite.add_property(Property::new(name, value));
         }
     }
+    for (label, value) in outline::comparison(run) {
+        let name = match label {
+            "baseline" => label.to_owned(),
+            _ => format!("baseline.{label}"),
+        };
+        suite.add_property(Property::new(name, value));
+    }
     for (name, measurement) in &run.measurements {
         suite.add_property(Property::new(
             format!("measured.{name}"),
-            text::measurement(measurement),
+            outline::measured(run, name, measurement),
         ));
     }
     suite.add_test_cases(run.checks.iter().map(|record| case(record, report.strict)));

@@ -103,6 +103,12 @@ fn write_run(out: &mut String, name: &str, run: &Run, strict: bool) -> fmt::Resu
     if let Some(digest) = &run.digest {
         writeln!(out, "{}\n", prose(digest))?;
     }
+    for (label, value) in outline::comparison(run) {
+        writeln!(out, "- {label}: {}", prose(&value))?;
+    }
+    if run.baseline.is_some() {
+        writeln!(out)?;
+    }
     if let Some(why) = outline::unjudged(run, strict) {
         writeln!(out, "**could not be judged:** {}\n", prose(&why))?;
     }
@@ -194,7 +200,7 @@ fn write_measurements(out: &mut String, run: &Run) -> fmt::Result {
             out,
             "| {} | {} |",
             prose(name),
-            prose(&text::measurement(measurement))
+            prose(&outline::measured(run, name, measurement))
         )?;
     }
     close(out)

@@ -8,7 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Record, Report, Run, Verdict};
+use crate::event::{Measurement, Record, Report, Run, Verdict};
+use crate::report::text;
 
 /// A record in three colours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +85,45 @@ pub fn light(record: &Record, strict: bool) -> Light {
         },
         Verdict::Skipped => Light::Undecided(reason()),
     }
+}
+
+/// What a run is compared with, and what came of that: label and one line each; nothing
+/// without a baseline.
+pub fn comparison(run: &Run) -> Vec<(&'static str, String)> {
+    let Some(baseline) = &run.baseline else {
+        return Vec::new();
+    };
+    let named = match &baseline.digest {
+        Some(digest) => format!("{} {digest}", baseline.image),
+        None => baseline.image.clone(),
+    };
+    let mut lines = vec![("baseline", named)];
+    if let Some(error) = &baseline.error {
+        lines.push(("open", format!("nothing is compared: {error}")));
+        return lines;
+    }
+    let ids = |is: fn(&Record) -> bool| {
+        let ids = run.checks.iter().filter(|record| is(record));
+        ids.map(|record| record.id.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (worse, better) = (ids(Record::is_worse), ids(Record::is_better));
+    if worse.is_empty() && better.is_empty() {
+        lines.push(("alike", "what passes there passes here".to_owned()));
+    }
+    for (label, ids) in [("worse", worse), ("better", better)] {
+        if !ids.is_empty() {
+            lines.push((label, ids));
+        }
+    }
+    lines
+}
+
+/// A measurement of a run on one line, beside the baseline's where there is one.
+pub fn measured(run: &Run, name: &str, measurement: &Measurement) -> String {
+    let there = run.baseline.as_ref();
+    text::measurement_beside(measurement, there.and_then(|it| it.measurements.get(name)))
 }
 
 /// Why a run could not be judged, beyond what its records show in red; else `None`.
@@ -212,6 +252,15 @@ pub fn details(record: &Record) -> Vec<(&'static str, String)> {
     }
     for (number, line) in record.evidence.iter().enumerate() {
         all.push((if number == 0 { "evidence" } else { "" }, line.clone()));
+    }
+    if let (Verdict::Fail, Some(there)) = (record.verdict, record.baseline) {
+        let what = match there {
+            Verdict::Pass if record.is_worse() => "passes there, so that this failure counts",
+            Verdict::Pass => "passes there",
+            Verdict::Fail => "fails there as well",
+            Verdict::Skipped | Verdict::Inconclusive | Verdict::Error => "is not decided there",
+        };
+        all.push(("baseline", what.to_owned()));
     }
     if let Some(known) = &record.expected_failure {
         let what = match record.verdict {

@@ -66,13 +66,18 @@ impl<'p> Reporters<'p> {
         self
     }
 
-    /// Hands on one event.
-    pub fn event(&mut self, event: &Event<'_>) {
+    /// Shows one event as progress only: of what no report holds.
+    pub fn aside(&mut self, event: &Event<'_>) {
         if let Some(progress) = &mut self.progress
             && progress.event(event).is_err()
         {
             self.progress = None;
         }
+    }
+
+    /// Hands on one event.
+    pub fn event(&mut self, event: &Event<'_>) {
+        self.aside(event);
         let errors = &mut self.errors;
         self.reports
             .retain_mut(|(spec, reporter)| match reporter.event(event) {

@@ -65,6 +65,9 @@ fn write_head(out: &mut String, indent: &str, run: &Run) -> fmt::Result {
             writeln!(out, "{indent}# {label}: {}", comment(value))?;
         }
     }
+    for (label, value) in outline::comparison(run) {
+        writeln!(out, "{indent}# {label}: {}", comment(&value))?;
+    }
     Ok(())
 }
 

@@ -5,9 +5,10 @@
 //! people only add what their own syntax needs.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::event::{Host, Measurement, Record, Report, Run, Tool};
+use crate::event::{Baseline, Host, Measurement, Record, Report, Run, Tool};
 
 /// Longest line that a report for people shows, in characters.
 const LONGEST: usize = 1000;
@@ -132,6 +133,7 @@ pub fn legible_run(run: &Run) -> Run {
         runtime,
         emulator,
         wasi_engine,
+        baseline,
         error,
         interrupted,
         conclusion,
@@ -147,16 +149,29 @@ pub fn legible_run(run: &Run) -> Run {
         runtime: line(runtime),
         emulator: optional(emulator.as_ref()),
         wasi_engine: optional(wasi_engine.as_ref()),
+        baseline: baseline.as_ref().map(legible_baseline),
         error: optional(error.as_ref()),
         interrupted: *interrupted,
         conclusion: *conclusion,
         tally: *tally,
         checks: checks.iter().map(legible_record).collect(),
-        measurements: measurements
-            .iter()
-            .map(|(name, measurement)| (line(name), legible_measurement(measurement)))
-            .collect(),
+        measurements: legible_measurements(measurements),
         duration_us: *duration_us,
+    }
+}
+
+fn legible_baseline(baseline: &Baseline) -> Baseline {
+    let Baseline {
+        image,
+        digest,
+        error,
+        measurements,
+    } = baseline;
+    Baseline {
+        image: line(image),
+        digest: optional(digest.as_ref()),
+        error: optional(error.as_ref()),
+        measurements: legible_measurements(measurements),
     }
 }
 
@@ -174,6 +189,7 @@ fn legible_record(record: &Record) -> Record {
         evidence,
         reason,
         expected_failure,
+        baseline,
         reproduce,
         duration_us,
     } = record;
@@ -190,9 +206,19 @@ fn legible_record(record: &Record) -> Record {
         evidence: lines(evidence),
         reason: optional(reason.as_ref()),
         expected_failure: optional(expected_failure.as_ref()),
+        baseline: *baseline,
         reproduce: optional(reproduce.as_ref()),
         duration_us: *duration_us,
     }
+}
+
+fn legible_measurements(
+    measurements: &BTreeMap<String, Measurement>,
+) -> BTreeMap<String, Measurement> {
+    measurements
+        .iter()
+        .map(|(name, measurement)| (line(name), legible_measurement(measurement)))
+        .collect()
 }
 
 fn legible_measurement(measurement: &Measurement) -> Measurement {
@@ -292,6 +318,49 @@ pub fn measurement(measurement: &Measurement) -> String {
         parts.push(measurement.names.join(", "));
     }
     parts.join("  ")
+}
+
+/// The same beside what was measured of a baseline, and by how much it is more or less.
+pub fn measurement_beside(here: &Measurement, there: Option<&Measurement>) -> String {
+    let text = measurement(here);
+    let Some(there) = there else { return text };
+    if !here.names.is_empty() || !there.names.is_empty() {
+        let only = |these: &[String], those: &[String]| {
+            let only: Vec<_> = these.iter().filter(|name| !those.contains(name)).collect();
+            only.into_iter().cloned().collect::<Vec<_>>().join(", ")
+        };
+        let (more, less) = (
+            only(&here.names, &there.names),
+            only(&there.names, &here.names),
+        );
+        let difference = match (more.is_empty(), less.is_empty()) {
+            (true, true) => "baseline the same".to_owned(),
+            (false, true) => format!("baseline without {more}"),
+            (true, false) => format!("baseline with {less}"),
+            (false, false) => format!("baseline without {more}, with {less}"),
+        };
+        return format!("{text}  ({difference})");
+    }
+    let other = measurement(there);
+    if other == text {
+        return format!("{text}  (baseline the same)");
+    }
+    let figure = |of: &Measurement| of.value.or(of.p50);
+    let change = match (figure(here), figure(there)) {
+        (Some(here), Some(there)) if there > 0.0 => format!(", {}", change(here / there)),
+        _ => String::new(),
+    };
+    format!("{text}  (baseline {other}{change})")
+}
+
+/// A ratio in words: `+10 %`, `-99.9 %`, `3.2 times as much`.
+fn change(ratio: f64) -> String {
+    let percent = (ratio - 1.0) * 100.0;
+    match percent {
+        _ if ratio >= 3.0 => format!("{} times as much", digits(ratio)),
+        0.0.. => format!("+{} %", digits(percent)),
+        _ => format!("-{} %", digits(-percent)),
+    }
 }
 
 /// `1 check`, `2 checks`.

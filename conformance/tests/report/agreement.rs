@@ -43,6 +43,18 @@ fn reports() -> Vec<(String, Report)> {
             }
         }
     }
+    for level in [Level::Must, Level::Should, Level::Info] {
+        for there in [Pass, Fail, Skipped, Inconclusive, Error] {
+            for (known, verdict) in [(false, Fail), (true, Fail), (false, Pass)] {
+                let mut record = sample::record("a/b", level, verdict);
+                record.expected_failure = known.then(|| "known".to_owned());
+                let passed = sample::record("a/c", Level::Must, Pass);
+                let run = sample::compared(vec![passed, record], there);
+                let name = format!("{level} {verdict:?} known {known}, {there:?} on the baseline");
+                all.push((name, sample::report(false, vec![run])));
+            }
+        }
+    }
     all
 }
 

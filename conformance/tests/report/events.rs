@@ -10,6 +10,7 @@ use conformance::report::Reporter;
 use conformance::report::human::Human;
 use conformance::report::progress::Progress;
 use conformance::report::reporters::Reporters;
+use conformance::report::spec::{Format, ReportSpec};
 
 use crate::{sample, snapshots};
 
@@ -59,6 +60,26 @@ fn a_log_gets_one_line_a_run() {
     let expected =
         one(1, "linux/amd64", 12) + &one(2, "linux/arm64", 2) + &one(3, "linux/amd64", 0);
     assert_eq!(String::from_utf8(log).unwrap(), expected);
+}
+
+/// A baseline's run is under way and is no part of any report.
+#[test]
+fn what_no_report_holds_is_progress_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report");
+    let spec = ReportSpec {
+        format: Format::Human,
+        file: Some(file.clone()),
+    };
+    let mut log = Vec::new();
+    let report = sample::full();
+    let mut reporters = Reporters::open(&[spec])
+        .unwrap()
+        .with_progress(Progress::to_log(&mut log));
+    play(&report, |event| reporters.aside(event));
+    assert!(reporters.finish().is_empty());
+    assert_eq!(String::from_utf8(log).unwrap().lines().count(), 3);
+    assert!(!file.exists());
 }
 
 #[test]

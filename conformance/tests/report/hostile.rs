@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use conformance::event::Report;
+use conformance::event::{Baseline, Report};
 use conformance::report::{html, junit, markdown, tap, text};
 
 use crate::{readers, sample, snapshots};
@@ -18,6 +18,15 @@ fn filled(text: &str) -> Report {
         run.emulator = Some(text.to_owned());
         run.wasi_engine = Some(text.to_owned());
         run.error = run.error.as_ref().map(|_| text.to_owned());
+        run.baseline = Some(Baseline {
+            image: text.to_owned(),
+            digest: Some(text.to_owned()),
+            error: run.error.clone(),
+            measurements: run.measurements.clone(),
+        });
+        for measurement in run.measurements.values_mut() {
+            measurement.names = vec![text.to_owned()];
+        }
         for check in &mut run.checks {
             check.observed = Some(text.to_owned());
             check.reason = Some(text.to_owned());

@@ -1,8 +1,11 @@
 //! Hand-made reports.
 
+use std::collections::BTreeMap;
+
 use conformance::check::Level;
 use conformance::event::{
-    Conclusion, Host, Measurement, Record, Report, Run, RunHead, SCHEMA_VERSION, Tool, Verdict,
+    Baseline, Conclusion, Host, Measurement, Record, Report, Run, RunHead, SCHEMA_VERSION, Tool,
+    Verdict,
 };
 
 /// What an image's author might put into a name to fool a reader or a program.
@@ -32,6 +35,7 @@ pub(crate) fn record(id: &str, level: Level, verdict: Verdict) -> Record {
         evidence: Vec::new(),
         reason: undecided.then(|| format!("{} for a reason", verdict.as_str())),
         expected_failure: None,
+        baseline: None,
         reproduce: (verdict != Verdict::Pass)
             .then(|| format!("pause-conformance --image registry.example/pause:1 --filter {id}")),
         duration_us: 1_340,
@@ -82,6 +86,74 @@ pub(crate) fn run(platform: &str, checks: Vec<Record>) -> Run {
         duration_us: 1_380_000,
         ..Run::new(&head(platform), checks)
     }
+}
+
+fn last_release(checks: Vec<Record>) -> Run {
+    Run {
+        image: "registry.example/pause:0".to_owned(),
+        ..run("linux/amd64", checks)
+    }
+}
+
+/// A run beside a baseline that came to the same, but for the last record.
+pub(crate) fn compared(checks: Vec<Record>, there: Verdict) -> Run {
+    let mut baseline = last_release(checks.clone());
+    baseline.checks.last_mut().expect("a record").verdict = there;
+    let mut run = run("linux/amd64", checks);
+    run.compare(&baseline);
+    run
+}
+
+/// A baseline that is better in one check and worse in another, larger and slower; and one that
+/// does not have the platform.
+pub(crate) fn beside_a_baseline() -> Report {
+    let measured = |run: &mut Run, size: f64, ready: f64, calls: &[&str]| {
+        let figures = [
+            ("program_size", "bytes", Some(size), None),
+            ("time_to_ready", "us", None, Some(ready)),
+            ("idle_wakeups", "count", Some(0.0), None),
+        ];
+        for (name, unit, value, p50) in figures {
+            let figure = Measurement {
+                value,
+                p50,
+                ..blank(unit)
+            };
+            run.measurements.insert(name.to_owned(), figure);
+        }
+        let names = Measurement {
+            names: calls.iter().map(|call| (*call).to_owned()).collect(),
+            ..blank("names")
+        };
+        run.measurements.insert("system_calls".to_owned(), names);
+    };
+    let of = |burst, before, wait| {
+        vec![
+            record("startup/stays", Level::Must, Verdict::Pass),
+            record("signals/burst", Level::Should, burst),
+            record("reaping/before-handler", Level::Should, before),
+            record("security/denied-exit", Level::Should, wait),
+        ]
+    };
+    let mut baseline = last_release(of(Verdict::Pass, Verdict::Fail, Verdict::Fail));
+    measured(&mut baseline, 743_952.0, 900.0, &["pause", "wait4"]);
+    let mut amd64 = run(
+        "linux/amd64",
+        of(Verdict::Fail, Verdict::Pass, Verdict::Fail),
+    );
+    measured(&mut amd64, 572.0, 990.0, &["ppoll", "wait4"]);
+    amd64.compare(&baseline);
+    let mut riscv64 = run(
+        "linux/riscv64",
+        of(Verdict::Fail, Verdict::Pass, Verdict::Pass),
+    );
+    riscv64.baseline = Some(Baseline {
+        image: baseline.image,
+        digest: None,
+        error: Some("it is not there for linux/riscv64".to_owned()),
+        measurements: BTreeMap::new(),
+    });
+    report(false, vec![amd64, riscv64])
 }
 
 /// Everything that passes.

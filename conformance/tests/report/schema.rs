@@ -30,7 +30,13 @@ fn every_report_validates_and_comes_back_the_same() {
     let schema = serde_json::from_str(&std::fs::read_to_string(published()).unwrap()).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let empty = sample::report(true, Vec::new());
-    for report in [sample::good(), sample::full(), sample::interrupted(), empty] {
+    for report in [
+        sample::good(),
+        sample::full(),
+        sample::interrupted(),
+        sample::beside_a_baseline(),
+        empty,
+    ] {
         let text = json::render(&report).unwrap();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let errors: Vec<_> = validator

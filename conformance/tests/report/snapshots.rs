@@ -40,6 +40,13 @@ fn a_report_of_one_good_run() {
 }
 
 #[test]
+fn a_report_beside_a_baseline() {
+    for (format, text) in all(&sample::beside_a_baseline()) {
+        insta::assert_snapshot!(format!("baseline_{format}"), text);
+    }
+}
+
+#[test]
 fn a_report_that_was_interrupted() {
     for (format, text) in all(&sample::interrupted()) {
         insta::assert_snapshot!(format!("interrupted_{format}"), text);

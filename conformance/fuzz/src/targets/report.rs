@@ -5,7 +5,8 @@
 
 use conformance::check::Level;
 use conformance::event::{
-    Conclusion, Host, Measurement, Record, Report, Run, RunHead, SCHEMA_VERSION, Tool, Verdict,
+    Baseline, Conclusion, Host, Measurement, Record, Report, Run, RunHead, SCHEMA_VERSION, Tool,
+    Verdict,
 };
 use conformance::report::human::Human;
 use conformance::report::{html, json, junit, markdown, tap};
@@ -171,6 +172,7 @@ fn report(seed: &[u8], texts: &[&str]) -> Report {
                 evidence: vec![text(), text()],
                 reason: Some(text()),
                 expected_failure: (place % 3 == 0).then(&mut text),
+                baseline: (seed & 32 != 0).then(|| verdicts[place % verdicts.len()]),
                 reproduce: Some(text()),
                 duration_us: 1,
             }
@@ -195,6 +197,12 @@ fn report(seed: &[u8], texts: &[&str]) -> Report {
             max: None,
             names: vec![text(), text()],
         };
+        run.baseline = (seed & 32 != 0).then(|| Baseline {
+            image: text(),
+            digest: Some(text()),
+            error: (seed & 64 != 0).then(&mut text),
+            measurements: [("system_calls".to_owned(), measurement.clone())].into(),
+        });
         run.measurements
             .insert("system_calls".to_owned(), measurement);
         runs.push(run);

@@ -23,6 +23,7 @@ fn record(level: Level, verdict: Verdict, known: bool) -> Record {
         evidence: Vec::new(),
         reason: None,
         expected_failure: known.then(|| "known".to_owned()),
+        baseline: None,
         reproduce: None,
         duration_us: 0,
     }
@@ -110,6 +111,55 @@ fn each_verdict_weighs_what_the_table_says() {
             "{level} {verdict:?} known: {known}, strict"
         );
     }
+}
+
+/// A failure that the baseline does not have counts, unless it is known or no requirement.
+#[rstest]
+#[case::a_regression(Should, Fail, false, Some(Pass), NotConformant)]
+#[case::known(Should, Fail, true, Some(Pass), Conformant)]
+#[case::no_requirement(Info, Fail, false, Some(Pass), Conformant)]
+#[case::fails_there_too(Should, Fail, false, Some(Fail), Conformant)]
+#[case::a_must_fails_there_too(Must, Fail, false, Some(Fail), NotConformant)]
+#[case::not_decided_there(Should, Fail, false, Some(Inconclusive), Conformant)]
+#[case::skipped_there(Should, Fail, false, Some(Skipped), Conformant)]
+#[case::no_baseline(Should, Fail, false, None, Conformant)]
+#[case::better(Should, Pass, false, Some(Fail), Conformant)]
+fn what_the_baseline_passes_binds(
+    #[case] level: Level,
+    #[case] verdict: Verdict,
+    #[case] known: bool,
+    #[case] there: Option<Verdict>,
+    #[case] effect: Conclusion,
+) {
+    let mut record = record(level, verdict, known);
+    record.baseline = there;
+    assert_eq!(record.effect(false), Some(effect));
+}
+
+#[test]
+fn a_run_is_compared_check_by_check() {
+    let named = |id: &str, verdict| Record {
+        id: id.to_owned(),
+        ..record(Should, verdict, false)
+    };
+    let mut there = run([named("a/one", Pass), named("a/two", Fail)]);
+    there.image = "baseline".to_owned();
+    there.error = Some("a reason".to_owned());
+    let mut here = run([
+        named("a/new", Fail),
+        named("a/two", Pass),
+        named("a/one", Fail),
+    ]);
+    here.compare(&there);
+    let verdicts: Vec<_> = here.checks.iter().map(|record| record.baseline).collect();
+    assert_eq!(verdicts, [None, Some(Fail), Some(Pass)]);
+    let worse: Vec<_> = here.checks.iter().map(Record::is_worse).collect();
+    assert_eq!(worse, [false, false, true]);
+    let better: Vec<_> = here.checks.iter().map(Record::is_better).collect();
+    assert_eq!(better, [false, true, false]);
+    let baseline = here.baseline.expect("a baseline");
+    assert_eq!(baseline.image, "baseline");
+    assert_eq!(baseline.error.as_deref(), Some("a reason"));
 }
 
 #[test]

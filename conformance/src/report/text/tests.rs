@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 use rstest::rstest;
 
-use super::{duration, escape, is_unprintable, line, measurement, plural, quantity};
+use super::{
+    change, duration, escape, is_unprintable, line, measurement, measurement_beside, plural,
+    quantity,
+};
 use crate::event::Measurement;
 
 #[rstest]
@@ -120,6 +123,69 @@ fn names_are_listed_after_their_number() {
         ..blank("names")
     };
     assert_eq!(measurement(&calls), "2  pause, wait4");
+}
+
+#[rstest]
+#[case(0.000_1, "-100 %")]
+#[case(0.5, "-50 %")]
+#[case(0.999, "-0.1 %")]
+#[case(1.0, "+0 %")]
+#[case(1.1, "+10 %")]
+#[case(2.99, "+199 %")]
+#[case(3.0, "3 times as much")]
+#[case(1_300.6, "1301 times as much")]
+fn a_ratio_is_a_change(#[case] ratio: f64, #[case] shown: &str) {
+    assert_eq!(change(ratio), shown);
+}
+
+fn figure(value: Option<f64>, p50: Option<f64>) -> Measurement {
+    Measurement {
+        value,
+        p50,
+        ..blank("bytes")
+    }
+}
+
+fn named(names: &[&str]) -> Measurement {
+    Measurement {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..blank("names")
+    }
+}
+
+#[rstest]
+#[case::none_there(figure(Some(2.0), None), None, "2 B")]
+#[case::less(
+    figure(Some(2.0), None),
+    Some(figure(Some(4.0), None)),
+    "2 B  (baseline 4 B, -50 %)"
+)]
+#[case::shown_alike(
+    figure(Some(2.0), None),
+    Some(figure(Some(2.0001), None)),
+    "2 B  (baseline the same)"
+)]
+#[case::from_nothing(
+    figure(Some(2.0), None),
+    Some(figure(Some(0.0), None)),
+    "2 B  (baseline 0 B)"
+)]
+#[case::medians(
+    figure(None, Some(3.0)),
+    Some(figure(None, Some(2.0))),
+    "p50 3 B  (baseline p50 2 B, +50 %)"
+)]
+#[case::more_names(named(&["a", "b"]), Some(named(&["a"])), "a, b  (baseline without b)")]
+#[case::fewer_names(named(&["a"]), Some(named(&["a", "b"])), "a  (baseline with b)")]
+#[case::other_names(named(&["a"]), Some(named(&["b"])), "a  (baseline without a, with b)")]
+#[case::same_names(named(&["a"]), Some(named(&["a"])), "a  (baseline the same)")]
+#[case::no_names_any_more(named(&[]), Some(named(&["a"])), "  (baseline with a)")]
+fn a_measurement_stands_beside_the_baselines(
+    #[case] here: Measurement,
+    #[case] there: Option<Measurement>,
+    #[case] shown: &str,
+) {
+    assert_eq!(measurement_beside(&here, there.as_ref()), shown);
 }
 
 #[rstest]
