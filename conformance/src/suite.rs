@@ -155,8 +155,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     });
     let again = (0..options.repeat).flat_map(|_| planned);
     for planned in again {
-        if report.interrupted || suite.interrupted.load(Ordering::Relaxed) {
-            report.interrupted = true;
+        if report.interrupted {
             break;
         }
         let run = suite.run(planned, baseline.as_ref(), &mut |event| {

@@ -10,24 +10,20 @@
 //! suite stays in the host's pid namespace, so it is the parent of every pause
 //! process and reads its true wait status.
 
-use std::ffi::c_int;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use nix::libc;
 use rustix::fs::{MemfdFlags, Mode};
 use rustix::pipe::PipeFlags;
 
-use crate::backend::{Backend, Join, Launch, Namespaces, Sandbox, Spec, StartError, Stdio, Stream};
+use crate::backend::{Backend, Launch, Sandbox, Spec, StartError, Stdio, Stream};
 use crate::check::Needs;
 use crate::emulator::Emulator;
-use crate::probe::Probe;
-use crate::sys::{self, Child, ExitStatus, StringVector};
+use crate::sys;
 use crate::wasi_engine::Command;
 use crate::wasi_host;
-use crate::workload::Workload;
 
 mod beside;
 mod binfmt;
@@ -37,16 +33,16 @@ mod emulated;
 mod ids;
 mod keeper;
 mod launch;
+mod outer;
 mod plan;
+mod sandbox;
 mod stage;
 
-use binfmt::Rule;
-use child::Step;
 pub use emulated::Emulated;
 use emulated::Emulation;
 use ids::Mapping;
 use keeper::Keeper;
-use plan::{Ids, Plan};
+use plan::Plan;
 use stage::{Scene, Stage};
 
 /// The user and group of engines: as those of upstream's pause.
@@ -138,7 +134,7 @@ impl Embedded {
             rustix::process::PidfdFlags::empty(),
         )
         .map_err(|cause| PrepareError::new("open a handle on itself")(cause.into()))?;
-        let (mapping, binfmt) = enter_outer_namespaces(emulators)?;
+        let (mapping, binfmt) = outer::enter(emulators)?;
         let probe = probe_file().map_err(PrepareError::new("store the probe"))?;
         let emulated = if emulators.is_empty() { 0 } else { checks };
         let cgroups = cgroup::Cgroups::detect(emulated as u64);
@@ -349,369 +345,6 @@ impl Embedded {
         let path = launch.program.argv.first().cloned().unwrap_or_default();
         self.run(plan, spec, path)
     }
-}
-
-struct EmbeddedSandbox {
-    child: Child,
-    status: Option<ExitStatus>,
-    stdio: Stdio,
-    ids: Ids,
-    /// The one that was made for it, wherever the program has gone since.
-    user_namespace: Option<OwnedFd>,
-    /// PID 1 of the namespace that it is in, where that is not its own.
-    node: Option<Keeper>,
-    own_network: bool,
-    own_time: bool,
-    /// Where children of the suite go when no sandbox's is meant.
-    keepers_pid_namespace: OwnedFd,
-    probe: OwnedFd,
-    gate: Option<OwnedFd>,
-    progress: OwnedFd,
-    path: String,
-    cgroup: Option<cgroup::Cgroup>,
-}
-
-impl EmbeddedSandbox {
-    /// Starts a child of this thread in the pid namespace of the pod.
-    fn spawn_member(&self, child: impl FnOnce() -> i32) -> io::Result<Child> {
-        let pid_namespace = self
-            .node
-            .as_ref()
-            .map_or_else(|| self.child.pidfd.as_fd(), Keeper::pid_namespace);
-        // Of this thread, for its next child only (setns(2)).
-        sys::setns(pid_namespace, libc::CLONE_NEWPID)?;
-        let child = sys::spawn(0, child);
-        sys::setns(self.keepers_pid_namespace.as_fd(), libc::CLONE_NEWPID)?;
-        child
-    }
-
-    fn write_gate(&self) -> io::Result<()> {
-        self.gate.as_ref().map_or(Ok(()), write_gate)
-    }
-
-    /// What the child has said of a failure, if it has. That its end of the pipe is closed
-    /// need not show: others that were cloned meanwhile have copies until they execute.
-    fn failed_before_exec(&mut self) -> Result<(), StartError> {
-        match crate::wait::readable(self.progress.as_fd(), Duration::ZERO) {
-            Ok(true) => self.await_progress(false),
-            _ => Ok(()),
-        }
-    }
-
-    /// Waits until the child is held or has executed the program.
-    fn await_progress(&mut self, held: bool) -> Result<(), StartError> {
-        let host = |step: &'static str, cause: io::Error| StartError::Host { step, cause };
-        let mut message = [0; 8];
-        let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.progress, &mut message))
-            .map_err(|e| host("read its status", e.into()))?;
-        if length == 0 {
-            return if held {
-                // Nobody but the kernel ends it there.
-                let cause = "the kernel killed it, as where memory is short";
-                Err(host("hold it before exec", io::Error::other(cause)))
-            } else {
-                Ok(())
-            };
-        }
-        let [s0, s1, s2, s3, e0, e1, e2, e3] = message;
-        let step = Step::from_number(u32::from_ne_bytes([s0, s1, s2, s3]));
-        let cause = io::Error::from_raw_os_error(i32::from_ne_bytes([e0, e1, e2, e3]));
-        match step {
-            Some(Step::Held) if held => Ok(()),
-            Some(Step::Exec) => Err(StartError::Exec {
-                path: self.path.clone(),
-                cause,
-            }),
-            Some(step) => Err(host(step.words(), cause)),
-            None => Err(host("read its status", io::ErrorKind::InvalidData.into())),
-        }
-    }
-}
-
-impl Sandbox for EmbeddedSandbox {
-    fn pidfd(&self) -> BorrowedFd<'_> {
-        self.child.pidfd.as_fd()
-    }
-
-    fn host_pid(&self) -> i32 {
-        self.child.pid
-    }
-
-    fn signal(&self, signal: i32) -> io::Result<()> {
-        sys::send_signal(self.child.pidfd.as_fd(), signal)
-    }
-
-    fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        if self.status.is_none() {
-            self.status = sys::try_wait(self.child.pidfd.as_fd())?;
-        }
-        Ok(self.status)
-    }
-
-    fn take_stdio(&mut self) -> Stdio {
-        std::mem::take(&mut self.stdio)
-    }
-
-    fn open_gate(&mut self) -> io::Result<()> {
-        self.write_gate()
-    }
-
-    fn release(&mut self) -> Result<(), StartError> {
-        let host = |cause| StartError::Host {
-            step: "open its gate",
-            cause,
-        };
-        match self.write_gate() {
-            // It was killed while it was held; its end says so, executed or not.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            written => written.map_err(host)?,
-        }
-        self.gate = None;
-        self.await_progress(false)
-    }
-
-    fn enter(&self, join: &Join) -> io::Result<Probe> {
-        let (ours, theirs) = Probe::socket()?;
-        let argv = StringVector::new(["probe"])?;
-        let envp = StringVector::new(Vec::<String>::new())?;
-        let entry = Entry {
-            sandbox: self,
-            join,
-            socket: &theirs,
-            argv: &argv,
-            envp: &envp,
-        };
-        let child = if join.namespaces.contains(Namespaces::PID) {
-            self.spawn_member(|| entry.run())
-        } else {
-            sys::spawn(0, || entry.run())
-        };
-        // With our copy open, the end of a probe that failed would not show.
-        drop(theirs);
-        Probe::new(child?, ours)
-    }
-
-    fn run_beside(&self, command: Command, shares_pid: bool) -> io::Result<Workload> {
-        beside::start(self, command, shares_pid)
-    }
-
-    fn memory_used(&self) -> Option<u64> {
-        self.cgroup.as_ref().and_then(cgroup::Cgroup::memory_peak)
-    }
-}
-
-impl Drop for EmbeddedSandbox {
-    fn drop(&mut self) {
-        if self.status.is_none() {
-            let _ = sys::send_signal(self.child.pidfd.as_fd(), libc::SIGKILL);
-            // Its namespace ends with it; members that the suite started were reaped
-            // by their own owners before.
-            let _ = sys::wait(self.child.pidfd.as_fd());
-        }
-        self.node = None;
-        if let Some(cgroup) = self.cgroup.take() {
-            cgroup.remove(Instant::now() + Duration::from_secs(1));
-        }
-    }
-}
-
-/// The way of the probe from clone into the sandbox to exec.
-struct Entry<'a> {
-    sandbox: &'a EmbeddedSandbox,
-    join: &'a Join,
-    socket: &'a OwnedFd,
-    argv: &'a StringVector,
-    envp: &'a StringVector,
-}
-
-impl Entry<'_> {
-    /// Returns only where a step fails.
-    fn run(&self) -> i32 {
-        match self.enter() {
-            Ok(()) => sys::exec(Some(self.sandbox.probe.as_fd()), c"", self.argv, self.envp),
-            Err(error) => error,
-        };
-        child::FAILED
-    }
-
-    fn enter(&self) -> io::Result<()> {
-        // Until exec this is a copy of the suite, in reach of the program.
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-        let pidfd = self.sandbox.child.pidfd.as_fd();
-        let _ =
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-        let _ = rustix::process::setsid();
-        let mut joined = self.join.namespaces;
-        if !self.sandbox.own_network {
-            // Where the suite's children are already; it belongs to the outer user namespace.
-            joined -= Namespaces::NETWORK;
-        }
-        let mut flags = 0;
-        for (namespace, flag) in [
-            (Namespaces::NETWORK, libc::CLONE_NEWNET),
-            (Namespaces::IPC, libc::CLONE_NEWIPC),
-            (Namespaces::UTS, libc::CLONE_NEWUTS),
-            (Namespaces::CGROUP, libc::CLONE_NEWCGROUP),
-            (Namespaces::MOUNT, libc::CLONE_NEWNS),
-        ] {
-            if joined.contains(namespace) {
-                flags |= flag;
-            }
-        }
-        if self.join.namespaces.contains(Namespaces::TIME) && self.sandbox.own_time {
-            flags |= libc::CLONE_NEWTIME;
-        }
-        // With the suite's own privileges, which reach every namespace below its own:
-        // a program that left its user namespace stands in nobody's way.
-        if flags != 0 {
-            sys::setns(pidfd, flags)?;
-        }
-        if let Some(user_namespace) = &self.sandbox.user_namespace {
-            sys::setns(user_namespace.as_fd(), libc::CLONE_NEWUSER)?;
-        }
-        sys::close_range_cloexec(3)?;
-        sys::dup_to(self.socket.as_fd(), 0)?;
-        let ids = self
-            .join
-            .user
-            .unwrap_or((self.sandbox.ids.uid, self.sandbox.ids.gid));
-        if self.sandbox.ids.setup.is_some() {
-            if self.join.privileged {
-                sys::set_ids(0, 0)?;
-            } else {
-                sys::drop_groups()?;
-                sys::set_ids(ids.0, ids.1)?;
-            }
-        }
-        if self.join.privileged {
-            raise_ambient()?;
-        } else {
-            let none = rustix::thread::CapabilitySet::empty();
-            rustix::thread::set_capabilities(
-                None,
-                rustix::thread::CapabilitySets {
-                    effective: none,
-                    permitted: none,
-                    inheritable: none,
-                },
-            )?;
-        }
-        let _ =
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-        sys::reset_signals(0, 0)
-    }
-}
-
-/// Keeps capabilities across exec for a user that is not the namespace's root.
-fn raise_ambient() -> io::Result<()> {
-    use rustix::thread::CapabilitySet;
-    let mut sets = rustix::thread::capabilities(None)?;
-    sets.inheritable = sets.permitted;
-    rustix::thread::set_capabilities(None, sets)?;
-    for number in 0..64 {
-        let capability = CapabilitySet::from_bits_retain(1 << number);
-        if sets.permitted.contains(capability) {
-            rustix::thread::configure_capability_in_ambient_set(capability, true)?;
-        }
-    }
-    Ok(())
-}
-
-fn enter_outer_namespaces(emulators: &[Emulator]) -> Result<(Mapping, Binfmt), PrepareError> {
-    const OUTER: c_int = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    let uid = rustix::process::geteuid().as_raw();
-    let gid = rustix::process::getegid().as_raw();
-    let private = !emulators.is_empty() && binfmt::is_private_to_user_namespaces();
-    let none = Binfmt::None("user namespaces have none of their own before Linux 6.7".to_owned());
-    let (mapping, binfmt) = match (user_namespaces_work(), ids::range_is_there()) {
-        (true, true) if private => (Some(Mapping::Range), Binfmt::EachSandbox),
-        (true, true) => (Some(Mapping::Range), none),
-        // Root of a user namespace that holds few ids is an ordinary user.
-        (true, false) => (None, none),
-        // Without a user namespace it would be the host's.
-        (false, _) => (
-            Some(Mapping::Host),
-            Binfmt::None("this host allows no user namespaces".to_owned()),
-        ),
-    };
-    if uid == 0
-        && let Some(mapping) = mapping
-        && sys::unshare(OUTER).is_ok()
-    {
-        return Ok((mapping, binfmt));
-    }
-    let mut above = (uid, gid);
-    let mut binfmt = Binfmt::None("user namespaces have none of their own here".to_owned());
-    if private {
-        binfmt = match register_above(emulators, (uid, gid))? {
-            Ok(mounted) => Binfmt::Held(mounted),
-            Err(error) => Binfmt::None(format!("cannot register it: {error}")),
-        };
-        above = (0, 0);
-    }
-    enter_user_namespace(OUTER)?;
-    // The suite keeps its own ids, so that files it writes stay the caller's.
-    map_caller((uid, gid), above)?;
-    Ok((Mapping::Single { uid, gid }, binfmt))
-}
-
-/// Enters a user namespace in which emulators are registered: one above that of the
-/// sandboxes, since only its id 0 may write there, and a rootless sandbox maps another.
-/// Its mounts are the caller's, in a namespace that lets it mount.
-fn register_above(
-    emulators: &[Emulator],
-    caller: (u32, u32),
-) -> Result<io::Result<OwnedFd>, PrepareError> {
-    enter_user_namespace(libc::CLONE_NEWNS)?;
-    map_caller((0, 0), caller)?;
-    let register = || {
-        let mounted = binfmt::mount()?;
-        for emulator in emulators {
-            binfmt::register(&mounted, &Rule::new(emulator)?)?;
-        }
-        Ok(mounted)
-    };
-    Ok(register())
-}
-
-fn enter_user_namespace(others: c_int) -> Result<(), PrepareError> {
-    sys::unshare(libc::CLONE_NEWUSER | others).map_err(|cause| PrepareError {
-        what: "make a user namespace",
-        // ENOSPC here speaks of namespaces and not of disks (unshare(2)).
-        cause: match cause.raw_os_error() {
-            Some(libc::ENOSPC) => io::Error::other("this host allows no more of them"),
-            _ => cause,
-        },
-        hint: Some(
-            "the host forbids user namespaces to this user: see kernel.unprivileged_userns_clone, \
-             user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns, or run as root",
-        ),
-    })
-}
-
-/// The caller's one user and group, `above` in the user namespace above, is `inside` from now on.
-fn map_caller(inside: (u32, u32), above: (u32, u32)) -> Result<(), PrepareError> {
-    let map = |file: &'static str, line: String| {
-        std::fs::write(file, line).map_err(PrepareError::new("map the caller's ids"))
-    };
-    map("/proc/self/setgroups", "deny".to_owned())?;
-    map(
-        "/proc/self/uid_map",
-        format!("{} {} 1\n", inside.0, above.0),
-    )?;
-    map(
-        "/proc/self/gid_map",
-        format!("{} {} 1\n", inside.1, above.1),
-    )
-}
-
-fn user_namespaces_work() -> bool {
-    let child = sys::spawn(libc::CLONE_NEWUSER as u64, || 0);
-    let Ok(child) = child else { return false };
-    matches!(
-        sys::wait(child.pidfd.as_fd()),
-        Ok(Some(ExitStatus::Exited(0)))
-    )
 }
 
 /// The probe as an anonymous file that can be executed by descriptor from any root.

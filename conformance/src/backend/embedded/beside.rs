@@ -9,7 +9,8 @@ use std::time::Duration;
 use nix::libc;
 use rustix::process::{Resource, Rlimit};
 
-use super::{EmbeddedSandbox, child, pipe, plan};
+use super::sandbox::EmbeddedSandbox;
+use super::{child, pipe, plan};
 use crate::sys::{self, Child, StringVector};
 use crate::wasi_engine::Command;
 use crate::workload::Workload;

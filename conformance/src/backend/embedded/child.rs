@@ -11,6 +11,7 @@ use rustix::process::{Resource, Rlimit};
 
 use super::binfmt;
 use super::plan::{Ground, Make, Plan};
+use super::sandbox;
 use super::stage;
 use crate::backend::Root;
 use crate::sys;
@@ -444,7 +445,7 @@ fn drop_privileges(plan: &Plan) -> io::Result<()> {
             sys::drop_groups()?;
             sys::set_ids(plan.ids.uid, plan.ids.gid)?;
         }
-        return super::raise_ambient();
+        return sandbox::raise_ambient();
     }
 
     if plan.ids.setup.is_some() {
