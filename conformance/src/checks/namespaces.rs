@@ -7,15 +7,15 @@
 //! is. A pause that left a namespace thereby parts the two. Every sharing check has a
 //! control in another sandbox, that must not see what members share.
 
+mod ipc;
+mod network;
+mod pid;
 mod wasi;
 
 use std::io;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use nix::libc::SIGUSR1 as USR1;
-use procfs::FromRead;
-use procfs::process::Stat;
 
 use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
@@ -23,19 +23,21 @@ use crate::context::{Context, Orphans, Pod};
 use crate::probe::Probe;
 use crate::signal;
 use crate::sys::ExitStatus;
+use ipc::{finds_ipc_objects, leave_ipc_objects};
+use network::{plug_in, same_network};
 
 pub(super) static FAMILY: Family = Family {
     name: "namespaces",
     title: "Holding the namespaces of a pod",
     checks: &[
         &STABLE,
-        &NETWORK_SHARED,
-        &NETWORK_SURVIVES_RESTART,
-        &IPC_SHARED,
+        &network::SHARED,
+        &network::SURVIVES_RESTART,
+        &ipc::SHARED,
         &UTS_SHARED,
-        &PID_SHARED,
-        &PID_PRIVATE,
-        &PID_HOST,
+        &pid::SHARED,
+        &pid::PRIVATE,
+        &pid::HOST,
         &VOLUME_SHARED,
         &HELD_ALONE,
         &CGROUP_AND_TIME,
@@ -55,20 +57,6 @@ const PODS: Source = Source {
     title: "Kubernetes documentation, Pods",
     url: "https://github.com/kubernetes/website/blob/snapshot-final-v1.33/content/en/docs/concepts/workloads/pods/_index.md",
 };
-
-const NAMESPACE_MODE: Source = Source {
-    title: "CRI api.proto, NamespaceMode",
-    url: "https://github.com/kubernetes/cri-api/blob/v0.34.0/pkg/apis/runtime/v1/api.proto",
-};
-
-/// The address that the pod's network plugin gives.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
-/// A port on which a member listens. It is none of those from which the kernel takes one for
-/// a client (ip(7), `ip_local_port_range`): who connects to such a port where nobody listens
-/// is now and then given it as its own, and so reaches itself.
-const PORT: u16 = 14_711;
-/// Key of System V objects, and number in the names of the others.
-const KEY: u64 = 0x7061_7573;
 
 /// How long nothing may change by itself.
 const WINDOW: Duration = Duration::from_millis(600);
@@ -150,127 +138,6 @@ fn stable(cx: &Context<'_>) -> Outcome {
     )))
 }
 
-static NETWORK_SHARED: Check = Check {
-    id: "namespaces/network-shared",
-    title: "members share one network",
-    level: Level::Must,
-    requirement: "All members of a pod MUST see the devices, addresses, routes and listening ports that its network namespace holds, and nobody outside MUST reach them over localhost.",
-    source: PODS,
-    needs: Needs::LEAVES.union(MEMBERS.union(Needs::NETWORK)),
-    after: &[],
-    run: network_shared,
-};
-
-fn network_shared(cx: &Context<'_>) -> Outcome {
-    let mut pod = held(cx, Spec::default())?;
-    let set_up = plug_in(&mut pod)?;
-    pod.release()?;
-    pod.await_ready()?;
-    let one = pod.enter(&Join::default())?;
-    let other = pod.enter(&Join::default())?;
-    for member in [&one, &other] {
-        same_network(&mut pod, member, &set_up, "a member")?;
-    }
-    told(&mut pod, "listen on a port", one.listen(PORT))?;
-    over_localhost(&other, "one member reaches another's port")?;
-    let taken = other.listen(PORT);
-    ensure(
-        taken.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse),
-        "a port that one member listens on is taken for the others",
-        "two members listen on the same port",
-    )?;
-    let (mut control, outside) = outside(cx, Spec::default())?;
-    let connected = outside.connect(PORT);
-    ensure(
-        connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused),
-        "a process of another sandbox cannot reach the port over localhost",
-        "a process of another sandbox is in the same network namespace",
-    )?;
-    let elsewhere = told(&mut control, "list its network", outside.network())?;
-    let mut pass = Pass::new(format!(
-        "{} devices, addresses and routes, and a port, are the same for two members",
-        set_up.len()
-    ));
-    for line in set_up.iter().filter(|line| !elsewhere.contains(line)) {
-        pass = pass.with(format!("in this pod only: {line}"));
-    }
-    Ok(pass)
-}
-
-static NETWORK_SURVIVES_RESTART: Check = Check {
-    id: "namespaces/network-survives-restart",
-    title: "the network outlives a member's restart",
-    level: Level::Must,
-    requirement: "A member that leaves and joins again MUST find the same devices and addresses, and the neighbours that kept running.",
-    source: PODS,
-    needs: Needs::LEAVES.union(MEMBERS.union(Needs::NETWORK)),
-    after: &[],
-    run: network_survives_restart,
-};
-
-fn network_survives_restart(cx: &Context<'_>) -> Outcome {
-    let mut pod = held(cx, Spec::default())?;
-    let set_up = plug_in(&mut pod)?;
-    pod.release()?;
-    pod.await_ready()?;
-    let neighbour = pod.enter(&Join::default())?;
-    told(&mut pod, "listen on a port", neighbour.listen(PORT))?;
-    for life in ["first", "second", "third"] {
-        let member = pod.enter(&Join::default())?;
-        same_network(
-            &mut pod,
-            &member,
-            &set_up,
-            &format!("a member in its {life} life"),
-        )?;
-        over_localhost(&member, "a restarted member reaches its neighbour")?;
-        drop(member);
-        pod.expect_running("a member's end")?;
-    }
-    Ok(Pass::new(
-        "a member found the same network and neighbour in three lives",
-    ))
-}
-
-static IPC_SHARED: Check = Check {
-    id: "namespaces/ipc-shared",
-    title: "members share IPC objects",
-    level: Level::Must,
-    requirement: "All members of a pod MUST find the System V and POSIX IPC objects that one of them made, also after that one has left.",
-    source: Source {
-        title: "ipc_namespaces(7)",
-        url: "https://man7.org/linux/man-pages/man7/ipc_namespaces.7.html",
-    },
-    needs: MEMBERS,
-    after: &[],
-    run: ipc_shared,
-};
-
-fn ipc_shared(cx: &Context<'_>) -> Outcome {
-    let quick = || Spec {
-        own_network: false,
-        ..Spec::default()
-    };
-    let mut pod = held(cx, quick())?;
-    let made = leave_ipc_objects(&mut pod)?;
-    pod.release()?;
-    pod.await_ready()?;
-    for member in ["a member", "another member"] {
-        finds_ipc_objects(&mut pod, made, member)?;
-    }
-    let (mut control, outside) = outside(cx, quick())?;
-    let seen = told(&mut control, "look for IPC objects", outside.ipc_find(KEY))?;
-    ensure(
-        seen == 0,
-        "a process of another sandbox finds none of them",
-        format!("a process of another sandbox finds {}", ipc_names(seen)),
-    )?;
-    Ok(Pass::new(format!(
-        "two members found what one that had left made: {}",
-        ipc_names(made)
-    )))
-}
-
 static UTS_SHARED: Check = Check {
     id: "namespaces/uts-shared",
     title: "members share the host name",
@@ -322,169 +189,6 @@ fn uts_shared(cx: &Context<'_>) -> Outcome {
     pod.expect_running("two changes of the host name")?;
     Ok(Pass::new(
         "each of two members saw the other's change of the host name",
-    ))
-}
-
-static PID_SHARED: Check = Check {
-    id: "namespaces/pid-shared",
-    title: "members of a shared pid namespace see each other, and pause as PID 1",
-    level: Level::Must,
-    requirement: "In a pod that shares its pid namespace, a member MUST see every process of the pod, with the pause process as PID 1.",
-    source: NAMESPACE_MODE,
-    needs: MEMBERS.union(Needs::HOST_PID),
-    after: &[],
-    run: pid_shared,
-};
-
-fn pid_shared(cx: &Context<'_>) -> Outcome {
-    let quick = || Spec {
-        own_network: false,
-        ..Spec::default()
-    };
-    let mut pod = cx.start(quick())?;
-    let one = pod.enter(&Join::default())?;
-    let other = pod.enter(&Join::default())?;
-    let pids = [
-        told(&mut pod, "say its pid", one.who())?.pid,
-        told(&mut pod, "say its pid", other.who())?.pid,
-    ];
-    ensure(
-        !pids.contains(&1) && pids[0] != pids[1],
-        "two members have pids of their own beside PID 1",
-        format!("their pids are {pids:?}"),
-    )?;
-    see_proc(&one)?;
-    let seen = told(&mut pod, "list /proc", one.processes())?;
-    ensure(
-        seen.contains(&1) && pids.iter().all(|pid| seen.contains(pid)),
-        format!("a member's /proc shows 1 and {pids:?}"),
-        format!("it shows {seen:?}"),
-    )?;
-    let stat = told(&mut pod, "read /proc/1/stat", one.read_file("/proc/1/stat"))?;
-    let inside = Stat::from_read(stat.as_slice())
-        .map_err(|error| Stop::Error(format!("cannot read /proc/1/stat: {error}")))?;
-    let pause = pod.stat()?;
-    ensure(
-        (inside.starttime, &inside.comm) == (pause.starttime, &pause.comm),
-        format!(
-            "/proc/1 is the pause process, {}",
-            pause.comm.escape_debug()
-        ),
-        format!(
-            "/proc/1 is {}, started at another time",
-            inside.comm.escape_debug()
-        ),
-    )?;
-    let (mut control, outside) = outside(cx, quick())?;
-    let elsewhere = told(&mut control, "list /proc", outside.processes())?;
-    ensure(
-        elsewhere.len() == 2,
-        "a process of another sandbox sees that sandbox's two processes only",
-        format!("it sees {elsewhere:?}"),
-    )?;
-    pod.expect_running("members looked around")?;
-    Ok(Pass::new(format!(
-        "a member sees {seen:?}, of which 1 is the pause process"
-    )))
-}
-
-static PID_PRIVATE: Check = Check {
-    id: "namespaces/pid-private",
-    title: "members with pid namespaces of their own neither see pause nor end with it",
-    level: Level::Must,
-    requirement: "A member with a pid namespace of its own MUST be PID 1 there, not see the pause process, share the pod's network, and outlive the pause process.",
-    source: NAMESPACE_MODE,
-    needs: MEMBERS.union(Needs::NETWORK),
-    after: &["signals/term-exits-zero", "namespaces/network-shared"],
-    run: pid_private,
-};
-
-fn pid_private(cx: &Context<'_>) -> Outcome {
-    let mut pod = cx.start(Spec::default())?;
-    let neighbour = pod.enter(&Join {
-        namespaces: Namespaces::NETWORK,
-        ..Join::default()
-    })?;
-    told(&mut pod, "listen on a port", neighbour.listen(PORT))?;
-    let member = pod.enter(&Join {
-        namespaces: Namespaces::all() - Namespaces::PID - Namespaces::TIME,
-        privileged: true,
-        user: None,
-    })?;
-    told(&mut pod, "make a pid namespace", member.new_pid_namespace())?;
-    told(
-        &mut pod,
-        "make a mount namespace",
-        member.new_mount_namespace(),
-    )?;
-    // Where the host masks its /proc no sandbox may mount one, and nothing can be seen there.
-    match member.mount_proc("/proc") {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(Stop::Skip(NO_PROC.to_owned()));
-        }
-        mounted => told(&mut pod, "mount /proc", mounted)?,
-    }
-    let pid = told(&mut pod, "say its pid", member.who())?.pid;
-    let seen = told(&mut pod, "list /proc", member.processes())?;
-    ensure(
-        pid == 1 && seen == [1],
-        "the member is PID 1 and sees itself alone",
-        format!("it is {pid} and sees {seen:?}"),
-    )?;
-    over_localhost(&member, "it reaches its neighbour's port")?;
-    pod.expect_term_works("a member of another pid namespace joined")?;
-    let gone = "the pause process ended";
-    told_after(gone, "say its pid", member.who())?;
-    over_localhost(
-        &member,
-        &format!("it reaches its neighbour's port after {gone}"),
-    )?;
-    Ok(Pass::new(
-        "a member was PID 1, saw itself alone, reached its neighbour, and outlived the pause process",
-    ))
-}
-
-static PID_HOST: Check = Check {
-    id: "namespaces/pid-host",
-    title: "holds the other namespaces where the pid namespace is the host's",
-    level: Level::Must,
-    requirement: "In a pod with the host's pid namespace the pause process, which is not PID 1 there, MUST hold the other namespaces and end on TERM all the same.",
-    source: NAMESPACE_MODE,
-    needs: MEMBERS
-        .union(Needs::HOST_PID_NAMESPACE)
-        .union(Needs::HOST_PID),
-    after: &[
-        "signals/term-exits-zero",
-        "startup/not-first",
-        "namespaces/ipc-shared",
-    ],
-    run: pid_host,
-};
-
-fn pid_host(cx: &Context<'_>) -> Outcome {
-    let mut pod = held(
-        cx,
-        Spec {
-            own_pid_namespace: false,
-            own_network: false,
-            ..Spec::default()
-        },
-    )?;
-    let made = leave_ipc_objects(&mut pod)?;
-    pod.release()?;
-    pod.await_ready()?;
-    let pids = pod.status()?.nspid.unwrap_or_default();
-    if pids.last() == Some(&1) {
-        return Err(Stop::Error(
-            "the pause process is PID 1, and was not to be".to_owned(),
-        ));
-    }
-    finds_ipc_objects(&mut pod, made, "a member")?;
-    let member = pod.enter(&Join::default())?;
-    pod.expect_term_works("a member left")?;
-    told_after("the pause process ended", "say its pid", member.who())?;
-    Ok(Pass::new(
-        "not PID 1; a member found what another had left; ended on TERM, and the member lived on",
     ))
 }
 
@@ -782,88 +486,6 @@ fn outside<'a>(cx: &Context<'a>, spec: Spec) -> Result<(Pod<'a>, Probe), Stop> {
     let mut pod = cx.start(spec)?;
     let probe = pod.enter(&Join::default())?;
     Ok((pod, probe))
-}
-
-/// Sets a held pod's network up as a plugin does; what its network namespace holds then.
-fn plug_in(pod: &mut Pod<'_>) -> Result<Vec<String>, Stop> {
-    let plugin = pod.enter(&Join {
-        privileged: true,
-        ..Join::default()
-    })?;
-    // Without such a device, loopback with its addresses is what is compared.
-    told(pod, "add a device", plugin.add_device("eth0", ADDRESS))?;
-    told(pod, "list its network", plugin.network())
-}
-
-fn same_network(
-    pod: &mut Pod<'_>,
-    member: &Probe,
-    set_up: &[String],
-    whose: &str,
-) -> Result<(), Stop> {
-    let seen = told(pod, "list its network", member.network())?;
-    let missing: Vec<_> = set_up
-        .iter()
-        .filter(|line| !seen.contains(line))
-        .map(String::as_str)
-        .collect();
-    let further: Vec<_> = seen
-        .iter()
-        .filter(|line| !set_up.contains(line))
-        .map(String::as_str)
-        .collect();
-    ensure(
-        missing.is_empty() && further.is_empty(),
-        format!("{whose} sees the network that was set up before the pause process ran"),
-        format!(
-            "it misses [{}] and sees instead [{}]",
-            missing.join("; "),
-            further.join("; ")
-        ),
-    )
-}
-
-fn over_localhost(member: &Probe, expected: &str) -> Result<(), Stop> {
-    let expected = format!("{expected} over localhost");
-    member
-        .connect(PORT)
-        .map_err(|error| Finding::new(expected, format!("connect: {error}")).into())
-}
-
-/// Makes IPC objects by a member that then leaves; which.
-fn leave_ipc_objects(pod: &mut Pod<'_>) -> Result<u64, Stop> {
-    let member = pod.enter(&Join::default())?;
-    match told(pod, "make IPC objects", member.ipc_make(KEY))? {
-        0 => Err(Stop::Inconclusive(
-            "this host lets no member make an IPC object of any kind".to_owned(),
-        )),
-        made => Ok(made),
-    }
-}
-
-fn finds_ipc_objects(pod: &mut Pod<'_>, made: u64, whose: &str) -> Result<(), Stop> {
-    let member = pod.enter(&Join::default())?;
-    let found = told(pod, "look for IPC objects", member.ipc_find(KEY))?;
-    ensure(
-        found == made,
-        format!("{whose} finds {}", ipc_names(made)),
-        format!("it does not find {}", ipc_names(made & !found)),
-    )
-}
-
-fn ipc_names(bits: u64) -> String {
-    use fixtures::protocol::ipc;
-    [
-        (ipc::SHM, "System V shared memory"),
-        (ipc::SEM, "System V semaphores"),
-        (ipc::MSG, "System V messages"),
-        (ipc::MQ, "a POSIX message queue"),
-        (ipc::DEV_SHM, "a file in /dev/shm"),
-    ]
-    .into_iter()
-    .filter_map(|(bit, name)| (bits & bit != 0).then_some(name))
-    .collect::<Vec<_>>()
-    .join(", ")
 }
 
 const NO_PROC: &str = "this host lets no sandbox mount /proc";

@@ -8,7 +8,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::{MEMBERS, PORT, RELEASE, held, outside, see_proc, told, told_after};
+use super::network::PORT;
+use super::{MEMBERS, RELEASE, held, outside, see_proc, told, told_after};
 use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Helper, Orphans, PidMode, Pod};

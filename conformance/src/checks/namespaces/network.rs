@@ -1,0 +1,146 @@
+//! The network: devices, addresses, routes, ports, for as many members and lives as there are.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use super::{MEMBERS, PODS, held, outside, told};
+use crate::backend::{Join, Spec};
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop, ensure};
+use crate::context::{Context, Pod};
+use crate::probe::Probe;
+
+/// The address that the pod's network plugin gives.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
+
+/// A port on which a member listens. It is none of those from which the kernel takes one for
+/// a client (ip(7), `ip_local_port_range`): who connects to such a port where nobody listens
+/// is now and then given it as its own, and so reaches itself.
+pub(super) const PORT: u16 = 14_711;
+
+pub(super) static SHARED: Check = Check {
+    id: "namespaces/network-shared",
+    title: "members share one network",
+    level: Level::Must,
+    requirement: "All members of a pod MUST see the devices, addresses, routes and listening ports that its network namespace holds, and nobody outside MUST reach them over localhost.",
+    source: PODS,
+    needs: Needs::LEAVES.union(MEMBERS.union(Needs::NETWORK)),
+    after: &[],
+    run: network_shared,
+};
+
+fn network_shared(cx: &Context<'_>) -> Outcome {
+    let mut pod = held(cx, Spec::default())?;
+    let set_up = plug_in(&mut pod)?;
+    pod.release()?;
+    pod.await_ready()?;
+    let one = pod.enter(&Join::default())?;
+    let other = pod.enter(&Join::default())?;
+    for member in [&one, &other] {
+        same_network(&mut pod, member, &set_up, "a member")?;
+    }
+    told(&mut pod, "listen on a port", one.listen(PORT))?;
+    over_localhost(&other, "one member reaches another's port")?;
+    let taken = other.listen(PORT);
+    ensure(
+        taken.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse),
+        "a port that one member listens on is taken for the others",
+        "two members listen on the same port",
+    )?;
+    let (mut control, outside) = outside(cx, Spec::default())?;
+    let connected = outside.connect(PORT);
+    ensure(
+        connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused),
+        "a process of another sandbox cannot reach the port over localhost",
+        "a process of another sandbox is in the same network namespace",
+    )?;
+    let elsewhere = told(&mut control, "list its network", outside.network())?;
+    let mut pass = Pass::new(format!(
+        "{} devices, addresses and routes, and a port, are the same for two members",
+        set_up.len()
+    ));
+    for line in set_up.iter().filter(|line| !elsewhere.contains(line)) {
+        pass = pass.with(format!("in this pod only: {line}"));
+    }
+    Ok(pass)
+}
+
+pub(super) static SURVIVES_RESTART: Check = Check {
+    id: "namespaces/network-survives-restart",
+    title: "the network outlives a member's restart",
+    level: Level::Must,
+    requirement: "A member that leaves and joins again MUST find the same devices and addresses, and the neighbours that kept running.",
+    source: PODS,
+    needs: Needs::LEAVES.union(MEMBERS.union(Needs::NETWORK)),
+    after: &[],
+    run: network_survives_restart,
+};
+
+fn network_survives_restart(cx: &Context<'_>) -> Outcome {
+    let mut pod = held(cx, Spec::default())?;
+    let set_up = plug_in(&mut pod)?;
+    pod.release()?;
+    pod.await_ready()?;
+    let neighbour = pod.enter(&Join::default())?;
+    told(&mut pod, "listen on a port", neighbour.listen(PORT))?;
+    for life in ["first", "second", "third"] {
+        let member = pod.enter(&Join::default())?;
+        same_network(
+            &mut pod,
+            &member,
+            &set_up,
+            &format!("a member in its {life} life"),
+        )?;
+        over_localhost(&member, "a restarted member reaches its neighbour")?;
+        drop(member);
+        pod.expect_running("a member's end")?;
+    }
+    Ok(Pass::new(
+        "a member found the same network and neighbour in three lives",
+    ))
+}
+
+/// Sets a held pod's network up as a plugin does; what its network namespace holds then.
+pub(super) fn plug_in(pod: &mut Pod<'_>) -> Result<Vec<String>, Stop> {
+    let plugin = pod.enter(&Join {
+        privileged: true,
+        ..Join::default()
+    })?;
+    // Without such a device, loopback with its addresses is what is compared.
+    told(pod, "add a device", plugin.add_device("eth0", ADDRESS))?;
+    told(pod, "list its network", plugin.network())
+}
+
+pub(super) fn same_network(
+    pod: &mut Pod<'_>,
+    member: &Probe,
+    set_up: &[String],
+    whose: &str,
+) -> Result<(), Stop> {
+    let seen = told(pod, "list its network", member.network())?;
+    let missing: Vec<_> = set_up
+        .iter()
+        .filter(|line| !seen.contains(line))
+        .map(String::as_str)
+        .collect();
+    let further: Vec<_> = seen
+        .iter()
+        .filter(|line| !set_up.contains(line))
+        .map(String::as_str)
+        .collect();
+    ensure(
+        missing.is_empty() && further.is_empty(),
+        format!("{whose} sees the network that was set up before the pause process ran"),
+        format!(
+            "it misses [{}] and sees instead [{}]",
+            missing.join("; "),
+            further.join("; ")
+        ),
+    )
+}
+
+pub(super) fn over_localhost(member: &Probe, expected: &str) -> Result<(), Stop> {
+    let expected = format!("{expected} over localhost");
+    member
+        .connect(PORT)
+        .map_err(|error| Finding::new(expected, format!("connect: {error}")).into())
+}
