@@ -83,11 +83,14 @@ pub fn run(
             run.pending.push(check);
         }
     }
-    // Long windows first; figures that want quiet last; where it is of use, late failures early.
+    // Long windows first, and what they wait for; figures that want quiet last; where it is of
+    // use, late failures early.
+    let awaited = awaited_by_windows(&run.pending);
     run.pending.sort_by_key(|check| {
         (
             !check.needs.contains(Needs::WINDOW),
             check.needs.contains(Needs::QUIET),
+            !awaited.contains(check.id),
             !check.needs.contains(Needs::LATE),
         )
     });
@@ -101,6 +104,23 @@ pub fn run(
             .collect(),
         interrupted,
     }
+}
+
+/// The checks without which one that waits for a window cannot begin.
+fn awaited_by_windows(checks: &[&'static Check]) -> BTreeSet<&'static str> {
+    let mut awaited = BTreeSet::new();
+    let mut waiting: Vec<&Check> = checks
+        .iter()
+        .filter(|check| check.needs.contains(Needs::WINDOW))
+        .copied()
+        .collect();
+    while let Some(check) = waiting.pop() {
+        let new = checks
+            .iter()
+            .filter(|other| check.after.contains(&other.id) && awaited.insert(other.id));
+        waiting.extend(new);
+    }
+    awaited
 }
 
 fn offers(shared: &Shared) -> Needs {

@@ -462,6 +462,40 @@ fn long_windows_begin_first_and_what_wants_quiet_comes_last_and_alone() {
 }
 
 #[test]
+fn what_a_window_waits_for_begins_before_all_else() {
+    static PLAIN: Check = check("a/plain", passes);
+    static LATE: Check = Check {
+        needs: Needs::LATE,
+        ..check("a/late", passes)
+    };
+    static FIRST: Check = check("a/first", passes);
+    static SECOND: Check = Check {
+        after: &["a/first"],
+        ..check("a/second", passes)
+    };
+    static WINDOW: Check = Check {
+        needs: Needs::WINDOW,
+        after: &["a/second", "a/not-asked-for"],
+        ..check("a/window", passes)
+    };
+    let one = Settings {
+        jobs: 1,
+        ..settings()
+    };
+    let mut order = Vec::new();
+    let checks: [&'static Check; 5] = [&PLAIN, &LATE, &WINDOW, &SECOND, &FIRST];
+    run(&checks, &Arc::new(shared()), &one, &mut |event| {
+        if let Event::CheckStarted { id } = event {
+            order.push(*id);
+        }
+    });
+    assert_eq!(
+        order,
+        ["a/first", "a/second", "a/window", "a/late", "a/plain"]
+    );
+}
+
+#[test]
 fn nothing_begins_beside_what_wants_quiet() {
     static NOW: AtomicUsize = AtomicUsize::new(0);
     static MOST: AtomicUsize = AtomicUsize::new(0);
