@@ -1,0 +1,256 @@
+//! The ways to clone: with the memory copied or shared, from here or through a helper that is
+//! where the caller's children go.
+
+use std::ffi::{c_int, c_long};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow};
+use rustix::thread::futex::{self, Timespec};
+
+use super::{
+    Child, borrow, check, exit, forget_handlers, inherited_ignored, pid_of, proc, send_signal,
+};
+
+/// Clones the calling process (memory copied, like fork) into the namespaces that
+/// `flags` ask for, and runs `child` in the copy, which ends with the status it returns.
+///
+/// `child` must not allocate, lock, or touch thread-local state: the copy has one
+/// thread, and the others may have held locks. If it panics the copy aborts.
+pub fn spawn<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Child> {
+    let pidfd = clone_here(flags, libc::SIGCHLD, child)?;
+    let pid = pid_of(proc()?.as_fd(), pidfd.as_fd())?;
+    Ok(Child { pid, pidfd })
+}
+
+/// As [`spawn`], where the caller's children belong to a pid namespace that is not
+/// its own: the kernel then refuses it CLONE_NEWPID (pid_namespaces(7)). So a
+/// short-lived helper that is in that namespace makes the clone, as its sibling;
+/// the result is the caller's own child all the same.
+///
+/// The helper runs `first`, for what the child is to inherit, and when the child already
+/// runs `at_once`, with its pidfd. Both may do what the caller, who waits, could do.
+pub fn spawn_sibling<F: FnOnce() -> i32, T>(
+    flags: u64,
+    first: impl FnOnce() -> io::Result<()>,
+    child: F,
+    at_once: impl FnOnce(BorrowedFd<'_>) -> T,
+) -> io::Result<(OwnedFd, T)> {
+    in_helper(|| {
+        first()?;
+        // CLONE_PARENT: the signal is the helper's own.
+        let pidfd = clone_here(flags | libc::CLONE_PARENT as u64, 0, child)?;
+        let done = at_once(pidfd.as_fd());
+        Ok((pidfd, done))
+    })?
+}
+
+/// As [`spawn_sibling`], but nothing is copied: `child` has the caller's memory, as it would
+/// have after vfork(2), until it executes a program or ends, and the caller waits for that. It
+/// gets no time namespace (`clone(2)` cannot ask for one).
+///
+/// So `at_once`, if it fails, must see to it that the child ends: nobody else does. `child` may
+/// not set `errno` where it succeeds: the two share the thread-local storage of the caller.
+pub fn spawn_sibling_in_place<F: FnOnce() -> i32, T>(
+    flags: c_int,
+    first: impl FnOnce() -> io::Result<()>,
+    child: F,
+    at_once: impl FnOnce(BorrowedFd<'_>) -> T,
+) -> io::Result<(OwnedFd, T)> {
+    let flags = flags
+        | libc::CLONE_VM
+        | libc::CLONE_PARENT
+        | libc::CLONE_PIDFD
+        | libc::CLONE_CHILD_CLEARTID;
+    let mut stack = Stack::new();
+    let mut child = Some(child);
+    let mut pidfd: RawFd = -1;
+    let there = AtomicU32::new(1);
+    let done = in_helper(|| {
+        first()?;
+        // SAFETY: clone(2) runs `in_place` on a stack of its own. That, `child` and all it
+        // borrows live until `await_left` has returned, after which nobody uses them.
+        let pid = unsafe {
+            libc::clone(
+                in_place::<F>,
+                stack.top(),
+                flags,
+                ptr::from_mut(&mut child).cast(),
+                ptr::from_mut(&mut pidfd),
+                ptr::null_mut::<libc::c_void>(),
+                there.as_ptr(),
+            )
+        };
+        check(c_long::from(pid))?;
+        Ok(at_once(borrow(pidfd)))
+    });
+    if pidfd < 0 {
+        return Err(done
+            .flatten()
+            .err()
+            .unwrap_or_else(|| io::ErrorKind::Other.into()));
+    }
+    // SAFETY: the kernel stored a new descriptor here (CLONE_PIDFD), ours alone.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    if done.is_err() {
+        // Nobody is left to tell it to go on.
+        let _ = send_signal(pidfd.as_fd(), libc::SIGKILL);
+    }
+    await_left(&there, pidfd.as_fd());
+    Ok((pidfd, done??))
+}
+
+extern "C" fn in_place<F: FnOnce() -> i32>(child: *mut libc::c_void) -> c_int {
+    // Unwinding would run the caller's code in the child: end it here instead.
+    let _guard = EndOnDrop;
+    forget_handlers();
+    // SAFETY: `spawn_sibling_in_place` passes its own, which nobody else touches meanwhile.
+    let child = unsafe { (*child.cast::<Option<F>>()).take() };
+    exit(child.map_or(125, |child| child()))
+}
+
+/// Waits until a child that shares memory has left it, by exec or by its end: then the kernel
+/// sets `there` to 0 and wakes whoever waits for that (`CLONE_CHILD_CLEARTID`).
+fn await_left(there: &AtomicU32, pidfd: BorrowedFd<'_>) {
+    // Who is killed may fail to write that 0, where the page is a copy yet to be made.
+    const LOOK: Timespec = Timespec {
+        tv_sec: 0,
+        tv_nsec: 20_000_000,
+    };
+    loop {
+        let value = there.load(Ordering::Acquire);
+        if value == 0 || crate::wait::readable(pidfd, Duration::ZERO).unwrap_or(false) {
+            return;
+        }
+        // An error is a value that has changed, a signal, or the time.
+        let _ = futex::wait(there, futex::Flags::empty(), value, Some(&LOOK));
+    }
+}
+
+/// Memory for a process to run on.
+struct Stack(Vec<u128>);
+
+impl Stack {
+    /// Room for a helper, or for what a child does before exec.
+    const SIZE: usize = 256 << 10;
+
+    fn new() -> Self {
+        Self(Vec::with_capacity(Self::SIZE / size_of::<u128>()))
+    }
+
+    /// Where it begins: stacks grow downwards.
+    fn top(&mut self) -> *mut libc::c_void {
+        self.0.spare_capacity_mut().as_mut_ptr_range().end.cast()
+    }
+}
+
+/// Runs `work` in a process that shares the caller's memory and descriptors, and nothing
+/// else, while the caller waits: what it does to its namespaces, ids and working directory
+/// ends with it.
+pub fn in_helper<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    let mut job = Job {
+        work: Some(work),
+        result: None,
+    };
+    let mut stack = Stack::new();
+    let shared = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
+    // What a terminal sends to the whole process group reaches the helper as well, whose
+    // handlers would write the suite's memory: one Ctrl-C counted twice.
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let pid = start(&mut job, stack.top(), shared);
+    let unmasked = mask.thread_set_mask();
+    let pid = pid?;
+    // SAFETY: wait4(2) of a child of ours, with nothing to store.
+    unsafe {
+        libc::syscall(
+            libc::SYS_wait4,
+            pid,
+            ptr::null::<c_int>(),
+            libc::__WALL,
+            ptr::null::<libc::rusage>(),
+        )
+    };
+    drop(stack);
+    unmasked?;
+    job.result
+        .ok_or_else(|| io::Error::other("the helper of a clone was killed"))
+}
+
+/// What a helper is to do, and what came of it.
+struct Job<W, T> {
+    work: Option<W>,
+    result: Option<T>,
+}
+
+fn start<W: FnOnce() -> T, T>(
+    job: &mut Job<W, T>,
+    stack: *mut libc::c_void,
+    flags: c_int,
+) -> io::Result<c_long> {
+    // SAFETY: clone(2) with CLONE_VFORK suspends this thread until the helper, which runs
+    // `helper` on a stack of its own, has ended; until then `job` and the stack live.
+    let pid = unsafe { libc::clone(helper::<W, T>, stack, flags, ptr::from_mut(job).cast()) };
+    check(c_long::from(pid))
+}
+
+extern "C" fn helper<W: FnOnce() -> T, T>(job: *mut libc::c_void) -> c_int {
+    // It holds all that the suite has open, also what tells others that the suite is there.
+    let killed = Some(rustix::process::Signal::KILL);
+    let _ = rustix::process::set_parent_process_death_signal(killed);
+    // SAFETY: `start` passes its own job and is suspended while this runs.
+    let job = unsafe { &mut *job.cast::<Job<W, T>>() };
+    job.result = job.work.take().map(|work| work());
+    0
+}
+
+/// CLONE_CLEAR_SIGHAND (clone3(2), Linux 5.5): what was handled takes its default action in the
+/// child; what was ignored stays so.
+const CLEAR_SIGHAND: u64 = 1 << 32;
+
+/// The child's pidfd; does not return in the child.
+fn clone_here<F: FnOnce() -> i32>(flags: u64, exit_signal: c_int, child: F) -> io::Result<OwnedFd> {
+    // While locks can be taken.
+    inherited_ignored();
+    let mut pidfd: RawFd = -1;
+    let arguments = libc::clone_args {
+        flags: flags | libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND,
+        pidfd: ptr::from_mut(&mut pidfd) as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: exit_signal as u64,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    // SAFETY: clone3(2) without CLONE_VM copies the address space, so the child
+    // returns on its own copy of this stack; `arguments` outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            ptr::from_ref(&arguments),
+            size_of::<libc::clone_args>(),
+        )
+    };
+    if check(result)? == 0 {
+        // Unwinding would run the caller's code in the child: end it here instead.
+        let _guard = EndOnDrop;
+        exit(child())
+    }
+    // SAFETY: the kernel stored a new descriptor here (CLONE_PIDFD), ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(pidfd) })
+}
+
+struct EndOnDrop;
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        exit(125);
+    }
+}

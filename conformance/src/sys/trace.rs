@@ -1,0 +1,113 @@
+//! ptrace(2), for the system calls of a program.
+
+use std::ffi::{c_int, c_long};
+use std::io;
+use std::{mem, ptr};
+
+use nix::libc;
+
+use super::{ExitStatus, check};
+
+/// Why a traced process stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceStop {
+    /// At the entry of this system call.
+    SyscallEntry(u64),
+    /// At the exit of one.
+    SyscallExit,
+    /// Before this signal is delivered.
+    Signal(i32),
+    /// A ptrace event or group stop.
+    Other,
+}
+
+/// Seizes a child for system-call tracing by the calling thread; it dies with the tracer.
+pub fn trace_seize(pid: i32) -> io::Result<()> {
+    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
+    // SAFETY: PTRACE_SEIZE takes no address and options by value.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ptrace,
+            libc::PTRACE_SEIZE,
+            pid,
+            0,
+            c_long::from(options),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Stops a seized process, so that tracing begins.
+pub fn trace_interrupt(pid: i32) -> io::Result<()> {
+    // SAFETY: PTRACE_INTERRUPT takes neither address nor data.
+    let result = unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_INTERRUPT, pid, 0, 0) };
+    check(result).map(drop)
+}
+
+/// Lets a stopped process go on to its next system call, delivering `signal` (0: none).
+pub fn trace_continue(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: PTRACE_SYSCALL takes a signal number as data.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ptrace,
+            libc::PTRACE_SYSCALL,
+            pid,
+            0,
+            c_long::from(signal),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// The next stop of a traced child, if there is one; `Err(status)` when it ended.
+pub fn trace_wait(pid: i32) -> io::Result<Option<Result<TraceStop, ExitStatus>>> {
+    let mut status: c_int = 0;
+    // SAFETY: wait4(2) stores one int.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_wait4,
+            pid,
+            ptr::from_mut(&mut status),
+            libc::__WALL | libc::WNOHANG,
+            ptr::null::<libc::rusage>(),
+        )
+    };
+    if check(result)? == 0 {
+        return Ok(None);
+    }
+    if libc::WIFEXITED(status) {
+        return Ok(Some(Err(ExitStatus::Exited(libc::WEXITSTATUS(status)))));
+    }
+    if libc::WIFSIGNALED(status) {
+        return Ok(Some(Err(ExitStatus::Signaled(libc::WTERMSIG(status)))));
+    }
+    let stop = libc::WSTOPSIG(status);
+    let event = status >> 16;
+    Ok(Some(Ok(match stop {
+        _ if event != 0 => TraceStop::Other,
+        stop if stop == libc::SIGTRAP | 0x80 => trace_syscall(pid)?,
+        signal => TraceStop::Signal(signal),
+    })))
+}
+
+fn trace_syscall(pid: i32) -> io::Result<TraceStop> {
+    // SAFETY: ptrace_syscall_info is plain data; all zeroes is valid.
+    let mut info: libc::ptrace_syscall_info = unsafe { mem::zeroed() };
+    // SAFETY: PTRACE_GET_SYSCALL_INFO stores at most the given size.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ptrace,
+            libc::PTRACE_GET_SYSCALL_INFO,
+            pid,
+            size_of::<libc::ptrace_syscall_info>(),
+            ptr::from_mut(&mut info),
+        )
+    };
+    check(result)?;
+    if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
+        // SAFETY: `op` says that the entry member is the one stored.
+        let entry = unsafe { info.u.entry };
+        return Ok(TraceStop::SyscallEntry(entry.nr));
+    }
+    Ok(TraceStop::SyscallExit)
+}
