@@ -434,6 +434,23 @@ pub fn borrow(number: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
+/// Whether the kernel gives a page with this protection, and lets it have `later`.
+#[cfg(test)]
+pub(crate) fn try_page(protection: c_int, later: c_int) -> io::Result<()> {
+    const LENGTH: usize = 4096;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping, wherever the kernel puts it.
+    let page = unsafe { libc::mmap(ptr::null_mut(), LENGTH, protection, flags, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is ours, and nothing is in it.
+    let changed = check(c_long::from(unsafe { libc::mprotect(page, LENGTH, later) }));
+    // SAFETY: likewise; nobody has its address.
+    unsafe { libc::munmap(page, LENGTH) };
+    changed.map(drop)
+}
+
 fn check(result: c_long) -> io::Result<c_long> {
     if result < 0 {
         Err(io::Error::last_os_error())

@@ -93,7 +93,10 @@ mod tests {
     use std::net::TcpListener;
     use std::process::Command;
 
+    use nix::libc::{self, PROT_EXEC as EXECUTE, PROT_READ as READ};
+
     use super::confine;
+    use crate::sys;
 
     #[test]
     fn a_confined_thread_reaches_nothing_that_it_does_not_hold() {
@@ -110,6 +113,9 @@ mod tests {
                         "signal",
                         rustix::process::test_kill_process(own).map_err(io::Error::from),
                     ),
+                    ("map", sys::try_page(READ | EXECUTE, READ)),
+                    ("make executable", sys::try_page(READ, READ | EXECUTE)),
+                    ("map data", sys::try_page(READ, READ | libc::PROT_WRITE)),
                     ("read", io::read_to_string(held).map(drop)),
                 ]
             })
@@ -121,7 +127,8 @@ mod tests {
         for (what, answer) in answers {
             let refused =
                 answer.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-            assert_eq!(refused, what != "read", "{what}");
+            let allowed = ["read", "map data"].contains(&what);
+            assert_eq!(refused, !allowed, "{what}");
         }
     }
 }
