@@ -27,6 +27,7 @@ use crate::wasi_host;
 
 mod beside;
 mod binfmt;
+mod capabilities;
 mod cgroup;
 mod child;
 mod emulated;

@@ -10,7 +10,7 @@ use nix::libc;
 use rustix::process::{Resource, Rlimit};
 
 use super::sandbox::EmbeddedSandbox;
-use super::{child, pipe, plan};
+use super::{capabilities, child, pipe, plan};
 use crate::sys::{self, Child, StringVector};
 use crate::wasi_engine::Command;
 use crate::workload::Workload;
@@ -146,15 +146,7 @@ impl Beside<'_> {
             sys::set_ids(user.unwrap_or(ids.uid), ids.gid)?;
         }
         rustix::thread::set_no_new_privs(true)?;
-        let none = rustix::thread::CapabilitySet::empty();
-        rustix::thread::set_capabilities(
-            None,
-            rustix::thread::CapabilitySets {
-                effective: none,
-                permitted: none,
-                inheritable: none,
-            },
-        )?;
+        capabilities::give_up()?;
         // A change of ids has cleared it.
         child::die_with_suite();
         sys::reset_signals(0, 0)

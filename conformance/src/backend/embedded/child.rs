@@ -10,8 +10,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Resource, Rlimit};
 
 use super::binfmt;
+use super::capabilities;
 use super::plan::{Ground, Make, Plan};
-use super::sandbox;
 use super::stage;
 use crate::backend::Root;
 use crate::sys;
@@ -142,7 +142,7 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
         .map_err(at(Step::Private))?;
     }
     if !plan.bounding_set {
-        bound_capabilities().map_err(at(Step::Privileges))?;
+        capabilities::bound().map_err(at(Step::Privileges))?;
     }
     wait_gate(pipes).map_err(at(Step::Gate))?;
     if let Some((uid, gid)) = plan.ids.setup {
@@ -419,25 +419,7 @@ fn set_limits(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves nothing in the bounding set: no capability comes back with an exec.
-fn bound_capabilities() -> io::Result<()> {
-    use rustix::thread::CapabilitySet;
-
-    for number in 0..64 {
-        match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(
-            1 << number,
-        )) {
-            // Past the last capability of this kernel.
-            Err(rustix::io::Errno::INVAL) => break,
-            other => other?,
-        }
-    }
-    Ok(())
-}
-
 fn drop_privileges(plan: &Plan) -> io::Result<()> {
-    use rustix::thread::{CapabilitySet, CapabilitySets};
-
     if plan.privileged {
         if plan.ids.setup.is_some() {
             // Permitted ones survive the change of ids (capabilities(7)).
@@ -445,7 +427,7 @@ fn drop_privileges(plan: &Plan) -> io::Result<()> {
             sys::drop_groups()?;
             sys::set_ids(plan.ids.uid, plan.ids.gid)?;
         }
-        return sandbox::raise_ambient();
+        return capabilities::keep();
     }
 
     if plan.ids.setup.is_some() {
@@ -453,14 +435,5 @@ fn drop_privileges(plan: &Plan) -> io::Result<()> {
         sys::set_ids(plan.ids.uid, plan.ids.gid)?;
     }
     rustix::thread::set_no_new_privs(true)?;
-    let none = CapabilitySet::empty();
-    rustix::thread::set_capabilities(
-        None,
-        CapabilitySets {
-            effective: none,
-            permitted: none,
-            inheritable: none,
-        },
-    )?;
-    Ok(())
+    capabilities::give_up()
 }

@@ -9,7 +9,7 @@ use nix::libc;
 use super::child::{self, Step};
 use super::keeper::Keeper;
 use super::plan::Ids;
-use super::{beside, cgroup, write_gate};
+use super::{beside, capabilities, cgroup, write_gate};
 use crate::backend::{Join, Namespaces, Sandbox, StartError, Stdio};
 use crate::probe::Probe;
 use crate::sys::{self, Child, ExitStatus, StringVector};
@@ -250,35 +250,12 @@ impl Entry<'_> {
             }
         }
         if self.join.privileged {
-            raise_ambient()?;
+            capabilities::keep()?;
         } else {
-            let none = rustix::thread::CapabilitySet::empty();
-            rustix::thread::set_capabilities(
-                None,
-                rustix::thread::CapabilitySets {
-                    effective: none,
-                    permitted: none,
-                    inheritable: none,
-                },
-            )?;
+            capabilities::give_up()?;
         }
         let _ =
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
         sys::reset_signals(0, 0)
     }
-}
-
-/// Keeps capabilities across exec for a user that is not the namespace's root.
-pub(super) fn raise_ambient() -> io::Result<()> {
-    use rustix::thread::CapabilitySet;
-    let mut sets = rustix::thread::capabilities(None)?;
-    sets.inheritable = sets.permitted;
-    rustix::thread::set_capabilities(None, sets)?;
-    for number in 0..64 {
-        let capability = CapabilitySet::from_bits_retain(1 << number);
-        if sets.permitted.contains(capability) {
-            rustix::thread::configure_capability_in_ambient_set(capability, true)?;
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,44 @@
+//! What a process between clone and exec may do afterwards (capabilities(7)).
+
+use std::io;
+
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+/// Has none from now on.
+pub(super) fn give_up() -> io::Result<()> {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets {
+        effective: none,
+        permitted: none,
+        inheritable: none,
+    };
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
+/// Keeps capabilities across exec for a user that is not the namespace's root.
+pub(super) fn keep() -> io::Result<()> {
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.inheritable = sets.permitted;
+    rustix::thread::set_capabilities(None, sets)?;
+    for number in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if sets.permitted.contains(capability) {
+            rustix::thread::configure_capability_in_ambient_set(capability, true)?;
+        }
+    }
+    Ok(())
+}
+
+/// Leaves nothing in the bounding set: no capability comes back with an exec.
+pub(super) fn bound() -> io::Result<()> {
+    for number in 0..64 {
+        match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(
+            1 << number,
+        )) {
+            // Past the last capability of this kernel.
+            Err(rustix::io::Errno::INVAL) => break,
+            other => other?,
+        }
+    }
+    Ok(())
+}
