@@ -104,7 +104,7 @@ pub fn run(
 }
 
 fn offers(shared: &Shared) -> Needs {
-    let mut offered = shared.subject.offers() | Needs::HINTS;
+    let mut offered = shared.subject.offers().union(Needs::HINTS);
     if let Some(backend) = &shared.backend {
         offered |= backend.offers();
     }
