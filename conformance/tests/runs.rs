@@ -1,0 +1,54 @@
+//! What the program itself prints of its runs.
+
+use assert_cmd::Command;
+use conformance::programs::REFERENCE;
+
+/// Judges the reference by its bytes alone.
+fn suite(folder: &tempfile::TempDir) -> Command {
+    let program = folder.path().join("pause");
+    std::fs::write(&program, REFERENCE).expect("written");
+    let mut suite = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
+    suite.args(["--filter", "binary", "--image"]);
+    suite.arg(format!("binary:{}", program.display()));
+    suite
+}
+
+#[test]
+fn people_get_colours_where_they_want_them_and_files_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("report");
+    let ended = suite(&folder)
+        .env_remove("NO_COLOR")
+        .env("CLICOLOR_FORCE", "1")
+        .arg("--report=human")
+        .arg(format!("--report=human={}", file.display()))
+        .assert()
+        .code(0);
+    let shown = String::from_utf8_lossy(&ended.get_output().stdout);
+    let kept = std::fs::read_to_string(file).expect("it is there");
+    assert!(shown.contains("\x1b[1m"), "{shown}");
+    assert!(!kept.contains('\x1b'), "{kept}");
+    assert_eq!(anstream::adapter::strip_str(&shown).to_string(), kept);
+}
+
+#[test]
+fn each_image_is_judged_as_often_as_is_asked_for_and_the_runs_are_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = format!("binary:{}", folder.path().join("pause").display());
+    let ended = suite(&folder)
+        .args(["--repeat", "3", "--report", "json", "--image", &image])
+        .assert()
+        .code(0);
+    let output = ended.get_output();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report["runs"].as_array().map(Vec::len), Some(6));
+    let log = String::from_utf8_lossy(&output.stderr);
+    let counted: Vec<_> = log
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(
+        counted,
+        ["[1/6]", "[2/6]", "[3/6]", "[4/6]", "[5/6]", "[6/6]"]
+    );
+}
