@@ -165,3 +165,6 @@ fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
         words.join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests;

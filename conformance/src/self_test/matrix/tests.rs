@@ -1,0 +1,85 @@
+//! The kill matrix as it is printed.
+
+use super::Matrix;
+use crate::calibration::tests::check;
+use crate::check::{Check, Level, Pass};
+use crate::self_test::{Judged, Trial, trials};
+
+static STAYS: Check = check("startup/stays", |_| Ok(Pass::new("seen")));
+static IS_ONE: Check = check("pid1/is-one", |_| Ok(Pass::new("seen")));
+static STABLE: Check = Check {
+    level: Level::Should,
+    ..check("namespaces/stable", |_| Ok(Pass::new("seen")))
+};
+
+fn trial(name: &str) -> Trial {
+    trials()
+        .find(|trial| trial.name() == name)
+        .expect("it is in a table")
+}
+
+fn judged(name: &str, caught: &[&str], missed: &[&str], wrong: &[&str]) -> (Trial, Judged) {
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let judged = Judged {
+        caught: owned(caught),
+        missed: owned(missed),
+        wrong: owned(wrong),
+    };
+    (trial(name), judged)
+}
+
+fn written(matrix: &Matrix) -> String {
+    let mut out = Vec::new();
+    matrix.write(&mut out).expect("it is in memory");
+    String::from_utf8(out).expect("text")
+}
+
+fn right() -> Vec<(Trial, Judged)> {
+    vec![
+        judged("sigwaitinfo", &[], &[], &[]),
+        judged("host-of-hourly", &[], &[], &[]),
+        judged("leaves-on-usr1", &["namespaces/stable"], &[], &[]),
+        judged(
+            "no-pid-namespace",
+            &["pid1/is-one", "startup/stays"],
+            &[],
+            &[],
+        ),
+    ]
+}
+
+#[test]
+fn where_all_is_as_it_must_be_the_matrix_says_so() {
+    let checks = vec![&STAYS, &IS_ONE, &STABLE];
+    let matrix = Matrix::new(checks, right(), false);
+    assert!(matrix.is_right());
+    assert_eq!(matrix.unbroken(), <[&str; 0]>::default());
+    insta::assert_snapshot!("right", written(&matrix));
+}
+
+#[test]
+fn what_is_not_as_it_must_be_is_told() {
+    let mut results = right();
+    results.push(judged(
+        "host-ends",
+        &[],
+        &["wasi/host-holds: pass: it stays"],
+        &[],
+    ));
+    results.push(judged("broken_exits", &["startup/stays"], &[], &[]));
+    let wrong = &["startup/stays: fail: it ended", "a/b: error: no pidfd"];
+    results.push(judged("user-alone", &[], &[], wrong));
+    let matrix = Matrix::new(vec![&STAYS, &STABLE, &WASI], results, false);
+    assert!(!matrix.is_right());
+    assert_eq!(matrix.unbroken(), ["wasi/host-holds"]);
+    insta::assert_snapshot!("wrong", written(&matrix));
+}
+
+static WASI: Check = check("wasi/host-holds", |_| Ok(Pass::new("seen")));
+
+#[test]
+fn a_matrix_that_was_interrupted_is_not_right() {
+    let matrix = Matrix::new(vec![&STAYS], right(), true);
+    assert!(!matrix.is_right());
+    assert!(written(&matrix).ends_with("; interrupted\n"));
+}
