@@ -1,6 +1,8 @@
 //! What would run a subject, and what its run says of that, before anything is run.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rstest::rstest;
 
@@ -41,7 +43,7 @@ fn configured(subject: Subject, config: &Platform) -> Subject {
             ..Config::default()
         },
         layers: Vec::new(),
-        annotations: Default::default(),
+        annotations: BTreeMap::new(),
         tag: None,
     };
     Subject {
@@ -55,8 +57,8 @@ fn wasm(program: &[u8]) -> Subject {
 }
 
 /// In words, to be compared.
-fn processor(subject: Subject) -> String {
-    match Processor::of(&subject, &Platform::host()) {
+fn processor(subject: &Subject) -> String {
+    match Processor::of(subject, &Platform::host()) {
         Processor::None => "none".to_owned(),
         Processor::Mislabelled(why) => why,
         Processor::Own => "own".to_owned(),
@@ -66,26 +68,26 @@ fn processor(subject: Subject) -> String {
 
 #[test]
 fn what_is_for_the_host_runs_on_its_processor() {
-    assert_eq!(processor(native(Platform::host())), "own");
+    assert_eq!(processor(&native(Platform::host())), "own");
     let agrees = configured(native(Platform::host()), &Platform::host());
-    assert_eq!(processor(agrees), "own");
-    assert_eq!(processor(wasm(MODULE)), "own", "the engine is the host's");
+    assert_eq!(processor(&agrees), "own");
+    assert_eq!(processor(&wasm(MODULE)), "own", "the engine is the host's");
 }
 
 #[test]
 fn what_is_for_another_processor_is_emulated() {
     let script = Subject::of_program("script", b"#!/bin/sh\n".as_slice().into(), other());
-    assert_eq!(processor(script), "emulated");
+    assert_eq!(processor(&script), "emulated");
 }
 
 #[test]
 fn what_disagrees_with_its_platform_is_not_run() {
-    let why = processor(native(other()));
+    let why = processor(&native(other()));
     assert!(why.starts_with("the program is for EM_"), "{why}");
-    let why = processor(configured(native(other()), &other()));
+    let why = processor(&configured(native(other()), &other()));
     assert!(why.starts_with("the program is for EM_"), "{why}");
     assert_eq!(
-        processor(configured(native(Platform::host()), &other())),
+        processor(&configured(native(Platform::host()), &other())),
         format!("the configuration says {}", other())
     );
 }
@@ -96,8 +98,8 @@ fn where_there_is_no_native_program_nothing_runs() {
         program: Err(NoProgram::Unset),
         ..configured(native(Platform::host()), &other())
     };
-    assert_eq!(processor(unset), "none");
-    assert_eq!(processor(wasm(COMPONENT)), "none");
+    assert_eq!(processor(&unset), "none");
+    assert_eq!(processor(&wasm(COMPONENT)), "none");
 }
 
 #[test]
@@ -270,7 +272,7 @@ fn a_run_names_what_runs_wasi_programs_in_it(
     let with = |checks: &[&Check], engine: Option<Needs>| {
         let planned = plan(subject.clone(), Processor::None, None, None);
         let mut planned = [Planned {
-            backend: engine.map(|offers| std::sync::Arc::new(Engine(offers)) as _),
+            backend: engine.map(|offers| Arc::new(Engine(offers)) as _),
             ..planned
         }];
         name_wasi_engines(&mut planned, checks, Some("node 22"));
