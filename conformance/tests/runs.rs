@@ -52,3 +52,22 @@ fn each_image_is_judged_as_often_as_is_asked_for_and_the_runs_are_counted() {
         ["[1/6]", "[2/6]", "[3/6]", "[4/6]", "[5/6]", "[6/6]"]
     );
 }
+
+#[test]
+fn the_engine_of_wasi_pauses_is_looked_for_only_where_one_is_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let module = folder.path().join("module.wasm");
+    std::fs::write(&module, conformance::wasi_host::SERVER).expect("written");
+    let judge = |image: String, filter: &str| {
+        Command::new(env!("CARGO_BIN_EXE_pause-conformance"))
+            .env("PATH", folder.path())
+            .args(["--wasi-engine", "node", "--filter", filter])
+            .args(["--image", &image])
+            .assert()
+    };
+    let wasm = || format!("wasm:{}", module.display());
+    judge(wasm(), "wasi/program-valid").code(0);
+    let refused = judge(wasm(), "wasi/host-holds").code(2);
+    let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(said.contains("--wasi-engine node"), "{said}");
+}

@@ -42,9 +42,11 @@ impl Matrix {
             .collect()
     }
 
-    /// Everything was run and judged as it had to be.
+    /// Everything was run and judged as it had to be, and each check broken by something.
     pub fn is_right(&self) -> bool {
-        !self.interrupted && self.results.iter().all(|(_, judged)| judged.is_right())
+        !self.interrupted
+            && self.results.iter().all(|(_, judged)| judged.is_right())
+            && self.unbroken().is_empty()
     }
 
     /// Writes it: what caught each trial, what each check caught, what is wrong, and

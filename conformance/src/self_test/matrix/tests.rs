@@ -69,10 +69,17 @@ fn what_is_not_as_it_must_be_is_told() {
     results.push(judged("broken_exits", &["startup/stays"], &[], &[]));
     let wrong = &["startup/stays: fail: it ended", "a/b: error: no pidfd"];
     results.push(judged("user-alone", &[], &[], wrong));
+    let one = Matrix::new(vec![&STAYS], results.clone(), false);
+    assert!(!one.is_right() && one.unbroken().is_empty());
     let matrix = Matrix::new(vec![&STAYS, &STABLE, &WASI], results, false);
-    assert!(!matrix.is_right());
     assert_eq!(matrix.unbroken(), ["wasi/host-holds"]);
     insta::assert_snapshot!("wrong", written(&matrix));
+}
+
+#[test]
+fn a_check_that_nothing_breaks_makes_the_matrix_wrong() {
+    assert!(Matrix::new(vec![&STAYS], right(), false).is_right());
+    assert!(!Matrix::new(vec![&STAYS, &WASI], right(), false).is_right());
 }
 
 static WASI: Check = check("wasi/host-holds", |_| Ok(Pass::new("seen")));
@@ -80,6 +87,6 @@ static WASI: Check = check("wasi/host-holds", |_| Ok(Pass::new("seen")));
 #[test]
 fn a_matrix_that_was_interrupted_is_not_right() {
     let matrix = Matrix::new(vec![&STAYS], right(), true);
-    assert!(!matrix.is_right());
+    assert!(!matrix.is_right() && matrix.unbroken().is_empty());
     assert!(written(&matrix).ends_with("; interrupted\n"));
 }
