@@ -1,7 +1,13 @@
 //! What the program itself prints of its runs.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use assert_cmd::Command;
 use conformance::programs::REFERENCE;
+use conformance::self_test;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Judges the reference by its bytes alone.
 fn suite(folder: &tempfile::TempDir) -> Command {
@@ -70,4 +76,24 @@ fn the_engine_of_wasi_pauses_is_looked_for_only_where_one_is_run() {
     let refused = judge(wasm(), "wasi/host-holds").code(2);
     let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
     assert!(said.contains("--wasi-engine node"), "{said}");
+}
+
+#[test]
+fn a_self_test_that_is_interrupted_shows_what_it_has_and_that_it_is_not_all() {
+    let mut suite = std::process::Command::new(env!("CARGO_BIN_EXE_pause-conformance"))
+        .arg("self-test")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the suite starts");
+    let mut told = BufReader::new(suite.stderr.take().expect("it is piped"));
+    let mut first = String::new();
+    told.read_line(&mut first).expect("text");
+    kill(Pid::from_raw(suite.id() as i32), Signal::SIGINT).expect("it is our child");
+    let ended = suite.wait_with_output().expect("it is our child");
+    let all = self_test::trials().count();
+    assert!(first.starts_with(&format!("  1/{all} right ")), "{first}");
+    assert_eq!(ended.status.code(), Some(2));
+    let matrix = String::from_utf8_lossy(&ended.stdout);
+    assert!(matrix.ends_with("; interrupted\n"), "{matrix}");
 }
