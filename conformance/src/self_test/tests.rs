@@ -300,21 +300,3 @@ fn three_trials_a_processor_are_judged_at_a_time() {
 fn a_trial_is_shown_by_its_kind_and_name() {
     assert_eq!(format!("{:?}", trial(ENGINE)), "engine no-pid-namespace");
 }
-
-#[test]
-fn an_engine_that_is_spoilt_is_otherwise_the_one_around_which_it_is() {
-    let around = |refuses_threads| {
-        let engine = calibration::Engine {
-            refuses_threads,
-            ..calibration::Engine::default()
-        };
-        engines::ENGINES[0].around(Arc::new(engine))
-    };
-    let faulty = around(true);
-    assert_eq!(faulty.describe(), "none");
-    assert_eq!(faulty.offers(), Needs::SANDBOX);
-    assert_eq!(faulty.lacks(Needs::NATIVE), Some("runs under qemu-x"));
-    assert_eq!(faulty.lacks(Needs::PROBE), None);
-    assert!(faulty.adopt_thread().is_err());
-    assert!(around(false).adopt_thread().is_ok());
-}
