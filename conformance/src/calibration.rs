@@ -289,3 +289,6 @@ pub fn breakers(id: &str) -> Vec<&'static Fixture> {
     found.truncate(TRIED);
     found
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

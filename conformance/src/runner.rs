@@ -124,7 +124,7 @@ fn awaited_by_windows(checks: &[&'static Check]) -> BTreeSet<&'static str> {
 }
 
 fn offers(shared: &Shared) -> Needs {
-    let mut offered = shared.subject.offers() | Needs::HINTS;
+    let mut offered = shared.subject.offers().union(Needs::HINTS);
     if let Some(backend) = &shared.backend {
         offered |= backend.offers();
     }

@@ -654,3 +654,25 @@ fn a_file_that_is_not_there_says_so() {
         &["no such file or directory"],
     );
 }
+
+#[test]
+fn plain_http_is_spoken_where_it_is_asked_for() {
+    // Reaches the same server, and is no loopback address, for which nobody need ask.
+    let image = serve_image(|_, _| None).replace("127.0.0.1", "0.0.0.0");
+    let judge = |asked: &[&str]| {
+        let mut suite = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
+        suite.args(["--filter", "image/digests-hold", "--image"]);
+        suite.arg(format!("docker://{image}")).args(asked);
+        for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
+            suite.env_remove(proxy).env_remove(proxy.to_uppercase());
+        }
+        let ended = suite.output().expect("the suite starts");
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        (ended.status.code(), said)
+    };
+    let (status, said) = judge(&["--insecure-registry"]);
+    assert_eq!(status, Some(0), "{said}");
+    let (status, said) = judge(&[]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("--insecure-registry"), "{said}");
+}

@@ -69,6 +69,7 @@ impl<W: Write> Progress<W> {
         self.bar
             .set_length(u64::try_from(checks).unwrap_or(u64::MAX));
         self.bar.set_prefix(what);
+        self.bar.set_message(self.message());
         Ok(())
     }
 
@@ -104,3 +105,6 @@ impl<W: Write> Reporter for Progress<W> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,11 +91,6 @@ impl<'p> Reporters<'p> {
             });
     }
 
-    /// Somebody still wants to know; when not, there is no sense in running on.
-    pub fn is_wanted(&self) -> bool {
-        !self.reports.is_empty()
-    }
-
     /// The reports that could not be written, in the order in which that was noticed.
     pub fn finish(self) -> Vec<ReportError> {
         self.errors

@@ -36,12 +36,10 @@ fn push_escaped(out: &mut String, c: char) {
         '\t' => out.push_str("\\t"),
         '\r' => out.push_str("\\r"),
         _ => {
-            let code = u32::from(c);
             // Writing to a string does not fail.
-            let _ = if code < 0x100 {
-                write!(out, "\\x{code:02x}")
-            } else {
-                write!(out, "\\u{{{code:x}}}")
+            let _ = match u8::try_from(c) {
+                Ok(code) => write!(out, "\\x{code:02x}"),
+                Err(_) => write!(out, "\\u{{{:x}}}", u32::from(c)),
             };
         }
     }
@@ -277,16 +275,11 @@ fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
 
 /// Three significant digits below 1000, no trailing zeros.
 fn digits(value: f64) -> String {
-    let decimals = match value.abs() {
-        small if small < 9.995 => 2,
-        middle if middle < 99.95 => 1,
-        _ => 0,
-    };
-    let text = format!("{value:.decimals$}");
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
+    let rounded = |decimals: usize| format!("{value:.decimals$}");
+    let fits = |text: &String| text.bytes().filter(u8::is_ascii_digit).count() <= 3;
+    match [2, 1].map(rounded).iter().find(|text| fits(text)) {
+        Some(text) => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        None => rounded(0),
     }
 }
 

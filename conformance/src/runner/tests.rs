@@ -5,12 +5,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
-use super::{Ran, SAYS_NOTHING, Settings, run};
+use rstest::rstest;
+
+use super::{NO_COMPONENTS, Ran, SAYS_NOTHING, Settings, blame_nobody, run};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
+use crate::calibration::tests as calibration;
+use crate::calibration::{Calibration, Programs};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::event::{Event, Record, Verdict};
 use crate::subject::{NoProgram, Platform, Subject};
+use crate::wasi_world::RUNS_COMPONENTS;
 
 const fn check(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Check {
     Check {
@@ -46,6 +51,10 @@ fn fails(_: &Context<'_>) -> Outcome {
 }
 
 fn never_runs(_: &Context<'_>) -> Outcome {
+    never_runs_at_last()
+}
+
+fn never_runs_at_last() -> Outcome {
     Err(Stop::NotRunning(Finding::new("it runs", "it does not")))
 }
 
@@ -252,6 +261,63 @@ fn where_there_is_no_program_the_reason_says_why() {
     );
 }
 
+#[test]
+fn where_the_subject_is_not_to_be_run_its_own_reason_is_given() {
+    static SANDBOX: Check = Check {
+        needs: Needs::SANDBOX,
+        ..check("a/sandbox", passes)
+    };
+    static MINOR: Check = Check {
+        needs: Needs::KUBERNETES,
+        ..check("a/minor", passes)
+    };
+    let mut shared = shared();
+    shared.not_run = Some("it is for another platform".to_owned());
+    let records = ran_with(&[&SANDBOX, &MINOR], shared, &settings()).records;
+    let reasons = records.iter().map(|record| record.reason.as_deref());
+    assert_eq!(
+        reasons.collect::<Vec<_>>(),
+        [
+            Some("it is for another platform"),
+            Some("needs a Kubernetes version (`--kubernetes MINOR`)"),
+        ]
+    );
+}
+
+#[rstest]
+#[case::module(b"\0asm\x01\0\0\0", None)]
+#[case::component(b"\0asm\x0d\0\x01\0", (!RUNS_COMPONENTS).then_some(NO_COMPONENTS))]
+#[case::neither(
+    b"\0asm",
+    Some("needs a valid WebAssembly program that the suite can run")
+)]
+fn what_webassembly_is_skipped_for_is_said(#[case] program: &[u8], #[case] why: Option<&str>) {
+    static CLOCK: Check = Check {
+        needs: Needs::VIRTUAL_CLOCK,
+        ..check("a/clock", passes)
+    };
+    static NATIVE: Check = Check {
+        needs: Needs::PROGRAM,
+        ..check("a/native", passes)
+    };
+    static SANDBOX: Check = Check {
+        needs: Needs::SANDBOX,
+        ..check("a/sandbox", passes)
+    };
+    let subject = Subject::of_wasm("program", program.into());
+    let shared = Shared::new(subject, CheckOptions::default(), None, 1.0);
+    let records = ran_with(&[&CLOCK, &NATIVE, &SANDBOX], shared, &settings()).records;
+    let reasons = records.iter().map(|record| record.reason.as_deref());
+    assert_eq!(
+        reasons.collect::<Vec<_>>(),
+        [
+            why,
+            Some("needs a native program; this one is WebAssembly"),
+            Some("needs a sandbox"),
+        ]
+    );
+}
+
 /// An engine that offers a sandbox, lacks a memory limit for a reason, and may refuse threads.
 struct Engine {
     adopts: bool,
@@ -368,6 +434,205 @@ fn a_program_that_never_runs_fails_one_check_and_not_all() {
     assert_eq!(records[0].verdict, Verdict::Fail);
     assert_eq!(records[0].expected.as_deref(), Some("it runs"));
     assert_eq!(ran(&[&OTHER])[0].verdict, Verdict::Fail);
+}
+
+fn ends_upon_it(_: &Context<'_>) -> Outcome {
+    Err(Stop::Ended(Finding::new("it stays", "it ended")))
+}
+
+#[test]
+fn a_program_that_ends_upon_what_was_done_to_it_fails_where_it_stays_by_itself() {
+    static ENDS: Check = check("a/ends", ends_upon_it);
+    static AFTER: Check = Check {
+        after: &["a/ends"],
+        ..check("a/after", passes)
+    };
+    let nothing = |id| {
+        (
+            Verdict::Skipped,
+            format!("{SAYS_NOTHING} {id}, which did not pass"),
+        )
+    };
+    let failed = (Verdict::Fail, String::new());
+    // Where it does not stay, it may have ended by itself.
+    let ended = ends(&[&STAYS_NOT, &ENDS, &AFTER]);
+    assert_eq!(ended[1..], [nothing("startup/stays"), nothing("a/ends")]);
+    let ended = ends(&[&STAYS, &ENDS, &AFTER]);
+    assert_eq!(ended[1..], [failed.clone(), nothing("a/ends")]);
+    assert_eq!(ends(&[&ENDS]), [failed]);
+}
+
+#[test]
+fn what_ended_is_told_as_soon_as_it_is_known_why() {
+    static ENDS: Check = check("a/ends", ends_upon_it);
+    static LATER: Check = check("a/later", passes);
+    let told = |checks: &[&'static Check]| {
+        let one = Settings {
+            jobs: 1,
+            ..settings()
+        };
+        let mut told = Vec::new();
+        run(checks, &Arc::new(shared()), &one, &mut |event| {
+            if let Event::CheckFinished { record } = event {
+                told.push(record.id.clone());
+            }
+        });
+        told
+    };
+    assert_eq!(
+        told(&[&ENDS, &STAYS, &LATER]),
+        ["startup/stays", "a/ends", "a/later"]
+    );
+    assert_eq!(told(&[&ENDS, &LATER]), ["a/ends", "a/later"]);
+}
+
+#[test]
+fn where_startup_stays_ends_it_fails() {
+    static ENDS: Check = check("startup/stays", ends_upon_it);
+    static OTHER: Check = check("a/other", ends_upon_it);
+    let nothing = format!("{SAYS_NOTHING} startup/stays, which did not pass");
+    let expected = [(Verdict::Fail, String::new()), (Verdict::Skipped, nothing)];
+    assert_eq!(ends(&[&ENDS, &OTHER]), expected);
+}
+
+#[rstest]
+#[case(Err(Finding::new("expected", "observed").into()), true)]
+#[case(never_runs_at_last(), true)]
+#[case(Err(Stop::Ended(Finding::new("it stays", "it ended"))), true)]
+#[case(Err(Stop::Error("why".to_owned())), true)]
+#[case(Err(Stop::Skip("why".to_owned())), false)]
+#[case(Err(Stop::Inconclusive("why".to_owned())), false)]
+#[case(passes_at_last(), false)]
+fn no_program_is_blamed_for_an_emulator_that_gave_up(
+    #[case] outcome: Outcome,
+    #[case] excused: bool,
+) {
+    let words = "qemu-x gave up";
+    let blamed = blame_nobody(outcome.clone(), Some(words.to_owned()));
+    let expected = if excused {
+        Err(Stop::Inconclusive(words.to_owned()))
+    } else {
+        outcome.clone()
+    };
+    assert_eq!(blamed, expected);
+    assert_eq!(blame_nobody(outcome.clone(), None), outcome);
+}
+
+/// For a run under an emulator.
+fn emulated(calibration: Calibration) -> Shared {
+    let engine = Arc::new(calibration::Engine::default());
+    let mut shared = Shared::new(subject(), CheckOptions::default(), Some(engine), 1.0);
+    shared.calibration = Some(Arc::new(calibration));
+    shared
+}
+
+#[test]
+fn where_programs_of_known_worth_are_missing_only_what_runs_is_inconclusive() {
+    static READS: Check = check("a/reads", passes);
+    static RUNS: Check = Check {
+        needs: Needs::SANDBOX,
+        ..check("a/runs", |_| unreachable!("it says nothing"))
+    };
+    let engine = Arc::new(calibration::Engine::default());
+    let none = Programs::default();
+    let calibration = Calibration::new(engine, none, Platform::host(), 1.0, settings());
+    let records = ran_with(&[&READS, &RUNS], emulated(calibration), &settings()).records;
+    assert_eq!(records[0].verdict, Verdict::Pass);
+    assert_eq!(records[1].verdict, Verdict::Inconclusive);
+    let why = records[1].reason.as_deref().expect("it says why");
+    assert!(why.contains("there is no reference pause"), "{why}");
+}
+
+#[test]
+fn what_cannot_be_believed_is_inconclusive_and_what_panics_an_error() {
+    static BLIND: Check = calibration::check("signals/term-exits-zero", passes);
+    static PANICS: Check = calibration::check("signals/burst", |context| {
+        assert_eq!(context.subject().reference, "program", "of its own");
+        passes_at_last()
+    });
+    let shared = emulated(calibration::working(calibration::Engine::default()));
+    let records = ran_with(&[&BLIND, &PANICS], shared, &settings()).records;
+    assert_eq!(records[0].verdict, Verdict::Inconclusive);
+    let reasons: Vec<_> = records
+        .iter()
+        .map(|record| record.reason.as_deref().expect("it says why"))
+        .collect();
+    assert!(reasons[0].contains("which breaks it, passes too: seen"));
+    assert!(reasons[1].contains("of its own"), "{}", reasons[1]);
+}
+
+#[test]
+fn while_a_verdict_is_confirmed_others_begin_but_none_that_wants_quiet() {
+    static ON: (Mutex<Vec<&str>>, Condvar) = (Mutex::new(Vec::new()), Condvar::new());
+    fn note(what: &'static str) {
+        ON.0.lock().expect("nobody panics").push(what);
+        ON.1.notify_all();
+    }
+    // On the subject it passes; what shows that it can be believed lasts until the other has begun.
+    static SHOWN: Check = Check {
+        needs: Needs::SANDBOX.union(Needs::WINDOW),
+        ..calibration::check("signals/term-exits-zero", |context| {
+            if context.subject().reference == "program" {
+                return passes_at_last();
+            }
+            let on = ON.0.lock().expect("nobody panics");
+            let limit = Duration::from_secs(10);
+            let lacks_other = |on: &mut Vec<&str>| !on.contains(&"other");
+            let (on, late) =
+                ON.1.wait_timeout_while(on, limit, lacks_other)
+                    .expect("as well");
+            drop(on);
+            // Long enough for what wants quiet to begin, if it may.
+            std::thread::sleep(Duration::from_millis(150));
+            note("shown");
+            if late.timed_out() {
+                return passes_at_last();
+            }
+            fails(context)
+        })
+    };
+    static OTHER: Check = check("a/other", |_| {
+        note("other");
+        passes_at_last()
+    });
+    static QUIET: Check = Check {
+        needs: Needs::QUIET,
+        ..check("a/quiet", |_| {
+            note("quiet");
+            passes_at_last()
+        })
+    };
+    let one = Settings {
+        jobs: 1,
+        ..settings()
+    };
+    let shared = emulated(calibration::working(calibration::Engine::default()));
+    let records = ran_with(&[&SHOWN, &OTHER, &QUIET], shared, &one).records;
+    assert!(records.iter().all(|it| it.verdict == Verdict::Pass));
+    assert_eq!(
+        *ON.0.lock().expect("nobody panics"),
+        ["other", "shown", "quiet"]
+    );
+}
+
+#[test]
+fn what_takes_long_to_fail_begins_early() {
+    static PLAIN: Check = check("a/plain", passes);
+    static LATE: Check = Check {
+        needs: Needs::LATE,
+        ..check("a/late", passes)
+    };
+    let one = Settings {
+        jobs: 1,
+        ..settings()
+    };
+    let mut order = Vec::new();
+    run(&[&PLAIN, &LATE], &Arc::new(shared()), &one, &mut |event| {
+        if let Event::CheckStarted { id } = event {
+            order.push(*id);
+        }
+    });
+    assert_eq!(order, ["a/late", "a/plain"]);
 }
 
 #[test]

@@ -364,3 +364,6 @@ impl Sandbox for FaultySandbox {
         self.sandbox.memory_used()
     }
 }
+
+#[cfg(test)]
+mod tests;

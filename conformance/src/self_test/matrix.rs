@@ -33,9 +33,11 @@ impl Matrix {
             .collect()
     }
 
-    /// Everything was run and judged as it had to be.
+    /// Everything was run and judged as it had to be, and each check broken by something.
     pub fn is_right(&self) -> bool {
-        !self.interrupted && self.results.iter().all(|(_, judged)| judged.is_right())
+        !self.interrupted
+            && self.results.iter().all(|(_, judged)| judged.is_right())
+            && self.unbroken().is_empty()
     }
 
     /// Writes it: what caught each trial, what each check caught, what is wrong, and
@@ -161,3 +163,6 @@ fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
         words.join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rstest::rstest;
+
 use super::*;
+use crate::calibration::tests as calibration;
+use crate::check::{Finding, Outcome, Pass};
 use crate::checks::FAMILIES;
+use crate::context::Context;
+use crate::wasi_engine::Engine;
 
 fn every_id() -> BTreeSet<&'static str> {
     FAMILIES
@@ -106,4 +112,191 @@ fn each_image_fails_exactly_what_it_breaks() {
         assert!(judged.is_right(), "{}: {judged:?}", image.name);
         assert_eq!(judged.caught.len(), image.breaks.len(), "{}", image.name);
     }
+}
+
+fn trial(name: &str) -> Trial {
+    trials()
+        .find(|trial| trial.name() == name)
+        .expect("it is in a table")
+}
+
+/// Breaks `namespaces/stable`; may fail `security/syscall-surface`.
+const PROGRAM: &str = "leaves-on-usr1";
+/// Breaks `pid1/is-one`; may fail `startup/stays`.
+const ENGINE: &str = "no-pid-namespace";
+
+const fn check(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Check {
+    Check {
+        needs: Needs::empty(),
+        ..calibration::check(id, run)
+    }
+}
+
+/// What a trial is taken for where a check comes to this, for this reason.
+fn judged(name: &str, id: &str, verdict: Verdict, reason: &str) -> Judged {
+    static ANY: Check = check("a/any", |_| unreachable!("it is not run"));
+    let record = Record {
+        id: id.to_owned(),
+        reason: Some(reason.to_owned()),
+        ..Record::new(&ANY, verdict)
+    };
+    trial(name).compare(&[record])
+}
+
+#[rstest]
+#[case::must(PROGRAM, "namespaces/stable")]
+#[case::may(PROGRAM, "security/syscall-surface")]
+#[case::engine_must(ENGINE, "pid1/is-one")]
+#[case::engine_may(ENGINE, "startup/stays")]
+fn a_failure_that_has_to_be_or_may_be_is_caught(#[case] name: &str, #[case] id: &str) {
+    let judged = judged(name, id, Verdict::Fail, "why");
+    assert_eq!(judged.caught, [id]);
+    assert!(judged.is_right());
+}
+
+#[rstest]
+#[case::fails_elsewhere(PROGRAM, "startup/stays", Verdict::Fail, "fail")]
+#[case::sound_fails("sigwaitinfo", "startup/stays", Verdict::Fail, "fail")]
+#[case::error(PROGRAM, "namespaces/stable", Verdict::Error, "error")]
+#[case::error_that_may_fail(PROGRAM, "security/syscall-surface", Verdict::Error, "error")]
+#[case::error_of_an_engine(ENGINE, "image/user-nonroot", Verdict::Error, "error")]
+fn what_fails_on_what_is_right_there_is_wrong(
+    #[case] name: &str,
+    #[case] id: &str,
+    #[case] verdict: Verdict,
+    #[case] word: &str,
+) {
+    let judged = judged(name, id, verdict, "why");
+    assert_eq!(judged.wrong, [format!("{id}: {word}: why")]);
+    assert!(judged.caught.is_empty() && judged.missed.is_empty() && !judged.is_right());
+}
+
+/// On an image, nothing that breaks it depends on the host.
+#[rstest]
+#[case::passes(PROGRAM, Verdict::Pass, "")]
+#[case::for_another(
+    PROGRAM,
+    Verdict::Skipped,
+    "says nothing without a/b, which did not pass"
+)]
+#[case::image("user-alone", Verdict::Skipped, "needs a user")]
+#[case::guest("broken_exits", Verdict::Skipped, "needs a clock")]
+fn what_is_broken_and_does_not_fail_is_missed(
+    #[case] name: &str,
+    #[case] verdict: Verdict,
+    #[case] reason: &str,
+) {
+    let id = trial(name).breaks()[0];
+    let judged = judged(name, id, verdict, reason);
+    let line = format!("{id}: {}: {reason}", verdict.as_str());
+    assert_eq!(judged.missed, [line]);
+    assert!(judged.caught.is_empty() && judged.wrong.is_empty() && !judged.is_right());
+}
+
+#[rstest]
+#[case::not_provoked(PROGRAM, "namespaces/stable", Verdict::Skipped)]
+#[case::not_provoked_by_an_engine(ENGINE, "pid1/is-one", Verdict::Skipped)]
+#[case::not_told_apart(PROGRAM, "namespaces/stable", Verdict::Inconclusive)]
+#[case::passes(PROGRAM, "startup/stays", Verdict::Pass)]
+#[case::skipped(PROGRAM, "startup/stays", Verdict::Skipped)]
+#[case::error_of_an_engine_that_may(ENGINE, "startup/stays", Verdict::Error)]
+fn what_the_host_cannot_tell_and_what_passes_is_neither(
+    #[case] name: &str,
+    #[case] id: &str,
+    #[case] verdict: Verdict,
+) {
+    let judged = judged(name, id, verdict, "needs a host");
+    assert_eq!(judged, Judged::default());
+}
+
+#[test]
+fn a_component_waits_for_an_engine_that_this_build_may_lack() {
+    let name = "broken_component_exits";
+    let id = trial(name).breaks()[0];
+    let judged = judged(name, id, Verdict::Skipped, "needs an engine");
+    assert_eq!(judged.missed.is_empty(), !RUNS_COMPONENTS);
+}
+
+#[test]
+fn what_is_skipped_since_another_check_caught_it_is_not_missed() {
+    static ANY: Check = check("a/any", |_| unreachable!("it is not run"));
+    let record = |id: &str, verdict, reason: &str| Record {
+        id: id.to_owned(),
+        reason: Some(reason.to_owned()),
+        ..Record::new(&ANY, verdict)
+    };
+    let skipped = |id: &str| {
+        let reason = format!("{} {id}, which did not pass", runner::SAYS_NOTHING);
+        record("pid1/is-one", Verdict::Skipped, &reason)
+    };
+    let failed = record("startup/stays", Verdict::Fail, "");
+    let judged = |reason| trial(ENGINE).compare(&[failed.clone(), skipped(reason)]);
+    assert!(judged("startup/stays").is_right());
+    assert_eq!(judged("startup/other").missed.len(), 1);
+    assert_eq!(judged("startup/stays-on").missed.len(), 1);
+}
+
+#[test]
+fn only_what_is_broken_in_the_long_run_waits_for_it() {
+    static LONG: Check = Check {
+        needs: Needs::LONG,
+        ..check("pid1/is-one", |_| Err(Finding::new("it", "not").into()))
+    };
+    static SHORT: Check = check("pid1/is-one", |_| Err(Finding::new("it", "not").into()));
+    static OTHER: Check = Check {
+        needs: Needs::LONG,
+        ..check("a/other", |_| Err(Finding::new("it", "not").into()))
+    };
+    assert_eq!(judge(ENGINE, &[&LONG]).caught, ["pid1/is-one"]);
+    assert_eq!(
+        judge(ENGINE, &[&SHORT, &OTHER]).wrong,
+        <[&str; 0]>::default()
+    );
+}
+
+#[test]
+fn a_guest_is_run_by_the_host_of_its_pair() {
+    static HOST: Check = check("wasi/host-ends-on-int", |context| {
+        match context.options().wasi_engine {
+            Engine::Builtin => Ok(Pass::new("it ends")),
+            _ => Err(Finding::new("it ends", "it stays").into()),
+        }
+    });
+    assert_eq!(judge("host-ignores-int", &[&HOST]).caught.len(), 1);
+    assert!(judge("host-of-hourly", &[&HOST]).is_right());
+}
+
+/// Runs these checks over a trial, beside an engine that starts nothing.
+fn judge(name: &str, checks: &[&'static Check]) -> Judged {
+    let engine: Arc<dyn Backend + Send + Sync> = Arc::new(calibration::Engine::default());
+    trial(name)
+        .judge(checks, &engine, 1.0, &settings(Arc::default()))
+        .expect("it can be made")
+}
+
+#[test]
+fn the_checks_are_those_that_bind_and_that_this_build_can_break() {
+    let checks = checks();
+    assert!(checks.iter().all(|check| check.level != Level::Info));
+    let bind = FAMILIES
+        .iter()
+        .flat_map(|family| family.checks.iter())
+        .filter(|check| check.level != Level::Info);
+    let left_out: Vec<_> = bind
+        .filter(|check| !checks.iter().any(|kept| kept.id == check.id))
+        .collect();
+    let of_components = |check: &&&Check| check.needs.contains(OF_COMPONENTS);
+    assert!(left_out.iter().all(of_components), "{left_out:?}");
+    assert_eq!(left_out.is_empty(), RUNS_COMPONENTS);
+}
+
+#[test]
+fn three_trials_a_processor_are_judged_at_a_time() {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    assert_eq!(at_a_time(), 3 * processors);
+}
+
+#[test]
+fn a_trial_is_shown_by_its_kind_and_name() {
+    assert_eq!(format!("{:?}", trial(ENGINE)), "engine no-pid-namespace");
 }

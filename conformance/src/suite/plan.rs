@@ -181,3 +181,6 @@ pub(super) fn emulators(subjects: &[(Subject, Processor)]) -> Vec<Emulator> {
     }
     emulators
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! What would run a subject, and what its run says of that, before anything is run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rstest::rstest;
+
+use super::{Planned, Processor, emulators, name_wasi_engines, plan, processors, run_any};
+use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
+use crate::check::{Check, Level, Needs, Pass, Source};
+use crate::emulator::{Emulator, NoEmulator};
+use crate::programs::REFERENCE;
+use crate::subject::{Config, Image, NoProgram, Platform, Subject};
+use crate::wasi_host;
+use crate::wasi_world::RUNS_COMPONENTS;
+
+const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// A platform that the host is not.
+fn other() -> Platform {
+    let name = match Platform::host().architecture.as_str() {
+        "riscv64" => "linux/s390x",
+        _ => "linux/riscv64",
+    };
+    name.parse().expect("a platform")
+}
+
+fn native(platform: Platform) -> Subject {
+    Subject::of_program("program", REFERENCE.into(), platform)
+}
+
+fn configured(subject: Subject, config: &Platform) -> Subject {
+    let image = Image {
+        digest: "sha256:ab".to_owned(),
+        media_type: String::new(),
+        config_type: String::new(),
+        config: Config {
+            os: Some(config.os.clone()),
+            architecture: Some(config.architecture.clone()),
+            variant: config.variant.clone(),
+            ..Config::default()
+        },
+        layers: Vec::new(),
+        annotations: BTreeMap::new(),
+        tag: None,
+    };
+    Subject {
+        image: Some(image),
+        ..subject
+    }
+}
+
+fn wasm(program: &[u8]) -> Subject {
+    Subject::of_wasm("program", program.into())
+}
+
+/// In words, to be compared.
+fn processor(subject: &Subject) -> String {
+    match Processor::of(subject, &Platform::host()) {
+        Processor::None => "none".to_owned(),
+        Processor::Mislabelled(why) => why,
+        Processor::Own => "own".to_owned(),
+        Processor::Emulated(_) => "emulated".to_owned(),
+    }
+}
+
+#[test]
+fn what_is_for_the_host_runs_on_its_processor() {
+    assert_eq!(processor(&native(Platform::host())), "own");
+    let agrees = configured(native(Platform::host()), &Platform::host());
+    assert_eq!(processor(&agrees), "own");
+    assert_eq!(processor(&wasm(MODULE)), "own", "the engine is the host's");
+}
+
+#[test]
+fn what_is_for_another_processor_is_emulated() {
+    let script = Subject::of_program("script", b"#!/bin/sh\n".as_slice().into(), other());
+    assert_eq!(processor(&script), "emulated");
+}
+
+#[test]
+fn what_disagrees_with_its_platform_is_not_run() {
+    let why = processor(&native(other()));
+    assert!(why.starts_with("the program is for EM_"), "{why}");
+    let why = processor(&configured(native(other()), &other()));
+    assert!(why.starts_with("the program is for EM_"), "{why}");
+    assert_eq!(
+        processor(&configured(native(Platform::host()), &other())),
+        format!("the configuration says {}", other())
+    );
+}
+
+#[test]
+fn where_there_is_no_native_program_nothing_runs() {
+    let unset = Subject {
+        program: Err(NoProgram::Unset),
+        ..configured(native(Platform::host()), &other())
+    };
+    assert_eq!(processor(&unset), "none");
+    assert_eq!(processor(&wasm(COMPONENT)), "none");
+}
+
+#[test]
+fn where_no_check_runs_anything_no_processor_is_looked_for() {
+    let subjects = || vec![native(Platform::host()), native(other())];
+    let of = |needs_engine| {
+        let all = processors(subjects(), &Platform::host(), needs_engine);
+        let all = all.into_iter().map(|(subject, processor)| {
+            let processor = match processor {
+                Processor::None => "none",
+                Processor::Own => "own",
+                Processor::Mislabelled(_) => "mislabelled",
+                Processor::Emulated(_) => "emulated",
+            };
+            (subject.platform, processor)
+        });
+        all.collect::<Vec<_>>()
+    };
+    let (host, other) = (Platform::host(), other());
+    assert_eq!(
+        of(true),
+        [(host.clone(), "own"), (other.clone(), "mislabelled")]
+    );
+    assert_eq!(of(false), [(host, "none"), (other, "none")]);
+}
+
+/// An emulator in name only.
+fn emulator(folder: &tempfile::TempDir, qemu: &str, platform: &str) -> Emulator {
+    let name = format!("qemu-{qemu}-static");
+    std::fs::write(folder.path().join(name), REFERENCE).expect("written");
+    let folders: [PathBuf; 1] = [folder.path().to_owned()];
+    let platform = platform.parse().expect("a platform");
+    Emulator::find_in(&platform, &folders).expect("it is there")
+}
+
+#[test]
+fn each_emulator_is_prepared_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let emulated = |qemu, platform| Processor::Emulated(Ok(emulator(&folder, qemu, platform)));
+    let missing = Processor::Emulated(Err(NoEmulator::Unknown("linux/z80".to_owned())));
+    let subjects: Vec<_> = [
+        emulated("aarch64", "linux/arm64"),
+        Processor::Own,
+        emulated("s390x", "linux/s390x"),
+        missing,
+        emulated("aarch64", "linux/arm64"),
+        Processor::None,
+    ]
+    .into_iter()
+    .map(|processor| (native(other()), processor))
+    .collect();
+    let names: Vec<_> = emulators(&subjects).into_iter().map(|it| it.name).collect();
+    assert_eq!(names, ["qemu-aarch64-static", "qemu-s390x-static"]);
+}
+
+#[test]
+fn an_engine_is_prepared_only_where_something_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let any = |processor| {
+        run_any(&[
+            (native(other()), Processor::None),
+            (native(other()), processor),
+        ])
+    };
+    assert!(any(Processor::Own));
+    assert!(any(Processor::Emulated(Ok(emulator(
+        &folder,
+        "aarch64",
+        "linux/arm64"
+    )))));
+    assert!(!any(Processor::None));
+    assert!(!any(Processor::Mislabelled("it is not".to_owned())));
+    let missing = NoEmulator::Unknown("linux/z80".to_owned());
+    assert!(!any(Processor::Emulated(Err(missing))));
+    assert!(!run_any(&[]));
+}
+
+#[test]
+fn a_run_says_what_is_judged_and_that_nothing_is_run() {
+    let subject = configured(native(Platform::host()), &Platform::host());
+    let planned = plan(subject, Processor::None, None, None);
+    let head = &planned.head;
+    assert_eq!(head.image, "program");
+    assert_eq!(head.digest.as_deref(), Some("sha256:ab"));
+    assert_eq!(head.platform, Platform::host().to_string());
+    assert_eq!(head.runtime, "none (static checks)");
+    assert_eq!((&head.emulator, &head.wasi_engine), (&None, &None));
+    assert!(planned.subject.is_ok() && planned.backend.is_none());
+    assert_eq!(planned.not_run, None);
+    let virtual_clock = plan(wasm(MODULE), Processor::None, None, None);
+    assert_eq!(virtual_clock.head.runtime, "wasmi, on a virtual clock");
+}
+
+#[test]
+fn what_is_not_run_for_its_own_fault_is_read_and_says_so() {
+    let disagrees = Processor::Mislabelled("the configuration says linux/\x1b".to_owned());
+    let planned = plan(native(other()), disagrees, None, None);
+    assert!(planned.subject.is_ok() && planned.backend.is_none());
+    let why = format!(
+        "nothing is run for {}: the configuration says linux/\\x1b",
+        other()
+    );
+    assert_eq!(planned.not_run, Some(why));
+}
+
+#[test]
+fn without_an_emulator_nothing_is_judged() {
+    let missing = Processor::Emulated(Err(NoEmulator::Unknown("linux/z80".to_owned())));
+    let planned = plan(native(other()), missing, None, None);
+    assert_eq!(
+        planned.subject.err().as_deref(),
+        Some("no emulator runs programs for linux/z80")
+    );
+    assert!(planned.backend.is_none());
+}
+
+/// An engine in name only.
+struct Engine(Needs);
+
+impl Backend for Engine {
+    fn describe(&self) -> String {
+        "none".to_owned()
+    }
+
+    fn offers(&self) -> Needs {
+        self.0
+    }
+
+    fn lacks(&self, _: Needs) -> Option<&str> {
+        None
+    }
+
+    fn start(&self, _: &Launch<'_>, _: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
+        unreachable!("nothing is started here")
+    }
+}
+
+static OF_HOST: Check = Check {
+    id: "a/of-host",
+    title: "title",
+    level: Level::Must,
+    requirement: "It MUST hold.",
+    source: Source {
+        title: "pause.c",
+        url: "https://example.org/",
+    },
+    needs: Needs::SANDBOX.union(Needs::WASI_HOST),
+    after: &[],
+    run: |_| Ok(Pass::new("seen")),
+};
+static OF_NONE: Check = Check {
+    needs: Needs::SANDBOX,
+    ..OF_HOST
+};
+
+#[rstest]
+#[case::beside(
+    native(Platform::host()),
+    Needs::WASI_HOST,
+    Some(wasi_host::describe())
+)]
+#[case::module(wasm(MODULE), Needs::WASI_HOST, Some("node 22".to_owned()))]
+#[case::component(wasm(COMPONENT), Needs::WASI_HOST, None)]
+#[case::not_offered(native(Platform::host()), Needs::SANDBOX, None)]
+fn a_run_names_what_runs_wasi_programs_in_it(
+    #[case] subject: Subject,
+    #[case] offers: Needs,
+    #[case] named: Option<String>,
+) {
+    let with = |checks: &[&Check], engine: Option<Needs>| {
+        let planned = plan(subject.clone(), Processor::None, None, None);
+        let mut planned = [Planned {
+            backend: engine.map(|offers| Arc::new(Engine(offers)) as _),
+            ..planned
+        }];
+        name_wasi_engines(&mut planned, checks, Some("node 22"));
+        let [planned] = planned;
+        planned.head.wasi_engine
+    };
+    assert_eq!(with(&[&OF_NONE, &OF_HOST], Some(offers)), named);
+    assert_eq!(with(&[&OF_NONE], Some(offers)), None, "no check runs one");
+    assert_eq!(with(&[&OF_HOST], None), None, "nothing is run");
+}
+
+#[test]
+fn a_component_is_run_where_its_engine_is_built_in() {
+    let planned = plan(wasm(COMPONENT), Processor::None, None, None);
+    let runtime = if RUNS_COMPONENTS {
+        "wasmtime, on a virtual clock"
+    } else {
+        "none (static checks)"
+    };
+    assert_eq!(planned.head.runtime, runtime);
+}

@@ -1,0 +1,99 @@
+//! What the program itself prints of its runs.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use assert_cmd::Command;
+use conformance::programs::REFERENCE;
+use conformance::self_test;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Judges the reference by its bytes alone.
+fn suite(folder: &tempfile::TempDir) -> Command {
+    let program = folder.path().join("pause");
+    std::fs::write(&program, REFERENCE).expect("written");
+    let mut suite = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
+    suite.args(["--filter", "binary", "--image"]);
+    suite.arg(format!("binary:{}", program.display()));
+    suite
+}
+
+#[test]
+fn people_get_colours_where_they_want_them_and_files_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("report");
+    let ended = suite(&folder)
+        .env_remove("NO_COLOR")
+        .env("CLICOLOR_FORCE", "1")
+        .arg("--report=human")
+        .arg(format!("--report=human={}", file.display()))
+        .assert()
+        .code(0);
+    let shown = String::from_utf8_lossy(&ended.get_output().stdout);
+    let kept = std::fs::read_to_string(file).expect("it is there");
+    assert!(shown.contains("\x1b[1m"), "{shown}");
+    assert!(!kept.contains('\x1b'), "{kept}");
+    assert_eq!(anstream::adapter::strip_str(&shown).to_string(), kept);
+}
+
+#[test]
+fn each_image_is_judged_as_often_as_is_asked_for_and_the_runs_are_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = format!("binary:{}", folder.path().join("pause").display());
+    let ended = suite(&folder)
+        .args(["--repeat", "3", "--report", "json", "--image", &image])
+        .assert()
+        .code(0);
+    let output = ended.get_output();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report["runs"].as_array().map(Vec::len), Some(6));
+    let log = String::from_utf8_lossy(&output.stderr);
+    let counted: Vec<_> = log
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(
+        counted,
+        ["[1/6]", "[2/6]", "[3/6]", "[4/6]", "[5/6]", "[6/6]"]
+    );
+}
+
+#[test]
+fn the_engine_of_wasi_pauses_is_looked_for_only_where_one_is_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let module = folder.path().join("module.wasm");
+    std::fs::write(&module, conformance::wasi_host::SERVER).expect("written");
+    let judge = |image: String, filter: &str| {
+        Command::new(env!("CARGO_BIN_EXE_pause-conformance"))
+            .env("PATH", folder.path())
+            .args(["--wasi-engine", "node", "--filter", filter])
+            .args(["--image", &image])
+            .assert()
+    };
+    let wasm = || format!("wasm:{}", module.display());
+    judge(wasm(), "wasi/program-valid").code(0);
+    let refused = judge(wasm(), "wasi/host-holds").code(2);
+    let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(said.contains("--wasi-engine node"), "{said}");
+}
+
+#[test]
+fn a_self_test_that_is_interrupted_shows_what_it_has_and_that_it_is_not_all() {
+    let mut suite = std::process::Command::new(env!("CARGO_BIN_EXE_pause-conformance"))
+        .arg("self-test")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the suite starts");
+    let mut told = BufReader::new(suite.stderr.take().expect("it is piped"));
+    let mut first = String::new();
+    told.read_line(&mut first).expect("text");
+    kill(Pid::from_raw(suite.id() as i32), Signal::SIGINT).expect("it is our child");
+    let ended = suite.wait_with_output().expect("it is our child");
+    let all = self_test::trials().count();
+    assert!(first.starts_with(&format!("  1/{all} right ")), "{first}");
+    assert_eq!(ended.status.code(), Some(2));
+    let matrix = String::from_utf8_lossy(&ended.stdout);
+    assert!(matrix.ends_with("; interrupted\n"), "{matrix}");
+}
