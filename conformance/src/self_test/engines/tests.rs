@@ -143,9 +143,9 @@ fn what_is_not_spoilt_is_handed_on() {
     assert_eq!(pod.try_wait().ok(), Some(Some(ExitStatus::Signaled(9))));
     assert!(pod.take_stdio().stdin.is_some());
     assert_eq!(pod.memory_used(), Some(7));
-    let refused = pod.enter(&Join::default()).err().expect("it refuses");
+    let refused = pod.enter(&Join::default()).expect_err("it refuses");
     assert_eq!(refused.to_string(), "refused");
-    let refused = pod.run_beside(command(), true).err().expect("it cannot");
+    let refused = pod.run_beside(command(), true).expect_err("it cannot");
     assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
 }
 
