@@ -273,8 +273,8 @@ impl Runner<'_> {
         if check.needs.contains(Needs::QUIET) {
             return working().next().is_none() && !ordinary_left;
         }
-        working().all(|other| !other.check.needs.contains(Needs::QUIET))
-            && working().filter(|other| !other.confirming).count() < self.settings.jobs
+        // What wants quiet begins only when nothing ordinary is left to begin beside it.
+        working().filter(|other| !other.confirming).count() < self.settings.jobs
     }
 
     fn launch(&mut self, check: &'static Check, send: mpsc::Sender<Told>) {

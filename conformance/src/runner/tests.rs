@@ -462,28 +462,55 @@ fn a_program_that_ends_upon_what_was_done_to_it_fails_where_it_stays_by_itself()
     assert_eq!(ends(&[&ENDS]), [failed]);
 }
 
+/// What is told of the ends of checks, where one runs at a time.
+fn told(checks: &[&'static Check]) -> Vec<String> {
+    let one = Settings {
+        jobs: 1,
+        ..settings()
+    };
+    let mut told = Vec::new();
+    run(checks, &Arc::new(shared()), &one, &mut |event| {
+        if let Event::CheckFinished { record } = event {
+            told.push(format!("{} {}", record.id, record.verdict.as_str()));
+        }
+    });
+    told
+}
+
 #[test]
 fn what_ended_is_told_as_soon_as_it_is_known_why() {
     static ENDS: Check = check("a/ends", ends_upon_it);
     static LATER: Check = check("a/later", passes);
-    let told = |checks: &[&'static Check]| {
-        let one = Settings {
-            jobs: 1,
-            ..settings()
-        };
-        let mut told = Vec::new();
-        run(checks, &Arc::new(shared()), &one, &mut |event| {
-            if let Event::CheckFinished { record } = event {
-                told.push(record.id.clone());
-            }
-        });
-        told
-    };
     assert_eq!(
         told(&[&ENDS, &STAYS, &LATER]),
-        ["startup/stays", "a/ends", "a/later"]
+        ["startup/stays pass", "a/ends fail", "a/later pass"]
     );
-    assert_eq!(told(&[&ENDS, &LATER]), ["a/ends", "a/later"]);
+    assert_eq!(told(&[&ENDS, &LATER]), ["a/ends fail", "a/later pass"]);
+}
+
+#[test]
+fn what_ended_holds_back_what_says_nothing_without_it_and_nothing_else() {
+    static ENDS: Check = check("a/ends", ends_upon_it);
+    static GOOD: Check = check("a/good", passes);
+    static AFTER_ENDS: Check = Check {
+        after: &["a/ends"],
+        ..check("a/after-ends", passes)
+    };
+    static AFTER_GOOD: Check = Check {
+        after: &["a/good"],
+        ..check("a/after-good", passes)
+    };
+    // Why it ended is known only when the last has run.
+    assert_eq!(
+        told(&[&ENDS, &GOOD, &AFTER_ENDS, &AFTER_GOOD, &STAYS]),
+        [
+            "a/after-ends skipped",
+            "a/good pass",
+            "a/after-good pass",
+            "startup/stays pass",
+            "a/ends fail",
+        ]
+    );
 }
 
 #[test]

@@ -17,8 +17,8 @@ pub struct WasiFixture {
     pub about: String,
     /// The checks that must fail on it; none for a sound one.
     pub breaks: Vec<&'static str>,
-    /// Bytes of a section at its end that nobody reads.
-    padding: usize,
+    /// Bytes of a section at its end that nobody reads, where there is one.
+    padding: Option<usize>,
     text: &'static str,
 }
 
@@ -153,7 +153,7 @@ impl WasiFixture {
                 .into_iter()
                 .flat_map(str::split_whitespace)
                 .collect(),
-            padding: word("padded ").map_or(0, |size| size.parse().unwrap_or_default()),
+            padding: word("padded ").and_then(|size| size.parse().ok()),
             text,
         }
     }
@@ -161,8 +161,8 @@ impl WasiFixture {
     /// Its bytes.
     pub fn program(&self) -> Vec<u8> {
         let mut program = assemble(self.text);
-        if self.padding > 0 {
-            program.extend(custom_section(self.padding));
+        if let Some(size) = self.padding {
+            program.extend(custom_section(size));
         }
         program
     }
@@ -349,7 +349,8 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    use super::{TEXTS, programs};
+    use super::{TEXTS, pairs, programs};
+    use crate::check::Needs;
 
     #[test]
     fn every_text_is_in_the_table() {
@@ -370,9 +371,19 @@ mod tests {
             assert_eq!(sound, fixture.breaks.is_empty(), "{}", fixture.name);
             assert_eq!(fixture.name.starts_with("sound"), sound, "{}", fixture.name);
             assert!(!fixture.program().is_empty());
+            let about = &fixture.about;
+            assert!(about.ends_with('.') && !about.contains('/'), "{about}");
         }
         let of = |kind| programs().filter(|it| it.name.starts_with(kind)).count();
         let (broken, sound) = (of("broken"), of("sound"));
         assert!(broken >= 12 && sound >= 4, "{broken} broken, {sound} sound");
+    }
+
+    #[test]
+    fn every_guest_of_a_host_is_a_module() {
+        for pair in pairs() {
+            let offers = pair.subject().offers();
+            assert!(offers.contains(Needs::WASM_MODULE), "{}", pair.name);
+        }
     }
 }
