@@ -131,3 +131,48 @@ fn a_folder_is_no_file_to_write_to() {
     let error = Output::file(folder.path()).err().map(|error| error.kind());
     assert_eq!(error, Some(io::ErrorKind::IsADirectory));
 }
+
+#[test]
+fn a_run_is_alike_only_where_nothing_differs() {
+    use Verdict::{Fail, Inconclusive, Pass};
+    let compared = |here, there| {
+        let record = sample::record("a/b", Level::Should, here);
+        let run = sample::compared(vec![record], there);
+        let lines = outline::comparison(&run);
+        lines
+            .iter()
+            .skip(1)
+            .map(|(label, _)| *label)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(compared(Fail, Pass), ["worse"]);
+    assert_eq!(compared(Pass, Fail), ["better"]);
+    for (here, there) in [(Pass, Pass), (Fail, Fail), (Pass, Inconclusive)] {
+        assert_eq!(compared(here, there), ["alike"], "{here:?}, {there:?}");
+    }
+    let alone = sample::run("linux/amd64", Vec::new());
+    assert_eq!(outline::comparison(&alone), []);
+}
+
+#[test]
+fn a_failure_says_what_the_baseline_came_to() {
+    use Verdict::{Fail, Inconclusive, Pass};
+    let said = |level, here, there| {
+        let record = sample::record("a/b", level, here);
+        let run = sample::compared(vec![record], there);
+        let details = outline::details(&run.checks[0]);
+        let line = details.into_iter().find(|(label, _)| *label == "baseline");
+        line.map(|(_, text)| text)
+    };
+    let counts = Some("passes there, so that this failure counts".to_owned());
+    assert_eq!(said(Level::Should, Fail, Pass), counts);
+    assert_eq!(
+        said(Level::Info, Fail, Pass),
+        Some("passes there".to_owned())
+    );
+    let too = Some("fails there as well".to_owned());
+    assert_eq!(said(Level::Must, Fail, Fail), too);
+    let open = Some("is not decided there".to_owned());
+    assert_eq!(said(Level::Must, Fail, Inconclusive), open);
+    assert_eq!(said(Level::Must, Pass, Fail), None);
+}

@@ -74,8 +74,14 @@ fn styles_are_written_for_a_terminal() {
 
 #[test]
 fn colours_say_what_weighs() {
-    let mut human = Human::new(Vec::new());
-    human.whole(&sample::full()).unwrap();
-    let text = String::from_utf8(human.into_inner()).unwrap();
-    insta::assert_snapshot!("full_human_in_colour", text.replace('\x1b', "^["));
+    for (name, report) in [
+        ("full", sample::full()),
+        ("baseline", sample::beside_a_baseline()),
+    ] {
+        let mut human = Human::new(Vec::new());
+        human.whole(&report).unwrap();
+        let text = String::from_utf8(human.into_inner()).unwrap();
+        let name = format!("{name}_human_in_colour");
+        insta::assert_snapshot!(name, text.replace('\x1b', "^["));
+    }
 }
