@@ -251,15 +251,15 @@ fn volume_shared(cx: &Context<'_>) -> Outcome {
         )?;
     }
     let beside = pod.enter(&Join::default())?;
-    let (_control, outside) = outside(cx, quick())?;
-    for (process, where_) in [
-        (&beside, "the pause process's own mounts"),
-        (&outside, "another sandbox"),
+    let (mut control, outside) = outside(cx, quick())?;
+    for (pod, process, where_) in [
+        (&mut pod, &beside, "the pause process's own mounts"),
+        (&mut control, &outside, "another sandbox"),
     ] {
-        ensure(
-            process
-                .read_file(FILE)
-                .is_err_and(|error| error.kind() == io::ErrorKind::NotFound),
+        refused(
+            pod,
+            ("read from the volume", process.read_file(FILE)),
+            io::ErrorKind::NotFound,
             format!("the volume is not seen in {where_}"),
             format!("its file is there in {where_}"),
         )?;
@@ -503,6 +503,22 @@ fn see_proc(member: &Probe) -> Result<(), Stop> {
 /// What a member was asked: its error is the image's fault where the pause process has ended.
 fn told<T>(pod: &mut Pod<'_>, doing: &str, answer: io::Result<T>) -> Result<T, Stop> {
     answer.map_err(|error| pod.harness_failed(doing, &error))
+}
+
+/// What a member was asked that must be refused, in this way.
+fn refused<T>(
+    pod: &mut Pod<'_>,
+    (doing, answer): (&str, io::Result<T>),
+    wanted: io::ErrorKind,
+    expected: impl Into<String>,
+    granted: impl Into<String>,
+) -> Result<(), Stop> {
+    let observed = match answer {
+        Err(error) if error.kind() == wanted => return Ok(()),
+        Err(error) => format!("it cannot {doing}: {error}"),
+        Ok(_) => granted.into(),
+    };
+    Err(pod.blame(doing, Finding::new(expected, observed)))
 }
 
 /// What a member was asked that must outlive the pause process.

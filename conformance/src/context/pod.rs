@@ -366,6 +366,16 @@ impl<'a> Pod<'a> {
         }
     }
 
+    /// A finding among members of its pod; where the pause process has ended, that is what there
+    /// is to say, since it may have taken along whoever was asked, or whom that one asked.
+    pub fn blame(&mut self, doing: &str, finding: Finding) -> Stop {
+        let cut_off = std::io::ErrorKind::ConnectionAborted.into();
+        match self.harness_failed(doing, &cut_off) {
+            ended @ (Stop::NotRunning(_) | Stop::Ended(_)) => ended,
+            _ => finding.into(),
+        }
+    }
+
     /// Whether it is on its way out, or gone: a process gives its memory up before all
     /// else (and an error that its end brings about may be seen before its end).
     pub(super) fn is_ending(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 
-use super::{MEMBERS, PODS, held, outside, told};
+use super::{MEMBERS, PODS, held, outside, refused, told};
 use crate::backend::{Join, Spec};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop, ensure};
 use crate::context::{Context, Pod};
@@ -39,17 +39,19 @@ fn network_shared(cx: &Context<'_>) -> Outcome {
         same_network(&mut pod, member, &set_up, "a member")?;
     }
     told(&mut pod, "listen on a port", one.listen(PORT))?;
-    over_localhost(&other, "one member reaches another's port")?;
-    let taken = other.listen(PORT);
-    ensure(
-        taken.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse),
+    over_localhost(&mut pod, &other, "one member reaches another's port")?;
+    refused(
+        &mut pod,
+        ("listen on the same port", other.listen(PORT)),
+        io::ErrorKind::AddrInUse,
         "a port that one member listens on is taken for the others",
         "two members listen on the same port",
     )?;
     let (mut control, outside) = outside(cx, Spec::default())?;
-    let connected = outside.connect(PORT);
-    ensure(
-        connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused),
+    refused(
+        &mut control,
+        ("connect", outside.connect(PORT)),
+        io::ErrorKind::ConnectionRefused,
         "a process of another sandbox cannot reach the port over localhost",
         "a process of another sandbox is in the same network namespace",
     )?;
@@ -90,7 +92,11 @@ fn network_survives_restart(cx: &Context<'_>) -> Outcome {
             &set_up,
             &format!("a member in its {life} life"),
         )?;
-        over_localhost(&member, "a restarted member reaches its neighbour")?;
+        over_localhost(
+            &mut pod,
+            &member,
+            "a restarted member reaches its neighbour",
+        )?;
         drop(member);
         pod.expect_running("a member's end")?;
     }
@@ -138,9 +144,18 @@ pub(super) fn same_network(
     )
 }
 
-pub(super) fn over_localhost(member: &Probe, expected: &str) -> Result<(), Stop> {
+pub(super) fn over_localhost(
+    pod: &mut Pod<'_>,
+    member: &Probe,
+    expected: &str,
+) -> Result<(), Stop> {
+    connected(member, expected).map_err(|finding| pod.blame("reach a neighbour", finding))
+}
+
+/// As [`over_localhost`], where the pause process is gone.
+pub(super) fn connected(member: &Probe, expected: &str) -> Result<(), Finding> {
     let expected = format!("{expected} over localhost");
     member
         .connect(PORT)
-        .map_err(|error| Finding::new(expected, format!("connect: {error}")).into())
+        .map_err(|error| Finding::new(expected, format!("connect: {error}")))
 }

@@ -6,7 +6,7 @@ use procfs::FromRead;
 use procfs::process::Stat;
 
 use super::ipc::{finds_ipc_objects, leave_ipc_objects};
-use super::network::{PORT, over_localhost};
+use super::network::{PORT, connected, over_localhost};
 use super::{MEMBERS, NO_PROC, held, outside, see_proc, told, told_after};
 use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop, ensure};
@@ -123,11 +123,11 @@ fn pid_private(cx: &Context<'_>) -> Outcome {
         "the member is PID 1 and sees itself alone",
         format!("it is {pid} and sees {seen:?}"),
     )?;
-    over_localhost(&member, "it reaches its neighbour's port")?;
+    over_localhost(&mut pod, &member, "it reaches its neighbour's port")?;
     pod.expect_term_works("a member of another pid namespace joined")?;
     let gone = "the pause process ended";
     told_after(gone, "say its pid", member.who())?;
-    over_localhost(
+    connected(
         &member,
         &format!("it reaches its neighbour's port after {gone}"),
     )?;
