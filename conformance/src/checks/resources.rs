@@ -19,6 +19,10 @@ const SEEN: Needs = Needs::PROGRAM.union(Needs::SANDBOX).union(Needs::HOST_PID);
 /// How long an idle program is watched.
 const WINDOW: Duration = Duration::from_millis(900);
 
+/// Wakes that may belong to its start, in which it may have seemed to wait for good: of a
+/// child, for example, whose end comes late on a busy host.
+const LAST_OF_ITS_START: u64 = 3;
+
 /// Processor time that is none: one tick of a clock of 100 Hz.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -83,16 +87,25 @@ static IDLE_WAKEUPS: Check = Check {
 
 fn idle_wakeups(cx: &Context<'_>) -> Outcome {
     let mut pod = cx.start(spec())?;
-    let before = pod.state()?.switches;
-    pod.leave_alone(WINDOW)?;
-    let woken = pod.state()?.switches.saturating_sub(before);
+    let mut woken_in = |window| {
+        let before = pod.state()?.switches;
+        pod.leave_alone(window)?;
+        Ok::<_, Stop>(pod.state()?.switches.saturating_sub(before))
+    };
+    let mut window = WINDOW;
+    let mut woken = woken_in(window)?;
+    if (1..=LAST_OF_ITS_START).contains(&woken) {
+        // As long again, for what comes back to come back.
+        window *= 2;
+        woken = woken_in(window)?;
+    }
     cx.measure("idle_wakeups", "count", woken as f64);
     ensure(
         woken == 0,
-        format!("no context switch in {WINDOW:?}"),
+        format!("no context switch in {window:?}"),
         format!("{woken} context switches"),
     )?;
-    Ok(Pass::new(format!("no context switch in {WINDOW:?}")))
+    Ok(Pass::new(format!("no context switch in {window:?}")))
 }
 
 static MEMORY: Check = Check {
