@@ -159,6 +159,26 @@ pub struct Check {
     pub run: fn(&Context<'_>) -> Outcome,
 }
 
+#[cfg(test)]
+impl Check {
+    /// One of no family, that needs nothing.
+    pub(crate) const fn made_up(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Self {
+        Self {
+            id,
+            title: "title",
+            level: Level::Must,
+            requirement: "It MUST hold.",
+            source: Source {
+                title: "pause.c",
+                url: "https://example.org/",
+            },
+            needs: Needs::empty(),
+            after: &[],
+            run,
+        }
+    }
+}
+
 /// Checks that share a subject; one file under `checks/`.
 #[derive(Debug)]
 pub struct Family {

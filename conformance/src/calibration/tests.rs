@@ -10,7 +10,7 @@ use rstest::rstest;
 
 use super::{AT_A_TIME, Calibration, Programs, TRIED, breakers};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
-use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
 use crate::context::Context;
 use crate::programs;
 use crate::runner::Settings;
@@ -94,17 +94,8 @@ pub(crate) fn working(engine: Engine) -> Calibration {
 
 pub(crate) const fn check(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Check {
     Check {
-        id,
-        title: "title",
-        level: Level::Must,
-        requirement: "It MUST hold.",
-        source: Source {
-            title: "pause.c",
-            url: "https://example.org/",
-        },
         needs: Needs::SANDBOX,
-        after: &[],
-        run,
+        ..Check::made_up(id, run)
     }
 }
 

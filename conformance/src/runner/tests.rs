@@ -11,26 +11,14 @@ use super::{NO_COMPONENTS, Ran, SAYS_NOTHING, Settings, blame_nobody, run};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
 use crate::calibration::tests as calibration;
 use crate::calibration::{Calibration, Programs};
-use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
+use crate::check::{Check, Finding, Needs, Outcome, Pass, Stop};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::event::{Event, Record, Verdict};
 use crate::subject::{NoProgram, Platform, Subject};
 use crate::wasi_world::RUNS_COMPONENTS;
 
 const fn check(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Check {
-    Check {
-        id,
-        title: "title",
-        level: Level::Must,
-        requirement: "It MUST hold.",
-        source: Source {
-            title: "pause.c",
-            url: "https://example.org/",
-        },
-        needs: Needs::empty(),
-        after: &[],
-        run,
-    }
+    Check::made_up(id, run)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "as every check's function")]
@@ -608,9 +596,13 @@ fn while_a_verdict_is_confirmed_others_begin_but_none_that_wants_quiet() {
             let (on, late) =
                 ON.1.wait_timeout_while(on, limit, lacks_other)
                     .expect("as well");
-            drop(on);
             // Long enough for what wants quiet to begin, if it may.
-            std::thread::sleep(Duration::from_millis(150));
+            let limit = Duration::from_millis(150);
+            let lacks_quiet = |on: &mut Vec<&str>| !on.contains(&"quiet");
+            drop(
+                ON.1.wait_timeout_while(on, limit, lacks_quiet)
+                    .expect("as well"),
+            );
             note("shown");
             if late.timed_out() {
                 return passes_at_last();

@@ -8,7 +8,7 @@ use rstest::rstest;
 
 use super::{Planned, Processor, emulators, name_wasi_engines, plan, processors, run_any};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
-use crate::check::{Check, Level, Needs, Pass, Source};
+use crate::check::{Check, Needs, Pass};
 use crate::emulator::{Emulator, NoEmulator};
 use crate::programs::REFERENCE;
 use crate::subject::{Config, Image, NoProgram, Platform, Subject};
@@ -238,17 +238,8 @@ impl Backend for Engine {
 }
 
 static OF_HOST: Check = Check {
-    id: "a/of-host",
-    title: "title",
-    level: Level::Must,
-    requirement: "It MUST hold.",
-    source: Source {
-        title: "pause.c",
-        url: "https://example.org/",
-    },
     needs: Needs::SANDBOX.union(Needs::WASI_HOST),
-    after: &[],
-    run: |_| Ok(Pass::new("seen")),
+    ..Check::made_up("a/of-host", |_| Ok(Pass::new("seen")))
 };
 static OF_NONE: Check = Check {
     needs: Needs::SANDBOX,
