@@ -11,7 +11,6 @@
 //! does, so that the file cannot go stale. One that is skipped is let be.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +20,7 @@ use crate::catalogue;
 use crate::check::Family;
 use crate::event::Record;
 use crate::report::text::escape;
+use crate::subject::regular;
 
 /// The known failures of a file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,6 +59,16 @@ pub enum ExpectError {
 }
 
 impl ExpectError {
+    /// Whether the path leads to a FIFO, a device or the like: no file that could be read.
+    pub fn is_special(&self) -> bool {
+        match self {
+            ExpectError::Read { source, .. } => {
+                source.kind() == io::ErrorKind::Other && source.raw_os_error().is_none()
+            }
+            ExpectError::Line { .. } => false,
+        }
+    }
+
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -113,10 +123,12 @@ impl Expectations {
     /// # Errors
     /// When it cannot be read, or with its first wrong line.
     pub fn read(path: &Path, families: &[&'static Family]) -> Result<Self, ExpectError> {
-        let text = fs::read_to_string(path).map_err(|source| ExpectError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = regular::open(path)
+            .and_then(io::read_to_string)
+            .map_err(|source| ExpectError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
         Self::parse(&text, families).map_err(|(line, source)| ExpectError::Line {
             path: path.to_owned(),
             line,

@@ -27,6 +27,7 @@ pub mod program;
 mod reference;
 #[cfg(feature = "registry")]
 mod registry;
+pub(crate) mod regular;
 mod rootfs;
 mod tar;
 pub mod wasm;

@@ -18,7 +18,7 @@ use crate::cli::Judge;
 use crate::context::{CheckOptions, Context, Shared};
 use crate::emulator::Emulator;
 use crate::event::{Baseline, Conclusion, Event, Host, Report, Run, SCHEMA_VERSION, Tool};
-use crate::expect::Expectations;
+use crate::expect::{ExpectError, Expectations};
 use crate::report::progress::Progress;
 use crate::report::reporters::{ReportError, Reporters};
 use crate::report::spec as report;
@@ -77,8 +77,9 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
         .platforms()
         .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
     let expectations = match &options.expect {
-        Some(path) => Expectations::read(path, FAMILIES)
-            .map_err(|error| Failure::usage(with_cause(&error), error.hint()))?,
+        Some(path) => {
+            Expectations::read(path, FAMILIES).map_err(|error| unread_expectations(&error))?
+        }
         None => Expectations::default(),
     };
     let reports = report::plan(&options.reports)
@@ -495,6 +496,16 @@ fn watch_signals() -> Result<Arc<AtomicBool>, Failure> {
 fn unwritten(error: &ReportError) -> Failure {
     let hint = "check that its folder is there and that you may write there; --report FORMAT alone goes to stdout";
     Failure::not_judged(with_cause(error), Some(hint.to_owned()))
+}
+
+/// A path to what is no file is bad input, everything else in it wrong usage.
+fn unread_expectations(error: &ExpectError) -> Failure {
+    let (message, hint) = (with_cause(error), error.hint());
+    if error.is_special() {
+        Failure::not_judged(message, hint)
+    } else {
+        Failure::usage(message, hint)
+    }
 }
 
 fn load_failure(error: &subject::Error) -> Failure {

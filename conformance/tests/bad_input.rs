@@ -31,6 +31,7 @@ static INPUTS: LazyLock<Inputs> = LazyLock::new(|| {
     let folder = suite::folder("bad-input");
     write_files(&folder);
     write_images(&folder);
+    write_special(&folder);
     Inputs {
         registry: registry(),
         closed: refuses(),
@@ -132,6 +133,47 @@ fn write_images(folder: &Path) {
     );
     for name in ["exits-at-once", "floods-stderr"] {
         single(&ImageBuilder::pause(&fixture(name), &host()), name);
+    }
+}
+
+/// Where files are wanted, what is none: to open some would wait for ever.
+fn write_special(folder: &Path) {
+    let fifo = |name: &str| {
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, folder.join(name), kind, mode, 0).expect("a FIFO");
+    };
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(to, folder.join(name)).expect("a link");
+    };
+    fifo("fifo");
+    drop(std::os::unix::net::UnixListener::bind(folder.join("socket")).expect("a socket"));
+    link("/dev/zero", "zero");
+    link("/proc/kmsg", "kmsg");
+    let image = ImageBuilder::pause(&Elf::of(62).bytes(), "amd64");
+    let layout = LayoutBuilder::single(&image, "3.10");
+    let blob = |starts: &[u8]| {
+        let mut blobs = layout.blobs.iter();
+        let (digest, _) = blobs
+            .find(|(_, bytes)| bytes.starts_with(starts))
+            .expect("a blob");
+        format!("blobs/{}", digest.replace(':', "/"))
+    };
+    let layer = blob(&[0x1f, 0x8b]);
+    for (name, replaced) in [
+        ("fifo-index", "index.json"),
+        ("fifo-mark", "oci-layout"),
+        ("fifo-blob", &*layer),
+        ("zero-blob", &*layer),
+        ("folder-blob", &*layer),
+    ] {
+        layout.write(&folder.join(name)).expect("writing");
+        let place = format!("{name}/{replaced}");
+        fs::remove_file(folder.join(&place)).expect("removed");
+        match name {
+            "zero-blob" => link("/dev/zero", &place),
+            "folder-blob" => fs::create_dir(folder.join(&place)).expect("a folder"),
+            _ => fifo(&place),
+        }
     }
 }
 
@@ -246,6 +288,21 @@ fn shown(line: &str, ended: &Ended, said: &str) -> String {
 #[case("truncated-gzip", "--image docker-archive:truncated.tar.gz", 2)]
 #[case("damaged-archive", "--image docker-archive:damaged.tar", 2)]
 #[case("missing-blob", "--image oci:incomplete", 2)]
+#[case("fifo-as-image", "--image ./fifo", 2)]
+#[case("fifo-as-archive", "--image docker-archive:fifo", 2)]
+#[case("fifo-as-layout", "--image oci:fifo", 2)]
+#[case("fifo-as-program", "--image binary:fifo", 2)]
+#[case("socket-as-archive", "--image oci-archive:socket", 2)]
+#[case("device-as-image", "--image ./zero", 2)]
+#[case("file-of-the-kernel-as-archive", "--image docker-archive:kmsg", 2)]
+#[case("fifo-as-index", "--image oci:fifo-index", 2)]
+#[case("fifo-as-mark-of-a-layout", "--image ./fifo-mark", 2)]
+#[case("fifo-as-mark-of-a-named-layout", "--image oci:fifo-mark", 2)]
+#[case("fifo-as-blob", "--image oci:fifo-blob", 2)]
+#[case("device-as-blob", "--image oci:zero-blob", 2)]
+#[case("folder-as-blob", "--image oci:folder-blob", 2)]
+#[case("fifo-as-expectations", "--image pause --expect fifo", 2)]
+#[case("folder-as-expectations", "--image pause --expect no-layout", 2)]
 #[case("no-such-tag", "--image oci-archive:oci.tar:3.9", 2)]
 #[case("no-such-name", "--image docker-archive:docker.tar:pause:3.9", 2)]
 #[case("unreachable-registry", "--image CLOSED/pause:3.10", 2)]

@@ -1,7 +1,7 @@
 //! An archive file as a table of its members, read by offset.
 //!
-//! A compressed archive, or one from a pipe, is first copied into a file without a
-//! name, within limits; a plain file stays where it is.
+//! A compressed archive is first copied into a file without a name, within limits; a
+//! plain file stays where it is.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,6 +13,7 @@ use super::decompress::{Compression, decompress};
 use super::digest::Hashed;
 use super::error::Error;
 use super::limits::{Budget, Limits};
+use super::regular;
 use super::rootfs::components;
 use super::tar::{Type, Walk, looks_like_tar};
 
@@ -45,25 +46,20 @@ impl Archive {
     /// Opens an archive file and walks it once.
     pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Self, Error> {
         let name = path.display().to_string();
-        let file = File::open(path).map_err(|error| {
-            Error::io(&name, &error).with_hint("check the path after the transport")
+        let file = regular::open(path).map_err(|error| {
+            Error::io(&name, &error).with_hint(if path.is_dir() {
+                "for a folder with an OCI image layout use oci:DIR"
+            } else {
+                "check the path after the transport"
+            })
         })?;
         Self::of(file, &name, limits)
     }
 
-    /// Walks an open file.
+    /// Walks an open regular file.
     pub(crate) fn of(file: File, name: &str, limits: &Limits) -> Result<Self, Error> {
         let failed = |error: io::Error| Error::io(name, &error);
-        let metadata = file.metadata().map_err(failed)?;
-        if metadata.is_dir() {
-            return Err(Error::new(name, "is a folder, not an archive file")
-                .with_hint("for a folder with an OCI image layout use oci:DIR"));
-        }
-        let mut blob = if metadata.is_file() {
-            Blob::of(file).map_err(failed)?
-        } else {
-            spool(file, Compression::Plain, limits).map_err(failed)?
-        };
+        let mut blob = Blob::of(file).map_err(failed)?;
         let compression = Compression::of(&blob.head::<4>().map_err(failed)?);
         if compression != Compression::Plain {
             blob =

@@ -2,13 +2,14 @@
 //!
 //! Never reads a whole file into memory, and never shares a seek position.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::error::Error;
+use super::regular;
 
 /// A part of a file.
 #[derive(Clone, Debug)]
@@ -20,21 +21,17 @@ pub(crate) struct Blob {
 }
 
 impl Blob {
-    /// Opens a regular file. Devices and FIFOs are refused without blocking.
+    /// Opens a regular file, and nothing else.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let what = path.display();
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY)
-            .open(path)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => Error::absent(&what, "no such file"),
-                _ => Error::io(&what, &error),
-            })?;
+        let file = regular::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::absent(&what, "no such file"),
+            _ => Error::io(&what, &error),
+        })?;
         Self::of(file).map_err(|error| Error::io(&what, &error))
     }
 
-    /// All of a regular file.
+    /// All of an open regular file.
     pub(crate) fn of(file: File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         if !metadata.is_file() {

@@ -23,7 +23,13 @@ pub(crate) enum Layout {
 
 impl Layout {
     pub(crate) fn folder(path: &Path) -> Result<Self, Error> {
-        if path.is_dir() {
+        let mark = path.join("oci-layout");
+        if path.is_dir() && mark.exists() && !mark.is_file() {
+            Err(
+                Error::new(mark.display(), "not a regular file, so no OCI image layout")
+                    .with_hint("write the layout again, for example by skopeo copy"),
+            )
+        } else if path.is_dir() {
             Ok(Self::Folder(path.to_owned()))
         } else if path.exists() {
             Err(Error::new(path.display(), "not a folder")

@@ -2,7 +2,6 @@
 
 mod registry;
 
-use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,6 +10,7 @@ use super::archive::Archive;
 use super::digest::Digest;
 use super::error::Error;
 use super::limits::Limits;
+use super::regular;
 
 pub use registry::RegistryName;
 
@@ -188,7 +188,7 @@ fn recognise(path: &Path) -> Result<Transport, Error> {
     let unknown = |cause: &str| Error::new(&what, cause).with_hint(SUPPORTED);
     let path = path.to_owned();
     if path.is_dir() {
-        return if path.join("oci-layout").exists() {
+        return if path.join("oci-layout").is_file() {
             Ok(Transport::OciLayout { path, tag: None })
         } else {
             Err(unknown(
@@ -196,11 +196,9 @@ fn recognise(path: &Path) -> Result<Transport, Error> {
             ))
         };
     }
-    if !path.is_file() {
-        return Err(unknown("neither a regular file nor a folder"));
-    }
     let mut head = [0; 4];
-    let mut file = File::open(&path).map_err(|error| Error::io(&what, &error))?;
+    let mut file =
+        regular::open(&path).map_err(|error| Error::io(&what, &error).with_hint(SUPPORTED))?;
     let whole = file.read_exact(&mut head).is_ok();
     file.rewind().map_err(|error| Error::io(&what, &error))?;
     match &head {

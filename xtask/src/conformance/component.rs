@@ -48,7 +48,7 @@ fn path(name: &str) -> Option<(&Path, Option<&str>)> {
 
 /// In the images that are so tagged, or in all (image-spec, image-layout.md).
 fn in_layout(layout: &Path, tag: Option<&str>) -> io::Result<bool> {
-    let index: Value = serde_json::from_reader(File::open(layout.join("index.json"))?.take(MOST))?;
+    let index: Value = serde_json::from_reader(open(&layout.join("index.json"))?.take(MOST))?;
     let tagged = |image: &&Value| {
         let name = image["annotations"]["org.opencontainers.image.ref.name"].as_str();
         tag.is_none() || tag == name
@@ -71,7 +71,7 @@ fn in_blob(layout: &Path, descriptor: &Value, depth: usize) -> bool {
     if !media_type.ends_with("json") {
         return in_file(&blob).unwrap_or(false);
     }
-    let Ok(file) = File::open(blob) else {
+    let Ok(file) = open(&blob) else {
         return false;
     };
     let document: Value = serde_json::from_reader(file.take(MOST)).unwrap_or_default();
@@ -80,8 +80,17 @@ fn in_blob(layout: &Path, descriptor: &Value, depth: usize) -> bool {
     depth < DEEPEST && parts.any(|part| in_blob(layout, part, depth + 1))
 }
 
+/// Opens a regular file, and nothing else: a FIFO would wait for its writer.
+fn open(path: &Path) -> io::Result<File> {
+    if path.metadata()?.is_file() {
+        File::open(path)
+    } else {
+        Err(io::Error::other("not a regular file"))
+    }
+}
+
 fn in_file(path: &Path) -> io::Result<bool> {
-    in_bytes(&mut File::open(path)?.take(MOST), 0)
+    in_bytes(&mut open(path)?.take(MOST), 0)
 }
 
 /// In the bytes themselves, or packed in them.

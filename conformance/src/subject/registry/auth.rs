@@ -1,6 +1,5 @@
 //! Authorization: what docker has stored, basic, and tokens (distribution-spec; docker's token scheme).
 
-use std::fs::File;
 use std::io::BufReader;
 use std::net::IpAddr;
 use std::path::Path;
@@ -253,7 +252,8 @@ fn stored(key: &str, config: Option<&Path>) -> Result<DockerCredential, Credenti
     let Some(config) = config else {
         return get_credential(key);
     };
-    let file = File::open(config).map_err(|_| CredentialRetrievalError::ConfigReadError)?;
+    let file = crate::subject::regular::open(config)
+        .map_err(|_| CredentialRetrievalError::ConfigReadError)?;
     get_credential_from_reader(BufReader::new(file), key)
 }
 
