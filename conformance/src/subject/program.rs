@@ -204,10 +204,29 @@ pub(super) fn program(config: &Config, path: Vec<u8>, content: Arc<[u8]>) -> Pro
 
 /// The path of the program that the configuration starts.
 fn locate(config: &Config, rootfs: &Rootfs) -> Result<Vec<u8>, NoProgram> {
+    holds_no_nul(config)?;
     match config.entrypoint.iter().chain(&config.cmd).next() {
         Some(name) => look_up(config, rootfs, name),
         None => Err(NoProgram::Unset),
     }
+}
+
+/// A NUL byte ends what the kernel takes as a string (execve(2)): a runtime refuses it.
+fn holds_no_nul(config: &Config) -> Result<(), NoProgram> {
+    let argv = config.entrypoint.iter().chain(&config.cmd);
+    let words = argv
+        .map(|word| ("Entrypoint or Cmd", word))
+        .chain(config.env.iter().map(|variable| ("Env", variable)))
+        .chain(config.working_dir.iter().map(|it| ("WorkingDir", it)));
+    for (field, word) in words {
+        if word.contains('\0') {
+            let word = escape(word.as_bytes());
+            return Err(NoProgram::NotExecutable(format!(
+                "{field} holds a NUL byte, with which nothing can be executed: {word}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The executable that a word names, as execvp(3) in the image's root would find it.

@@ -40,6 +40,9 @@ impl Rootfs {
         let lookup = |path: &[u8]| self.entries.get(path).map(|entry| &entry.kind);
         let walk = follow(path, LINKS, lookup, |_| Ok(()))?;
         match self.get(&walk.path) {
+            Some(entry) if walk.as_directory && !matches!(entry.kind, EntryKind::Directory) => {
+                Err(ResolveError::NotDirectory(walk.path))
+            }
             Some(entry) => Ok((walk.path, entry)),
             None => Err(match walk.link {
                 Some((link, target)) => ResolveError::Dangling { link, target },
@@ -78,6 +81,9 @@ pub(super) struct Followed {
     pub(super) link: Option<(Vec<u8>, Vec<u8>)>,
     /// Whether `..` in a link's target went above the root, where the kernel stays at the root.
     pub(super) climbed: bool,
+    /// Whether the path, or the target of its last link, ends with a slash: then the kernel
+    /// takes nothing but a directory (path_resolution(7)).
+    pub(super) as_directory: bool,
 }
 
 /// Follows a path by `lookup`. Components that do not exist are taken as they are.
@@ -91,6 +97,7 @@ pub(super) fn follow<'a>(
     let mut at: Vec<u8> = Vec::with_capacity(path.len());
     let mut rest: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
     let (mut followed, mut link, mut climbed) = (0, None, false);
+    let mut as_directory = ends_as_directory(path);
     while let Some(component) = rest.pop() {
         charge(1 + at.len() as u64 / 64)?;
         if component == b".." {
@@ -115,6 +122,7 @@ pub(super) fn follow<'a>(
                 }
                 charge(target.len() as u64 / 64)?;
                 link = Some((at.clone(), target.clone()));
+                as_directory |= rest.is_empty() && ends_as_directory(target);
                 if target.starts_with(b"/") {
                     at.clear();
                 } else {
@@ -131,7 +139,12 @@ pub(super) fn follow<'a>(
         path: at,
         link,
         climbed,
+        as_directory,
     })
+}
+
+fn ends_as_directory(path: &[u8]) -> bool {
+    path.ends_with(b"/") || path.ends_with(b"/.")
 }
 
 /// Components without empty ones and `.`.
@@ -183,6 +196,7 @@ mod tests {
             ("gone", link("/nowhere")),
             ("loop", link("loop")),
             ("into", link("usr/bin/pause/x")),
+            ("slash", link("usr/bin/pause/")),
         ]);
         let at = |path: &str| {
             rootfs
@@ -196,6 +210,13 @@ mod tests {
         assert!(matches!(at("loop"), Err(ResolveError::Loop(_))));
         assert!(matches!(at("into"), Err(ResolveError::NotDirectory(_))));
         assert!(matches!(at("none"), Err(ResolveError::Missing(_))));
+        assert_eq!(at("/usr/bin/"), Ok("usr/bin".to_owned()));
+        for path in ["/usr/bin/pause/", "/usr/bin/pause/.", "/slash"] {
+            assert!(
+                matches!(at(path), Err(ResolveError::NotDirectory(_))),
+                "{path}"
+            );
+        }
         let above: Vec<_> = rootfs
             .directories_above(b"usr/bin/pause")
             .map(|(path, _)| path)
