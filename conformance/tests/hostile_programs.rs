@@ -9,14 +9,13 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::host;
 use common::suite::{self, Ended};
 use conformance::subject::build::{ImageBuilder, LayoutBuilder};
 use fixtures::broken::hostile::ESCAPED;
 use fixtures::catalogue;
-use nix::time::{ClockId, clock_gettime};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -144,16 +143,10 @@ fn a_hostile_program_is_judged_and_nothing_else_happens(
     );
     assert!(bait.is_untouched(), "{name} got out");
     assert_eq!(rustix::system::uname().nodename(), &*hostname);
-    assert!(took <= TIME || took <= 2 * TIME.mul_f64(load()), "{took:?}");
-}
-
-/// How many times longer than on an idle machine it takes to have a processor for a while.
-fn load() -> f64 {
-    const WORK: Duration = Duration::from_millis(500);
-    let used = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock"));
-    let (began, before) = (Instant::now(), used());
-    while used().saturating_sub(before) < WORK {}
-    began.elapsed().div_duration_f64(WORK)
+    assert!(
+        took <= TIME || took <= TIME.mul_f64(2.0 * suite::load()),
+        "{took:?}"
+    );
 }
 
 #[test]

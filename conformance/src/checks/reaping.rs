@@ -521,9 +521,7 @@ const BUDGET: Duration = Duration::from_secs(4);
 /// What is only reported is never failed: a figure that cannot be had has its reason.
 fn or_inconclusive(stop: Stop) -> Stop {
     match stop {
-        Stop::Fail(finding) | Stop::NotRunning(finding) | Stop::Ended(finding) => {
-            Stop::Inconclusive(finding.observed)
-        }
+        Stop::Fail(finding) | Stop::Ended(finding) => Stop::Inconclusive(finding.observed),
         other => other,
     }
 }

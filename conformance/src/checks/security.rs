@@ -210,6 +210,8 @@ static SYSCALL_SURFACE: Check = Check {
 };
 
 fn syscall_surface(cx: &Context<'_>) -> Outcome {
+    // A crash does not end process 1 while it is traced (kernel/signal.c, SIGNAL_UNKILLABLE).
+    drop(cx.start(spec())?);
     let mut pod = cx.start_unready(Spec {
         held: true,
         ..spec()
@@ -242,6 +244,9 @@ fn syscall_surface(cx: &Context<'_>) -> Outcome {
 /// How long a traced program may take to become ready, and to end then.
 const TRACED: Duration = Duration::from_secs(10);
 
+/// How long one is traced before TERM that was never seen to wait.
+const NEVER_READY: Duration = Duration::from_millis(300);
+
 /// How soon a program that computes makes its next system call.
 const AT_ONCE: Duration = Duration::from_micros(200);
 
@@ -266,6 +271,11 @@ fn trace(cx: &Context<'_>, pod: &mut Pod<'_>) -> Result<BTreeSet<String>, Stop> 
             return Err(Stop::Inconclusive(
                 "the traced program neither became ready nor ended".to_owned(),
             ));
+        }
+        let waited = cx.is_shy() && executed && !told && watch.wall() > NEVER_READY;
+        if waited && watch.elapsed() > NEVER_READY {
+            pod.signal(signal::TERM)?;
+            told = true;
         }
         match sys::trace_wait(pid).map_err(|error| failed("follow it", error))? {
             Some(Err(status)) if executed && told => {
@@ -403,6 +413,8 @@ static DENIED_EXIT: Check = Check {
 fn denied_exit(cx: &Context<'_>) -> Outcome {
     let ends = [libc::SYS_exit, libc::SYS_exit_group];
     let filter = filters::deny(ends.map(|number| (number, Vec::new())), libc::EPERM)?;
+    // One that ends by itself does not end here, which says nothing.
+    drop(cx.start(spec())?);
     let mut pod = cx.start(Spec {
         seccomp: Some(filter),
         ..spec()

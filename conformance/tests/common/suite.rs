@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use conformance::wait::readable;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 
@@ -199,4 +200,13 @@ fn cgroups(place: &Path, name: &str, depth: usize) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// How many times longer than on an idle machine it takes to have a processor for a while.
+pub(crate) fn load() -> f64 {
+    const WORK: Duration = Duration::from_millis(500);
+    let used = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock"));
+    let (began, before) = (Instant::now(), used());
+    while used().saturating_sub(before) < WORK {}
+    began.elapsed().div_duration_f64(WORK)
 }

@@ -62,7 +62,8 @@ impl Embedded {
             .map_err(host("make its cgroup"))?;
         // Limits are for the program: what making its root took is charged to the suite,
         // as an image's unpacked files are to the engine.
-        plan.held = spec.held || cgroup.is_some();
+        // And who may not exit, for a filter denies it, does not leave the suite's memory.
+        plan.held = spec.held || cgroup.is_some() || plan.seccomp.is_some();
         // With no user namespace, it is the host's that would be at stake.
         plan.bounding_set &= self.mapping != Mapping::Host;
         let scene = self.scene(&plan);

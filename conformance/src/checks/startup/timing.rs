@@ -137,9 +137,9 @@ fn until_ended(pod: &mut Pod<'_>) -> Result<Duration, Stop> {
         match pod.ended()? {
             Some(ExitStatus::Exited(0)) => return Ok(began.elapsed()),
             Some(status) => {
-                return Err(Stop::Inconclusive(format!(
-                    "{status} on a SIGTERM that came early"
-                )));
+                let observed = format!("{status} on a SIGTERM that came early");
+                let finding = pod.finding("exited 0".to_owned(), observed);
+                return Err(Stop::NotRunning(finding));
             }
             None if began.elapsed() > limit => {
                 return Err(Stop::Inconclusive(format!(
@@ -175,6 +175,10 @@ fn time_to_ready(cx: &Context<'_>) -> Outcome {
         let ordered = Instant::now();
         pod.release()?;
         while !pod.is_ready() {
+            if let Some(status) = pod.ended()? {
+                let finding = pod.finding("it becomes ready".to_owned(), status.to_string());
+                return Err(Stop::NotRunning(finding));
+            }
             if ordered.elapsed() > limit {
                 return Err(Stop::Inconclusive(
                     "the program shows no sign of awaiting SIGTERM".to_owned(),
