@@ -21,6 +21,7 @@ mod children;
 pub mod files;
 pub mod filters;
 mod guests;
+mod lacks;
 mod members;
 mod orphans;
 mod pod;
@@ -32,11 +33,12 @@ mod watch;
 pub use arguments::filter_first_argument;
 pub use children::PauseChild;
 pub use guests::{Helper, PidMode};
+pub use lacks::{Lack, in_words};
 pub use orphans::Orphans;
 pub use pod::{PROMPTLY, Pod, ProcessState};
 pub use time::Stopwatch;
 pub use unmount::UnmountWatch;
-pub use watch::{Watched, first_to_end};
+pub use watch::{Watched, first_to_end, which_stay};
 
 /// What the user asked for that checks must know.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +71,8 @@ pub struct Shared {
     pub(crate) shy: AtomicBool,
     /// A program was started and awaited, so that [`Shared::shy`] says something.
     known: Mutex<bool>,
+    /// What the program lacks, once somebody has asked.
+    pub(crate) lacks: std::sync::OnceLock<Vec<Lack>>,
     /// By name.
     pub measurements: Mutex<BTreeMap<String, Measurement>>,
 }
@@ -90,6 +94,7 @@ impl Shared {
             time_scale,
             shy: AtomicBool::new(false),
             known: Mutex::new(false),
+            lacks: std::sync::OnceLock::new(),
             measurements: Mutex::new(BTreeMap::new()),
         }
     }

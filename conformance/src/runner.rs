@@ -12,8 +12,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::catalogue::missing_in_words;
-use crate::check::{Check, Finding, Needs, Outcome, Stop};
-use crate::context::{Context, GaveUp, Shared};
+use crate::check::{Check, Finding, Level, Needs, Outcome, Stop};
+use crate::context::{Context, GaveUp, Lack, Shared, in_words};
 use crate::event::{Event, Record, Verdict};
 use crate::subject::NoProgram;
 use crate::wasi_world::RUNS_COMPONENTS;
@@ -66,6 +66,7 @@ pub fn run(
         records: BTreeMap::new(),
         not_running: Vec::new(),
         ended: Vec::new(),
+        held: Vec::new(),
         selected: checks.iter().map(|check| check.id).collect(),
     };
     let says_nothing = |check: &Check| {
@@ -180,6 +181,8 @@ struct Runner<'a> {
     not_running: Vec<(&'static Check, Finding, Duration)>,
     /// Whose program ended upon what was done to it; whether that is why is known then, too.
     ended: Vec<(&'static Check, Finding, Duration)>,
+    /// Passes of what a program may do without, while it is not known whether it stays.
+    held: Vec<(&'static Check, Finding, Duration)>,
     selected: BTreeSet<&'static str>,
 }
 
@@ -199,7 +202,7 @@ enum Told {
     Confirmed(&'static Check, Result<Outcome, String>, Duration),
 }
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
     fn execute(&mut self) -> bool {
         let (send, receive) = mpsc::channel::<Told>();
         loop {
@@ -295,7 +298,8 @@ impl Runner<'_> {
                     })?;
                 }
                 let gave_up = GaveUp::new();
-                let outcome = (check.run)(&Context::new(&shared).noting(&gave_up));
+                let context = Context::new(&shared).noting(&gave_up);
+                let outcome = context.blame_lack(check.id, (check.run)(&context));
                 blame_nobody(outcome, gave_up.into_inner())
             }))
             .map_err(|panic| panic_words(&*panic));
@@ -350,6 +354,7 @@ impl Runner<'_> {
     fn end(&mut self, check: &'static Check, result: Result<Outcome, String>, took: Duration) {
         if self.running.remove(check.id).is_some() {
             self.conclude(check, result, took);
+            self.settle_held(false);
             self.settle_ended();
         }
     }
@@ -376,7 +381,11 @@ impl Runner<'_> {
                     observed: pass.observed,
                     evidence: pass.evidence,
                 };
-                self.finish(check, Verdict::Pass, Some(seen), None, took);
+                if check.id == STAYS {
+                    self.finish(check, Verdict::Pass, Some(seen), None, took);
+                } else {
+                    self.held.push((check, seen, took));
+                }
             }
             Ok(Err(Stop::Fail(finding))) => {
                 self.finish(check, Verdict::Fail, Some(finding), None, took);
@@ -407,6 +416,36 @@ impl Runner<'_> {
         }
     }
 
+    /// Lets a pass stand, once it is known that the program does not lack what it is about: a
+    /// program that ends late for want of it is gone after that check was made.
+    fn settle_held(&mut self, at_last: bool) {
+        let stays = self.records.get(STAYS).map(|record| record.verdict);
+        let awaited = stays.is_none() && self.selected.contains(STAYS) && !at_last;
+        let lacks = if stays == Some(Verdict::Pass) {
+            &[]
+        } else {
+            self.lacks()
+        };
+        let names = |lacks: &[Lack], id| lacks.iter().any(|lack| lack.check() == id);
+        for (check, seen, took) in std::mem::take(&mut self.held) {
+            if awaited && names(&Lack::ALL, check.id) {
+                self.held.push((check, seen, took));
+            } else if names(lacks, check.id) {
+                let expected = format!("it stays without {}", in_words(lacks));
+                let observed = format!("it ends without, as `--filter {STAYS}` shows");
+                let finding = Finding::new(expected, observed);
+                self.finish(check, Verdict::Fail, Some(finding), None, took);
+            } else {
+                self.finish(check, Verdict::Pass, Some(seen), None, took);
+            }
+        }
+    }
+
+    /// What the program ends without, as far as anybody has asked.
+    fn lacks(&self) -> &'a [Lack] {
+        self.shared.lacks.get().map_or(&[], Vec::as_slice)
+    }
+
     /// Says what came of programs that ended, once it is known whether they stay by themselves.
     fn settle_ended(&mut self) {
         let stays = self.records.get(STAYS).map(|record| record.verdict);
@@ -421,6 +460,7 @@ impl Runner<'_> {
     /// A program that does not stay fails one check, not all of them; one that runs
     /// elsewhere and not here fails this one.
     fn settle(&mut self) {
+        self.settle_held(true);
         let stays = self.records.get(STAYS).map(|record| record.verdict);
         let waiting = std::mem::take(&mut self.ended)
             .into_iter()
@@ -438,11 +478,25 @@ impl Runner<'_> {
         took: Duration,
     ) {
         if stays == Some(Verdict::Fail) {
-            let reason = format!("{SAYS_NOTHING} {STAYS}, which did not pass");
+            let reason = format!("{SAYS_NOTHING} {}, which did not pass", self.to_blame());
             self.finish(check, Verdict::Skipped, None, Some(reason), took);
+        } else if check.level == Level::Info {
+            // What is only measured is never failed.
+            let reason = Some(finding.observed);
+            self.finish(check, Verdict::Inconclusive, None, reason, took);
         } else {
             self.finish(check, Verdict::Fail, Some(finding), None, took);
         }
+    }
+
+    /// The check that says what a program lacks that does not stay.
+    fn to_blame(&self) -> &'static str {
+        let failed = |id: &&str| {
+            let record = self.records.get(id);
+            record.is_some_and(|record| record.verdict == Verdict::Fail)
+        };
+        let checks = self.lacks().iter().map(|lack| lack.check());
+        checks.into_iter().find(failed).unwrap_or(STAYS)
     }
 
     fn blocked_by(&self, check: &Check) -> Blocked {
@@ -455,6 +509,8 @@ impl Runner<'_> {
                 return Blocked::By(id);
             } else if self.not_running.iter().any(|(other, ..)| other.id == *id) {
                 // It said nothing; this one may start the program in a way that works.
+            } else if self.held.iter().any(|(other, ..)| other.id == *id) {
+                // It passed, for all that is known.
             } else if self.selected.contains(id) {
                 return Blocked::NotYet;
             }

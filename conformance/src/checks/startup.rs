@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::backend::{Root, Spec, Stream};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
-use crate::context::{Context, Pod, files, first_to_end};
+use crate::context::{Context, Pod, files, first_to_end, in_words, which_stay};
 
 mod confined;
 mod limits;
@@ -77,9 +77,31 @@ fn stays(cx: &Context<'_>) -> Outcome {
     };
     let input = inputs[index].0;
     let expected = format!("still running after {WINDOW:?} with standard input {input}");
-    Err(pods[index]
-        .finding(expected, format!("{status} after {when:.1?}"))
-        .into())
+    let seen = format!("{status} after {when:.1?}");
+    let finding = pods[index].finding(expected, String::new());
+    // One that ends later than this with another input ends with it all the same.
+    let window = (when * 3).clamp(Duration::from_millis(100), WINDOW);
+    let stay = which_stay(&mut pods, cx.scaled(window))?;
+    let stays_with: Vec<_> = inputs
+        .iter()
+        .zip(stay)
+        .filter_map(|((input, _), stays)| stays.then_some(*input))
+        .collect();
+    drop(pods);
+    let lacks = cx.lacks();
+    let observed = if !lacks.is_empty() {
+        format!("{seen}; it stays with {}", in_words(lacks))
+    } else if !stays_with.is_empty() {
+        let inputs = stays_with.join(", or ");
+        format!("{seen}; it stays with standard input {inputs}")
+    } else {
+        seen
+    };
+    Err(Finding {
+        observed,
+        ..finding
+    }
+    .into())
 }
 
 static BARE_FILESYSTEM: Check = Check {
@@ -102,7 +124,7 @@ fn bare_filesystem(cx: &Context<'_>) -> Outcome {
         env: Some(Vec::new()),
         ..Spec::default()
     };
-    starts(cx, spec, "on the image's files alone", |pod| {
+    let outcome = starts(cx, spec, "on the image's files alone", |pod| {
         let files = pod.files()?;
         if let Some((path, _)) = files.iter().find(|(_, stamp)| stamp.mounted) {
             return Err(Stop::Error(format!(
@@ -114,7 +136,60 @@ fn bare_filesystem(cx: &Context<'_>) -> Outcome {
             "nothing mounted on the root, {} files and directories in all",
             files.len()
         ))
-    })
+    });
+    let Err(Stop::NotRunning(finding)) = outcome else {
+        return outcome;
+    };
+    Err(Stop::NotRunning(match missed_file(cx) {
+        Some(with) => {
+            let observed = format!("{}; it stays with {with}", finding.observed);
+            Finding {
+                observed,
+                ..finding
+            }
+        }
+        None => finding,
+    }))
+}
+
+/// What a program had missed that does not stay on the image's files alone: one thing, which
+/// is enough when all else is missing.
+fn missed_file(cx: &Context<'_>) -> Option<&'static str> {
+    let none = Some(Vec::new());
+    let ways = [
+        (
+            "an environment",
+            Spec {
+                root: Root::Bare,
+                ..Spec::default()
+            },
+        ),
+        (
+            "/dev",
+            // Which has no /proc: only the owner of a pid namespace may mount it.
+            Spec {
+                own_pid_namespace: false,
+                env: none.clone(),
+                ..Spec::default()
+            },
+        ),
+        (
+            "/proc and /dev",
+            Spec {
+                env: none,
+                ..Spec::default()
+            },
+        ),
+    ];
+    let stays = |spec: Spec| {
+        let started = cx.start(Spec {
+            own_network: false,
+            ..spec
+        });
+        started.is_ok_and(|mut pod| pod.expect_running("its start").is_ok())
+    };
+    let found = ways.into_iter().find(|(_, spec)| stays(spec.clone()));
+    found.map(|(with, _)| with)
 }
 
 static READ_ONLY_ROOT: Check = Check {
@@ -152,7 +227,7 @@ fn read_only_root(cx: &Context<'_>) -> Outcome {
         user: Some((0, 0)),
         ..Spec::default()
     };
-    let pass = blame(cx, outcome, writable.clone(), "on a writable one, as root")?;
+    let pass = outcome?;
     // As root, which may write everywhere.
     let mut pod = cx.start_unready(Spec {
         own_network: false,
@@ -234,20 +309,5 @@ fn not_started(stop: Stop, way: &str, proof: &str) -> Stop {
             Stop::NotRunning(finding.with(proof))
         }
         other => other,
-    }
-}
-
-/// Where a program did not start, finds out whether it does `otherwise`: then that was the
-/// reason. One that starts in neither way says nothing.
-fn blame(cx: &Context<'_>, outcome: Outcome, spec: Spec, otherwise: &str) -> Outcome {
-    let Err(Stop::NotRunning(finding)) = outcome else {
-        return outcome;
-    };
-    match cx.start(Spec {
-        own_network: false,
-        ..spec
-    }) {
-        Ok(_) => Err(finding.with(format!("it does start {otherwise}")).into()),
-        Err(_) => Err(Stop::NotRunning(finding)),
     }
 }

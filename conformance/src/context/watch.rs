@@ -50,6 +50,37 @@ pub fn first_to_end(
     }
 }
 
+/// Watches several sandboxes side by side for `window` (time in which each of them could act);
+/// which of them are there at its end.
+///
+/// # Errors
+/// [`Stop::Error`] where the kernel does not say.
+pub fn which_stay(pods: &mut [Pod<'_>], window: Duration) -> Result<Vec<bool>, Stop> {
+    let watches: Vec<_> = pods.iter().map(Pod::stopwatch).collect();
+    loop {
+        let mut stay = Vec::with_capacity(pods.len());
+        for pod in &mut *pods {
+            stay.push(pod.ended()?.is_none());
+        }
+        let living = || {
+            pods.iter()
+                .zip(&watches)
+                .zip(&stay)
+                .filter(|(_, stays)| **stays)
+        };
+        let left = living()
+            .map(|((_, watch), _)| watch.left(window))
+            .max()
+            .unwrap_or_default();
+        if left.is_zero() {
+            return Ok(stay);
+        }
+        let pidfds: Vec<_> = living().map(|((pod, _), _)| pod.pidfd()).collect();
+        crate::wait::any_readable(&pidfds, left)
+            .map_err(|error| Stop::Error(format!("cannot poll the pause processes: {error}")))?;
+    }
+}
+
 impl Pod<'_> {
     /// Processor time of all its threads so far.
     ///

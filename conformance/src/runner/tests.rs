@@ -11,8 +11,8 @@ use super::{NO_COMPONENTS, Ran, SAYS_NOTHING, Settings, blame_nobody, run};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
 use crate::calibration::tests as calibration;
 use crate::calibration::{Calibration, Programs};
-use crate::check::{Check, Finding, Needs, Outcome, Pass, Stop};
-use crate::context::{CheckOptions, Context, Shared};
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
+use crate::context::{CheckOptions, Context, Lack, Shared};
 use crate::event::{Event, Record, Verdict};
 use crate::subject::{NoProgram, Platform, Subject};
 use crate::wasi_world::RUNS_COMPONENTS;
@@ -849,4 +849,61 @@ fn every_check_is_told_of_once_and_begins_only_where_it_applies() {
         },
     );
     assert_eq!(told, ["a/skipped ends", "a/pass begins", "a/pass ends"]);
+}
+
+/// One whose program lacks a writable root, as somebody has found out.
+fn without_writable_root() -> Shared {
+    let shared = shared();
+    shared.lacks.set(vec![Lack::WritableRoot]).expect("unset");
+    shared
+}
+
+#[test]
+fn what_the_program_lacks_fails_the_check_of_it_and_is_named_by_the_rest() {
+    static ROOT: Check = check("startup/read-only-root", never_runs);
+    static UID: Check = check("startup/any-uid", never_runs);
+    static OTHER: Check = check("a/other", never_runs);
+    let checks: [&'static Check; 4] = [&STAYS_NOT, &ROOT, &UID, &OTHER];
+    let records = ran_with(&checks, without_writable_root(), &settings()).records;
+    let verdicts: Vec<_> = records.iter().map(|record| record.verdict).collect();
+    let (fail, skipped) = (Verdict::Fail, Verdict::Skipped);
+    assert_eq!(verdicts, [fail, fail, skipped, skipped]);
+    let observed = "it does not; it stays with a writable root";
+    assert_eq!(records[1].observed.as_deref(), Some(observed));
+    let reason = format!("{SAYS_NOTHING} startup/read-only-root, which did not pass");
+    assert_eq!(records[2].reason, Some(reason.clone()));
+    assert_eq!(records[3].reason, Some(reason));
+}
+
+#[test]
+fn what_a_program_ends_without_fails_although_it_had_passed_before_that() {
+    static ROOT: Check = check("startup/read-only-root", passes);
+    static AFTER: Check = Check {
+        after: &["startup/read-only-root"],
+        ..check("a/after", passes)
+    };
+    let checks: [&'static Check; 3] = [&ROOT, &AFTER, &STAYS_NOT];
+    let records = ran_with(&checks, without_writable_root(), &settings()).records;
+    let verdicts: Vec<_> = records.iter().map(|record| record.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Fail, Verdict::Pass, Verdict::Fail]);
+    let expected = "it stays without a writable root";
+    assert_eq!(records[0].expected.as_deref(), Some(expected));
+
+    let checks: [&'static Check; 2] = [&ROOT, &STAYS];
+    let records = ran_with(&checks, without_writable_root(), &settings()).records;
+    assert_eq!(
+        records[0].verdict,
+        Verdict::Pass,
+        "one that stays lacks nothing"
+    );
+}
+
+#[test]
+fn what_is_only_measured_never_fails() {
+    static FIGURE: Check = Check {
+        level: Level::Info,
+        ..check("a/figure", never_runs)
+    };
+    let why = |reason: &str| (Verdict::Inconclusive, reason.to_owned());
+    assert_eq!(ends(&[&FIGURE]), [why("it does not")]);
 }

@@ -1,6 +1,6 @@
 //! Starting with little: no privileges, engines' seccomp filter, any user, a user namespace.
 
-use super::{RUNS, TERM_WORKS, blame, not_started, starts};
+use super::{RUNS, TERM_WORKS, not_started, starts};
 use crate::backend::Spec;
 use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Context, Pod, filters};
@@ -29,7 +29,7 @@ fn no_privileges(cx: &Context<'_>) -> Outcome {
         bounding_set: false,
         ..Spec::default()
     };
-    let outcome = starts(cx, spec, "without privileges", |pod| {
+    starts(cx, spec, "without privileges", |pod| {
         let status = pod.status()?;
         let sets = [
             Some(status.capinh),
@@ -45,16 +45,7 @@ fn no_privileges(cx: &Context<'_>) -> Outcome {
             "it still has privileges: NoNewPrivs {:?}, capability sets {sets:x?}",
             status.nonewprivs
         )))
-    });
-    blame(
-        cx,
-        outcome,
-        Spec {
-            privileged: true,
-            ..Spec::default()
-        },
-        "with all capabilities",
-    )
+    })
 }
 
 pub(super) static DEFAULT_SECCOMP: Check = Check {

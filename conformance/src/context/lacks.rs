@@ -1,0 +1,281 @@
+//! What a program lacks that does not stay as it is usually started: found by giving it that.
+//!
+//! Each way of starting is tried for a time that the usual one does not last. What is found
+//! is seen twice: it stays with that, and does not stay without.
+
+use std::time::{Duration, Instant};
+
+use super::{Context, Pod, which_stay};
+use crate::backend::{Root, Spec, Stream};
+use crate::check::{Finding, Outcome, Stop};
+
+/// The longest that a start is watched.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// How long a start is watched at least: a program that gets further may do more before it ends.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// Something that a usual start does not give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Variables, as a container of the pod has them.
+    Environment,
+    /// A standard input that is not at its end.
+    Input,
+    /// A root filesystem that can be written.
+    WritableRoot,
+    /// The user and group 0.
+    RootUser,
+    /// All capabilities over its user namespace.
+    Capabilities,
+    /// A pid namespace in which another process is the first.
+    AnotherFirst,
+}
+
+impl Lack {
+    /// Every one, what gives a program least power first.
+    pub const ALL: [Self; 6] = [
+        Self::Environment,
+        Self::Input,
+        Self::WritableRoot,
+        Self::RootUser,
+        Self::Capabilities,
+        Self::AnotherFirst,
+    ];
+
+    /// The check that fails on a program that needs it.
+    pub fn check(self) -> &'static str {
+        match self {
+            Self::Environment => "startup/bare-filesystem",
+            Self::Input => "startup/stays",
+            Self::WritableRoot => "startup/read-only-root",
+            Self::RootUser => "startup/any-uid",
+            Self::Capabilities => "startup/no-privileges",
+            Self::AnotherFirst => "pid1/is-one",
+        }
+    }
+
+    /// In words, after "with".
+    fn words(self) -> &'static str {
+        match self {
+            Self::Environment => "an environment",
+            Self::Input => "an open standard input",
+            Self::WritableRoot => "a writable root",
+            Self::RootUser => "root's uid",
+            Self::Capabilities => "all capabilities",
+            Self::AnotherFirst => "a pid other than 1",
+        }
+    }
+
+    fn give(self, spec: Spec) -> Spec {
+        match self {
+            Self::Environment => Spec {
+                env: Some(environment()),
+                ..spec
+            },
+            Self::Input => Spec {
+                stdin: Stream::Captured,
+                ..spec
+            },
+            Self::WritableRoot => Spec {
+                root: Root::Writable,
+                ..spec
+            },
+            Self::RootUser => Spec {
+                user: Some((0, 0)),
+                ..spec
+            },
+            Self::Capabilities => Spec {
+                privileged: true,
+                ..spec
+            },
+            Self::AnotherFirst => Spec {
+                own_pid_namespace: false,
+                ..spec
+            },
+        }
+    }
+}
+
+/// What every container of a pod finds set.
+fn environment() -> Vec<String> {
+    [
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOSTNAME=pause-conformance",
+        "HOME=/root",
+        "TERM=xterm",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+/// "a writable root and root's uid".
+pub fn in_words(lacks: &[Lack]) -> String {
+    let words: Vec<_> = lacks.iter().map(|lack| lack.words()).collect();
+    words.join(" and ")
+}
+
+impl<'a> Context<'a> {
+    /// What the program needs in order to stay, beyond what a usual start gives; nothing where
+    /// it stays without, or with nothing that can be given. Tried once a run.
+    pub fn lacks(&self) -> &'a [Lack] {
+        self.shared.lacks.get_or_init(|| find(self))
+    }
+
+    /// An outcome of the check with this id: where the program did not run, and runs once it
+    /// has what this requirement says that it does without, that fails the check.
+    pub(crate) fn blame_lack(&self, id: &str, outcome: Outcome) -> Outcome {
+        let Err(Stop::NotRunning(finding)) = outcome else {
+            return outcome;
+        };
+        if !Lack::ALL.iter().any(|lack| lack.check() == id) {
+            return Err(Stop::NotRunning(finding));
+        }
+        let lacks = self.lacks();
+        if !lacks.iter().any(|lack| lack.check() == id) {
+            return Err(Stop::NotRunning(finding));
+        }
+        let observed = format!("{}; it stays with {}", finding.observed, in_words(lacks));
+        Err(Finding {
+            observed,
+            ..finding
+        }
+        .into())
+    }
+}
+
+fn find(cx: &Context<'_>) -> Vec<Lack> {
+    let Some(window) = time_to_end(cx) else {
+        return Vec::new();
+    };
+    let stay = |ways: &[Vec<Lack>]| stay(cx, ways, window);
+    let (most, all) = (&Lack::ALL[..5], &Lack::ALL[..]);
+    let ways = [most.to_vec(), all.to_vec()];
+    let [with_most, with_all] = stay(&ways)[..] else {
+        return Vec::new();
+    };
+    let candidates = match (with_most, with_all) {
+        (true, _) => most,
+        (false, true) => all,
+        (false, false) => return Vec::new(),
+    };
+    let singles: Vec<_> = candidates.iter().map(|lack| vec![*lack]).collect();
+    let alone = stay(&singles).into_iter().position(|stays| stays);
+    let found = match alone {
+        Some(at) => singles[at].clone(),
+        None => narrow(candidates, &stay),
+    };
+    match stay(&[Vec::new(), found.clone()])[..] {
+        [false, true] => found,
+        _ => Vec::new(),
+    }
+}
+
+/// Of many that are enough together, some of which each is needed.
+fn narrow(all: &[Lack], stay: &impl Fn(&[Vec<Lack>]) -> Vec<bool>) -> Vec<Lack> {
+    let without = |from: &[Lack], lack: Lack| -> Vec<Lack> {
+        from.iter().copied().filter(|it| *it != lack).collect()
+    };
+    let ways: Vec<_> = all.iter().map(|lack| without(all, *lack)).collect();
+    let dispensable = stay(&ways);
+    let needed: Vec<_> = all
+        .iter()
+        .zip(dispensable)
+        .filter_map(|(lack, dispensable)| (!dispensable).then_some(*lack))
+        .collect();
+    if stay(std::slice::from_ref(&needed)) == [true] {
+        return needed;
+    }
+    // Two of them can stand for each other: the stronger go first.
+    let mut left = all.to_vec();
+    for lack in all.iter().rev() {
+        let fewer = without(&left, *lack);
+        if stay(std::slice::from_ref(&fewer)) == [true] {
+            left = fewer;
+        }
+    }
+    left
+}
+
+/// How long a start is to be watched, of a program that does not stay as it is usually
+/// started; `None` for one that stays, or that the host did not start.
+fn time_to_end(cx: &Context<'_>) -> Option<Duration> {
+    let began = Instant::now();
+    match start(cx, &[]) {
+        Err(Stop::NotRunning(_)) => {}
+        Err(_) => return None,
+        Ok(pod) => {
+            if which_stay(&mut [pod], WINDOW).ok()? == [true] {
+                return None;
+            }
+        }
+    }
+    Some((began.elapsed() * 3).clamp(LEAST, WINDOW))
+}
+
+/// Which of these ways of starting lets the program stay that long.
+fn stay(cx: &Context<'_>, ways: &[Vec<Lack>], window: Duration) -> Vec<bool> {
+    let started: Vec<_> = ways.iter().map(|way| start(cx, way).ok()).collect();
+    let is_started: Vec<_> = started.iter().map(Option::is_some).collect();
+    let mut pods: Vec<_> = started.into_iter().flatten().collect();
+    let stay = which_stay(&mut pods, cx.scaled(window)).unwrap_or_default();
+    let mut stay = stay.into_iter();
+    is_started
+        .into_iter()
+        .map(|started| started && stay.next() == Some(true))
+        .collect()
+}
+
+fn start<'a>(cx: &Context<'a>, given: &[Lack]) -> Result<Pod<'a>, Stop> {
+    let usual = Spec {
+        own_network: false,
+        ..Spec::default()
+    };
+    cx.start_unready(given.iter().fold(usual, |spec, lack| lack.give(spec)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lack, in_words, narrow};
+    use crate::checks::FAMILIES;
+
+    #[test]
+    fn each_lack_has_a_check_that_speaks_of_it() {
+        for lack in Lack::ALL {
+            let mut checks = FAMILIES.iter().flat_map(|family| family.checks);
+            assert!(checks.any(|check| check.id == lack.check()), "{lack:?}");
+        }
+    }
+
+    #[test]
+    fn several_are_named_together() {
+        let lacks = [Lack::WritableRoot, Lack::RootUser];
+        assert_eq!(in_words(&lacks), "a writable root and root's uid");
+        assert_eq!(in_words(&lacks[..1]), "a writable root");
+    }
+
+    #[test]
+    fn what_is_needed_together_is_left_and_nothing_else() {
+        let needs = [Lack::WritableRoot, Lack::RootUser];
+        let stay = |ways: &[Vec<Lack>]| -> Vec<bool> {
+            let stays = |way: &Vec<Lack>| needs.iter().all(|need| way.contains(need));
+            ways.iter().map(stays).collect()
+        };
+        assert_eq!(narrow(&Lack::ALL, &stay), needs);
+    }
+
+    #[test]
+    fn of_two_that_stand_for_each_other_the_weaker_is_left() {
+        let stay = |ways: &[Vec<Lack>]| -> Vec<bool> {
+            let stays = |way: &Vec<Lack>| {
+                way.contains(&Lack::WritableRoot)
+                    && (way.contains(&Lack::RootUser) || way.contains(&Lack::Capabilities))
+            };
+            ways.iter().map(stays).collect()
+        };
+        assert_eq!(
+            narrow(&Lack::ALL, &stay),
+            [Lack::WritableRoot, Lack::RootUser]
+        );
+    }
+}
