@@ -12,7 +12,7 @@ use conformance::backend::{Backend, Spec};
 use conformance::context::{CheckOptions, Context, Shared};
 use conformance::subject::{Platform, Subject};
 use conformance::sys::{self, StringVector};
-use conformance::{programs, signal, wait};
+use conformance::{programs, wait};
 use nix::libc;
 use rustix::fs::MemfdFlags;
 
@@ -93,17 +93,16 @@ fn bare_start(program: &OwnedFd) -> io::Result<Duration> {
     let envp = StringVector::new(Vec::<String>::new())?;
     let (told, teller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let began = Instant::now();
-    let child = || {
+    let execute = || {
         sys::exec(Some(program.as_fd()), c"", &argv, &envp);
         125
     };
-    let (pidfd, ()) = sys::spawn_sibling(NAMESPACES as u64, || Ok(()), child, |_| ())?;
+    let (child, ()) = sys::spawn_sibling(NAMESPACES as u64, || Ok(()), execute, |_| ())?;
     drop(teller);
     let executed = wait::readable(told.as_fd(), PATIENCE)?;
     let took = began.elapsed();
-    let running = sys::try_wait(pidfd.as_fd())?.is_none();
-    sys::send_signal(pidfd.as_fd(), signal::KILL)?;
-    sys::wait(pidfd.as_fd())?;
+    let running = sys::try_wait(child.pidfd.as_fd())?.is_none();
+    drop(child);
     if executed && running {
         Ok(took)
     } else {

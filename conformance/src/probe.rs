@@ -456,13 +456,6 @@ impl Probe {
     }
 }
 
-impl Drop for Probe {
-    fn drop(&mut self) {
-        let _ = sys::send_signal(self.child.pidfd.as_fd(), crate::signal::KILL);
-        let _ = sys::wait(self.child.pidfd.as_fd());
-    }
-}
-
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -16,6 +16,8 @@ pub const CHLD: i32 = Signal::SIGCHLD as i32;
 pub const STOP: i32 = Signal::SIGSTOP as i32;
 /// SIGCONT.
 pub const CONT: i32 = Signal::SIGCONT as i32;
+/// SIGXFSZ.
+pub const XFSZ: i32 = Signal::SIGXFSZ as i32;
 /// First real-time signal of the kernel (signal(7); the C library keeps two for itself).
 pub const RT_FIRST: i32 = 32;
 /// Last real-time signal.

@@ -12,7 +12,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_long};
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -23,9 +23,11 @@ use rustix::process::{WaitId, WaitIdOptions};
 use seccompiler::BpfProgramRef;
 
 mod clone;
+mod interrupt;
 mod trace;
 
 pub use clone::{in_helper, spawn, spawn_sibling, spawn_sibling_in_place};
+pub use interrupt::{Interrupt, interrupt, interrupt_by, is_ignored};
 pub use trace::{TraceStop, trace_continue, trace_interrupt, trace_seize, trace_wait};
 
 /// How a process ended, in the terms of wait(2).
@@ -48,13 +50,26 @@ impl std::fmt::Display for ExitStatus {
     }
 }
 
-/// A process that was just cloned.
+/// A process that was cloned. Dropping it kills and reaps it, unless that was done.
 #[derive(Debug)]
 pub struct Child {
     /// Its id in the caller's pid namespace.
     pub pid: i32,
     /// Readable when it ends; the only handle that pid reuse cannot fool.
     pub pidfd: OwnedFd,
+}
+
+/// How long a child that was killed may take to end: PID 1 of a namespace waits for all in it.
+const REAPING: Duration = Duration::from_secs(5);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let pidfd = self.pidfd.as_fd();
+        // Refused where it was reaped already.
+        if send_signal(pidfd, libc::SIGKILL).is_ok() {
+            let _ = wait(pidfd);
+        }
+    }
 }
 
 /// The process behind a pidfd, in the pid namespace of this /proc (proc_pid_fdinfo(5)).
@@ -233,6 +248,16 @@ fn disposition(signal: i32) -> usize {
     }
 }
 
+/// Ignores a signal, or has it take its default action.
+pub fn set_ignored(signal: i32, ignored: bool) -> io::Result<()> {
+    let handler = if ignored {
+        libc::SIG_IGN
+    } else {
+        libc::SIG_DFL
+    };
+    set_action(signal, &KernelSigaction::of(handler))
+}
+
 /// Sets a disposition that is no handler's.
 fn set_action(signal: i32, action: &KernelSigaction) -> io::Result<()> {
     // SAFETY: rt_sigaction(2) with SIG_DFL (0) or SIG_IGN (1) installs no code of ours.
@@ -268,9 +293,13 @@ pub fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
     wait_with(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
 }
 
-/// Waits for a child that has been killed; reaps it.
+/// Waits for a child that is about to end, and reaps it; `None` where it does not end in time.
 pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
-    wait_with(pidfd, WaitIdOptions::EXITED)
+    if crate::wait::readable(pidfd, REAPING)? {
+        try_wait(pidfd)
+    } else {
+        Ok(None)
+    }
 }
 
 /// Whether a child is stopped, as whoever asks next will find it too.
@@ -415,23 +444,13 @@ pub fn close_range_cloexec(first: u32) -> io::Result<()> {
     check(result).map(drop)
 }
 
-/// dup2(2) in a child that is about to exec; the target's old meaning is given up.
-pub fn dup_to(from: BorrowedFd<'_>, to: RawFd) -> io::Result<()> {
-    // SAFETY: in the child nothing else uses the numbers 0–2 any more; dup3 clears CLOEXEC.
-    let result = unsafe { libc::syscall(libc::SYS_dup3, from.as_raw_fd(), to, 0) };
-    check(result).map(drop)
-}
-
-/// close(2) of a number in a child that is about to exec.
-pub fn close(number: RawFd) {
-    // SAFETY: in the child no owner of the number will use it again.
-    unsafe { libc::syscall(libc::SYS_close, number) };
-}
-
-/// A descriptor that the caller knows to be open for as long as the result lives.
-pub fn borrow(number: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: used for descriptors 0–2 and those left open at exec, which the process never closes.
-    unsafe { BorrowedFd::borrow_raw(number) }
+/// A descriptor of ours for what is open at this number, whoever opened it.
+pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes any number and changes nothing of what it names.
+    let result = unsafe { libc::syscall(libc::SYS_fcntl, number, libc::F_DUPFD_CLOEXEC, 3) };
+    let new = check(result)? as RawFd;
+    // SAFETY: fcntl(2) gave a new descriptor, ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(new) })
 }
 
 /// Whether the kernel gives a page with this protection, and lets it have `later`.

@@ -120,12 +120,3 @@ impl Workload {
         Ok(status.map_err(io::Error::other)?.nspid.unwrap_or_default())
     }
 }
-
-impl Drop for Workload {
-    fn drop(&mut self) {
-        if self.status.is_none() {
-            let _ = sys::send_signal(self.pidfd(), crate::signal::KILL);
-            let _ = sys::wait(self.pidfd());
-        }
-    }
-}

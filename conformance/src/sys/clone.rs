@@ -1,6 +1,7 @@
 //! The ways to clone: with the memory copied or shared, from here or through a helper that is
 //! where the caller's children go.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_long};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -12,9 +13,7 @@ use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::thread::futex::{self, Timespec};
 
-use super::{
-    Child, borrow, check, exit, forget_handlers, inherited_ignored, pid_of, proc, send_signal,
-};
+use super::{Child, check, exit, forget_handlers, inherited_ignored, pid_of, proc, send_signal};
 
 /// Clones the calling process (memory copied, like fork) into the namespaces that
 /// `flags` ask for, and runs `child` in the copy, which ends with the status it returns.
@@ -23,14 +22,16 @@ use super::{
 /// thread, and the others may have held locks. If it panics the copy aborts.
 pub fn spawn<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Child> {
     let pidfd = clone_here(flags, libc::SIGCHLD, child)?;
-    let pid = pid_of(proc()?.as_fd(), pidfd.as_fd())?;
-    Ok(Child { pid, pidfd })
+    // Owned from here on: where a later step fails, it is killed and reaped.
+    let mut child = Child { pid: 0, pidfd };
+    child.pid = pid_of(proc()?.as_fd(), child.pidfd.as_fd())?;
+    Ok(child)
 }
 
 /// As [`spawn`], where the caller's children belong to a pid namespace that is not
 /// its own: the kernel then refuses it CLONE_NEWPID (pid_namespaces(7)). So a
 /// short-lived helper that is in that namespace makes the clone, as its sibling;
-/// the result is the caller's own child all the same.
+/// the result is the caller's own child all the same, whose `pid` is yet to be found.
 ///
 /// The helper runs `first`, for what the child is to inherit, and when the child already
 /// runs `at_once`, with its pidfd. Both may do what the caller, who waits, could do.
@@ -39,13 +40,13 @@ pub fn spawn_sibling<F: FnOnce() -> i32, T>(
     first: impl FnOnce() -> io::Result<()>,
     child: F,
     at_once: impl FnOnce(BorrowedFd<'_>) -> T,
-) -> io::Result<(OwnedFd, T)> {
+) -> io::Result<(Child, T)> {
     in_helper(|| {
         first()?;
         // CLONE_PARENT: the signal is the helper's own.
         let pidfd = clone_here(flags | libc::CLONE_PARENT as u64, 0, child)?;
         let done = at_once(pidfd.as_fd());
-        Ok((pidfd, done))
+        Ok((Child { pid: 0, pidfd }, done))
     })?
 }
 
@@ -53,14 +54,19 @@ pub fn spawn_sibling<F: FnOnce() -> i32, T>(
 /// have after vfork(2), until it executes a program or ends, and the caller waits for that. It
 /// gets no time namespace (`clone(2)` cannot ask for one).
 ///
-/// So `at_once`, if it fails, must see to it that the child ends: nobody else does. `child` may
-/// not set `errno` where it succeeds: the two share the thread-local storage of the caller.
-pub fn spawn_sibling_in_place<F: FnOnce() -> i32, T>(
+/// So `at_once`, if it fails, must see to it that the child ends: nobody else does.
+///
+/// # Safety
+///
+/// `child` runs on the thread-local storage of the caller, beside `at_once`: it must neither
+/// allocate nor lock, nor use anything else that is thread-local; `errno` alone it may set,
+/// where it fails (vfork(2), clone(2) on `CLONE_VM`).
+pub unsafe fn spawn_sibling_in_place<F: FnOnce() -> i32, T>(
     flags: c_int,
     first: impl FnOnce() -> io::Result<()>,
     child: F,
     at_once: impl FnOnce(BorrowedFd<'_>) -> T,
-) -> io::Result<(OwnedFd, T)> {
+) -> io::Result<(Child, T)> {
     let flags = flags
         | libc::CLONE_VM
         | libc::CLONE_PARENT
@@ -70,10 +76,13 @@ pub fn spawn_sibling_in_place<F: FnOnce() -> i32, T>(
     let mut child = Some(child);
     let mut pidfd: RawFd = -1;
     let there = AtomicU32::new(1);
+    let clone = Cell::new(Cloned::NotAsked);
     let done = in_helper(|| {
         first()?;
+        clone.set(Cloned::Asked);
         // SAFETY: clone(2) runs `in_place` on a stack of its own. That, `child` and all it
-        // borrows live until `await_left` has returned, after which nobody uses them.
+        // borrows live until `await_left` has returned, after which nobody uses them; what
+        // `child` does meanwhile is as this function's caller promises.
         let pid = unsafe {
             libc::clone(
                 in_place::<F>,
@@ -85,23 +94,48 @@ pub fn spawn_sibling_in_place<F: FnOnce() -> i32, T>(
                 there.as_ptr(),
             )
         };
-        check(c_long::from(pid))?;
-        Ok(at_once(borrow(pidfd)))
+        let made = check(c_long::from(pid));
+        clone.set(if made.is_ok() {
+            Cloned::Made
+        } else {
+            Cloned::Refused
+        });
+        made?;
+        // SAFETY: the kernel stored a new descriptor here, which is not closed before the end
+        // of `at_once`.
+        Ok(at_once(unsafe { BorrowedFd::borrow_raw(pidfd) }))
     });
-    if pidfd < 0 {
-        return Err(done
-            .flatten()
-            .err()
-            .unwrap_or_else(|| io::ErrorKind::Other.into()));
+    match clone.get() {
+        // Whatever `pidfd` holds: the kernel stores a number before it can fail for want of
+        // processes, and then takes it back.
+        Cloned::NotAsked | Cloned::Refused => {
+            let error = done.map_or_else(Some, Result::err);
+            return Err(error.unwrap_or_else(|| io::ErrorKind::Other.into()));
+        }
+        // The helper was killed within the call, by somebody who has its number: whether a
+        // child uses this stack cannot be known, and nothing but the end stops it.
+        Cloned::Asked => std::process::abort(),
+        Cloned::Made => {}
     }
-    // SAFETY: the kernel stored a new descriptor here (CLONE_PIDFD), ours alone.
+    // SAFETY: the clone has succeeded, so the kernel stored a new descriptor here
+    // (CLONE_PIDFD), ours alone.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     if done.is_err() {
         // Nobody is left to tell it to go on.
         let _ = send_signal(pidfd.as_fd(), libc::SIGKILL);
     }
     await_left(&there, pidfd.as_fd());
-    Ok((pidfd, done??))
+    let child = Child { pid: 0, pidfd };
+    Ok((child, done??))
+}
+
+/// How far the clone of a helper went.
+#[derive(Clone, Copy)]
+enum Cloned {
+    NotAsked,
+    Asked,
+    Refused,
+    Made,
 }
 
 extern "C" fn in_place<F: FnOnce() -> i32>(child: *mut libc::c_void) -> c_int {
@@ -243,7 +277,8 @@ fn clone_here<F: FnOnce() -> i32>(flags: u64, exit_signal: c_int, child: F) -> i
         let _guard = EndOnDrop;
         exit(child())
     }
-    // SAFETY: the kernel stored a new descriptor here (CLONE_PIDFD), ours alone.
+    // SAFETY: the clone has succeeded, so the kernel stored a new descriptor here
+    // (CLONE_PIDFD), ours alone.
     Ok(unsafe { OwnedFd::from_raw_fd(pidfd) })
 }
 

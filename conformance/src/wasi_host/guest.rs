@@ -133,12 +133,13 @@ fn ended(error: &Error) -> i32 {
 }
 
 fn read(number: i32) -> Result<Vec<u8>, Errno> {
-    let fd = crate::sys::borrow(number);
+    let fd = crate::sys::duplicate(number)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::BADF))?;
     let mut program = Vec::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
         // From its start, whoever has read from the same open file before.
-        match rustix::io::pread(fd, &mut buffer[..], program.len() as u64)? {
+        match rustix::io::pread(&fd, &mut buffer[..], program.len() as u64)? {
             0 => return Ok(program),
             length => program.extend_from_slice(&buffer[..length]),
         }
@@ -352,7 +353,8 @@ fn fd_write(mut caller: Caller<'_, Guest>, fd: i32, of: i32, count: i32, to: i32
         }
         let guest = caller.data();
         let target: BorrowedFd<'_> = match fd {
-            1 | 2 => crate::sys::borrow(fd),
+            1 => rustix::stdio::stdout(),
+            2 => rustix::stdio::stderr(),
             _ => guest.connections.get(&fd).ok_or(EBADF)?.as_fd(),
         };
         let length = transfer(&guest.signals, target, PollFlags::OUT, || {

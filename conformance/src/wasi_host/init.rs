@@ -114,5 +114,6 @@ pub(super) fn start_helper() -> io::Result<()> {
             let _ = rustix::event::poll(&mut [], None);
         }
     })
-    .map(drop)
+    // For as long as the host lives.
+    .map(std::mem::forget)
 }

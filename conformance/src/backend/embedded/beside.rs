@@ -7,11 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::libc;
-use rustix::process::{Resource, Rlimit};
+use rustix::process::Resource;
 
 use super::sandbox::EmbeddedSandbox;
 use super::{capabilities, child, pipe, plan};
-use crate::sys::{self, Child, StringVector};
+use crate::sys::{self, StringVector};
 use crate::wasi_engine::Command;
 use crate::workload::Workload;
 
@@ -70,8 +70,12 @@ pub(super) fn start(
     } else {
         let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
         let flags = libc::CLONE_NEWPID as u64;
-        sys::spawn_sibling(flags, || Ok(()), || beside.run(), number)
-            .and_then(|(pidfd, pid)| Ok(Child { pid: pid?, pidfd }))
+        sys::spawn_sibling(flags, || Ok(()), || beside.run(), number).and_then(
+            |(mut child, pid)| {
+                child.pid = pid?;
+                Ok(child)
+            },
+        )
     }?;
     // With our copies open, the ends of both pipes would not show.
     drop(beside);
@@ -120,9 +124,10 @@ impl Beside<'_> {
             sys::setns(user_namespace.as_fd(), libc::CLONE_NEWUSER)?;
         }
         sys::close_range_cloexec(3)?;
-        sys::dup_to(self.null.as_fd(), 0)?;
-        sys::dup_to(self.output.as_fd(), 1)?;
-        sys::dup_to(self.output.as_fd(), 2)?;
+        rustix::stdio::dup2_stdin(&self.null)?;
+        rustix::stdio::dup2_stdout(&self.output)?;
+        rustix::stdio::dup2_stderr(&self.output)?;
+        child::usual_umask();
         rustix::io::fcntl_setfd(&self.module, rustix::io::FdFlags::empty())?;
         for (resource, limit) in [
             (Resource::Core, 0),
@@ -131,12 +136,7 @@ impl Beside<'_> {
             (Resource::Nofile, DESCRIPTORS),
             (Resource::Nproc, PROCESSES),
         ] {
-            let limit = Some(limit);
-            let limit = Rlimit {
-                current: limit,
-                maximum: limit,
-            };
-            rustix::process::setrlimit(resource, limit)?;
+            child::limit(resource, limit)?;
         }
         let ids = self.sandbox.ids;
         if ids.setup.is_some() {

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
+use rustix::io::FdFlags;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Resource, Rlimit};
 
@@ -171,6 +172,7 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     rustix::process::chdir(&plan.working_dir)
         .map_err(io::Error::from)
         .map_err(at(Step::WorkingDir))?;
+    usual_umask();
     let status = set_streams(plan, pipes).map_err(at(Step::Streams))?;
     set_limits(plan).map_err(at(Step::Limits))?;
     drop_privileges(plan).map_err(at(Step::Privileges))?;
@@ -245,6 +247,11 @@ fn attach(emulators: Option<&OwnedFd>) {
 /// undo, kills it again.
 pub(super) fn die_with_suite() {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+}
+
+/// As a runtime gives it, whatever the suite's own is (OCI runtime specification, `umask`).
+pub(super) fn usual_umask() {
+    let _ = rustix::process::umask(Mode::from_raw_mode(0o022));
 }
 
 /// Where memory runs short, in the limit of all sandboxes or on the host, the kernel is
@@ -389,14 +396,22 @@ fn pivot() -> io::Result<()> {
 /// Puts the streams on 0–2, leaves open what the plan keeps, and the rest to exec.
 fn set_streams<'a>(plan: &Plan, pipes: &Pipes<'a>) -> io::Result<BorrowedFd<'a>> {
     sys::close_range_cloexec(3)?;
-    for (number, stream) in (0..).zip(&pipes.streams) {
-        match stream {
-            Some(stream) => sys::dup_to(stream.as_fd(), number)?,
-            None => sys::close(number),
-        }
-    }
+    let [stdin, stdout, stderr] = pipes.streams;
+    // Exec closes what is to be closed.
+    match stdin {
+        Some(stream) => rustix::stdio::dup2_stdin(stream),
+        None => rustix::io::fcntl_setfd(rustix::stdio::stdin(), FdFlags::CLOEXEC),
+    }?;
+    match stdout {
+        Some(stream) => rustix::stdio::dup2_stdout(stream),
+        None => rustix::io::fcntl_setfd(rustix::stdio::stdout(), FdFlags::CLOEXEC),
+    }?;
+    match stderr {
+        Some(stream) => rustix::stdio::dup2_stderr(stream),
+        None => rustix::io::fcntl_setfd(rustix::stdio::stderr(), FdFlags::CLOEXEC),
+    }?;
     for descriptor in &plan.keep {
-        rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
+        rustix::io::fcntl_setfd(descriptor, FdFlags::empty())?;
     }
     debug_assert!(pipes.status.as_raw_fd() > 2, "the suite keeps 0-2 open");
     Ok(pipes.status)
@@ -407,16 +422,23 @@ fn set_streams<'a>(plan: &Plan, pipes: &Pipes<'a>) -> io::Result<BorrowedFd<'a>>
 const DATA_LIMIT: u64 = 512 << 20;
 
 fn set_limits(plan: &Plan) -> io::Result<()> {
-    let limit = |value| Rlimit {
-        current: Some(value),
-        maximum: Some(value),
+    limit(Resource::Core, 0)?;
+    limit(Resource::Nproc, plan.processes)?;
+    limit(Resource::Fsize, 1 << 20)?;
+    limit(Resource::Memlock, 1 << 16)?;
+    limit(Resource::Data, DATA_LIMIT)
+}
+
+/// Bounds a resource, unless the suite's own hard limit is less: only root may raise that
+/// (getrlimit(2)).
+pub(super) fn limit(resource: Resource, bound: u64) -> io::Result<()> {
+    let hard = rustix::process::getrlimit(resource).maximum;
+    let bound = Some(hard.map_or(bound, |hard| hard.min(bound)));
+    let limit = Rlimit {
+        current: bound,
+        maximum: bound,
     };
-    rustix::process::setrlimit(Resource::Core, limit(0))?;
-    rustix::process::setrlimit(Resource::Nproc, limit(plan.processes))?;
-    rustix::process::setrlimit(Resource::Fsize, limit(1 << 20))?;
-    rustix::process::setrlimit(Resource::Memlock, limit(1 << 16))?;
-    rustix::process::setrlimit(Resource::Data, limit(DATA_LIMIT))?;
-    Ok(())
+    Ok(rustix::process::setrlimit(resource, limit)?)
 }
 
 fn drop_privileges(plan: &Plan) -> io::Result<()> {

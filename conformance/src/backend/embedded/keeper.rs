@@ -41,8 +41,9 @@ impl Keeper {
         let (entry, alive) = Entry::new(probe, &[])?;
         let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
         let flags = libc::CLONE_NEWPID as u64;
-        let (pidfd, pid) = sys::spawn_sibling(flags, || Ok(()), || entry.run(), number)?;
-        Self::of(Child { pid: pid?, pidfd }, alive)
+        let (mut child, pid) = sys::spawn_sibling(flags, || Ok(()), || entry.run(), number)?;
+        child.pid = pid?;
+        Self::of(child, alive)
     }
 
     fn of(child: Child, alive: OwnedFd) -> io::Result<Self> {
@@ -87,7 +88,7 @@ impl<'a> Entry<'a> {
     fn run(&self) -> i32 {
         let _ = rustix::process::setsid();
         let _ = sys::close_range_cloexec(0);
-        if sys::dup_to(self.told.as_fd(), 0).is_ok() {
+        if rustix::stdio::dup2_stdin(&self.told).is_ok() {
             // Ignored, its children are reaped by the kernel (wait(2), NOTES).
             let _ = sys::reset_signals(0, signal::bit(signal::CHLD));
             let _ = sys::exec(Some(self.probe.as_fd()), c"", &self.argv, &self.envp);
@@ -99,11 +100,7 @@ impl<'a> Entry<'a> {
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.alive = None;
-        let pidfd = self.child.pidfd.as_fd();
-        if !matches!(crate::wait::readable(pidfd, PATIENCE), Ok(true)) {
-            // Its end takes the namespace along all the same.
-            let _ = sys::send_signal(pidfd, signal::KILL);
-        }
-        let _ = sys::wait(pidfd);
+        // Then it is killed: its end takes the namespace along all the same.
+        let _ = crate::wait::readable(self.child.pidfd.as_fd(), PATIENCE);
     }
 }

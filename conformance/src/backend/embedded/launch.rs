@@ -18,7 +18,7 @@ use super::sandbox::EmbeddedSandbox;
 use super::stage::{Scene, Stage};
 use super::{Embedded, pipe, write_gate};
 use crate::backend::{Root, Sandbox, Spec, StartError};
-use crate::sys::{self, Child};
+use crate::sys;
 use crate::wait;
 
 /// Namespaces that every sandbox has; pid, network and time are the [`Spec`]'s.
@@ -78,6 +78,11 @@ impl Embedded {
                 streams[2].as_ref(),
             ],
         };
+        // Before there is a child.
+        let keepers_pid_namespace = self.keeper.pid_namespace().try_clone_to_owned();
+        let keepers_pid_namespace =
+            keepers_pid_namespace.map_err(host("keep its pid namespace"))?;
+        let probe = self.probe.try_clone().map_err(host("keep the probe"))?;
         let node = (!spec.own_pid_namespace)
             .then(|| Keeper::start_node(&self.probe))
             .transpose()
@@ -98,8 +103,13 @@ impl Embedded {
         // have the suite's memory: who reaches the limit is killed with all that share it.
         let in_place = !plan.held && !spec.own_time;
         let flags = self.namespaces(spec);
-        let (pidfd, outside) = if in_place {
-            sys::spawn_sibling_in_place(flags, first, child, at_once)
+        let (mut child, outside) = if in_place {
+            #[expect(unsafe_code, reason = "what runs is this room's, not that of sys")]
+            // SAFETY: `child::run` only walks what the plan holds: it makes system calls, and
+            // neither allocates, locks nor keeps anything of its thread.
+            unsafe {
+                sys::spawn_sibling_in_place(flags, first, child, at_once)
+            }
         } else {
             sys::spawn_sibling(flags as u64, first, child, at_once)
         }
@@ -109,11 +119,12 @@ impl Embedded {
             Ok(outside) => (Some(outside), None),
             Err(failed) => (None, Some(failed)),
         };
-        let (pid, user_namespace, score) = outside.map_or((0, None, None), |outside| {
-            (outside.pid, outside.user_namespace, outside.score)
+        let (user_namespace, score) = outside.map_or((None, None), |outside| {
+            child.pid = outside.pid;
+            (outside.user_namespace, outside.score)
         });
         let mut sandbox = EmbeddedSandbox {
-            child: Child { pid, pidfd },
+            child,
             status: None,
             stdio,
             ids: plan.ids,
@@ -121,12 +132,8 @@ impl Embedded {
             node,
             own_network: spec.own_network,
             own_time: spec.own_time,
-            keepers_pid_namespace: self
-                .keeper
-                .pid_namespace()
-                .try_clone_to_owned()
-                .map_err(host("keep its pid namespace"))?,
-            probe: self.probe.try_clone().map_err(host("keep the probe"))?,
+            keepers_pid_namespace,
+            probe,
             gate: plan.held.then_some(gate),
             progress: status,
             path,
@@ -146,11 +153,7 @@ impl Embedded {
         } else {
             sandbox.await_progress(plan.held)?;
         }
-        if let Some(cgroup) = &sandbox.cgroup {
-            cgroup
-                .add(sandbox.child.pid)
-                .map_err(host("move it into its cgroup"))?;
-        }
+        sandbox.enter_cgroup()?;
         if plan.held && !spec.held {
             sandbox.release()?;
         }

@@ -16,6 +16,9 @@ use crate::sys::{self, Child, ExitStatus, StringVector};
 use crate::wasi_engine::Command;
 use crate::workload::Workload;
 
+/// How long the way to exec may take.
+const START: Duration = Duration::from_mins(1);
+
 /// A running sandbox; it knows how to let others in, and how it goes.
 pub(super) struct EmbeddedSandbox {
     pub(super) child: Child,
@@ -51,6 +54,18 @@ impl EmbeddedSandbox {
         child
     }
 
+    /// Moves it where it has limits of its own.
+    pub(super) fn enter_cgroup(&self) -> Result<(), StartError> {
+        let moved = self
+            .cgroup
+            .as_ref()
+            .map(|cgroup| cgroup.add(self.child.pid));
+        moved.unwrap_or(Ok(())).map_err(|cause| StartError::Host {
+            step: "move it into its cgroup",
+            cause,
+        })
+    }
+
     fn write_gate(&self) -> io::Result<()> {
         self.gate.as_ref().map_or(Ok(()), write_gate)
     }
@@ -68,6 +83,11 @@ impl EmbeddedSandbox {
     pub(super) fn await_progress(&mut self, held: bool) -> Result<(), StartError> {
         let host = |step: &'static str, cause: io::Error| StartError::Host { step, cause };
         let mut message = [0; 8];
+        if !crate::wait::readable(self.progress.as_fd(), START)
+            .map_err(|e| host("await its start", e))?
+        {
+            return Err(host("await its start", io::ErrorKind::TimedOut.into()));
+        }
         let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.progress, &mut message))
             .map_err(|e| host("read its status", e.into()))?;
         if length == 0 {
@@ -168,8 +188,7 @@ impl Sandbox for EmbeddedSandbox {
 
 impl Drop for EmbeddedSandbox {
     fn drop(&mut self) {
-        if self.status.is_none() {
-            let _ = sys::send_signal(self.child.pidfd.as_fd(), libc::SIGKILL);
+        if self.status.is_none() && self.signal(libc::SIGKILL).is_ok() {
             // Its namespace ends with it; members that the suite started were reaped
             // by their own owners before.
             let _ = sys::wait(self.child.pidfd.as_fd());
@@ -236,7 +255,8 @@ impl Entry<'_> {
             sys::setns(user_namespace.as_fd(), libc::CLONE_NEWUSER)?;
         }
         sys::close_range_cloexec(3)?;
-        sys::dup_to(self.socket.as_fd(), 0)?;
+        rustix::stdio::dup2_stdin(self.socket)?;
+        child::usual_umask();
         let ids = self
             .join
             .user
