@@ -10,6 +10,8 @@ pub mod context;
 pub mod emulator;
 pub mod event;
 pub mod expect;
+pub mod inherited;
+pub mod interrupt;
 pub mod probe;
 pub mod programs;
 pub mod report;

@@ -8,9 +8,14 @@ use conformance::catalogue;
 use conformance::checks::FAMILIES;
 use conformance::cli::{Cli, Command, UsageError};
 use conformance::suite::{self, Failure};
+use conformance::{inherited, interrupt};
 
 fn main() -> ExitCode {
     conformance::wasi_host::run_if_asked();
+    if let Err(error) = inherited::settle().and_then(|()| interrupt::watch()) {
+        let message = format!("cannot set its signals: {error}");
+        return said(&Failure::not_judged(message, None));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {

@@ -13,6 +13,7 @@ pub mod markdown;
 pub mod matrix;
 pub mod outline;
 pub mod output;
+pub mod patient;
 pub mod progress;
 pub mod reporters;
 pub mod spec;

@@ -19,6 +19,8 @@ use crate::context::{CheckOptions, Context, Shared};
 use crate::emulator::Emulator;
 use crate::event::{Baseline, Conclusion, Event, Host, Report, Run, SCHEMA_VERSION, Tool};
 use crate::expect::{ExpectError, Expectations};
+use crate::interrupt::{self, InOrder};
+use crate::report::patient::Patient;
 use crate::report::progress::Progress;
 use crate::report::reporters::{ReportError, Reporters};
 use crate::report::spec as report;
@@ -85,7 +87,6 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let reports = report::plan(&options.reports)
         .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
     let reporters = Reporters::open(&reports).map_err(|error| unwritten(&error))?;
-    let interrupted = watch_signals()?;
 
     let (subjects, baselines) = load(options, platforms).map_err(|error| load_failure(&error))?;
 
@@ -109,7 +110,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let mut reporters = if std::io::stderr().is_terminal() {
         reporters.with_progress(Progress::<std::io::Stderr>::on_terminal())
     } else {
-        reporters.with_progress(Progress::to_log(std::io::stderr()))
+        reporters.with_progress(Progress::to_log(Patient::stderr()))
     };
     let mut planned: Vec<Planned> = subjects
         .into_iter()
@@ -137,11 +138,12 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
         runs: baselines + (planned.len() - baselines) * usize::from(options.repeat),
     });
 
+    let _in_order = InOrder::begin();
     let suite = Suite {
         options,
         checks: &checks,
         time_scale,
-        interrupted,
+        interrupted: interrupt::flag(),
         expectations: &expectations,
     };
     suite.calibrate(&mut planned);
@@ -162,7 +164,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
         let run = suite.run(planned, baseline.as_ref(), &mut |event| {
             reporters.event(event);
         });
-        report.interrupted = run.interrupted;
+        report.interrupted = run.interrupted || interrupt::is_asked();
         report.runs.push(run);
     }
     report.conclude();
@@ -197,17 +199,17 @@ fn load(options: &Judge, platforms: Platforms) -> Result<(Vec<Subject>, usize), 
 /// # Errors
 /// [`Failure`] where no sandbox can be made.
 pub fn self_test() -> Result<ExitCode, Failure> {
-    let interrupted = watch_signals()?;
     let at_a_time = self_test::at_a_time();
     await_single_thread();
-    let mut engine = Embedded::prepare().map_err(|error| cannot_prepare(&error))?;
+    let mut engine = whole(Embedded::prepare)?;
     engine.expect_runs(at_a_time).map_err(|error| {
         Failure::not_judged(format!("cannot make room for sandboxes: {error}"), None)
     })?;
     let engine = Arc::new(engine);
     let time_scale = measure_host(&engine)?;
     let backend = engine as Arc<dyn Backend + Send + Sync>;
-    let settings = self_test::settings(interrupted);
+    let in_order = InOrder::begin();
+    let settings = self_test::settings(interrupt::flag());
     let of = self_test::trials().count();
     let number = AtomicUsize::new(1);
     let matrix = self_test::run(
@@ -222,6 +224,7 @@ pub fn self_test() -> Result<ExitCode, Failure> {
         },
     )
     .map_err(|error| Failure::not_judged(error.to_string(), None))?;
+    drop(in_order);
     // A reader that has gone wants no more.
     let _ = matrix.write(&mut anstream::stdout());
     Ok(ExitCode::from(if matrix.is_right() {
@@ -368,9 +371,18 @@ impl Suite<'_> {
 
 fn prepare(emulators: &[Emulator], jobs: usize) -> Result<Arc<Embedded>, Failure> {
     await_single_thread();
-    Embedded::prepare_for(emulators, jobs)
-        .map(Arc::new)
-        .map_err(|error| cannot_prepare(&error))
+    whole(|| Embedded::prepare_for(emulators, jobs)).map(Arc::new)
+}
+
+/// Prepares without being cut off in the middle: half of it nobody would take away.
+fn whole(prepare: impl FnOnce() -> Result<Embedded, PrepareError>) -> Result<Embedded, Failure> {
+    let in_order = InOrder::begin();
+    let engine = prepare().map_err(|error| cannot_prepare(&error))?;
+    if interrupt::is_asked() {
+        return Err(Failure::not_judged("interrupted: nothing was judged", None));
+    }
+    drop(in_order);
+    Ok(engine)
 }
 
 fn cannot_prepare(error: &PrepareError) -> Failure {
@@ -478,19 +490,6 @@ fn cgroups(mounts: &str) -> &'static str {
         (false, true) => "v2",
         (false, false) => "none",
     }
-}
-
-/// The first SIGINT or SIGTERM ends the run in order, the second at once.
-fn watch_signals() -> Result<Arc<AtomicBool>, Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [crate::signal::INT, crate::signal::TERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
-            .map_err(|error| {
-                Failure::not_judged(format!("cannot watch for signals: {error}"), None)
-            })?;
-    }
-    Ok(interrupted)
 }
 
 fn unwritten(error: &ReportError) -> Failure {

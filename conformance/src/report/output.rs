@@ -7,6 +7,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::interrupt;
+use crate::report::patient::Patient;
+
+/// How often is looked whether a pipe has a reader.
+const READER: Duration = Duration::from_millis(20);
 
 /// Where a report goes.
 #[derive(Debug)]
@@ -72,17 +82,10 @@ impl Output {
     /// directory is not writable.
     pub fn commit(&self, content: &[u8]) -> io::Result<()> {
         match &self.way {
-            Way::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(content)?;
-                stdout.flush()
-            }
+            Way::Stdout => Patient::stdout().write_all(content),
             Way::Replace(path) => replace(path, content),
             Way::Overwrite(path) => fs::write(path, content),
-            Way::Stream(path) => OpenOptions::new()
-                .append(true)
-                .open(path)?
-                .write_all(content),
+            Way::Stream(path) => open_stream(path)?.write_all(content),
         }
     }
 }
@@ -108,6 +111,19 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 
 fn open_existing(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
+}
+
+/// Opens a device or pipe; a pipe once somebody reads it, of which the kernel tells nobody.
+fn open_stream(path: &Path) -> io::Result<Patient> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    loop {
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Err(Errno::NXIO) if fs::metadata(path)?.file_type().is_fifo() => {
+                interrupt::pause(READER)?;
+            }
+            opened => return Ok(Patient::from(opened?)),
+        }
+    }
 }
 
 /// `/dev/stdout`, `/dev/fd/3` and the like lead to a file that somebody else holds

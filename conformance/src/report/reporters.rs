@@ -3,16 +3,17 @@
 //! Where a reader has gone (a broken pipe) that report ends quietly; any other error
 //! ends that report alone and is handed out at the end.
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use anstream::StripStream;
+use anstream::{AutoStream, StripStream};
 
 use crate::event::{Event, Report};
 use crate::report::human::Human;
 #[cfg(feature = "junit")]
 use crate::report::junit;
 use crate::report::output::Output;
+use crate::report::patient::Patient;
 use crate::report::spec::{Format, ReportSpec};
 use crate::report::{Reporter, html, json, markdown, tap};
 
@@ -112,7 +113,10 @@ fn open(spec: &ReportSpec) -> io::Result<Box<dyn Reporter>> {
     };
     let render: Render = match spec.format {
         Format::Human if spec.file.is_none() => {
-            return Ok(Box::new(Human::new(BufWriter::new(anstream::stdout()))));
+            let colours = AutoStream::choice(&io::stdout());
+            let stdout: Box<dyn Write> = Box::new(Patient::stdout());
+            let stdout = AutoStream::new(stdout, colours);
+            return Ok(Box::new(Human::new(BufWriter::new(stdout))));
         }
         Format::Human => |report| {
             let mut human = Human::new(StripStream::new(Vec::new()));

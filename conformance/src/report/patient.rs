@@ -1,0 +1,68 @@
+//! A writer to whatever reads as slowly as it likes, or not at all: it waits, but not beyond
+//! the user's wish to stop, so that one report that nobody reads keeps back no other.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::interrupt;
+
+/// A pipe that has room takes as much without waiting (pipe(7), PIPE_BUF).
+const AT_ONCE: usize = 4096;
+
+/// The writer.
+#[derive(Debug)]
+pub struct Patient(To);
+
+#[derive(Debug)]
+enum To {
+    /// One of the process's own, which are always open.
+    Standard(BorrowedFd<'static>),
+    Opened(OwnedFd),
+}
+
+impl Patient {
+    /// Standard output.
+    pub fn stdout() -> Self {
+        Self(To::Standard(rustix::stdio::stdout()))
+    }
+
+    /// Standard error.
+    pub fn stderr() -> Self {
+        Self(To::Standard(rustix::stdio::stderr()))
+    }
+}
+
+impl From<OwnedFd> for Patient {
+    fn from(fd: OwnedFd) -> Self {
+        Self(To::Opened(fd))
+    }
+}
+
+impl AsFd for Patient {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            To::Standard(fd) => *fd,
+            To::Opened(fd) => fd.as_fd(),
+        }
+    }
+}
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let part = bytes.get(..AT_ONCE).unwrap_or(bytes);
+        loop {
+            interrupt::await_writable(self.as_fd())?;
+            match rustix::io::write(self.as_fd(), part) {
+                // As where another writer has taken the room.
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                written => return Ok(written?),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

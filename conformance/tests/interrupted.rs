@@ -1,0 +1,271 @@
+//! **SIGTERM, SIGINT and SIGHUP end the suite within a second, wherever it is**: reading,
+//! judging, writing; a report that can be written is written, and says that it is partial.
+
+use std::fs;
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use conformance::programs::REFERENCE;
+use conformance::wait::readable;
+use rstest::rstest;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use serde_json::Value;
+
+/// What it is allowed.
+const SOON: Duration = Duration::from_secs(1);
+/// What is under way for so long does not end by itself.
+const STUCK: Duration = Duration::from_millis(300);
+
+/// A suite in a folder of its own.
+struct Suite {
+    folder: tempfile::TempDir,
+}
+
+impl Suite {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("pause"), REFERENCE).expect("written");
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn fifo(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("made");
+        path
+    }
+
+    /// With what it says on files of its folder.
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
+        let file = |name: &str| fs::File::create(self.path(name)).expect("a file");
+        command
+            .current_dir(self.folder.path())
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(file("stdout"))
+            .stderr(file("stderr"));
+        command
+    }
+
+    fn said(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).expect("it was made")
+    }
+}
+
+fn ended_within(child: &Child, time: Duration) -> bool {
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).expect("our child");
+    readable(pidfd.as_fd(), time).expect("it can be polled")
+}
+
+/// Sends the signal; the status it ends with, in time.
+fn interrupt(child: &mut Child, signal: Signal) -> Option<i32> {
+    let began = Instant::now();
+    kill_process(Pid::from_child(child), signal).expect("our child");
+    let ended = ended_within(child, 20 * SOON);
+    let took = began.elapsed();
+    if !ended {
+        let _ = child.kill();
+    }
+    let status = child.wait().expect("our child").code();
+    assert!(ended && took < SOON, "{signal:?} took {took:.1?}");
+    status
+}
+
+/// A pipe that takes no more: the end to read from, which nobody does, and the full one.
+fn full_pipe() -> (OwnedFd, OwnedFd) {
+    let (read, write) = rustix::pipe::pipe().expect("a pipe");
+    rustix::io::ioctl_fionbio(&write, true).expect("it is ours");
+    while rustix::io::write(&write, &[b'x'; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&write, false).expect("it is ours");
+    (read, write)
+}
+
+fn is_partial(report: &Path) {
+    let report = fs::read(report).expect("it is there");
+    let report: Value = serde_json::from_slice(&report).expect("a whole report");
+    assert_eq!(report["interrupted"], true);
+    assert_eq!(report["conclusion"], "not-judged");
+}
+
+#[rstest]
+fn it_ends_where_it_waits_for_an_image_that_is_a_pipe(
+    #[values(Signal::INT, Signal::TERM, Signal::HUP)] signal: Signal,
+    #[values("docker-archive", "oci-archive", "binary")] transport: &str,
+) {
+    let suite = Suite::new();
+    let fifo = suite.fifo("image");
+    let image = format!("{transport}:{}", fifo.display());
+    let child = suite.command().args(["--image", &image]).spawn();
+    let mut child = child.expect("it starts");
+    // Whatever reads pipes may refuse this one instead.
+    if !ended_within(&child, STUCK) {
+        assert_eq!(interrupt(&mut child, signal), Some(2));
+        assert_eq!(suite.said("stderr").lines().count(), 1);
+    }
+    assert_eq!(child.wait().expect("our child").code(), Some(2));
+}
+
+#[rstest]
+fn it_ends_where_a_registry_says_nothing(
+    #[values(Signal::INT, Signal::TERM, Signal::HUP)] signal: Signal,
+) {
+    let suite = Suite::new();
+    let registry = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = registry.local_addr().expect("an address");
+    let image = format!("docker://{address}/pause:1");
+    let child = suite.command().args(["--image", &image]).spawn();
+    let mut child = child.expect("it starts");
+    let (mut stream, _) = registry.accept().expect("it connects");
+    assert!(stream.read(&mut [0; 64]).expect("it asks") > 0);
+    assert_eq!(interrupt(&mut child, signal), Some(2));
+    assert!(suite.said("stderr").contains("interrupted"));
+}
+
+#[rstest]
+fn it_ends_where_nobody_reads_one_report_and_writes_the_other(
+    #[values(Signal::INT, Signal::TERM, Signal::HUP)] signal: Signal,
+    #[values("human", "json", "tap", "markdown", "html", "junit")] format: &str,
+) {
+    let suite = Suite::new();
+    let (_unread, full) = full_pipe();
+    let report = suite.path("report.json");
+    let child = suite
+        .command()
+        .args(["--image", "binary:pause", "--filter", "binary/static"])
+        .args(["--report", format])
+        .arg(format!("--report=json={}", report.display()))
+        .stdout(full)
+        .spawn();
+    let mut child = child.expect("it starts");
+    while !suite.said("stderr").contains("checks") {
+        assert!(!ended_within(&child, STUCK / 10), "nobody read its report");
+    }
+    assert!(!ended_within(&child, STUCK), "nobody read its report");
+    assert_eq!(interrupt(&mut child, signal), Some(2));
+    if format == "human" {
+        is_partial(&report);
+    } else {
+        // That of the pipe was whole and is lost, and so might be what stands here.
+        let report = fs::read(&report).expect("it is there");
+        let _: Value = serde_json::from_slice(&report).expect("a whole report");
+    }
+}
+
+#[test]
+fn it_ends_where_nobody_opens_the_pipe_that_a_report_is_for() {
+    let suite = Suite::new();
+    let fifo = suite.fifo("report");
+    let report = suite.path("report.json");
+    let child = suite
+        .command()
+        .args(["--image", "binary:pause", "--filter", "binary/static"])
+        .arg(format!("--report=tap={}", fifo.display()))
+        .arg(format!("--report=json={}", report.display()))
+        .spawn();
+    let mut child = child.expect("it starts");
+    while !suite.said("stderr").contains("checks") {
+        assert!(!ended_within(&child, STUCK / 10), "nobody opened it");
+    }
+    assert!(!ended_within(&child, STUCK), "nobody opened it");
+    assert_eq!(interrupt(&mut child, Signal::TERM), Some(2));
+    let report = fs::read(&report).expect("it is there");
+    let _: Value = serde_json::from_slice(&report).expect("a whole report");
+}
+
+#[test]
+fn a_report_waits_for_whoever_opens_its_pipe_late_and_reads_slowly() {
+    let suite = Suite::new();
+    let fifo = suite.fifo("report");
+    let child = suite
+        .command()
+        .args(["--image", "binary:pause", "--filter", "binary"])
+        .arg(format!("--report=json={}", fifo.display()))
+        .spawn();
+    let mut child = child.expect("it starts");
+    assert!(!ended_within(&child, STUCK), "nobody opened it");
+    let reader = rustix::fs::open(&fifo, OFlags::RDONLY, Mode::empty()).expect("a pipe");
+    let mut text = Vec::new();
+    let mut byte = [0; 37];
+    while let Ok(length @ 1..) = rustix::io::read(&reader, &mut byte) {
+        text.extend_from_slice(&byte[..length]);
+    }
+    let report: Value = serde_json::from_slice(&text).expect("a whole report");
+    assert_eq!(report["conclusion"], "conformant");
+    assert_eq!(child.wait().expect("our child").code(), Some(0));
+}
+
+#[rstest]
+fn it_ends_where_nobody_reads_what_it_says_on_stderr(
+    #[values("binary:pause", "binary:nothing")] image: &str,
+) {
+    let suite = Suite::new();
+    let (_unread, full) = full_pipe();
+    let child = suite
+        .command()
+        .args(["--image", image, "--filter", "binary/static"])
+        .stderr(full)
+        .spawn();
+    let mut child = child.expect("it starts");
+    assert!(!ended_within(&child, STUCK), "nobody read it");
+    assert_eq!(interrupt(&mut child, Signal::TERM), Some(2));
+}
+
+#[rstest]
+fn it_ends_amid_its_checks_with_a_partial_report(
+    #[values(Signal::INT, Signal::TERM, Signal::HUP)] signal: Signal,
+) {
+    let suite = Suite::new();
+    let child = suite
+        .command()
+        .args(["--image", "binary:pause", "--report", "json"])
+        .spawn();
+    let mut child = child.expect("it starts");
+    while !suite.said("stderr").contains("checks") {
+        assert!(!ended_within(&child, STUCK / 30), "it has yet to begin");
+    }
+    assert_eq!(interrupt(&mut child, signal), Some(2));
+    is_partial(&suite.path("stdout"));
+}
+
+#[test]
+fn a_hangup_that_the_parent_ignores_is_ignored() {
+    let suite = Suite::new();
+    let mut command = Command::new("nohup");
+    let program = suite.command();
+    command
+        .arg(program.get_program())
+        .args(["--image", "binary:pause", "--report", "json"])
+        .current_dir(suite.folder.path())
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(suite.path("stdout")).expect("a file"))
+        .stderr(fs::File::create(suite.path("stderr")).expect("a file"))
+        .process_group(0);
+    let mut child = command.spawn().expect("it starts");
+    while !suite.said("stderr").contains("checks") {
+        assert!(!ended_within(&child, STUCK / 30), "it has yet to begin");
+    }
+    kill_process(Pid::from_child(&child), Signal::HUP).expect("our child");
+    assert_eq!(child.wait().expect("our child").code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let suite = Suite::new();
+    let child = suite.command().args(["--image", "binary:pause"]).spawn();
+    let mut child = child.expect("it starts");
+    while !suite.said("stderr").contains("checks") {
+        assert!(!ended_within(&child, STUCK / 30), "it has yet to begin");
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("our child");
+    assert_eq!(interrupt(&mut child, Signal::INT), Some(2));
+}
