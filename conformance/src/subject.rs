@@ -22,6 +22,8 @@ mod layer;
 mod layout;
 mod limits;
 mod load;
+#[cfg(feature = "registry")]
+mod pace;
 mod platform;
 pub mod program;
 mod reference;

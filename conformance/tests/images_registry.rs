@@ -5,7 +5,7 @@
 mod common;
 
 use std::fs::Permissions;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -548,6 +548,33 @@ fn credentials_go_to_no_other_host() {
     let options = stored(folder.path(), &registry.to_string(), &kinds[0]);
     refused(&format!("{registry}/pause:3.10"), &options, &["404"]);
     quiet(&heads, 1);
+}
+
+#[test]
+fn a_registry_that_drips_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            // A TLS greeting gets an answer that is none.
+            if stream.read(&mut [0]).ok() != Some(1) {
+                continue;
+            }
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 4000000\r\n\r\n";
+            let mut sent = stream.write_all(head);
+            while sent.is_ok() {
+                // A byte each while: it neither stalls nor ends.
+                let _ = conformance::wait::any_readable(&[], Duration::from_millis(20));
+                sent = stream.write_all(b" ");
+            }
+        }
+    });
+    let insecure = LoadOptions {
+        insecure_registry: true,
+        ..options()
+    };
+    let name = format!("{address}/pause:1");
+    refused(&name, &insecure, &["4096 bytes a second", "manifest"]);
 }
 
 #[test]

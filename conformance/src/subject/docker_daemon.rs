@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Deserialize;
 use ureq::Agent;
 use ureq::config::Config;
@@ -24,6 +25,7 @@ use super::LoadOptions;
 use super::archive::Archive;
 use super::error::{Error, io_words};
 use super::limits::Budget;
+use super::pace::Pace;
 
 const SOCKET: &str = "unix:///var/run/docker.sock";
 /// The whole answer, however slowly it drips.
@@ -81,7 +83,7 @@ pub(crate) fn save(image: &str, options: &LoadOptions) -> Result<Archive, Error>
     }
     let mut file = tempfile::tempfile().map_err(|error| Error::io("temporary file", &error))?;
     let mut budget = Budget::new("bytes from docker", options.limits.stored);
-    let mut reader = body.with_config().limit(u64::MAX).reader();
+    let mut reader = Pace::start(options.stall).hold(body.with_config().limit(u64::MAX).reader());
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let count = reader
@@ -128,10 +130,20 @@ impl Connector for Socket {
     ) -> Result<Option<Stream>, ureq::Error> {
         let config = details.config;
         Ok(Some(Stream {
-            stream: UnixStream::connect(&self.0)?,
+            stream: connect(&self.0)?,
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
         }))
     }
+}
+
+/// Connects, or fails: where too many others wait already, connect(2) would wait with them.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 struct Stream {

@@ -21,6 +21,7 @@ use super::document::Descriptor;
 use super::error::{Error, io_words};
 use super::image::{Store, Top};
 use super::limits::{Budget, Limits};
+use super::pace::Pace;
 use super::{LoadOptions, RegistryName};
 use auth::Auth;
 
@@ -39,6 +40,7 @@ pub(crate) struct Registry<'a> {
     limits: &'a Limits,
     /// No answer for so long is a stall.
     stall: Duration,
+    pace: Pace,
     /// Schemes to try, the first that answers stays.
     schemes: RefCell<Vec<&'static str>>,
     auth: RefCell<Auth>,
@@ -79,6 +81,7 @@ impl<'a> Registry<'a> {
             agent: config.build().new_agent(),
             limits,
             stall: options.stall,
+            pace: Pace::start(options.stall),
             schemes: RefCell::new(schemes),
             auth: RefCell::new(Auth::new(&name.host, options.docker_config.as_deref())),
             budget: RefCell::new(Budget::new("bytes downloaded", limits.stored)),
@@ -119,12 +122,8 @@ impl<'a> Registry<'a> {
             .map(str::to_owned);
         let mut bytes = Vec::new();
         let bound = self.limits.document;
-        let mut body = response
-            .body_mut()
-            .with_config()
-            .limit(u64::MAX)
-            .reader()
-            .take(bound + 1);
+        let body = response.body_mut().with_config().limit(u64::MAX).reader();
+        let mut body = self.pace.hold(body).take(bound + 1);
         body.read_to_end(&mut bytes)
             .map_err(|error| self.broken("manifest", &error))?;
         if bytes.len() as u64 > bound {
@@ -139,13 +138,21 @@ impl<'a> Registry<'a> {
     fn get(&self, path: &str, accept: &str) -> Result<Response<Body>, Error> {
         let mut asked = false;
         loop {
+            self.pace
+                .check()
+                .map_err(|error| self.broken("image", &error))?;
             let response = self.send(path, accept)?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && !asked {
                 asked = true;
                 let secure = self.schemes.borrow().first() == Some(&"https");
                 let mut auth = self.auth.borrow_mut();
-                auth.answer(&self.agent, self.name, response.headers(), secure)?;
+                auth.answer(
+                    (&self.agent, self.pace),
+                    self.name,
+                    response.headers(),
+                    secure,
+                )?;
                 continue;
             }
             return if status.is_success() {
@@ -309,12 +316,8 @@ impl Store for Registry<'_> {
         let mut response = self.get(&format!("blobs/{digest}"), "*/*")?;
         let failed = |error: io::Error| Error::io("temporary file", &error);
         let mut file = tempfile::tempfile().map_err(failed)?;
-        let body = response
-            .body_mut()
-            .with_config()
-            .limit(u64::MAX)
-            .reader()
-            .take(promised + 1);
+        let body = response.body_mut().with_config().limit(u64::MAX).reader();
+        let body = self.pace.hold(body).take(promised + 1);
         let mut body = Hashed::new(body, Some(&digest), &mut budget);
         let mut buffer = vec![0; 64 * 1024];
         loop {

@@ -1,6 +1,6 @@
 //! Authorization: what docker has stored, basic, and tokens (distribution-spec; docker's token scheme).
 
-use std::io::BufReader;
+use std::io::{BufReader, Read as _};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -16,6 +16,7 @@ use ureq::http::{HeaderMap, Uri};
 
 use crate::subject::RegistryName;
 use crate::subject::error::Error;
+use crate::subject::pace::Pace;
 
 /// An answer of a token server, larger than any token.
 const TOKEN: u64 = 1 << 20;
@@ -84,7 +85,7 @@ impl Auth {
     /// `secure` says that the registry itself is reached by TLS.
     pub(super) fn answer(
         &mut self,
-        agent: &Agent,
+        (agent, pace): (&Agent, Pace),
         name: &RegistryName,
         headers: &HeaderMap,
         secure: bool,
@@ -94,7 +95,7 @@ impl Auth {
             let Ok(text) = value.to_str() else { continue };
             for challenge in ChallengeParser::new(text).map_while(Result::ok) {
                 if challenge.scheme.eq_ignore_ascii_case("bearer") {
-                    let token = self.token(agent, name, &challenge, secure)?;
+                    let token = self.token((agent, pace), name, &challenge, secure)?;
                     self.header = Some(format!("Bearer {token}"));
                     return Ok(());
                 }
@@ -109,7 +110,7 @@ impl Auth {
 
     fn token(
         &mut self,
-        agent: &Agent,
+        (agent, pace): (&Agent, Pace),
         name: &RegistryName,
         challenge: &ChallengeRef<'_>,
         secure: bool,
@@ -188,9 +189,12 @@ impl Auth {
             .into_body()
             .into_with_config()
             .limit(TOKEN)
-            .read_to_vec()
-            .map_err(failed)?;
-        let token: Token = serde_json::from_slice(&body).map_err(|error| {
+            .reader();
+        let mut bytes = Vec::new();
+        pace.hold(body)
+            .read_to_end(&mut bytes)
+            .map_err(|error| failed(error.into()))?;
+        let token: Token = serde_json::from_slice(&bytes).map_err(|error| {
             refused(format!("the token server {realm} sends no token: {error}"))
         })?;
         let token = token
