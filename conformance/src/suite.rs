@@ -99,6 +99,8 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
         .then(|| find_wasi_engine(options))
         .transpose()?;
     let subjects = plan::processors(subjects, &host, needs_engine);
+    // Half of an engine nobody would take away, and from here on there is a report.
+    let _in_order = InOrder::begin();
     let engine = if plan::run_any(&subjects) {
         Some(prepare(&plan::emulators(&subjects), jobs(options))?)
     } else {
@@ -138,7 +140,6 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
         runs: baselines + (planned.len() - baselines) * usize::from(options.repeat),
     });
 
-    let _in_order = InOrder::begin();
     let suite = Suite {
         options,
         checks: &checks,
@@ -156,6 +157,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
             .map(|planned| suite.run(planned, None, &mut |event| reporters.aside(event)))
             .collect(),
     });
+    report.interrupted = interrupt::is_asked();
     let again = (0..options.repeat).flat_map(|_| planned);
     for planned in again {
         if report.interrupted {
@@ -201,14 +203,14 @@ fn load(options: &Judge, platforms: Platforms) -> Result<(Vec<Subject>, usize), 
 pub fn self_test() -> Result<ExitCode, Failure> {
     let at_a_time = self_test::at_a_time();
     await_single_thread();
-    let mut engine = whole(Embedded::prepare)?;
+    let in_order = InOrder::begin();
+    let mut engine = Embedded::prepare().map_err(|error| cannot_prepare(&error))?;
     engine.expect_runs(at_a_time).map_err(|error| {
         Failure::not_judged(format!("cannot make room for sandboxes: {error}"), None)
     })?;
     let engine = Arc::new(engine);
     let time_scale = measure_host(&engine)?;
     let backend = engine as Arc<dyn Backend + Send + Sync>;
-    let in_order = InOrder::begin();
     let settings = self_test::settings(interrupt::flag());
     let of = self_test::trials().count();
     let number = AtomicUsize::new(1);
@@ -371,18 +373,9 @@ impl Suite<'_> {
 
 fn prepare(emulators: &[Emulator], jobs: usize) -> Result<Arc<Embedded>, Failure> {
     await_single_thread();
-    whole(|| Embedded::prepare_for(emulators, jobs)).map(Arc::new)
-}
-
-/// Prepares without being cut off in the middle: half of it nobody would take away.
-fn whole(prepare: impl FnOnce() -> Result<Embedded, PrepareError>) -> Result<Embedded, Failure> {
-    let in_order = InOrder::begin();
-    let engine = prepare().map_err(|error| cannot_prepare(&error))?;
-    if interrupt::is_asked() {
-        return Err(Failure::not_judged("interrupted: nothing was judged", None));
-    }
-    drop(in_order);
-    Ok(engine)
+    Embedded::prepare_for(emulators, jobs)
+        .map(Arc::new)
+        .map_err(|error| cannot_prepare(&error))
 }
 
 fn cannot_prepare(error: &PrepareError) -> Failure {
@@ -429,6 +422,9 @@ fn measure_host(engine: &Arc<Embedded>) -> Result<f64, Failure> {
     let context = Context::new(&shared);
     let mut starts = Vec::new();
     for _ in 0..3 {
+        if interrupt::is_asked() {
+            break;
+        }
         let began = Instant::now();
         context
             .start(crate::backend::Spec::default())

@@ -180,10 +180,15 @@ impl Watched {
             .env("TMPDIR", self.folder.path().join("temporary"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(fs::File::create(self.log()).expect("a file"))
             .process_group(0)
             .spawn()
             .expect("the suite starts")
+    }
+
+    /// What it says of its progress.
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
     fn left(&self, pid: u32) -> Left {
@@ -310,9 +315,10 @@ fn an_interrupted_suite_ends_in_order_with_a_partial_report() {
     let watched = Watched::new(own("interrupted"));
     let mut suite = watched.start();
     let pid = suite.id();
-    // While its first sandboxes are there, whose windows are still to pass.
+    // While the first sandboxes of its checks are there, whose windows are still to pass.
     let mut seen = BTreeSet::new();
-    while !seen.iter().any(|name: &String| name.ends_with("(pause)")) {
+    let begun = || fs::read_to_string(watched.log()).is_ok_and(|log| log.contains("checks"));
+    while !begun() || !seen.iter().any(|name: &String| name.ends_with("(pause)")) {
         assert!(
             suite.try_wait().expect("it is our child").is_none(),
             "it ended before it was interrupted"
