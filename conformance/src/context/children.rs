@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use procfs::ProcError;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::Pod;
@@ -26,7 +27,12 @@ impl Pod<'_> {
             let mut pids = Vec::new();
             let process = procfs::process::Process::new(self.pid()).map_err(io::Error::other)?;
             for task in process.tasks().map_err(io::Error::other)?.flatten() {
-                pids.extend(task.children().map_err(io::Error::other)?);
+                match task.children() {
+                    Ok(children) => pids.extend(children),
+                    // Another has the children of a thread that ended since it was listed.
+                    Err(ProcError::NotFound(_)) if task.tid != self.pid() => {}
+                    Err(error) => return Err(io::Error::other(error)),
+                }
             }
             Ok(pids)
         };

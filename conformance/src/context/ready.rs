@@ -6,7 +6,8 @@
 //! a check ends: a handler shows in SigCgt, a signalfd or a sigwait in SigBlk, a
 //! sigtimedwait in progress in neither but in the number of the system call. The masks of
 //! an emulated program are the emulator's own: there it is behaviour alone, that its first
-//! thread sleeps in a call that no emulator makes for itself.
+//! thread sleeps in a call that no emulator makes for itself, or that all its threads sleep
+//! and none runs for a while.
 
 use std::time::{Duration, Instant};
 
@@ -22,24 +23,29 @@ const SETTLE: Duration = Duration::from_millis(600);
 /// The same, once it is known for this subject that none comes.
 const SETTLE_AGAIN: Duration = Duration::from_millis(60);
 
+/// How long none of its threads has run in a program that has done what it does first.
+const STILL: Duration = Duration::from_millis(50);
+/// How many times as long an emulated program may take over its start.
+const EMULATED: u32 = 4;
+
 /// How often the program is glanced at, once it is executed, before anybody sleeps.
 const GLANCES: u32 = 20;
 
 /// Waits until the program of this pod is ready.
 pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
     let context = pod.context();
-    let settle = context.scaled(if context.is_shy() {
-        SETTLE_AGAIN
-    } else {
-        SETTLE
+    let native = context.offers(Needs::NATIVE);
+    let settle = context.scaled(match (context.is_shy(), native) {
+        (true, _) => SETTLE_AGAIN,
+        (false, true) => SETTLE,
+        (false, false) => SETTLE * EMULATED,
     });
     let blocked = pod.blocked & signal::bit(signal::TERM) != 0;
-    let native = context.offers(Needs::NATIVE);
     let began = Instant::now();
     for _ in 0..GLANCES {
         match system_call(pod.pid(), pod.pid()) {
             Call::None => std::thread::yield_now(),
-            // What awaits signals shows it by the call alone.
+            // A thread that awaits signals shows it by the call alone.
             Call::Number(libc::SYS_rt_sigtimedwait) if native && has_one_thread(pod.pid()) => {
                 return Ok(());
             }
@@ -48,6 +54,7 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
     }
     // Most are ready by now, and a stopwatch takes as long as that did.
     let mut started = None;
+    let mut quiet: Option<(Switches, Stopwatch)> = None;
     let mut pause = Duration::from_micros(10);
     loop {
         if let Some(status) = pod.ended()? {
@@ -56,24 +63,42 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
                 pod.finding("the program stays".to_owned(), observed),
             ));
         }
-        let seen = look(pod, 0);
+        let (seen, switches) = look(pod, 0);
         if let Look::Waiting = seen {
             return pod.expect_emulated();
         }
         let watch = &*started.get_or_insert_with(|| pod.stopwatch());
-        match seen {
+        let is_settled = match seen {
             // What is blocked is not lost, however early it comes.
             Look::Quiet if blocked => return Ok(()),
-            Look::Busy | Look::Quiet | Look::Timed if settled(watch, settle) => {
-                // A mask of the suite's own making says nothing about the other sandboxes.
-                if !blocked {
-                    context.set_shy();
+            Look::Quiet => {
+                let since = quiet.take().filter(|(before, _)| *before == switches);
+                let (_, since) = quiet.insert(since.unwrap_or_else(|| (switches, pod.stopwatch())));
+                let is_still = settled(since, context.scaled(STILL));
+                // All that an emulated program shows that awaits signals in a futex.
+                if is_still && !native {
+                    return pod.expect_emulated();
                 }
-                return Ok(());
+                settled(watch, settle) && (is_still || settled(watch, context.scaled(SETTLE * 2)))
             }
+            Look::Busy => {
+                quiet = None;
+                settled(watch, settle)
+            }
+            Look::Timed => settled(watch, settle),
             // Members of its namespace that it took with it keep its end from being seen.
-            Look::Gone => pod.reap_members(),
-            Look::Waiting | Look::Busy | Look::Quiet | Look::Timed => {}
+            Look::Gone => {
+                pod.reap_members();
+                false
+            }
+            Look::Waiting => false,
+        };
+        if is_settled {
+            // A mask of the suite's own making says nothing about the other sandboxes.
+            if !blocked {
+                context.set_shy();
+            }
+            return Ok(());
         }
         if began.elapsed() > context.scaled(Duration::from_secs(30)) {
             return Err(Stop::Inconclusive(
@@ -98,7 +123,7 @@ pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result
     let mut pause = Duration::from_micros(50);
     loop {
         pod.expect_running(after)?;
-        match look(pod, signal::bit(sent)) {
+        match look(pod, signal::bit(sent)).0 {
             Look::Waiting | Look::Quiet => return Ok(true),
             Look::Timed if settled(&watch, context.scaled(SETTLE_AGAIN)) => return Ok(true),
             Look::Busy if settled(&watch, context.scaled(busy)) => {
@@ -136,48 +161,82 @@ enum Look {
 }
 
 /// What the program is doing; `sent` are signals whose delivery is to be over.
-fn look(pod: &Pod<'_>, sent: u64) -> Look {
-    let Ok(process) = Process::new(pod.pid()) else {
-        return Look::Gone;
-    };
-    let Ok(tasks) = process.tasks() else {
-        return Look::Gone;
+fn look(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
+    let (seen, switches) = glance(pod, sent);
+    let asleep = matches!(seen, Look::Waiting | Look::Quiet);
+    if !asleep || switches.threads == 1 {
+        return (seen, switches);
+    }
+    // Threads are read one after the other: one that was asleep may have been woken by
+    // the next, which then fell asleep itself. It was so if none has run since.
+    match glance(pod, sent) {
+        (again, now) if now == switches => (again, now),
+        (Look::Gone, now) => (Look::Gone, now),
+        (_, now) => (Look::Busy, now),
+    }
+}
+
+/// The context switches of those threads that do not sleep for a given time.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Switches {
+    threads: usize,
+    sum: u64,
+}
+
+/// Each thread once, one after the other.
+fn glance(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
+    let mut switches = Switches::default();
+    let tasks = Process::new(pod.pid()).and_then(|process| process.tasks());
+    let Ok(tasks) = tasks else {
+        return (Look::Gone, switches);
     };
     let native = pod.context().offers(Needs::NATIVE);
-    let (mut awaits, mut timed, mut seen) = (false, false, false);
+    let (mut awaits, mut takes, mut first_is_timed, mut ended) = (false, false, false, false);
     for task in tasks {
-        let Ok(task) = task else { return Look::Gone };
-        let Ok(task_status) = task.status() else {
-            return Look::Gone;
+        let Ok((status, task)) = task.and_then(|task| Ok((task.status()?, task))) else {
+            // It ended since it was listed.
+            ended = true;
+            continue;
         };
-        // Without memory it is ending, and waits for the members of its pid namespace to end.
-        if task_status.vmsize.is_none() {
-            return Look::Gone;
+        // Without memory it is ending: alone, or with the process, which waits for the
+        // members of its pid namespace to end.
+        if status.vmsize.is_none() {
+            continue;
         }
-        seen = true;
+        switches.threads += 1;
         // What is pending for the process stands in the status of each of its threads.
-        let pending = task_status.shdpnd & sent;
+        let pending = status.shdpnd & sent;
         // A pending signal that all threads block stays so, and disturbs none of them.
-        if !task_status.state.starts_with('S') || pending & !task_status.sigblk != 0 {
-            return Look::Busy;
+        if !status.state.starts_with('S') || pending & !status.sigblk != 0 {
+            return (Look::Busy, switches);
         }
-        awaits |= native && awaits_term(&task_status, pod.blocked);
-        match system_call(task.pid, task.tid) {
+        let call = system_call(task.pid, task.tid);
+        let is_first = task.tid == task.pid;
+        match call {
             // A loop around a call that need not wait is in state S at moments.
-            Call::None => return Look::Busy,
-            Call::Number(libc::SYS_rt_sigtimedwait) => awaits = true,
-            Call::Number(libc::SYS_nanosleep | libc::SYS_clock_nanosleep) => timed = true,
+            Call::None => return (Look::Busy, switches),
+            Call::Number(libc::SYS_rt_sigtimedwait) => takes = true,
+            // The run-times of some languages have a thread that looks around now and then.
+            Call::Number(libc::SYS_nanosleep | libc::SYS_clock_nanosleep) => {
+                first_is_timed |= is_first;
+                continue;
+            }
             Call::Number(libc::SYS_futex) => {}
-            Call::Number(_) if !native && task.tid == task.pid => awaits = true,
+            Call::Number(_) if !native && is_first => awaits = true,
             Call::Number(_) | Call::Unknown => {}
         }
+        awaits |= native && awaits_term(&status, pod.blocked);
+        switches.sum += status.voluntary_ctxt_switches.unwrap_or(0)
+            + status.nonvoluntary_ctxt_switches.unwrap_or(0);
     }
-    match (seen, timed, awaits) {
-        (false, ..) => Look::Gone,
-        (_, true, _) => Look::Timed,
-        (_, false, true) => Look::Waiting,
-        (_, false, false) => Look::Quiet,
-    }
+    let seen = match (switches.threads, takes, first_is_timed, awaits) {
+        (0, ..) => Look::Gone,
+        _ if ended => Look::Busy,
+        (_, false, true, _) => Look::Timed,
+        (_, true, ..) | (_, _, _, true) => Look::Waiting,
+        (_, false, false, false) => Look::Quiet,
+    };
+    (seen, switches)
 }
 
 fn awaits_term(status: &Status, blocked_at_exec: u64) -> bool {
@@ -214,7 +273,7 @@ fn system_call(pid: i32, tid: i32) -> Call {
 impl Pod<'_> {
     /// Whether it is asleep and awaits TERM just now, as far as /proc shows.
     pub fn is_ready(&self) -> bool {
-        matches!(look(self, 0), Look::Waiting)
+        matches!(look(self, 0), (Look::Waiting, _))
     }
 
     /// Sleeps until the process ends or the time is up.
