@@ -253,7 +253,7 @@ mod tests {
         };
         std::thread::scope(|scope| {
             // More than there are processors: each waits most of the time.
-            for _ in 0..2 * processors() + 1 {
+            for _ in 0..=2 * processors() {
                 scope.spawn(busy);
             }
             let watch = Stopwatch::start(std::process::id() as i32);
