@@ -16,10 +16,8 @@ use crate::signal;
 use crate::subject::{Platform, Subject};
 use crate::wasi_engine;
 
-mod arguments;
 mod children;
 pub mod files;
-pub mod filters;
 mod guests;
 mod lacks;
 mod members;
@@ -27,16 +25,17 @@ mod orphans;
 mod pod;
 mod ready;
 mod time;
+mod trace;
 mod unmount;
 mod watch;
 
-pub use arguments::filter_first_argument;
 pub use children::PauseChild;
 pub use guests::{Helper, PidMode};
 pub use lacks::{Lack, in_words};
 pub use orphans::Orphans;
 pub use pod::{PROMPTLY, Pod, ProcessState};
 pub use time::Stopwatch;
+pub use trace::{Traced, trace};
 pub use unmount::UnmountWatch;
 pub use watch::{Watched, first_to_end, which_stay};
 

@@ -16,6 +16,7 @@ pub mod probe;
 pub mod programs;
 pub mod report;
 pub mod runner;
+pub mod seccomp;
 pub mod self_test;
 pub mod signal;
 pub mod subject;

@@ -28,7 +28,7 @@ mod trace;
 
 pub use clone::{in_helper, spawn, spawn_sibling, spawn_sibling_in_place};
 pub use interrupt::{Interrupt, interrupt, interrupt_by, is_ignored};
-pub use trace::{TraceStop, trace_continue, trace_interrupt, trace_seize, trace_wait};
+pub use trace::{Call, TraceStop, trace_continue, trace_interrupt, trace_seize, trace_wait};
 
 /// How a process ended, in the terms of wait(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

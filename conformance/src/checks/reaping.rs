@@ -6,13 +6,13 @@
 use std::time::{Duration, Instant};
 
 use fixtures::protocol::{Death, origin};
-use nix::libc::{self, SYS_prctl};
-use seccompiler::SeccompAction;
+use nix::libc;
 
 use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
-use crate::context::{Context, Orphans, PROMPTLY, Pod, filter_first_argument};
+use crate::context::{Context, Orphans, PROMPTLY, Pod};
 use crate::probe::{Probe, Rounds};
+use crate::seccomp::{self, Answer};
 use crate::signal::{CHLD, CONT, KILL, STOP};
 use crate::sys::ExitStatus;
 
@@ -636,8 +636,8 @@ static ONLY_AS_PID1: Check = Check {
 
 fn only_as_pid1(cx: &Context<'_>) -> Outcome {
     // The kernel tells nobody else who is a subreaper; but who asks to be one dies of it here.
-    let option = libc::PR_SET_CHILD_SUBREAPER as u64;
-    let filter = filter_first_argument(SYS_prctl, option, SeccompAction::KillProcess)?;
+    let option = libc::PR_SET_CHILD_SUBREAPER.unsigned_abs();
+    let filter = seccomp::first_argument("prctl", option, Answer::Kill)?;
     let started = cx.start_unready(Spec {
         seccomp: Some(filter),
         own_pid_namespace: false,

@@ -3,16 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
-
-use nix::libc;
+use std::time::Duration;
 
 use crate::backend::Spec;
-use crate::check::{Check, Family, Level, Needs, Outcome, Pass, Source, Stop, ensure};
-use crate::context::{Context, Pod, Watched, filters};
+use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
+use crate::context::{Context, Pod, Traced, Watched, trace};
+use crate::seccomp::{self, Abi};
 use crate::signal;
 use crate::subject;
-use crate::sys::{self, TraceStop};
+use crate::sys;
 
 /// What a pause keeps and asks for.
 pub static FAMILY: Family = Family {
@@ -192,6 +191,51 @@ const ALLOWED: &[&str] = &[
     "writev",
 ];
 
+/// What the loaders of dynamic programs (glibc's, musl's) call besides, to find the libraries.
+const LOADERS: &[&str] = &[
+    "_llseek",
+    "access",
+    "faccessat",
+    "faccessat2",
+    "fstatat64",
+    "getcwd",
+    "getrlimit",
+    "lseek",
+    "lstat",
+    "lstat64",
+    "riscv_flush_icache",
+    "riscv_hwprobe",
+    "stat",
+    "stat64",
+    "statx",
+    "ugetrlimit",
+];
+
+/// The same calls where numbers have 32 bits, in the old and the new spelling.
+const OF_32_BITS: &[&str] = &[
+    "cacheflush",
+    "futex_time64",
+    "getegid32",
+    "geteuid32",
+    "getgid32",
+    "getuid32",
+    "ppoll_time64",
+    "rt_sigtimedwait_time64",
+    "sigaction",
+    "sigprocmask",
+    "sigreturn",
+    "sigsuspend",
+    "waitpid",
+];
+
+/// Everything that passes.
+fn allowed() -> impl Iterator<Item = &'static str> {
+    [ALLOWED, LOADERS, OF_32_BITS]
+        .into_iter()
+        .flatten()
+        .copied()
+}
+
 static SYSCALL_SURFACE: Check = Check {
     id: "security/syscall-surface",
     title: "it asks the kernel for nothing that a pause has no use for",
@@ -216,12 +260,30 @@ fn syscall_surface(cx: &Context<'_>) -> Outcome {
         held: true,
         ..spec()
     })?;
-    let called = trace(cx, &mut pod)?;
+    let mut called = BTreeSet::new();
+    let term = |pod: &mut Pod<'_>| pod.signal(signal::TERM);
+    let ended = trace(cx, &mut pod, term, |call| {
+        called.insert(seccomp::name_of(call));
+    })?;
+    match ended {
+        Traced::Ended { ready: true, .. } => {}
+        Traced::Ended { status, .. } => {
+            return Err(Stop::NotRunning(Finding::new(
+                "the program runs until SIGTERM",
+                format!("{status} while it was traced"),
+            )));
+        }
+        Traced::Stays => {
+            return Err(Stop::Inconclusive(
+                "the traced program neither became ready nor ended".to_owned(),
+            ));
+        }
+    }
     cx.measure_names("system_calls", called.iter().cloned().collect());
     let strange: Vec<&str> = called
         .iter()
         .map(String::as_str)
-        .filter(|name| !ALLOWED.contains(name))
+        .filter(|name| allowed().all(|allowed| allowed != *name))
         .collect();
     let all = called
         .iter()
@@ -237,85 +299,11 @@ fn syscall_surface(cx: &Context<'_>) -> Outcome {
             strange.join(", "),
         )
         .with(format!("all that were seen: {all}"))
-        .with(format!("the list: {}", ALLOWED.join(", ")))
+        .with(format!(
+            "the list: {}",
+            allowed().collect::<Vec<_>>().join(", ")
+        ))
         .into())
-}
-
-/// How long a traced program may take to become ready, and to end then.
-const TRACED: Duration = Duration::from_secs(10);
-
-/// How long one is traced before TERM that was never seen to wait.
-const NEVER_READY: Duration = Duration::from_millis(300);
-
-/// How soon a program that computes makes its next system call.
-const AT_ONCE: Duration = Duration::from_micros(200);
-
-/// The names of all system calls of the first thread, from exec to the end by TERM.
-fn trace(cx: &Context<'_>, pod: &mut Pod<'_>) -> Result<BTreeSet<String>, Stop> {
-    let pid = pod.pid();
-    let failed =
-        |doing: &str, error: std::io::Error| Stop::Error(format!("cannot {doing}: {error}"));
-    sys::trace_seize(pid).map_err(|error| failed("trace it", error))?;
-    sys::trace_interrupt(pid).map_err(|error| failed("stop it", error))?;
-    pod.open_gate()?;
-
-    let watch = pod.stopwatch();
-    let mut called = BTreeSet::new();
-    // What comes before the end of its exec is the suite's.
-    let (mut executing, mut executed, mut told) = (false, false, false);
-    let mut stopped = Instant::now();
-    let limit = cx.scaled(TRACED);
-    loop {
-        // Whatever it does: also what stops again before anyone has looked twice.
-        if watch.wall() > limit && watch.elapsed() > limit {
-            return Err(Stop::Inconclusive(
-                "the traced program neither became ready nor ended".to_owned(),
-            ));
-        }
-        let waited = cx.is_shy() && executed && !told && watch.wall() > NEVER_READY;
-        if waited && watch.elapsed() > NEVER_READY {
-            pod.signal(signal::TERM)?;
-            told = true;
-        }
-        match sys::trace_wait(pid).map_err(|error| failed("follow it", error))? {
-            Some(Err(status)) if executed && told => {
-                let _ = status;
-                return Ok(called);
-            }
-            Some(Err(status)) => {
-                return Err(Stop::NotRunning(crate::check::Finding::new(
-                    "the program runs until SIGTERM",
-                    format!("{status} while it was traced"),
-                )));
-            }
-            Some(Ok(stop)) => {
-                let mut deliver = 0;
-                match stop {
-                    TraceStop::SyscallEntry(number) if executed => {
-                        called.insert(filters::name(number));
-                    }
-                    TraceStop::SyscallEntry(number) => {
-                        executing = number == libc::SYS_execveat as u64;
-                    }
-                    TraceStop::SyscallExit => executed |= std::mem::take(&mut executing),
-                    TraceStop::Signal(number) => deliver = number,
-                    TraceStop::Other => {}
-                }
-                sys::trace_continue(pid, deliver).map_err(|error| failed("let it go on", error))?;
-                stopped = Instant::now();
-            }
-            // No descriptor tells of a stop; most come at once. By the clock: on a busy host
-            // a look takes as long as a program of another kind sleeps.
-            None if stopped.elapsed() < AT_ONCE => std::thread::yield_now(),
-            None if executed && !told && pod.is_ready() => {
-                pod.signal(signal::TERM)?;
-                told = true;
-            }
-            None => {
-                pod.await_event(AT_ONCE)?;
-            }
-        }
-    }
 }
 
 static DENIED_WAIT_NO_SPIN: Check = Check {
@@ -343,8 +331,13 @@ fn denied_wait(cx: &Context<'_>) -> Outcome {
         ));
     };
     drop(pod);
-    let name = filters::name(number);
-    let filter = filters::deny([(number as i64, Vec::new())], libc::EPERM)?;
+    let abi = Abi::of_programs(&cx.subject().platform.normal().architecture);
+    let Some(name) = abi.and_then(|abi| abi.name(number)) else {
+        return Err(Stop::Inconclusive(format!(
+            "it waits in system call {number}, whose name is not known"
+        )));
+    };
+    let filter = seccomp::deny([name])?;
     let mut pod = cx.start_unready(Spec {
         seccomp: Some(filter),
         ..spec()
@@ -411,8 +404,7 @@ static DENIED_EXIT: Check = Check {
 };
 
 fn denied_exit(cx: &Context<'_>) -> Outcome {
-    let ends = [libc::SYS_exit, libc::SYS_exit_group];
-    let filter = filters::deny(ends.map(|number| (number, Vec::new())), libc::EPERM)?;
+    let filter = seccomp::deny(["exit", "exit_group"])?;
     // One that ends by itself does not end here, which says nothing.
     drop(cx.start(spec())?);
     let mut pod = cx.start(Spec {

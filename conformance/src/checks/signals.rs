@@ -4,12 +4,12 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use fixtures::protocol::Death;
-use nix::libc::{self, SYS_rt_sigaction};
-use seccompiler::SeccompAction;
+use nix::libc;
 
 use crate::backend::{Join, Namespaces, Spec, Stream};
 use crate::check::{Check, Family, Level, Needs, Outcome, Pass, Source, Stop};
-use crate::context::{Context, Orphans, PROMPTLY, Pod, filter_first_argument};
+use crate::context::{Context, Orphans, PROMPTLY, Pod};
+use crate::seccomp::{self, Answer};
 use crate::signal::{CHLD, CONT, HUP, INT, KILL, RT_FIRST, RT_LAST, STOP, TERM, bit, name};
 use crate::sys::ExitStatus;
 
@@ -613,8 +613,8 @@ fn sigaction_fails(cx: &Context<'_>) -> Outcome {
     const WINDOW: Duration = Duration::from_millis(300);
     let mut pods = Vec::new();
     for number in [INT, TERM, CHLD] {
-        let denied = SeccompAction::Errno(libc::EPERM as u32);
-        let filter = filter_first_argument(SYS_rt_sigaction, number as u64, denied)?;
+        let denied = Answer::Errno(libc::EPERM);
+        let filter = seccomp::first_argument("rt_sigaction", number.unsigned_abs(), denied)?;
         let seccomp = Some(filter);
         pods.push((number, cx.start_unready(Spec { seccomp, ..spec() })?));
     }

@@ -9,6 +9,7 @@ use crate::context::{Context, Pod, files, first_to_end, in_words, which_stay};
 
 mod confined;
 mod limits;
+mod seccomp;
 mod timing;
 
 /// Starting and staying.
@@ -20,7 +21,7 @@ pub static FAMILY: Family = Family {
         &BARE_FILESYSTEM,
         &READ_ONLY_ROOT,
         &confined::NO_PRIVILEGES,
-        &confined::DEFAULT_SECCOMP,
+        &seccomp::DEFAULT_SECCOMP,
         &confined::ANY_UID,
         &confined::USER_NAMESPACE,
         &limits::TINY_MEMORY,

@@ -8,11 +8,22 @@ use nix::libc;
 
 use super::{ExitStatus, check};
 
+/// A system call that a traced process is about to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Call {
+    /// The way into the kernel: `AUDIT_ARCH_…` (linux/audit.h).
+    pub abi: u32,
+    /// Its number there.
+    pub number: u64,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+}
+
 /// Why a traced process stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TraceStop {
     /// At the entry of this system call.
-    SyscallEntry(u64),
+    SyscallEntry(Call),
     /// At the exit of one.
     SyscallExit,
     /// Before this signal is delivered.
@@ -107,7 +118,11 @@ fn trace_syscall(pid: i32) -> io::Result<TraceStop> {
     if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
         // SAFETY: `op` says that the entry member is the one stored.
         let entry = unsafe { info.u.entry };
-        return Ok(TraceStop::SyscallEntry(entry.nr));
+        return Ok(TraceStop::SyscallEntry(Call {
+            abi: info.arch,
+            number: entry.nr,
+            arguments: entry.args,
+        }));
     }
     Ok(TraceStop::SyscallExit)
 }

@@ -1,9 +1,9 @@
-//! Starting with little: no privileges, engines' seccomp filter, any user, a user namespace.
+//! Starting with little: no privileges, any user, a user namespace.
 
-use super::{RUNS, TERM_WORKS, not_started, starts};
+use super::{RUNS, TERM_WORKS, starts};
 use crate::backend::Spec;
-use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop};
-use crate::context::{Context, Pod, filters};
+use crate::check::{Check, Level, Needs, Outcome, Source, Stop};
+use crate::context::{Context, Pod};
 
 const KEP_127: Source = Source {
     title: "KEP-127: support user namespaces in stateless pods",
@@ -46,44 +46,6 @@ fn no_privileges(cx: &Context<'_>) -> Outcome {
             status.nonewprivs
         )))
     })
-}
-
-pub(super) static DEFAULT_SECCOMP: Check = Check {
-    id: "startup/default-seccomp",
-    title: "the program works under engines' default seccomp profile",
-    level: Level::Must,
-    requirement: "The program MUST start, and exit 0 on SIGTERM, under the seccomp profile that engines apply by default.",
-    source: Source {
-        title: "moby profiles/seccomp/default.json",
-        url: "https://github.com/moby/moby/blob/v28.0.0/profiles/seccomp/default.json",
-    },
-    // Under an emulator the filter meets the emulator's system calls.
-    needs: RUNS
-        .union(Needs::HOST_PID)
-        .union(Needs::SECCOMP)
-        .union(Needs::NATIVE),
-    after: TERM_WORKS,
-    run: default_seccomp,
-};
-
-fn default_seccomp(cx: &Context<'_>) -> Outcome {
-    let spec = Spec {
-        seccomp: Some(filters::engines_default()?),
-        own_network: false,
-        ..Spec::default()
-    };
-    let filter = "a filter of system calls that answers EPERM";
-    let mut pod = cx
-        .start(spec)
-        .map_err(|stop| not_started(stop, "under engines' seccomp profile", filter))?;
-    if pod.status()?.seccomp != Some(2) {
-        return Err(Stop::Error("the filter was not installed".to_owned()));
-    }
-    pod.expect_term_works("it started under engines' seccomp profile")?;
-    Ok(
-        Pass::new("starts under the profile, and exits 0 on SIGTERM")
-            .with("Seccomp: 2 (filter) in its status"),
-    )
 }
 
 /// Ids that no image has by chance.

@@ -1,0 +1,129 @@
+//! Following the system calls of a program by ptrace(2).
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+
+use super::{Context, Pod};
+use crate::check::Stop;
+use crate::sys::{self, Call, ExitStatus, TraceStop};
+
+/// How long a traced program may take to become ready, and to end then.
+const TRACED: Duration = Duration::from_secs(10);
+
+/// How long one is traced that was never seen to wait, until it is taken for ready.
+const NEVER_READY: Duration = Duration::from_millis(300);
+
+/// Signals that the kernel sends for what an instruction did.
+const FAULT: [i32; 5] = [
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGSEGV,
+];
+
+/// How soon a program that computes makes its next system call.
+const AT_ONCE: Duration = Duration::from_micros(200);
+
+/// How often a fault may come again with no system call between, until the program is as good as
+/// dead of it: the kernel does not let the default action end a process 1 that is traced
+/// (`force_sig_info_to_task`), so it would go on for ever.
+const FAULTS: usize = 16;
+
+/// What a traced program came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traced {
+    /// It ended so, after it had become ready or before.
+    Ended {
+        /// How.
+        status: ExitStatus,
+        /// Whether it had become ready.
+        ready: bool,
+    },
+    /// It did not end within the time that it has.
+    Stays,
+}
+
+/// Follows the first thread of a held sandbox from its exec on, and hands over each of its
+/// system calls; does `when_ready` once it has become ready.
+///
+/// # Errors
+/// [`Stop::Error`] where the host failed, and those of `when_ready`.
+pub fn trace(
+    cx: &Context<'_>,
+    pod: &mut Pod<'_>,
+    when_ready: impl FnOnce(&mut Pod<'_>) -> Result<(), Stop>,
+    mut called: impl FnMut(&Call),
+) -> Result<Traced, Stop> {
+    let pid = pod.pid();
+    let failed = |doing: &str, error: io::Error| Stop::Error(format!("cannot {doing}: {error}"));
+    sys::trace_seize(pid).map_err(|error| failed("trace it", error))?;
+    sys::trace_interrupt(pid).map_err(|error| failed("stop it", error))?;
+    pod.open_gate()?;
+
+    let watch = pod.stopwatch();
+    // What comes before the end of its exec is the suite's.
+    let (mut executing, mut executed) = (false, false);
+    let mut when_ready = Some(when_ready);
+    let mut faults = 0;
+    let mut stopped = Instant::now();
+    let limit = cx.scaled(TRACED);
+    loop {
+        // Whatever it does: also what stops again before anyone has looked twice.
+        if watch.wall() > limit && watch.elapsed() > limit {
+            return Ok(Traced::Stays);
+        }
+        let waited = cx.is_shy() && executed && watch.wall() > NEVER_READY;
+        if waited
+            && watch.elapsed() > NEVER_READY
+            && let Some(when_ready) = when_ready.take()
+        {
+            when_ready(pod)?;
+        }
+        match sys::trace_wait(pid).map_err(|error| failed("follow it", error))? {
+            Some(Err(status)) => {
+                let ready = executed && when_ready.is_none();
+                return Ok(Traced::Ended { status, ready });
+            }
+            Some(Ok(stop)) => {
+                let mut deliver = 0;
+                match stop {
+                    TraceStop::Signal(number) if FAULT.contains(&number) => {
+                        faults += 1;
+                        deliver = number;
+                    }
+                    TraceStop::SyscallEntry(_) => faults = 0,
+                    _ => {}
+                }
+                if faults > FAULTS {
+                    let (status, ready) = (ExitStatus::Signaled(deliver), when_ready.is_none());
+                    return Ok(Traced::Ended { status, ready });
+                }
+                match stop {
+                    TraceStop::SyscallEntry(call) if executed => called(&call),
+                    TraceStop::SyscallEntry(call) => {
+                        executing = call.number == libc::SYS_execveat as u64;
+                    }
+                    TraceStop::SyscallExit => executed |= std::mem::take(&mut executing),
+                    TraceStop::Signal(number) => deliver = number,
+                    TraceStop::Other => {}
+                }
+                sys::trace_continue(pid, deliver).map_err(|error| failed("let it go on", error))?;
+                stopped = Instant::now();
+            }
+            // No descriptor tells of a stop; most come at once. By the clock: on a busy host
+            // a look takes as long as a program of another kind sleeps.
+            None if stopped.elapsed() < AT_ONCE => std::thread::yield_now(),
+            None if executed && when_ready.is_some() && pod.is_ready() => {
+                if let Some(when_ready) = when_ready.take() {
+                    when_ready(pod)?;
+                }
+            }
+            None => {
+                pod.await_event(AT_ONCE)?;
+            }
+        }
+    }
+}
