@@ -117,6 +117,11 @@ pub trait Sandbox: Send {
     /// As [`Backend::start`].
     fn release(&mut self) -> Result<(), StartError>;
 
+    /// What of the image its root could not be given here, in words.
+    fn lacks(&self) -> &[String] {
+        &[]
+    }
+
     /// Bytes of memory that the sandbox's memory cgroup accounts for, if it has one.
     fn memory_used(&self) -> Option<u64> {
         None
@@ -126,8 +131,8 @@ pub trait Sandbox: Send {
 /// What is started.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
-    /// The image's files.
-    pub rootfs: &'a Rootfs,
+    /// The image's files. One and the same image is one and the same allocation.
+    pub rootfs: &'a Arc<Rootfs>,
     /// Its program, arguments, environment and user.
     pub program: &'a Program,
 }
@@ -142,6 +147,12 @@ pub enum StartError {
         path: String,
         /// The kernel's word.
         cause: io::Error,
+    },
+    /// No runtime could make a root filesystem of the image: its fault.
+    #[error("cannot make the root filesystem: {cause}")]
+    Root {
+        /// What is wrong with it.
+        cause: String,
     },
     /// The sandbox could not be made: the host's fault, or the suite's.
     #[error("cannot make a sandbox: {step}: {cause}")]
@@ -230,7 +241,7 @@ impl Default for Spec {
 /// The root filesystem of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Root {
-    /// The image's files with /proc and /dev, read-only, as CRI runtimes mount it.
+    /// All of the image's files with /proc and /dev, read-only, as CRI runtimes mount it.
     ReadOnly,
     /// The same, writable.
     Writable,

@@ -318,6 +318,10 @@ pub(crate) fn start_error(error: &StartError) -> Stop {
             "the kernel executes the program",
             error.to_string(),
         )),
+        StartError::Root { .. } => Stop::NotRunning(Finding::new(
+            "a root filesystem that runtimes can mount on and enter",
+            error.to_string(),
+        )),
         StartError::Host { .. } => Stop::Error(error.to_string()),
     }
 }

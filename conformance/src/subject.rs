@@ -1,7 +1,7 @@
 //! The subject: a pause image (or a bare program) as it stands, before anything runs.
 //!
-//! Owns what the checks read: index, manifest, configuration, the root filesystem
-//! folded in memory, and the defects met on the way. How each transport is read
+//! Owns what the checks read: index, manifest, configuration, the folded root filesystem
+//! with the content of its files, and the defects met on the way. How each transport is read
 //! lives in `subject/`.
 
 mod archive;
@@ -31,6 +31,7 @@ mod reference;
 mod registry;
 pub(crate) mod regular;
 mod rootfs;
+mod spool;
 mod tar;
 pub mod wasm;
 
@@ -46,6 +47,7 @@ pub use load::{LoadOptions, Platforms, load};
 pub use platform::Platform;
 pub use reference::{Reference, RegistryName, Transport};
 pub use rootfs::ResolveError;
+pub use spool::Content;
 pub use wasm::WasmSubject;
 
 /// One platform of one image, or one bare program.
@@ -62,7 +64,7 @@ pub struct Subject {
     /// Manifest and configuration; `None` for a bare program.
     pub image: Option<Image>,
     /// All layers folded, whiteouts applied.
-    pub rootfs: Rootfs,
+    pub rootfs: Arc<Rootfs>,
     /// The program that the configuration starts, resolved in `rootfs`.
     pub program: Result<Program, NoProgram>,
     /// The program where it is WebAssembly; then there is no native one.
@@ -229,13 +231,12 @@ impl Entry {
 /// Kind of a file.
 #[derive(Clone, Debug)]
 pub enum EntryKind {
-    /// A regular file. Its content, shared between hard links, is kept only of what runs:
-    /// the program, its interpreter and libraries, programs named among the arguments, `/pause`.
+    /// A regular file.
     File {
         /// Bytes.
         size: u64,
-        /// The bytes themselves.
-        content: Option<Arc<[u8]>>,
+        /// The bytes themselves, shared between hard links; there unless the tree is made up.
+        content: Option<Content>,
     },
     /// A directory.
     Directory,

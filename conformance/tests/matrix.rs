@@ -30,7 +30,7 @@ fn sandboxes_share_their_image(backend: &Arc<dyn Backend + Send + Sync>) -> Resu
     let backend = Some(Arc::clone(backend));
     let shared = Shared::new(subject, CheckOptions::default(), backend, 1.0);
     let context = Context::new(&shared);
-    for (root, wanted) in [(Root::ReadOnly, 1), (Root::Writable, 2), (Root::Bare, 2)] {
+    for (root, wanted) in [(Root::ReadOnly, 1), (Root::Writable, 2), (Root::Bare, 1)] {
         let spec = || Spec {
             root,
             ..Spec::default()

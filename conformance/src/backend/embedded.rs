@@ -4,21 +4,22 @@
 //! **How nothing is left behind.** [`Embedded::prepare`] moves the suite's future
 //! children into a pid namespace whose PID 1, the keeper, ends when the suite does; the
 //! kernel then kills whatever is in it, sandboxes with their own pid namespaces
-//! included. Mounts live in mount namespaces that end with their processes. Cgroups,
-//! which nothing takes along, are removed by the keeper; those of a suite that was
-//! killed together with its keeper, by the next one that starts. The
+//! included. Mounts live in mount namespaces that end with their processes. Cgroups, and
+//! folders with the files of big images, which nothing takes along, are removed by the
+//! keeper; those of a suite that was killed together with its keeper, by the next one that
+//! starts. The
 //! suite stays in the host's pid namespace, so it is the parent of every pause
 //! process and reads its true wait status.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
 use rustix::fs::{MemfdFlags, Mode};
 use rustix::pipe::PipeFlags;
 
-use crate::backend::{Backend, Launch, Sandbox, Spec, StartError, Stdio, Stream};
+use crate::backend::{Backend, Launch, Root, Sandbox, Spec, StartError, Stdio, Stream};
 use crate::check::Needs;
 use crate::emulator::Emulator;
 use crate::sys;
@@ -31,11 +32,14 @@ mod capabilities;
 mod cgroup;
 mod child;
 mod emulated;
+mod fill;
+mod folder;
 mod ids;
 mod keeper;
 mod launch;
 mod outer;
 mod plan;
+mod root;
 mod sandbox;
 mod stage;
 
@@ -44,7 +48,8 @@ use emulated::Emulation;
 use ids::Mapping;
 use keeper::Keeper;
 use plan::Plan;
-use stage::{Scene, Stage};
+use root::{Roots, Wanted};
+use stage::Stage;
 
 /// The user and group of engines: as those of upstream's pause.
 const ENGINE_USER: (u32, u32) = (65535, 65535);
@@ -64,7 +69,9 @@ pub struct Embedded {
     /// `None` where the host refuses a mount that it needs.
     stage: Option<Stage>,
     /// Those of the last images.
-    scenes: Mutex<Vec<Arc<Scene>>>,
+    roots: Roots,
+    /// Whether an overlay was refused in a user namespace.
+    refuses_overlay: AtomicBool,
     /// The suite's own /proc.
     proc: OwnedFd,
     /// The suite's own, as they stand there.
@@ -137,6 +144,7 @@ impl Embedded {
         .map_err(|cause| PrepareError::new("open a handle on itself")(cause.into()))?;
         let (mapping, binfmt) = outer::enter(emulators)?;
         let probe = probe_file().map_err(PrepareError::new("store the probe"))?;
+        folder::sweep();
         let emulated = if emulators.is_empty() { 0 } else { checks };
         let cgroups = cgroup::Cgroups::detect(emulated as u64);
         let keeper = Keeper::start(&probe, &cgroups.groups()).map_err(|cause| {
@@ -149,7 +157,8 @@ impl Embedded {
         let mut engine = Self {
             arguments,
             stage: Stage::build(&keeper, proc.as_fd()).ok(),
-            scenes: Mutex::default(),
+            roots: Roots::default(),
+            refuses_overlay: AtomicBool::new(false),
             proc,
             mapping,
             offers: Needs::empty(),
@@ -320,7 +329,7 @@ impl Backend for Embedded {
             step: "plan it",
             cause,
         })?;
-        self.run(plan, spec, path)
+        self.run(plan, None, spec, path)
     }
 }
 
@@ -342,9 +351,26 @@ impl Embedded {
                 io::ErrorKind::Unsupported.into(),
             ));
         }
-        let plan = Plan::new(launch, spec, ids, emulation).map_err(host("plan it"))?;
-        let path = launch.program.argv.first().cloned().unwrap_or_default();
-        self.run(plan, spec, path)
+        let start = || {
+            let mut plan = Plan::new(launch, spec, ids, emulation).map_err(host("plan it"))?;
+            let bare = spec.root == Root::Bare;
+            let wanted = Wanted::new(launch, self.mapping, (uid, gid), bare)?;
+            let root = self.take_root(&mut plan, wanted)?;
+            let path = launch.program.argv.first().cloned().unwrap_or_default();
+            self.run(plan, Some(&root), spec, path)
+        };
+        match start() {
+            Err(StartError::Host { step, .. }) if step == child::Step::Overlay.words() => {
+                // From now on each has a copy.
+                self.refuses_overlay.store(true, Ordering::Relaxed);
+                start()
+            }
+            other => other,
+        }
+    }
+
+    fn refuses_overlay(&self) -> bool {
+        self.refuses_overlay.load(Ordering::Relaxed)
     }
 }
 

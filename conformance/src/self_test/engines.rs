@@ -360,6 +360,10 @@ impl Sandbox for FaultySandbox {
         self.sandbox.release()
     }
 
+    fn lacks(&self) -> &[String] {
+        self.sandbox.lacks()
+    }
+
     fn memory_used(&self) -> Option<u64> {
         self.sandbox.memory_used()
     }

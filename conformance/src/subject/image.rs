@@ -329,7 +329,7 @@ fn compare(descriptor: &Descriptor, observed: &Digest, size: u64) -> Vec<Defect>
 
 /// What the layers of one image come to.
 pub(crate) struct Outcome {
-    pub(crate) rootfs: Rootfs,
+    pub(crate) rootfs: Arc<Rootfs>,
     pub(crate) program: Result<Program, NoProgram>,
     pub(crate) wasm: Option<WasmSubject>,
     pub(crate) architecture: Option<ElfArchitecture>,
@@ -387,7 +387,8 @@ pub(crate) fn fold(
         }
     }
     defects.append(&mut folded.defects);
-    let (rootfs, mut program) = program::find(&image.config, &mut folded, limits)?;
+    let rootfs = folded.rootfs();
+    let mut program = program::find(&image.config, &rootfs, limits)?;
     let mut wasm = None;
     if let Ok(found) = &program
         && found.format == Format::Wasm
@@ -405,7 +406,7 @@ pub(crate) fn fold(
         .map(|measured| measured.uncompressed)
         .sum();
     Ok(Outcome {
-        rootfs,
+        rootfs: Arc::new(rootfs),
         program,
         wasm,
         architecture,
@@ -429,7 +430,7 @@ fn read_wasm(
 ) -> Result<Outcome, Error> {
     let mut budget = Budget::new("bytes of layers", limits.stored);
     let mut outcome = Outcome {
-        rootfs: Rootfs::default(),
+        rootfs: Arc::default(),
         program: Err(NoProgram::Wasm),
         wasm: None,
         architecture: None,

@@ -32,11 +32,11 @@ pub struct Limits {
     pub sparse: usize,
     /// Window of a zstd frame; RFC 8878 asks decoders for 8 MiB.
     pub zstd_window: u64,
-    /// One program or library that is kept in memory.
+    /// One program.
     pub program: u64,
     /// One WebAssembly program.
     pub wasm: u64,
-    /// All that is kept in memory of one image.
+    /// The programs of all platforms of an image, which are kept in memory.
     pub kept: u64,
     /// Steps of path resolution while layers are folded.
     pub steps: u64,

@@ -18,8 +18,8 @@ use super::program::program;
 #[cfg(feature = "registry")]
 use super::registry::Registry;
 use super::{
-    Config, Defect, ElfArchitecture, Entry, EntryKind, Format, Index, IndexEntry, Kind, NoProgram,
-    Platform, Reference, RegistryName, Rootfs, Subject, Transport, WasmSubject,
+    Config, Content, Defect, ElfArchitecture, Entry, EntryKind, Format, Index, IndexEntry, Kind,
+    NoProgram, Platform, Reference, RegistryName, Rootfs, Subject, Transport, WasmSubject,
 };
 
 /// How an image is read.
@@ -258,7 +258,7 @@ fn read_layers(
         let program = Err(NoProgram::Missing(
             "the layers of a Windows image are not read".to_owned(),
         ));
-        let (rootfs, defects) = (Rootfs::default(), Vec::new());
+        let (rootfs, defects) = (Arc::default(), Vec::new());
         let nothing = Outcome {
             rootfs,
             program,
@@ -281,12 +281,12 @@ fn read_layers(
         Ok(mut outcome) => {
             left.uncompressed = left.uncompressed.saturating_sub(outcome.uncompressed);
             if asked {
-                take_kept(left, &outcome.rootfs);
+                take_kept(left, &outcome);
             } else if indexed {
                 found
                     .defects
                     .extend(outcome.defects.drain(..).filter(Defect::is_digest));
-                outcome.rootfs = Rootfs::default();
+                outcome.rootfs = Arc::default();
                 outcome.program = Err(NoProgram::Unset);
                 outcome.wasm = None;
             }
@@ -310,18 +310,14 @@ fn read_layers(
 }
 
 /// What stays in memory of a subject is no longer there for the next.
-fn take_kept(left: &mut Limits, rootfs: &Rootfs) {
-    left.entries = left.entries.saturating_sub(rootfs.entries.len());
-    for (path, entry) in &rootfs.entries {
-        left.names = left.names.saturating_sub(path.len() as u64);
-        if let EntryKind::File {
-            content: Some(content),
-            ..
-        } = &entry.kind
-        {
-            left.kept = left.kept.saturating_sub(content.len() as u64);
-        }
-    }
+fn take_kept(left: &mut Limits, outcome: &Outcome) {
+    let entries = &outcome.rootfs.entries;
+    left.entries = left.entries.saturating_sub(entries.len());
+    let names: u64 = entries.keys().map(|path| path.len() as u64).sum();
+    left.names = left.names.saturating_sub(names);
+    let program = outcome.program.as_ref();
+    let program = program.map_or(0, |program| program.content.len() as u64);
+    left.kept = left.kept.saturating_sub(program);
 }
 
 fn entry(found: &Found, outcome: Option<&Outcome>) -> IndexEntry {
@@ -510,7 +506,7 @@ impl Subject {
             },
             index: None,
             image: None,
-            rootfs: Rootfs::default(),
+            rootfs: Arc::default(),
             program: Err(NoProgram::Wasm),
             wasm: Some(wasm),
             defects: Vec::new(),
@@ -521,7 +517,7 @@ impl Subject {
     pub fn of_program(name: &str, content: Arc<[u8]>, platform: Platform) -> Self {
         let file = EntryKind::File {
             size: content.len() as u64,
-            content: Some(Arc::clone(&content)),
+            content: Some(Content::of(Arc::clone(&content))),
         };
         let mut rootfs = Rootfs::default();
         rootfs.entries.insert(
@@ -541,7 +537,7 @@ impl Subject {
             platform,
             index: None,
             image: None,
-            rootfs,
+            rootfs: Arc::new(rootfs),
             program: Ok(program(&config, b"pause".to_vec(), content)),
             wasm: None,
             defects: Vec::new(),

@@ -1,12 +1,10 @@
 //! Finds what an image starts, and what that needs to start: interpreter, libraries, scripts' shells.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::elf::Elf;
 use super::error::Error;
-use super::layer::Folded;
-use super::limits::{Budget, Limits};
+use super::limits::Limits;
 use super::{
     Config, ElfArchitecture, Entry, EntryKind, Format, NoProgram, Program, ResolveError, Rootfs,
     escape, show_path,
@@ -99,12 +97,9 @@ pub fn closure(rootfs: &Rootfs, program: &Program) -> Vec<Dependency> {
     let mut at = 0;
     while at < all.len() && all.len() < NEEDED {
         if let Ok(path) = &all[at].found
-            && let Some(EntryKind::File {
-                content: Some(content),
-                ..
-            }) = rootfs.entries.get(path).map(|entry| &entry.kind)
+            && let Some(content) = rootfs.content(path)
         {
-            for next in dependencies(rootfs, path, content, &program.env) {
+            for next in dependencies(rootfs, path, &content, &program.env) {
                 if !all.iter().any(|known| known.name == next.name) {
                     all.push(next);
                 }
@@ -115,68 +110,28 @@ pub fn closure(rootfs: &Rootfs, program: &Program) -> Vec<Dependency> {
     all
 }
 
-/// Resolves the program in the folded layers, reads what runs, and builds the root filesystem.
+/// Resolves the program in the folded layers, and reads it.
 pub(super) fn find(
     config: &Config,
-    folded: &mut Folded<'_>,
+    rootfs: &Rootfs,
     limits: &Limits,
-) -> Result<(Rootfs, Result<Program, NoProgram>), Error> {
-    let mut rootfs = folded.rootfs();
-    let located = locate(config, &rootfs);
-    let mut wanted: BTreeSet<Vec<u8>> = located.iter().cloned().collect();
-    // CRI-O starts /pause whatever the entrypoint; an init's argument may be the program.
-    let arguments = config
-        .entrypoint
-        .iter()
-        .chain(&config.cmd)
-        .filter(|word| word.starts_with('/'));
-    for path in arguments.map(String::as_str).chain(["/pause"]).take(NEEDED) {
-        if let Ok((path, entry)) = rootfs.resolve(path)
-            && is_executable(entry)
-        {
-            wanted.insert(path);
-        }
-    }
-    let mut kept = Budget::new("bytes of programs and libraries", limits.kept);
-    let mut done: BTreeMap<Vec<u8>, Arc<[u8]>> = BTreeMap::new();
-    while !wanted.is_empty() && done.len() < NEEDED {
-        let mut next = BTreeSet::new();
-        for (path, content) in folded.contents(&wanted)? {
-            if kept.take(content.len() as u64).is_err() {
-                continue;
-            }
-            for dependency in dependencies(&rootfs, &path, &content, &config.env) {
-                next.extend(dependency.found.ok());
-            }
-            done.insert(path, content);
-        }
-        next.retain(|path| !done.contains_key(path) && !wanted.contains(path));
-        wanted = next;
-    }
-    for (path, content) in &done {
-        if let Some(Entry {
-            kind: EntryKind::File { content: slot, .. },
-            ..
-        }) = rootfs.entries.get_mut(path)
-        {
-            *slot = Some(Arc::clone(content));
-        }
-    }
-    let program =
-        located.and_then(
-            |path| match rootfs.entries.get(&path).map(|entry| &entry.kind) {
-                Some(EntryKind::File {
-                    content: Some(content),
-                    ..
-                }) => Ok(program(config, path, Arc::clone(content))),
-                Some(EntryKind::File { size, .. }) => Err(NoProgram::TooLarge(*size)),
-                _ => Err(NoProgram::NotExecutable(format!(
-                    "{} is not a regular file",
-                    show_path(&path)
-                ))),
-            },
-        );
-    Ok((rootfs, program))
+) -> Result<Result<Program, NoProgram>, Error> {
+    let path = match locate(config, rootfs) {
+        Ok(path) => path,
+        Err(why) => return Ok(Err(why)),
+    };
+    let Some(EntryKind::File { size, content }) = rootfs.get(&path).map(|entry| &entry.kind) else {
+        let what = format!("{} is not a regular file", show_path(&path));
+        return Ok(Err(NoProgram::NotExecutable(what)));
+    };
+    let read = content.as_ref().map_or(Ok(None), |content| {
+        content.read(limits.program.min(limits.kept))
+    });
+    let read = read.map_err(|error| Error::io(show_path(&path), &error))?;
+    Ok(match read {
+        Some(content) => Ok(program(config, path, content)),
+        None => Err(NoProgram::TooLarge(*size)),
+    })
 }
 
 /// What would be started, with everything that the configuration says of it.

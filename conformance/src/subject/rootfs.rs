@@ -1,11 +1,15 @@
 //! Paths inside a folded root filesystem: normalised by words, resolved through links,
 //! never out of the root.
 
+use std::sync::Arc;
+
 use super::escape::{escape, show_path};
 use super::{Entry, EntryKind, Rootfs};
 
 /// How many symbolic links one path may go through, as in Linux (`path_resolution(7)`).
 const LINKS: usize = 40;
+/// Bytes of a file that is read whole.
+const MOST: u64 = 64 << 20;
 
 /// Why a path leads nowhere; displays as what was met.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +55,12 @@ impl Rootfs {
         }
     }
 
+    /// Where a path leads, links followed, whether or not something is there.
+    pub fn leads_to(&self, path: &[u8]) -> Result<Vec<u8>, ResolveError> {
+        let lookup = |path: &[u8]| self.entries.get(path).map(|entry| &entry.kind);
+        Ok(follow(path, LINKS, lookup, |_| Ok(()))?.path)
+    }
+
     /// The entry at a normalised path, the root for the empty one. Links are not followed.
     pub fn get(&self, path: &[u8]) -> Option<&Entry> {
         if path.is_empty() {
@@ -58,6 +68,15 @@ impl Rootfs {
         } else {
             self.entries.get(path)
         }
+    }
+
+    /// What is in the regular file at a normalised path; `None` where there is none, or where it
+    /// is larger than any program or library that the suite reads.
+    pub fn content(&self, path: &[u8]) -> Option<Arc<[u8]>> {
+        let EntryKind::File { content, .. } = &self.get(path)?.kind else {
+            return None;
+        };
+        content.as_ref()?.read(MOST).ok()?
     }
 
     /// The directories above a normalised path, the root first.

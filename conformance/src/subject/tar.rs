@@ -13,6 +13,7 @@ mod sparse;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::sync::Arc;
 
 use tar::{EntryType, Header};
 
@@ -165,21 +166,18 @@ impl<'a, R: Skip> Walk<'a, R> {
         }
     }
 
-    /// The current member's content with its holes filled; the caller has bounded its size.
-    pub(crate) fn read_content(&mut self, size: u64) -> io::Result<Vec<u8>> {
-        let size = usize::try_from(size).map_err(|_| malformed("size does not fit"))?;
-        let mut bytes = vec![0; size];
-        if let Some(map) = self.map.take() {
-            for (start, end) in map.ranges() {
-                let range = bytes
-                    .get_mut(start..end)
-                    .ok_or_else(|| malformed("sparse map"))?;
-                self.read_exact(range)?;
-            }
-        } else {
-            self.read_exact(&mut bytes)?;
-        }
-        Ok(bytes)
+    /// Which parts of the current member's content are stored, in order; `None` where all are.
+    pub(crate) fn pieces(&self) -> Option<Arc<[(u64, u64)]>> {
+        self.map.as_ref().map(Map::pieces)
+    }
+
+    /// What is stored of the current member's content. An early end is `UnexpectedEof`.
+    pub(crate) fn content(&mut self) -> impl Read {
+        let left = match &self.map {
+            Some(map) => map.stored(),
+            None => self.content,
+        };
+        MemberContent { walk: self, left }
     }
 
     fn member(&mut self, header: &Header, extensions: Extensions) -> io::Result<Member> {
@@ -325,6 +323,31 @@ impl<'a, R: Skip> Walk<'a, R> {
         self.position += BLOCK_BYTES;
         self.next = self.position;
         Ok(block.iter().any(|byte| *byte != 0).then_some(block))
+    }
+}
+
+/// Reads a member's content and nothing behind it.
+struct MemberContent<'w, 'a, R> {
+    walk: &'w mut Walk<'a, R>,
+    left: u64,
+}
+
+impl<R: Skip> Read for MemberContent<'_, '_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let most = most.min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let count = self.walk.reader.read(&mut buffer[..most])?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let read = count as u64;
+        self.left -= read;
+        self.walk.position += read;
+        self.walk.content = self.walk.content.saturating_sub(read);
+        Ok(count)
     }
 }
 

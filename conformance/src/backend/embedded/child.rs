@@ -5,15 +5,15 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::FdFlags;
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::{Resource, Rlimit};
 
 use super::binfmt;
 use super::capabilities;
-use super::plan::{Ground, Make, Plan};
-use super::stage;
+use super::plan::{Ground, Plan};
+use super::{root, stage};
 use crate::backend::Root;
 use crate::sys;
 
@@ -62,12 +62,12 @@ steps! {
     Private = "make mounts private",
     Emulator = "register the emulator",
     Root = "mount the root filesystem",
-    Files = "write the image's files",
+    Overlay = "mount an overlay on the root filesystem",
     Proc = "mount /proc",
     Dev = "mount /dev",
     Pivot = "pivot into the root filesystem",
     WorkingDir = "change to the working directory",
-    ReadOnly = "make the root filesystem read-only",
+    ReadOnly = "make the host's files read-only",
     Streams = "set the standard streams",
     Limits = "set resource limits",
     Privileges = "drop privileges",
@@ -130,6 +130,8 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     die_with_suite();
     // A session of its own: a terminal's Ctrl-C is for the suite.
     let _ = rustix::process::setsid();
+    // As runc has it (libcontainer, umask of the process).
+    let _ = rustix::process::umask(Mode::from_raw_mode(0o022));
     // What wants no ids is done while the suite maps them.
     rustix::system::sethostname(plan.hostname)
         .map_err(io::Error::from)
@@ -159,7 +161,7 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
             mount_proc().map_err(at(Step::Proc))?;
             let emulators = register(plan).map_err(at(Step::Emulator))?;
             attach(emulators.as_ref());
-            mount_private().map_err(at(Step::Dev))?;
+            mount_private(&plan.dev).map_err(at(Step::Dev))?;
             emulators
         }
         _ => {
@@ -192,38 +194,84 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     Ok(())
 }
 
-/// The image's files, and what every container finds mounted.
+/// The image's root, and what every container finds mounted.
 fn make_root(plan: &Plan, emulators: Option<&OwnedFd>) -> Result<(), (Step, io::Error)> {
     let at = |step: Step| move |error: io::Error| (step, error);
-    let on_stage = plan.ground == Ground::Stage;
-    if on_stage {
-        mount_on_stage(&plan.size).map_err(at(Step::Root))?;
+    if let Some(tree) = &plan.tree {
+        attach_root(tree).map_err(at(Step::Root))?;
     } else {
-        mount_root(&plan.size).map_err(at(Step::Root))?;
+        if plan.overlay {
+            mount_overlay().map_err(at(Step::Overlay))?;
+        } else {
+            // What was mounted above its user namespace is locked; a bind of it can be moved.
+            rustix::mount::mount_bind(stage::ROOT, stage::ROOT)
+                .map_err(io::Error::from)
+                .map_err(at(Step::Root))?;
+        }
+        rustix::process::chdir(stage::ROOT)
+            .map_err(io::Error::from)
+            .map_err(at(Step::Root))?;
     }
-    make_files(&plan.files, None).map_err(at(Step::Files))?;
     if plan.root != Root::Bare {
         if plan.own_pid_namespace {
             mount_proc().map_err(at(Step::Proc))?;
         }
         attach(emulators);
-        if on_stage {
-            rustix::mount::mount_bind_recursive(stage::DEV, c"dev").map_err(io::Error::from)
+        if plan.tree.is_some() {
+            stage::mount_devices(&plan.dev)
         } else {
-            stage::mount_devices()
+            rustix::mount::mount_bind_recursive(stage::DEV, &plan.dev).map_err(io::Error::from)
         }
-        .and_then(|()| mount_private())
+        .and_then(|()| mount_private(&plan.dev))
         .map_err(at(Step::Dev))?;
     }
-    if on_stage {
-        cover_stage().map_err(at(Step::Pivot))?;
+    if plan.tree.is_some() {
+        root::pivot()
     } else {
-        pivot().map_err(at(Step::Pivot))?;
+        stage::cover()
     }
-    if plan.root != Root::Writable {
-        read_only_root().map_err(at(Step::ReadOnly))?;
+    .map_err(at(Step::Pivot))
+}
+
+/// Any directory will do as a mount point: nobody else sees this mount.
+fn attach_root(tree: &OwnedFd) -> io::Result<()> {
+    let mut result = Err(io::ErrorKind::NotFound.into());
+    for place in root::PLACES {
+        result = root::attach(tree, place);
+        if result.is_ok() {
+            return Ok(rustix::process::chdir(place)?);
+        }
     }
-    Ok(())
+    result
+}
+
+/// What may be written to a root that is shared.
+const UPPER_OPTIONS: &CStr = c"mode=755,size=4m";
+/// The same, as a number.
+pub(super) const UPPER_BYTES: u64 = 4 << 20;
+/// `userxattr`: a user namespace's own may set no other attributes (overlayfs.rst).
+const OVERLAY_OPTIONS: &CStr =
+    c"lowerdir=/root,upperdir=/upper/files,workdir=/upper/work,userxattr";
+
+/// Mounts a file system over the image's root that shows it, and keeps what is written.
+fn mount_overlay() -> io::Result<()> {
+    root::mount_memory(stage::UPPER, UPPER_OPTIONS)?;
+    let lower = rustix::fs::stat(stage::ROOT)?;
+    for directory in [c"/upper/files", c"/upper/work"] {
+        rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o700))?;
+    }
+    // The directory that is seen as the root is this one.
+    let (uid, gid) = (Uid::from_raw(lower.st_uid), Gid::from_raw(lower.st_gid));
+    let _ = rustix::fs::chown(c"/upper/files", Some(uid), Some(gid));
+    rustix::fs::chmod(c"/upper/files", Mode::from_raw_mode(lower.st_mode & 0o3777))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    Ok(rustix::mount::mount(
+        c"overlay",
+        stage::ROOT,
+        c"overlay",
+        flags,
+        Some(OVERLAY_OPTIONS),
+    )?)
 }
 
 /// A binfmt_misc of this sandbox's user namespace that holds the plan's rule.
@@ -275,90 +323,6 @@ fn keep_root(plan: &Plan) -> Result<(), (Step, io::Error)> {
     sys::make_mounts_read_only().map_err(at(Step::ReadOnly))
 }
 
-pub(super) fn mount_on_stage(options: &CStr) -> io::Result<()> {
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    rustix::mount::mount(c"tmpfs", stage::ROOT, c"tmpfs", flags, Some(options))?;
-    Ok(rustix::process::chdir(stage::ROOT)?)
-}
-
-/// Moves the new root over the stage, as switch_root(8) does over an initramfs. Nobody can
-/// take it off again: not from here, nor from a user namespace below, to which it is locked
-/// (mount_namespaces(7)); and the stage holds nothing.
-pub(super) fn cover_stage() -> io::Result<()> {
-    rustix::mount::mount_move(c".", c"/")?;
-    rustix::process::chroot(c".")?;
-    Ok(rustix::process::chdir(c"/")?)
-}
-
-pub(super) fn read_only_root() -> io::Result<()> {
-    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
-    Ok(rustix::mount::mount_remount(c"/", flags, c"")?)
-}
-
-pub(super) fn mount_root(options: &CStr) -> io::Result<()> {
-    // Any directory will do as a mount point: nobody else sees this mount.
-    let mut result = Err(io::ErrorKind::NotFound.into());
-    for place in [c"/tmp", c"/run", c"/var", c"/mnt", c"/home", c"/etc"] {
-        result = rustix::mount::mount(
-            c"tmpfs",
-            place,
-            c"tmpfs",
-            MountFlags::NOSUID | MountFlags::NODEV,
-            Some(options),
-        )
-        .and_then(|()| rustix::process::chdir(place))
-        .map_err(io::Error::from);
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
-}
-
-/// Makes them below the working directory, as its user's or somebody else's.
-pub(super) fn make_files(files: &[Make], owner: Option<(Uid, Gid)>) -> io::Result<()> {
-    let _ = rustix::process::umask(Mode::empty());
-    let hand_over = |path: &CStr| match owner {
-        Some((uid, gid)) => {
-            rustix::fs::chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-        }
-        None => Ok(()),
-    };
-    hand_over(c".")?;
-    for make in files {
-        match make {
-            Make::Directory { path, mode } => {
-                // Always searchable by us while we fill it; modes of directories are judged statically.
-                rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(mode & 0o777 | 0o700))?;
-            }
-            Make::Symlink { path, target } => rustix::fs::symlinkat(target, CWD, path)?,
-            Make::File {
-                path,
-                mode,
-                content,
-            } => {
-                let file = rustix::fs::openat(
-                    CWD,
-                    path,
-                    OFlags::WRONLY
-                        | OFlags::CREATE
-                        | OFlags::EXCL
-                        | OFlags::NOFOLLOW
-                        | OFlags::CLOEXEC,
-                    Mode::from_raw_mode(mode & 0o777),
-                )?;
-                let mut rest: &[u8] = content;
-                while !rest.is_empty() {
-                    let written = rustix::io::write(&file, rest)?;
-                    rest = rest.get(written..).unwrap_or_default();
-                }
-            }
-        }
-        hand_over(make.path())?;
-    }
-    Ok(())
-}
-
 fn mount_proc() -> io::Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     match rustix::mount::mount(c"proc", c"proc", c"proc", flags, None::<&CStr>) {
@@ -370,27 +334,17 @@ fn mount_proc() -> io::Result<()> {
 }
 
 /// What no two sandboxes share of /dev.
-fn mount_private() -> io::Result<()> {
+fn mount_private(dev: &CStr) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let back = rustix::fs::open(c".", flags, Mode::empty())?;
+    rustix::process::chdir(dev)?;
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    rustix::mount::mount(
-        c"shm",
-        c"dev/shm",
-        c"tmpfs",
-        flags,
-        Some(c"mode=1777,size=1m"),
-    )?;
-    match rustix::mount::mount(c"mqueue", c"dev/mqueue", c"mqueue", flags, None::<&CStr>) {
-        Err(rustix::io::Errno::NODEV | rustix::io::Errno::PERM) => Ok(()),
-        other => other.map_err(Into::into),
+    rustix::mount::mount(c"shm", c"shm", c"tmpfs", flags, Some(c"mode=1777,size=1m"))?;
+    match rustix::mount::mount(c"mqueue", c"mqueue", c"mqueue", flags, None::<&CStr>) {
+        Err(rustix::io::Errno::NODEV | rustix::io::Errno::PERM) => {}
+        other => other?,
     }
-}
-
-fn pivot() -> io::Result<()> {
-    // pivot_root(2), NOTES: the old root lands on top of the new one and is taken off.
-    rustix::process::pivot_root(c".", c".")?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-    rustix::process::chdir(c"/")?;
-    Ok(())
+    Ok(rustix::process::fchdir(&back)?)
 }
 
 /// Puts the streams on 0–2, leaves open what the plan keeps, and the rest to exec.

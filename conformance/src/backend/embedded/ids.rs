@@ -68,13 +68,20 @@ impl Mapping {
         }
     }
 
-    /// Whom a file outside belongs to that is to be its user namespace's root's, or its one
-    /// user's, inside; `None`: whom the suite is.
-    pub(super) fn owner(self) -> Option<(Uid, Gid)> {
-        match self {
-            Mapping::Range => Some((Uid::from_raw(RANGE_BASE), Gid::from_raw(RANGE_BASE))),
-            Mapping::Single { .. } | Mapping::Host => None,
-        }
+    /// Whom a file outside belongs to that is these ids' inside; `None` where nobody does, and
+    /// it stays the suite's.
+    pub(super) fn owner(self, uid: u64, gid: u64) -> (Option<Uid>, Option<Gid>) {
+        let outside = |id: u64| {
+            let id = u32::try_from(id).ok()?;
+            match self {
+                Mapping::Range => (id < RANGE).then(|| RANGE_BASE + id),
+                // The last one means none (chown(2)).
+                Mapping::Host => (id != u32::MAX).then_some(id),
+                Mapping::Single { .. } => None,
+            }
+        };
+        let (uid, gid) = (outside(uid), outside(gid));
+        (uid.map(Uid::from_raw), gid.map(Gid::from_raw))
     }
 
     /// Writes the maps of a just-cloned child, as this /proc numbers it.

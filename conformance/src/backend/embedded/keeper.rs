@@ -55,6 +55,19 @@ impl Keeper {
         })
     }
 
+    /// Has it remove a folder in the end, if that is there by then.
+    pub(super) fn take_over(&self, folder: &std::path::Path) -> io::Result<()> {
+        let alive = self.alive.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        let mut line = folder.as_os_str().as_bytes().to_vec();
+        line.push(0);
+        // At once, as what is shorter than PIPE_BUF goes (pipe(7)).
+        if line.len() > 1024 {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        }
+        rustix::io::write(alive, &line)?;
+        Ok(())
+    }
+
     /// Where children of the suite go when no sandbox's pid namespace is meant.
     pub(super) fn pid_namespace(&self) -> BorrowedFd<'_> {
         self.namespace.as_fd()

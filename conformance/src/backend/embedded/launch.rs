@@ -4,7 +4,7 @@
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::libc;
@@ -14,8 +14,9 @@ use super::child::{self, Pipes, Step};
 use super::ids::Mapping;
 use super::keeper::Keeper;
 use super::plan::{Ground, Plan};
+use super::root::{ImageRoot, Maker, Roots, Wanted};
 use super::sandbox::EmbeddedSandbox;
-use super::stage::{Scene, Stage};
+use super::stage::Stage;
 use super::{Embedded, pipe, write_gate};
 use crate::backend::{Root, Sandbox, Spec, StartError};
 use crate::sys;
@@ -24,9 +25,6 @@ use crate::wait;
 /// Namespaces that every sandbox has; pid, network and time are the [`Spec`]'s.
 const COMMON: c_int =
     libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP;
-
-/// How many scenes are kept: each holds its image's files.
-const SCENES: usize = 4;
 
 /// How long the program's turns on a processor are: among children of its own that never rest
 /// it would wait for many turns of theirs, and with it whoever judges it.
@@ -42,17 +40,15 @@ struct Outside {
 }
 
 impl Embedded {
-    /// Makes a sandbox as planned, in which `path` is what is executed.
+    /// Makes a sandbox as planned, on this root, in which `path` is what is executed.
     pub(super) fn run(
         &self,
         mut plan: Plan,
+        root: Option<&Arc<ImageRoot>>,
         spec: &Spec,
         path: String,
     ) -> Result<Box<dyn Sandbox>, StartError> {
         let host = |step: &'static str| move |cause: io::Error| StartError::Host { step, cause };
-        self.cgroups
-            .make_room(plan.bytes)
-            .map_err(host("make room for its files"))?;
         let (stdio, streams) = self.streams(spec).map_err(host("open its streams"))?;
         let (gate_read, gate) = pipe().map_err(host("open the gate"))?;
         let (status, status_write) = pipe().map_err(host("open the status pipe"))?;
@@ -66,8 +62,7 @@ impl Embedded {
         plan.held = spec.held || cgroup.is_some() || plan.seccomp.is_some();
         // With no user namespace, it is the host's that would be at stake.
         plan.bounding_set &= self.mapping != Mapping::Host;
-        let scene = self.scene(&plan);
-        let mounts = self.choose_ground(&mut plan, scene.as_deref());
+        let mounts = self.ground(&plan, root.map(Arc::as_ref));
         let pipes = Pipes {
             gate: gate_read.as_fd(),
             suite: self.suite.as_fd(),
@@ -137,6 +132,7 @@ impl Embedded {
             gate: plan.held.then_some(gate),
             progress: status,
             path,
+            root: root.cloned(),
             cgroup,
         };
         if let Some((step, cause)) = failed {
@@ -179,25 +175,54 @@ impl Embedded {
         }
     }
 
-    /// The scene for a sandbox that takes nothing else from its ground; `None` where there is
-    /// none, or none can be built: then the sandbox makes its root itself, and says what fails.
-    fn scene(&self, plan: &Plan) -> Option<Arc<Scene>> {
-        let stage = self.stage_for(plan)?;
-        // Below its own /proc lies the stage's, from which capabilities could take it off.
-        if plan.root != Root::ReadOnly || !plan.own_pid_namespace || plan.privileged {
-            return None;
+    /// The image's root for a sandbox, which the plan says how to take; `None` for one that has
+    /// the host's.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub(super) fn take_root(
+        &self,
+        plan: &mut Plan,
+        wanted: Wanted,
+    ) -> Result<Arc<ImageRoot>, StartError> {
+        let failed = |cause| StartError::Host {
+            step: "make the image's root",
+            cause,
+        };
+        let stage = self.stage_for(plan);
+        let by = Maker {
+            stage,
+            keeper: &self.keeper,
+            proc: self.proc.as_fd(),
+        };
+        plan.dev.clone_from(&wanted.dev);
+        // A mount that is attached, and not inherited, is not locked: with capabilities the
+        // program could make it writable.
+        let alone = plan.privileged && stage.is_none();
+        let root = if plan.root == Root::Writable || alone {
+            if Roots::is_small(&wanted) || stage.is_none() || self.refuses_overlay() {
+                self.roots.own(&wanted, by)
+            } else {
+                plan.overlay = true;
+                let room = self.cgroups.make_room(child::UPPER_BYTES);
+                room.map_err(failed)?;
+                self.roots.shared(wanted, by)
+            }
+        } else {
+            self.roots.shared(wanted, by)
         }
-        // What panicked while it held this has changed nothing.
-        let mut scenes = self.scenes.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = scenes.iter().find(|scene| scene.is_of(plan)).cloned();
-        if found.is_some() {
-            return found;
+        .map_err(failed)?;
+        plan.ground = Ground::Stage;
+        if stage.is_none() {
+            plan.ground = Ground::Host;
+            plan.tree = Some(root.detached().map_err(failed)?);
+        } else if plan.root == Root::ReadOnly && plan.own_pid_namespace && !plan.privileged {
+            // Below its own /proc lies the stage's, from which capabilities could take it off.
+            if root.scene(self.proc.as_fd()).is_some() {
+                plan.ground = Ground::Scene;
+            }
         }
-        let scene = Scene::build(stage, plan, self.mapping.owner(), self.proc.as_fd()).ok()?;
-        let scene = Arc::new(scene);
-        scenes.truncate(SCENES - 1);
-        scenes.insert(0, Arc::clone(&scene));
-        Some(scene)
+        Ok(root)
     }
 
     /// The stage, where a plan does without the host's files: an engine's are the host's, an
@@ -211,19 +236,13 @@ impl Embedded {
         self.stage.as_ref().filter(without)
     }
 
-    /// The best there is; the mounts to begin with, where they are not the suite's.
-    fn choose_ground<'a>(
-        &'a self,
-        plan: &mut Plan,
-        scene: Option<&'a Scene>,
-    ) -> Option<BorrowedFd<'a>> {
-        let (ground, mounts) = match (scene, self.stage_for(plan)) {
-            (Some(scene), _) => (Ground::Scene, Some(scene.namespace())),
-            (None, Some(stage)) => (Ground::Stage, Some(stage.namespace())),
-            (None, None) => (Ground::Host, None),
-        };
-        plan.ground = ground;
-        mounts
+    /// The mounts that a plan's child begins with, where they are not the suite's.
+    fn ground<'a>(&self, plan: &Plan, root: Option<&'a ImageRoot>) -> Option<BorrowedFd<'a>> {
+        match (plan.ground, root) {
+            (Ground::Scene, Some(root)) => root.scene(self.proc.as_fd()),
+            (Ground::Stage, Some(root)) => Some(root.namespace()),
+            _ => None,
+        }
     }
 
     fn namespaces(&self, spec: &Spec) -> c_int {

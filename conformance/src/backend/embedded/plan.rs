@@ -1,8 +1,7 @@
 //! Everything a sandbox's first process will need, made before the clone: after it
 //! nothing may be allocated.
 
-use std::collections::BTreeSet;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,38 +11,11 @@ use std::sync::Arc;
 use seccompiler::BpfProgram;
 
 use crate::backend::{Launch, Root, Spec};
-use crate::subject::{EntryKind, Rootfs};
 use crate::sys::StringVector;
 use crate::wasi_engine::{Command, Executable};
 
 use super::binfmt::{self, Rule};
 use super::emulated::Emulation;
-
-/// One file to be made in the sandbox's root, relative to it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Make {
-    Directory {
-        path: CString,
-        mode: u32,
-    },
-    File {
-        path: CString,
-        mode: u32,
-        content: Arc<[u8]>,
-    },
-    Symlink {
-        path: CString,
-        target: CString,
-    },
-}
-
-impl Make {
-    pub(super) fn path(&self) -> &CStr {
-        let (Self::Directory { path, .. } | Self::File { path, .. } | Self::Symlink { path, .. }) =
-            self;
-        path
-    }
-}
 
 /// Ids that the process takes before exec.
 #[derive(Clone, Copy, Debug)]
@@ -59,20 +31,22 @@ pub(super) struct Ids {
 pub(super) enum Ground {
     /// The suite's own.
     Host,
-    /// The stage.
+    /// A stage that has the image's root on it.
     Stage,
-    /// The scene of its image.
+    /// One whose root is the image's.
     Scene,
 }
 
 /// What the child does between clone and exec.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) files: Arc<[Make]>,
     pub(super) root: Root,
-    pub(super) size: CString,
-    /// Content of all its files.
-    pub(super) bytes: u64,
+    /// The image's root, where it is not on the ground.
+    pub(super) tree: Option<OwnedFd>,
+    /// Where in it /dev is.
+    pub(super) dev: CString,
+    /// Whether what it writes to its root is kept apart from it.
+    pub(super) overlay: bool,
     pub(super) own_pid_namespace: bool,
     pub(super) ground: Ground,
     pub(super) hostname: &'static [u8],
@@ -97,9 +71,6 @@ pub(super) struct Plan {
     pub(super) emulator: Option<Arc<File>>,
 }
 
-/// The directories on which a CRI runtime mounts something.
-const MOUNT_POINTS: [&CStr; 3] = [c"proc", c"dev", c"sys"];
-
 /// Processes that a pause program may bring the sandbox to: room for the threads of a
 /// run-time, of which some have a few for each processor, and few enough that one which forks
 /// without end leaves time to judge and end it.
@@ -121,14 +92,6 @@ impl Plan {
             argv.truncate(1);
             argv.extend(arguments.iter().cloned());
         }
-        let files = files(launch.rootfs, &program.working_dir, spec.root)?;
-        let bytes: u64 = files
-            .iter()
-            .map(|make| match make {
-                Make::File { content, .. } => content.len() as u64,
-                _ => 0,
-            })
-            .sum();
         let mut path = b"/".to_vec();
         path.extend_from_slice(&program.path);
         let path = c_string(path)?;
@@ -144,10 +107,10 @@ impl Plan {
             .map(|_| rustix::pipe::pipe().map(|(read, _write)| read))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            files: files.into(),
             root: spec.root,
-            size: c_string(format!("mode=755,size={}", bytes + (1 << 20)).into_bytes())?,
-            bytes,
+            tree: None,
+            dev: CString::default(),
+            overlay: false,
             own_pid_namespace: spec.own_pid_namespace,
             ground: Ground::Host,
             hostname: b"pause-conformance",
@@ -176,10 +139,10 @@ impl Plan {
     pub(super) fn of_engine(command: Command, spec: &Spec, ids: Ids) -> io::Result<Self> {
         let (executable, path) = open_executable(&command.executable)?;
         Ok(Self {
-            files: Arc::new([]),
             root: Root::Host,
-            size: CString::default(),
-            bytes: 0,
+            tree: None,
+            dev: CString::default(),
+            overlay: false,
             own_pid_namespace: spec.own_pid_namespace,
             ground: Ground::Host,
             hostname: b"pause-conformance",
@@ -212,80 +175,6 @@ pub(super) fn open_executable(executable: &Executable) -> io::Result<(Option<Own
             Ok((Some(file.into()), CString::default()))
         }
         Executable::File(path) => Ok((None, c_string(path.as_os_str().as_bytes().to_vec())?)),
-    }
-}
-
-/// What runs, and no more: files whose content was kept, the directories above
-/// them, symbolic links, and the working directory.
-fn files(rootfs: &Rootfs, working_dir: &str, root: Root) -> io::Result<Vec<Make>> {
-    let mut wanted: BTreeSet<&[u8]> = BTreeSet::new();
-    for (path, entry) in &rootfs.entries {
-        match &entry.kind {
-            EntryKind::File {
-                content: Some(_), ..
-            }
-            | EntryKind::Symlink(_) => want(rootfs, path, &mut wanted),
-            _ => {}
-        }
-    }
-    want(
-        rootfs,
-        working_dir.trim_matches('/').as_bytes(),
-        &mut wanted,
-    );
-
-    let mut files = Vec::with_capacity(wanted.len() + MOUNT_POINTS.len());
-    for path in wanted {
-        let entry = &rootfs.entries[path];
-        let at = c_string(path.to_vec())?;
-        match &entry.kind {
-            EntryKind::Directory => files.push(Make::Directory {
-                path: at,
-                mode: entry.mode,
-            }),
-            EntryKind::File {
-                content: Some(content),
-                ..
-            } => {
-                files.push(Make::File {
-                    path: at,
-                    mode: entry.mode,
-                    content: Arc::clone(content),
-                });
-            }
-            EntryKind::Symlink(target) => {
-                files.push(Make::Symlink {
-                    path: at,
-                    target: c_string(target.clone())?,
-                });
-            }
-            _ => {}
-        }
-    }
-    if root != Root::Bare {
-        for point in MOUNT_POINTS {
-            if !rootfs.entries.contains_key(point.to_bytes()) {
-                files.push(Make::Directory {
-                    path: point.to_owned(),
-                    mode: 0o755,
-                });
-            }
-        }
-    }
-    Ok(files)
-}
-
-/// A path and the directories above it, as far as the image has them.
-fn want<'a>(rootfs: &'a Rootfs, path: &[u8], wanted: &mut BTreeSet<&'a [u8]>) {
-    let mut path = Some(path);
-    while let Some(here) = path {
-        if let Some((key, _)) = rootfs.entries.get_key_value(here) {
-            wanted.insert(key);
-        }
-        path = here
-            .iter()
-            .rposition(|b| *b == b'/')
-            .and_then(|slash| here.get(..slash));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -9,6 +10,7 @@ use nix::libc;
 use super::child::{self, Step};
 use super::keeper::Keeper;
 use super::plan::Ids;
+use super::root::ImageRoot;
 use super::{beside, capabilities, cgroup, write_gate};
 use crate::backend::{Join, Namespaces, Sandbox, StartError, Stdio};
 use crate::probe::Probe;
@@ -37,6 +39,8 @@ pub(super) struct EmbeddedSandbox {
     pub(super) gate: Option<OwnedFd>,
     pub(super) progress: OwnedFd,
     pub(super) path: String,
+    /// Held for as long as it is used.
+    pub(super) root: Option<Arc<ImageRoot>>,
     pub(super) cgroup: Option<cgroup::Cgroup>,
 }
 
@@ -107,6 +111,10 @@ impl EmbeddedSandbox {
             Some(Step::Exec) => Err(StartError::Exec {
                 path: self.path.clone(),
                 cause,
+            }),
+            // The image's word, where its root is the image's.
+            Some(step @ Step::WorkingDir) if self.root.is_some() => Err(StartError::Root {
+                cause: format!("{}: {cause}", step.words()),
             }),
             Some(step) => Err(host(step.words(), cause)),
             None => Err(host("read its status", io::ErrorKind::InvalidData.into())),
@@ -179,6 +187,10 @@ impl Sandbox for EmbeddedSandbox {
 
     fn run_beside(&self, command: Command, shares_pid: bool) -> io::Result<Workload> {
         beside::start(self, command, shares_pid)
+    }
+
+    fn lacks(&self) -> &[String] {
+        self.root.as_ref().map_or(&[], |root| &root.lacks)
     }
 
     fn memory_used(&self) -> Option<u64> {

@@ -6,19 +6,19 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use nix::libc;
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags};
 
-use super::child;
 use super::keeper::Keeper;
-use super::plan::{Make, Plan};
+use super::root;
 use crate::sys;
 
-/// Where on the stage a sandbox mounts its root.
+/// Where on the stage an image's root is.
 pub(super) const ROOT: &CStr = c"/root";
+/// Where what a sandbox writes to its root is kept.
+pub(super) const UPPER: &CStr = c"/upper";
 /// What it finds there to be its /dev.
 pub(super) const DEV: &CStr = c"/dev";
 
@@ -44,7 +44,7 @@ impl Stage {
             sys::unshare(libc::CLONE_NEWNS)?;
             let has_proc = build()?;
             Ok(Self {
-                namespace: own_namespace(proc)?,
+                namespace: root::own_namespace(proc)?,
                 has_proc,
             })
         });
@@ -62,61 +62,6 @@ impl Stage {
     }
 }
 
-/// A stage that has the root of one image, for those sandboxes that only read theirs: all
-/// that is left for each to make is what no two share.
-#[derive(Debug)]
-pub(super) struct Scene {
-    files: Arc<[Make]>,
-    namespace: OwnedFd,
-}
-
-impl Scene {
-    /// Builds it from the stage, with the files that a plan names; they are `owner`'s, or of
-    /// whoever the suite is.
-    pub(super) fn build(
-        stage: &Stage,
-        plan: &Plan,
-        owner: Option<(Uid, Gid)>,
-        proc: BorrowedFd<'_>,
-    ) -> io::Result<Self> {
-        let built = sys::in_helper(|| {
-            sys::setns(stage.namespace(), libc::CLONE_NEWNS)?;
-            sys::unshare(libc::CLONE_NEWNS)?;
-            child::mount_on_stage(&plan.size)?;
-            child::make_files(&plan.files, owner)?;
-            rustix::mount::mount_bind_recursive(DEV, c"dev")?;
-            child::cover_stage()?;
-            child::read_only_root()?;
-            own_namespace(proc)
-        });
-        Ok(Self {
-            files: Arc::clone(&plan.files),
-            namespace: built??,
-        })
-    }
-
-    /// Whether it holds what a plan asks for.
-    pub(super) fn is_of(&self, plan: &Plan) -> bool {
-        self.files == plan.files
-    }
-
-    /// To clone from.
-    pub(super) fn namespace(&self) -> BorrowedFd<'_> {
-        self.namespace.as_fd()
-    }
-}
-
-/// The mount namespace of the calling process, which the suite's /proc has.
-fn own_namespace(proc: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(
-        proc,
-        c"self/ns/mnt",
-        flags,
-        Mode::empty(),
-    )?)
-}
-
 /// Whether a /proc could be mounted.
 fn build() -> io::Result<bool> {
     let _ = rustix::process::umask(Mode::empty());
@@ -124,8 +69,14 @@ fn build() -> io::Result<bool> {
         c"/",
         MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
     )?;
-    child::mount_root(c"mode=755,size=64k")?;
-    for directory in [c"dev", c"proc", c"root"] {
+    // Any directory will do as a mount point: nobody else sees this mount.
+    let options = c"mode=755,size=64k";
+    let mut place = root::PLACES.into_iter();
+    place
+        .find(|place| root::mount_memory(place, options).is_ok())
+        .ok_or(io::ErrorKind::NotFound)
+        .map(rustix::process::chdir)??;
+    for directory in [c"dev", c"proc", c"root", c"upper"] {
         rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o755))?;
     }
     // Each sandbox mounts one of its own, which the kernel allows it where it sees one as
@@ -137,27 +88,37 @@ fn build() -> io::Result<bool> {
         Err(rustix::io::Errno::PERM) => false,
         Err(error) => return Err(error.into()),
     };
-    mount_devices()?;
+    mount_devices(c"dev")?;
     read_only(c"dev")?;
-    // pivot_root(2), NOTES: the old root lands on top of the new one and is taken off.
-    rustix::process::pivot_root(c".", c".")?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-    rustix::process::chdir(c"/")?;
+    root::pivot()?;
     read_only(c"/")?;
     Ok(has_proc)
 }
 
+/// Moves the working directory, a mount, over the stage, as switch_root(8) does over an
+/// initramfs. Nobody can take it off again: not from here, nor from a user namespace below,
+/// to which it is locked (mount_namespaces(7)); and the stage holds nothing.
+pub(super) fn cover() -> io::Result<()> {
+    rustix::mount::mount_move(c".", c"/")?;
+    rustix::process::chroot(c".")?;
+    Ok(rustix::process::chdir(c"/")?)
+}
+
 /// A /dev with the devices of every container (OCI runtime specification, "Default Devices").
-pub(super) fn mount_devices() -> io::Result<()> {
+/// The working directory is the same afterwards.
+pub(super) fn mount_devices(dev: &CStr) -> io::Result<()> {
+    let back = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let back = rustix::fs::open(c".", back, Mode::empty())?;
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
     let options = Some(c"mode=755,size=64k");
-    rustix::mount::mount(c"tmpfs", c"dev", c"tmpfs", flags, options)?;
+    rustix::mount::mount(c"tmpfs", dev, c"tmpfs", flags, options)?;
+    rustix::process::chdir(dev)?;
     for (source, target) in [
-        (c"/dev/null", c"dev/null"),
-        (c"/dev/zero", c"dev/zero"),
-        (c"/dev/full", c"dev/full"),
-        (c"/dev/random", c"dev/random"),
-        (c"/dev/urandom", c"dev/urandom"),
+        (c"/dev/null", c"null"),
+        (c"/dev/zero", c"zero"),
+        (c"/dev/full", c"full"),
+        (c"/dev/random", c"random"),
+        (c"/dev/urandom", c"urandom"),
     ] {
         rustix::fs::openat(
             CWD,
@@ -167,10 +128,10 @@ pub(super) fn mount_devices() -> io::Result<()> {
         )?;
         rustix::mount::mount_bind(source, target)?;
     }
-    for directory in [c"dev/shm", c"dev/mqueue"] {
+    for directory in [c"shm", c"mqueue"] {
         rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o1777))?;
     }
-    Ok(())
+    Ok(rustix::process::fchdir(&back)?)
 }
 
 fn read_only(path: &CStr) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::ops::Bound;
 use super::{DEFECTS, Folded, Node, weight};
 use crate::subject::escape::{escape, is_plain};
 use crate::subject::rootfs::{Followed, ResolveError, components, follow};
+use crate::subject::spool::Place;
 use crate::subject::tar::{Member, Type};
 use crate::subject::{Defect, DefectKind, Entry, EntryKind};
 
@@ -20,7 +21,12 @@ const NAME: usize = 255;
 
 impl Folded<'_> {
     /// Applies a member, or notes why it cannot be; an error only where a bound is passed.
-    pub(super) fn apply(&mut self, member: &Member, layer: usize, number: usize) -> io::Result<()> {
+    pub(super) fn apply(
+        &mut self,
+        member: &Member,
+        layer: usize,
+        place: Option<Place>,
+    ) -> io::Result<()> {
         if matches!(member.kind, Type::Other(_)) {
             return Ok(());
         }
@@ -47,7 +53,7 @@ impl Folded<'_> {
             self.whiteout(&join(&parent, hidden), hidden, &member.path, layer)?;
         } else {
             let path = join(&parent, name);
-            if let Some(node) = self.node(member, layer, number)? {
+            if let Some(node) = self.node(member, layer, place)? {
                 self.place(path, node, &member.path)?;
             }
         }
@@ -129,7 +135,12 @@ impl Folded<'_> {
     }
 
     /// The node that a member makes; `None`, and a defect, for a hard link to nothing.
-    fn node(&mut self, member: &Member, layer: usize, number: usize) -> io::Result<Option<Node>> {
+    fn node(
+        &mut self,
+        member: &Member,
+        layer: usize,
+        place: Option<Place>,
+    ) -> io::Result<Option<Node>> {
         let (block, (major, minor)) = (member.kind == Type::Block, member.device);
         let kind = match member.kind {
             Type::File => EntryKind::File {
@@ -151,11 +162,10 @@ impl Folded<'_> {
             },
             Type::HardLink | Type::Other(_) => return self.hard_link(member, layer),
         };
-        let location = (member.kind == Type::File).then_some((layer, number));
         Ok(Some(Node {
             entry: entry(member, kind),
             layer,
-            location,
+            place,
         }))
     }
 
@@ -242,7 +252,7 @@ impl Folded<'_> {
                 Node {
                     entry,
                     layer,
-                    location: None,
+                    place: None,
                 },
             );
         }

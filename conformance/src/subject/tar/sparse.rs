@@ -1,6 +1,7 @@
 //! Maps of sparse files: GNU headers and the three PAX variants (GNU tar manual, "Storing Sparse Files").
 
 use std::io;
+use std::sync::Arc;
 
 use tar::GnuSparseHeader;
 
@@ -124,13 +125,14 @@ impl Map {
         }
     }
 
-    /// The pieces as ranges; a verified map fits whatever holds the file.
-    pub(super) fn ranges(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.pieces.iter().filter_map(|(offset, len)| {
-            Some((
-                usize::try_from(*offset).ok()?,
-                usize::try_from(offset.checked_add(*len)?).ok()?,
-            ))
-        })
+    /// Position and length of each piece; of a verified map they are in order and within the file.
+    pub(super) fn pieces(&self) -> Arc<[(u64, u64)]> {
+        let pieces = self.pieces.iter().copied();
+        pieces.filter(|(_, len)| *len > 0).collect()
+    }
+
+    /// Bytes of all pieces.
+    pub(super) fn stored(&self) -> u64 {
+        self.pieces.iter().map(|(_, len)| len).sum()
     }
 }
