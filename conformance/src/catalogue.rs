@@ -34,6 +34,7 @@ const WORDS: &[(Needs, &str)] = &[
         "a version in the image's tag or annotations",
     ),
     (Needs::LONG, "the long form (`--long`)"),
+    (Needs::FILES, "layers that can be read"),
     (Needs::NATIVE_IMAGE, "an image of a native program"),
     (Needs::WASM, "a WebAssembly program"),
     (

@@ -42,6 +42,8 @@ bitflags::bitflags! {
         const WASM_COMPONENT = 1 << 14;
         /// That program can be run on a virtual clock.
         const VIRTUAL_CLOCK = 1 << 15;
+        /// The layers of the image were read.
+        const FILES = 1 << 12;
         /// `--long` is given.
         const LONG = 1 << 13;
 

@@ -19,6 +19,7 @@ mod escape;
 mod facts;
 mod image;
 mod layer;
+mod layer_type;
 mod layout;
 mod limits;
 mod load;
@@ -300,6 +301,8 @@ pub enum NoProgram {
     NotExecutable(String),
     /// It is there but larger than the suite keeps.
     TooLarge(u64),
+    /// The layers were not read, so that nothing is known of their files; says why.
+    Unread(String),
     /// It is WebAssembly, which an engine runs and no kernel: see [`Subject::wasm`].
     Wasm,
 }
@@ -328,10 +331,13 @@ impl Defect {
 pub enum DefectKind {
     /// A blob's digest or size, or a `DiffID`: `image/digests-hold`.
     Digest,
-    /// A path that escapes, a hard link or whiteout of nothing, conflicting entries: `image/layers-clean`.
+    /// A path that escapes, a hard link or whiteout of nothing, conflicting entries, bytes that
+    /// engines do not take: `image/layers-clean`.
     Layer,
     /// A name that engines read but that misleads: absolute, twice, not printable: `image/names-plain`.
     Name,
+    /// A media type that is untrue of the layer's bytes: `image/layer-types-hold`.
+    Type,
 }
 
 impl std::fmt::Display for NoProgram {
@@ -340,7 +346,7 @@ impl std::fmt::Display for NoProgram {
         match self {
             Self::Wasm => f.write_str("it is a WebAssembly program, not a native one"),
             Self::Unset => f.write_str("neither Entrypoint nor Cmd is set"),
-            Self::Missing(why) | Self::NotExecutable(why) => f.write_str(why),
+            Self::Missing(why) | Self::NotExecutable(why) | Self::Unread(why) => f.write_str(why),
             Self::TooLarge(size) => write!(
                 f,
                 "the program's {size} bytes are more than the suite keeps"

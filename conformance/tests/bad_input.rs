@@ -32,6 +32,7 @@ static INPUTS: LazyLock<Inputs> = LazyLock::new(|| {
     write_files(&folder);
     write_images(&folder);
     write_special(&folder);
+    write_others(&folder);
     Inputs {
         registry: registry(),
         closed: refuses(),
@@ -134,6 +135,56 @@ fn write_images(folder: &Path) {
     for name in ["exits-at-once", "floods-stderr"] {
         single(&ImageBuilder::pause(&fixture(name), &host()), name);
     }
+}
+
+/// What can be read, and is no image, none for Linux, or more than one.
+fn write_others(folder: &Path) {
+    let write = |layout: &LayoutBuilder, name: &str| {
+        layout.write(&folder.join(name)).expect("writing");
+    };
+    let sound = ImageBuilder::pause(&Elf::of(62).bytes(), "amd64");
+    let mut chart = LayoutBuilder::default();
+    let config = chart.blob("application/vnd.cncf.helm.config.v1+json", b"{}".to_vec());
+    let content = chart.blob(
+        "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+        Packing::Gzip.pack(&Tar::default().file("x", 0o644, b"").finish()),
+    );
+    let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [content] });
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let mut descriptor = chart.blob(media_type, manifest.to_string().into_bytes());
+    descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": "1.0" });
+    chart.manifests.push(descriptor);
+    write(&chart, "chart");
+
+    let mut windows = ImageBuilder::pause(b"MZ\x90\0", "amd64");
+    windows.config["os"] = json!("windows");
+    write(&LayoutBuilder::single(&windows, "3.10"), "windows");
+
+    let mut twice = LayoutBuilder::single(&sound, "3.10");
+    let other = sound.clone().set("User", json!("1:1"));
+    let mut second = twice.image(&other);
+    second["annotations"] = twice.manifests[0]["annotations"].clone();
+    twice.manifests.push(second);
+    write(&twice, "twice");
+    for descriptor in &mut twice.manifests {
+        descriptor["annotations"] = json!(null);
+    }
+    write(&twice, "nameless");
+
+    let one = sound.docker_archive("pause:3.10");
+    let mut saved = Tar::default();
+    for member in tar::Archive::new(&one[..]).entries().expect("an archive") {
+        let mut member = member.expect("a member");
+        let name = member.path().expect("a name").display().to_string();
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut member, &mut content).expect("content");
+        if name == "manifest.json" {
+            let images: serde_json::Value = serde_json::from_slice(&content).expect("JSON");
+            content = json!([images[0], images[0]]).to_string().into_bytes();
+        }
+        saved.file(&name, 0o644, &content);
+    }
+    fs::write(folder.join("saved-twice.tar"), saved.finish()).expect("writing");
 }
 
 /// Where files are wanted, what is none: to open some would wait for ever.
@@ -288,6 +339,17 @@ fn shown(line: &str, ended: &Ended, said: &str) -> String {
 #[case("truncated-gzip", "--image docker-archive:truncated.tar.gz", 2)]
 #[case("damaged-archive", "--image docker-archive:damaged.tar", 2)]
 #[case("missing-blob", "--image oci:incomplete", 2)]
+#[case("chart", "--image oci:chart", 2)]
+#[case("image-for-windows", "--image oci:windows", 2)]
+#[case("two-images-of-one-tag", "--image oci:twice:3.10", 2)]
+#[case("two-images-without-a-name", "--image ./nameless", 2)]
+#[case("no-such-place", "--image oci:twice:@2", 2)]
+#[case("several-saved-images", "--image saved-twice.tar", 2)]
+#[case(
+    "two-saved-images-of-one-name",
+    "--image docker-archive:saved-twice.tar:pause:3.10",
+    2
+)]
 #[case("fifo-as-image", "--image ./fifo", 2)]
 #[case("fifo-as-archive", "--image docker-archive:fifo", 2)]
 #[case("fifo-as-layout", "--image oci:fifo", 2)]
@@ -381,6 +443,12 @@ fn a_wrong_command_line_is_wrong_usage(#[case] name: &str, #[case] line: &str) {
     "not-executable",
     "--image oci:not-executable --filter image/entrypoint-set",
     1
+)]
+#[case("one-of-two", "--image oci:twice:@1 --filter image/user-nonroot", 0)]
+#[case(
+    "one-of-two-saved",
+    "--image docker-archive:saved-twice.tar:@1 --filter image/user-nonroot",
+    0
 )]
 #[case("link-loop", "--image oci:link-loop --filter image/entrypoint-set", 1)]
 #[case("exits-at-once", "--image oci:exits-at-once --filter startup/stays", 1)]

@@ -17,6 +17,7 @@ pub static FAMILY: Family = Family {
     checks: &[
         &archive::DIGESTS_HOLD,
         &archive::LAYERS_CLEAN,
+        &archive::LAYER_TYPES_HOLD,
         &archive::NAMES_PLAIN,
         &archive::SMALL,
         &program::ENTRYPOINT_SET,

@@ -22,6 +22,7 @@ mod parts;
 mod platforms;
 mod program;
 mod sound;
+mod stored;
 mod wasi;
 
 /// One image under the suite.
@@ -128,6 +129,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static ImageFixture> {
         config::IMAGES,
         files::IMAGES,
         layers::IMAGES,
+        stored::IMAGES,
         program::IMAGES,
         if ASSEMBLES { wasi::IMAGES } else { &[] },
     ]

@@ -20,6 +20,7 @@ pub use wasm::{WASM_LAYER, WasmImageBuilder};
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// How a layer is stored.
@@ -185,6 +186,8 @@ pub struct ImageBuilder {
     pub layers: Vec<(Vec<u8>, Packing)>,
     /// The configuration; `rootfs.diff_ids` is filled in where it is missing.
     pub config: Value,
+    /// Layers that are stored otherwise, by their place: media type and bytes.
+    pub stored: BTreeMap<usize, (String, Vec<u8>)>,
     /// Annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
 }
@@ -207,8 +210,16 @@ impl ImageBuilder {
         Self {
             layers: vec![(layer.finish(), Packing::Gzip)],
             config,
+            stored: BTreeMap::new(),
             annotations: BTreeMap::new(),
         }
+    }
+
+    /// Stores the first layer otherwise: as `kind` after `….layer.v1.tar`, in these bytes.
+    #[must_use]
+    pub fn stored_as(mut self, kind: &str, bytes: Vec<u8>) -> Self {
+        self.stored.insert(0, (format!("{OCI_LAYER}{kind}"), bytes));
+        self
     }
 
     /// Puts a value into `config` of the configuration; null takes it out.
@@ -308,9 +319,13 @@ impl LayoutBuilder {
     /// Adds an image; returns the descriptor of its manifest.
     pub fn image(&mut self, image: &ImageBuilder) -> Value {
         let config = self.blob(OCI_CONFIG, image.config_bytes());
-        let layers = image.layers.iter().map(|(bytes, packing)| {
-            let media_type = format!("application/vnd.oci.image.layer.v1.tar{}", packing.suffix());
-            self.blob(&media_type, packing.pack(bytes))
+        let layers = image.layers.iter().enumerate();
+        let layers = layers.map(|(at, (bytes, packing))| match image.stored.get(&at) {
+            Some((media_type, stored)) => self.blob(media_type, stored.clone()),
+            None => self.blob(
+                &format!("{OCI_LAYER}{}", packing.suffix()),
+                packing.pack(bytes),
+            ),
         });
         let layers: Vec<Value> = layers.collect();
         let manifest = json!({

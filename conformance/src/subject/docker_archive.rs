@@ -146,9 +146,15 @@ fn choose(mut images: Vec<Saved>, wanted: Option<&str>) -> Result<Saved, Error> 
                     .filter(|place: &usize| *place < images.len())
             } else {
                 let wanted = full(wanted);
-                images
-                    .iter()
-                    .position(|saved| names(saved).iter().any(|name| full(name) == wanted))
+                let mut so_named = (0..images.len())
+                    .filter(|at| names(&images[*at]).iter().any(|name| full(name) == wanted));
+                let first = so_named.next();
+                if let (Some(first), Some(second)) = (first, so_named.next()) {
+                    let cause =
+                        format!("two images are named {wanted}, at places @{first} and @{second}");
+                    return Err(Error::new("manifest.json", cause).with_hint(hint));
+                }
+                first
             }
         }
         None if images.len() > 1 => {

@@ -8,7 +8,15 @@ use serde_json::Number;
 
 use super::digest::Digest;
 use super::error::Error;
-use super::{Config, Platform};
+use super::{Config, Platform, wasm};
+
+/// Media types of the configurations of images; the last is what docker wrote at first.
+const IMAGE_CONFIGS: &[&str] = &[
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+    wasm::ARTIFACT_CONFIG,
+    "application/octet-stream",
+];
 
 /// A content descriptor (descriptor.md).
 #[derive(Clone, Debug, Deserialize)]
@@ -95,6 +103,8 @@ pub(crate) enum Document {
 #[derive(Clone, Debug)]
 pub(crate) struct Manifest {
     pub(crate) media_type: String,
+    /// What the manifest says that it is, where it is no image.
+    pub(crate) artifact_type: Option<String>,
     pub(crate) config: Descriptor,
     pub(crate) layers: Vec<Descriptor>,
     pub(crate) annotations: BTreeMap<String, String>,
@@ -104,8 +114,11 @@ pub(crate) struct Manifest {
 struct Either {
     #[serde(rename = "mediaType")]
     media_type: Option<String>,
+    #[serde(rename = "artifactType")]
+    artifact_type: Option<String>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
+    #[serde(default, deserialize_with = "null_is_empty")]
     manifests: Option<Vec<Descriptor>>,
     #[serde(rename = "fsLayers")]
     fs_layers: Option<serde::de::IgnoredAny>,
@@ -140,10 +153,12 @@ impl Document {
                 layers,
                 annotations,
                 media_type,
+                artifact_type,
                 ..
             } => Ok(Self::Manifest(Box::new(Manifest {
                 media_type: media_type
                     .unwrap_or_else(|| "application/vnd.oci.image.manifest.v1+json".to_owned()),
+                artifact_type,
                 config,
                 layers: layers.unwrap_or_default(),
                 annotations: annotations.unwrap_or_default(),
@@ -158,6 +173,34 @@ impl Document {
             _ => Err(Error::new(what, "neither a manifest nor an index")),
         }
     }
+}
+
+impl Manifest {
+    /// Whether its configuration is one by which engines run images.
+    fn is_image(&self) -> bool {
+        let config = self.config.media_type();
+        config.is_empty() || IMAGE_CONFIGS.contains(&config)
+    }
+
+    /// What it is instead of an image, in words: a chart, a signature, a list of parts.
+    pub(crate) fn not_an_image(&self) -> Option<String> {
+        let program = |layer: &Descriptor| wasm::LAYER_TYPES.contains(&layer.media_type());
+        if self.is_image() || self.layers.iter().any(program) {
+            return None;
+        }
+        let config = self.config.media_type();
+        Some(match &self.artifact_type {
+            Some(kind) => format!("not an image: its configuration is {config}, its type {kind}"),
+            None => format!("not an image: its configuration is {config}"),
+        })
+    }
+}
+
+/// Newer versions of docker write null where there is nothing to list.
+fn null_is_empty<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<Descriptor>>, D::Error> {
+    Option::<Vec<Descriptor>>::deserialize(deserializer).map(|list| Some(list.unwrap_or_default()))
 }
 
 /// One image of a docker-archive's manifest.json.

@@ -2,6 +2,7 @@
 //!
 //! Reads any bytes without panic; what cannot be read is an error in words.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader};
@@ -82,20 +83,49 @@ impl fmt::Display for Permissions {
     }
 }
 
+/// Systems other than Linux whose programs are ELF files, as images name them.
+const OF_OTHERS: &[&str] = &[
+    "aix",
+    "android",
+    "dragonfly",
+    "freebsd",
+    "hurd",
+    "illumos",
+    "netbsd",
+    "openbsd",
+    "solaris",
+];
+
+/// Whether an ELF program can be one of that system; on Windows, Darwin and what has no
+/// such name it cannot.
+pub fn is_of(os: &str) -> bool {
+    let os = os.to_lowercase();
+    os == "linux" || OF_OTHERS.contains(&&*os)
+}
+
 impl Elf {
     /// Reads an ELF file.
     ///
     /// # Errors
     /// In words, where the bytes are no ELF file or a header leads outside of them.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        match bytes {
-            [0x7f, b'E', b'L', b'F', 1, ..] => parse::<elf::FileHeader32<Endianness>>(bytes),
-            [0x7f, b'E', b'L', b'F', 2, ..] => parse::<elf::FileHeader64<Endianness>>(bytes),
+        let (header, file) = as_the_kernel_reads(bytes);
+        match header {
+            [0x7f, b'E', b'L', b'F', 1, ..] => {
+                parse::<elf::FileHeader32<Endianness>>(&header, &file)
+            }
+            [0x7f, b'E', b'L', b'F', 2, ..] => {
+                parse::<elf::FileHeader64<Endianness>>(&header, &file)
+            }
             [0x7f, b'E', b'L', b'F', ..] => {
                 Err("neither a 32-bit nor a 64-bit ELF file".to_owned())
             }
             _ => Err("not an ELF file".to_owned()),
         }
+        .and_then(|elf| match bytes.len() {
+            ..HEADER if elf.loads.is_empty() => Err("ends within its header".to_owned()),
+            _ => Ok(elf),
+        })
         .map_err(|error| super::escape(error.as_bytes()))
     }
 
@@ -105,9 +135,37 @@ impl Elf {
     }
 }
 
-fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Elf, String> {
+/// Bytes of a 64-bit header, the longer one.
+const HEADER: usize = 64;
+
+/// Linux reads zeros where a file ends within its header, and of `e_ident` it looks at the
+/// magic alone: class and byte order are the machine's (`load_elf_binary`, fs/binfmt_elf.c).
+/// So there are programs of 45 bytes. The header as it means it, and the file.
+fn as_the_kernel_reads(bytes: &[u8]) -> ([u8; HEADER], Cow<'_, [u8]>) {
+    let mut file = Cow::Borrowed(bytes);
+    if file.len() < HEADER && file.starts_with(b"\x7fELF") {
+        file.to_mut().resize(HEADER, 0);
+    }
+    let mut header = [0; HEADER];
+    for (to, from) in header.iter_mut().zip(&*file) {
+        *to = *from;
+    }
+    let machine = elf::Machine(u16::from_le_bytes([header[18], header[19]]));
+    let class = match machine {
+        elf::EM_386 | elf::EM_ARM => 1,
+        elf::EM_X86_64 | elf::EM_AARCH64 | elf::EM_RISCV | elf::EM_LOONGARCH => 2,
+        _ => return (header, file),
+    };
+    let known = |byte: u8| [1, 2].contains(&byte);
+    if !known(header[4]) || !known(header[5]) || header[6] != 1 {
+        header[4..7].copy_from_slice(&[class, 1, 1]);
+    }
+    (header, file)
+}
+
+fn parse<H: FileHeader<Endian = Endianness>>(header: &[u8], bytes: &[u8]) -> Result<Elf, String> {
     let words = |error: object::read::Error| error.to_string().to_lowercase();
-    let header = H::parse(bytes).map_err(words)?;
+    let header = H::parse(header).map_err(words)?;
     let endian = header.endian().map_err(words)?;
     let mut found = Elf {
         architecture: architecture::<H>(header, endian),
@@ -303,9 +361,28 @@ mod tests {
             b"\x7fELF\x03",
             b"#!/bin/sh",
             b"\x7fELF\x02\x01\x01",
+            &[0x7f; 64],
         ] {
             assert!(Elf::parse(bytes).is_err(), "{bytes:?}");
         }
+    }
+
+    /// Header and segment lie over each other, and the file ends within the header.
+    const SMALLEST: [u8; 45] = [
+        0x7f, b'E', b'L', b'F', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 3, 0, 0x20, 0, 1,
+        0, //
+        0x20, 0, 1, 0, 4, 0, 0, 0, 0xb3, 42, 0x31, 0xc0, 0x40, 0xcd, 0x80, 0, 0x34, 0, 0x20, 0, 1,
+    ];
+
+    #[test]
+    fn a_program_of_45_bytes_that_the_kernel_runs_is_read() {
+        let elf = Elf::parse(&SMALLEST).expect("the kernel runs it");
+        assert_eq!(elf.architecture.architectures, ["386"]);
+        assert_eq!((elf.kind, elf.entry), (Kind::Executable, 0x1_0020));
+        assert_eq!(elf.loads.len(), 1);
+        assert_eq!(elf.loads[0].address, 0x1_0000);
+        assert!(elf.is_static());
+        assert!(Elf::parse(&SMALLEST[..40]).is_err(), "it names no segments");
     }
 
     proptest! {

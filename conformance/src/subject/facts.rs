@@ -2,7 +2,7 @@
 
 use super::elf::Elf;
 use super::wasm::WasmKind;
-use super::{Format, Platform, Subject};
+use super::{Format, NoProgram, Platform, Subject};
 use crate::check::Needs;
 
 /// Architectures whose kernels are built with 64 KiB pages by distributions.
@@ -54,6 +54,10 @@ impl Subject {
         let valid = read.map(|wasm| wasm.kind);
         let offered = [
             (Needs::IMAGE, self.image.is_some()),
+            (
+                Needs::FILES,
+                !matches!(self.program, Err(NoProgram::Unread(_))),
+            ),
             (Needs::INDEX, self.index.is_some()),
             (Needs::WINDOWS, self.windows().next().is_some()),
             (Needs::PROGRAM, self.program.is_ok()),

@@ -3,8 +3,9 @@
 use super::blob::Blob;
 use super::digest::{Digest, Hashed};
 use super::document::{Descriptor, Document, Manifest};
-use super::error::Error;
+use super::error::{Error, WHOLE};
 use super::layer::{Folded, Measured, Stored};
+use super::layer_type::{self, Bytes, HEAD};
 use super::limits::{Budget, Limits};
 use super::{
     Config, Defect, DefectKind, ElfArchitecture, Format, Image, Layer, NoProgram, Platform,
@@ -226,6 +227,10 @@ impl Collector<'_> {
                 cause,
             ));
         }
+        if let Some(what) = manifest.not_an_image() {
+            return Err(Error::new(WHOLE, what)
+                .with_hint("a chart, a signature and the like hold no program: name an image"));
+        }
         let blob = self.store.blob(&manifest.config)?;
         let (bytes, broken) = self.read(&manifest.config, &blob)?;
         defects.extend(broken);
@@ -355,6 +360,29 @@ pub(crate) fn fold(
         Layers::Open(stored) => std::mem::take(stored),
         Layers::Described(descriptors) => open(store, descriptors, limits)?,
     };
+    let mut kinds = Vec::new();
+    for (at, layer) in stored.iter().enumerate() {
+        let head = layer
+            .blob
+            .head::<HEAD>()
+            .map_err(|error| Error::io(format_args!("layer {}", layer.name), &error))?;
+        let bytes = Bytes::of(&head);
+        if let Layers::Described(descriptors) = layers {
+            defects.extend(layer_type::compare(
+                &layer.name,
+                descriptors[at].media_type(),
+                bytes,
+            ));
+        }
+        kinds.push(bytes);
+    }
+    let unread = stored.iter().zip(&kinds).find_map(|(layer, bytes)| {
+        let words = bytes.unread()?;
+        Some(format!("the bytes of layer {} are {words}", layer.name))
+    });
+    if let Some(why) = unread {
+        return read_blobs(stored, layers, defects, why, limits);
+    }
     let stored = with_diff_ids(stored, &image.config, &mut defects);
     let mut folded = Folded::read(&stored, limits)?;
     for (index, (stored, measured)) in stored.iter().zip(&folded.measured).enumerate() {
@@ -381,6 +409,7 @@ pub(crate) fn fold(
             ));
         }
         defects.extend(compare_diff_id(index, stored, measured));
+        defects.extend(layer_type::tail(&stored.name, kinds[index], measured.tail));
         image.layers[index].uncompressed = measured.uncompressed;
         if image.layers[index].digest.is_empty() {
             image.layers[index].digest = measured.digest.to_string();
@@ -412,6 +441,37 @@ pub(crate) fn fold(
         architecture,
         defects,
         uncompressed,
+    })
+}
+
+/// Of layers that are no tar archives the blobs are verified, and no more.
+fn read_blobs(
+    stored: Vec<Stored>,
+    layers: &Layers,
+    mut defects: Vec<Defect>,
+    why: String,
+    limits: &Limits,
+) -> Result<Outcome, Error> {
+    let Layers::Described(descriptors) = layers else {
+        // Nothing names their media types, so that nothing is untrue: docker takes others too.
+        return Err(Error::new("layer", why).with_hint(
+            "the suite reads layers as tar archives, plain or compressed by gzip or zstd",
+        ));
+    };
+    let mut budget = Budget::new("bytes of layers", limits.stored);
+    for (layer, descriptor) in stored.into_iter().zip(descriptors) {
+        let (digest, size) = Hashed::new(layer.blob, layer.digest.as_ref(), &mut budget)
+            .finish()
+            .map_err(|error| Error::io(format_args!("layer {}", layer.name), &error))?;
+        defects.extend(compare(descriptor, &digest, size));
+    }
+    Ok(Outcome {
+        rootfs: Arc::default(),
+        program: Err(NoProgram::Unread(super::escape(why.as_bytes()))),
+        wasm: None,
+        architecture: None,
+        defects,
+        uncompressed: 0,
     })
 }
 

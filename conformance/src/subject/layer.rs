@@ -6,11 +6,12 @@
 
 mod apply;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 
 use super::blob::Blob;
-use super::decompress::{Compression, decompress};
+use super::decompress::{Compression, decompress_noting};
 use super::digest::{Digest, Hashed};
 use super::error::Error;
 use super::limits::{Budget, Limits};
@@ -37,6 +38,8 @@ pub(crate) struct Measured {
     pub(crate) digest: Digest,
     pub(crate) diff_id: Digest,
     pub(crate) uncompressed: u64,
+    /// Bytes behind what is compressed.
+    pub(crate) tail: u64,
 }
 
 /// An entry and where it came from.
@@ -95,7 +98,8 @@ impl<'a> Folded<'a> {
             layer.digest.as_ref(),
             &mut bounds.stored,
         );
-        let plain = decompress(&mut stored, compression, limits.zstd_window);
+        let tail = Cell::new(0);
+        let plain = decompress_noting(&mut stored, compression, limits.zstd_window, Some(&tail));
         let mut plain = Hashed::new(plain, layer.diff_id.as_ref(), &mut bounds.uncompressed);
         let mut walk = Walk::new(&mut plain, limits);
         while let Some(member) = walk.next()? {
@@ -119,6 +123,7 @@ impl<'a> Folded<'a> {
             digest,
             diff_id,
             uncompressed,
+            tail: tail.get(),
         });
         Ok(())
     }

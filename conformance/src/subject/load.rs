@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::archive::Archive;
 use super::blob::Blob;
 use super::docker_archive::{self, Nothing};
-use super::elf::Elf;
+use super::elf::{self, Elf};
 use super::error::{Error, WHOLE};
 use super::image::{
-    Collected, Found, Outcome, Store, Top, collect, fold, wasm_content, wrong_digest,
+    Collected, Found, Outcome, Parsed, Store, Top, collect, fold, wasm_content, wrong_digest,
 };
 use super::layout::Layout;
 use super::limits::Limits;
@@ -217,14 +217,15 @@ fn subjects(
         let (Some(outcome), Ok(parsed)) = (outcomes[at].take(), &found[at].read) else {
             continue;
         };
+        let platform = found[at]
+            .platform()
+            .unwrap_or_else(|| undeclared(&parsed.image.config, outcome.architecture.as_ref()));
         let mut own = outcome.defects;
         own.extend(defects.iter().cloned());
         subjects.push(Subject {
             reference: reference.text.clone(),
             kind: Kind::Image,
-            platform: found[at]
-                .platform()
-                .unwrap_or_else(|| guess(outcome.architecture.as_ref())),
+            platform,
             index: index.clone(),
             image: Some(parsed.image.clone()),
             rootfs: outcome.rootfs,
@@ -250,30 +251,25 @@ fn read_layers(
     let Ok(parsed) = &mut found.read else {
         return Ok(None);
     };
-    if platform
-        .as_ref()
-        .is_some_and(|platform| platform.os == "windows")
-    {
-        // Windows layers are no root filesystem of ours, and the base ones are large.
-        let program = Err(NoProgram::Missing(
-            "the layers of a Windows image are not read".to_owned(),
-        ));
-        let (rootfs, defects) = (Arc::default(), Vec::new());
-        let nothing = Outcome {
-            rootfs,
-            program,
-            wasm: None,
-            architecture: None,
-            defects,
-            uncompressed: 0,
-        };
-        return Ok(asked.then_some(nothing));
-    }
     let stored: u64 = parsed
         .image
         .layers
         .iter()
         .fold(0, |sum, layer| sum.saturating_add(layer.size));
+    if let Some(os) = parsed
+        .image
+        .config
+        .os
+        .clone()
+        .or(platform.as_ref().map(|it| it.os.clone()))
+        && !(Platform { os, ..guess(None) }).is_judged()
+    {
+        return if asked {
+            mislabelled(store, parsed, stored, left).map(Some)
+        } else {
+            Ok(None)
+        };
+    }
     if !asked && store.is_remote() && stored > left.unasked {
         return Ok(None);
     }
@@ -309,6 +305,34 @@ fn read_layers(
     }
 }
 
+/// An image that is not for Linux: of others the suite judges only what is none, but says so.
+fn mislabelled(
+    store: &dyn Store,
+    parsed: &mut Parsed,
+    stored: u64,
+    left: &Limits,
+) -> Result<Outcome, Error> {
+    let config = &parsed.image.config;
+    let os = config.os.clone().unwrap_or_default();
+    let other = || {
+        Error::new(
+            WHOLE,
+            format_args!("it is for {os}, and the suite judges pause images for Linux"),
+        )
+        .with_hint("name an image for Linux, or one whose index has an entry for it")
+    };
+    // The base layers of Windows are large, and a registry has not even all of them.
+    if stored > left.unasked {
+        return Err(other());
+    }
+    let outcome = fold(store, parsed, left).map_err(|_| other())?;
+    if outcome.architecture.is_some() && !elf::is_of(&os) {
+        Ok(outcome)
+    } else {
+        Err(other())
+    }
+}
+
 /// What stays in memory of a subject is no longer there for the next.
 fn take_kept(left: &mut Limits, outcome: &Outcome) {
     let entries = &outcome.rootfs.entries;
@@ -336,8 +360,16 @@ fn entry(found: &Found, outcome: Option<&Outcome>) -> IndexEntry {
 
 /// Which entries become subjects, in the order asked for.
 fn choose(found: &[Found], indexed: bool, platforms: &Platforms) -> Result<Vec<usize>, Error> {
+    // An image without index is taken as it is: where it does not say its platform, it is for
+    // what its program is for, whatever is asked for.
+    let undeclared = found.first().is_some_and(|only| only.platform().is_none());
     let asked = match platforms {
-        Platforms::Host if !indexed => return readable(found, 0).map(|at| vec![at]),
+        Platforms::Host | Platforms::All if !indexed => {
+            return readable(found, 0).map(|at| vec![at]);
+        }
+        Platforms::List(_) if !indexed && undeclared => {
+            return readable(found, 0).map(|at| vec![at]);
+        }
         Platforms::Host => &[Platform::host()][..],
         Platforms::List(asked) => asked,
         Platforms::All => {
@@ -400,7 +432,17 @@ fn none(found: &[Found], asked: &str) -> Error {
     .with_hint("choose with --platform OS/ARCHITECTURE[/VARIANT] or --platform all")
 }
 
-/// The platform of an image that declares none.
+/// The platform of an image that does not declare all of it.
+fn undeclared(config: &Config, program: Option<&ElfArchitecture>) -> Platform {
+    let guessed = guess(program);
+    Platform {
+        os: config.os.clone().unwrap_or(guessed.os),
+        architecture: config.architecture.clone().unwrap_or(guessed.architecture),
+        variant: config.variant.clone(),
+    }
+}
+
+/// The platform of a program.
 fn guess(architecture: Option<&ElfArchitecture>) -> Platform {
     let architecture = architecture
         .and_then(|it| it.architectures.first())

@@ -80,6 +80,12 @@ impl Platform {
             || (written && one.variant != other.variant)
     }
 
+    /// Whether the suite judges images for it: its kernel is Linux, or its programs are WASI's.
+    pub(crate) fn is_judged(&self) -> bool {
+        let os = self.os.to_lowercase();
+        os == "linux" || os.starts_with("wasi")
+    }
+
     /// The number in the variant; where there is none, what the architecture starts at.
     fn level(&self) -> Option<u32> {
         match (&self.variant, self.architecture.as_str()) {

@@ -63,6 +63,17 @@ pub fn dependencies(
     content: &[u8],
     env: &[String],
 ) -> Vec<Dependency> {
+    needed_by(rootfs, path, content, env, None)
+}
+
+/// The same of a library, which the loader of its program loads.
+fn needed_by(
+    rootfs: &Rootfs,
+    path: &[u8],
+    content: &[u8],
+    env: &[String],
+    loader: Option<&[u8]>,
+) -> Vec<Dependency> {
     let direct = |name: &[u8]| Dependency {
         name: name.to_vec(),
         found: file_at(rootfs, name),
@@ -77,10 +88,14 @@ pub fn dependencies(
                 return Vec::new();
             };
             let folders = library_folders(&elf, path, env);
-            let libraries = elf
-                .needed
-                .iter()
-                .map(|name| library(rootfs, name, &folders));
+            let loader = elf.interpreter.as_deref().or(loader);
+            let libraries = elf.needed.iter().map(|name| match loader {
+                Some(loader) if is_loader_itself(name, loader) => Dependency {
+                    name: name.clone(),
+                    found: file_at(rootfs, loader),
+                },
+                _ => library(rootfs, name, &folders),
+            });
             elf.interpreter
                 .iter()
                 .map(|name| direct(name))
@@ -94,12 +109,15 @@ pub fn dependencies(
 /// Everything that a program needs, and what that needs in turn, each once.
 pub fn closure(rootfs: &Rootfs, program: &Program) -> Vec<Dependency> {
     let mut all = dependencies(rootfs, &program.path, &program.content, &program.env);
+    let loader = Elf::parse(&program.content)
+        .ok()
+        .and_then(|elf| elf.interpreter);
     let mut at = 0;
     while at < all.len() && all.len() < NEEDED {
         if let Ok(path) = &all[at].found
             && let Some(content) = rootfs.content(path)
         {
-            for next in dependencies(rootfs, path, &content, &program.env) {
+            for next in needed_by(rootfs, path, &content, &program.env, loader.as_deref()) {
                 if !all.iter().any(|known| known.name == next.name) {
                     all.push(next);
                 }
@@ -305,6 +323,17 @@ fn triplet(architecture: &str) -> Option<&'static str> {
         "loong64" => "loongarch64-linux-gnu",
         _ => return None,
     })
+}
+
+/// Names after `lib` that musl's loader takes for itself, wherever it is (`load_library`,
+/// ldso/dynlink.c): its C library is the loader.
+const MUSL: &[&str] = &["c.", "pthread.", "rt.", "m.", "dl.", "util.", "xnet."];
+
+fn is_loader_itself(library: &[u8], loader: &[u8]) -> bool {
+    let file = loader.rsplit(|byte| *byte == b'/').next();
+    let musl = file.is_some_and(|file| file.starts_with(b"ld-musl-") || file == b"libc.so");
+    let known = |rest: &[u8]| MUSL.iter().any(|name| rest.starts_with(name.as_bytes()));
+    musl && library.strip_prefix(b"lib").is_some_and(known)
 }
 
 fn library(rootfs: &Rootfs, name: &[u8], folders: &[Vec<u8>]) -> Dependency {

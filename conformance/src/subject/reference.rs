@@ -9,6 +9,7 @@ use std::str::FromStr;
 use super::archive::Archive;
 use super::digest::Digest;
 use super::error::Error;
+use super::layout;
 use super::limits::Limits;
 use super::regular;
 
@@ -30,7 +31,7 @@ pub enum Transport {
     OciLayout {
         /// The folder.
         path: PathBuf,
-        /// Which of its images.
+        /// Which of its images: a tag, or `@N` for the one at that place.
         tag: Option<String>,
     },
     /// `oci-archive:FILE[:TAG]`: such a layout in a tar file.
@@ -213,9 +214,10 @@ fn recognise(path: &Path) -> Result<Transport, Error> {
             "neither an ELF or WebAssembly program nor an image archive: {cause}"
         ))
     })?;
-    if archive.contains("oci-layout") {
+    let saved = archive.contains("manifest.json");
+    if archive.contains("oci-layout") && !(saved && layout::names_nothing(&archive, &limits)) {
         Ok(Transport::OciArchive { path, tag: None })
-    } else if archive.contains("manifest.json") {
+    } else if saved {
         Ok(Transport::DockerArchive { path, image: None })
     } else {
         Err(unknown(&format!(

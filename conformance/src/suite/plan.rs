@@ -8,6 +8,7 @@ use crate::calibration::Calibration;
 use crate::check::{Check, Needs};
 use crate::emulator::{Emulator, NoEmulator, Way};
 use crate::event::RunHead;
+use crate::subject::elf::is_of;
 use crate::subject::{self, Platform, Subject};
 use crate::{wasi_host, wasi_world};
 
@@ -45,6 +46,9 @@ impl Processor {
             .and_then(|image| image.config.platform());
         let program = subject.elf().map(|elf| elf.architecture);
         let other = match (config, program) {
+            (_, Some(elf)) if !is_of(&named.os) => {
+                Some(format!("the program is an ELF file, {}", elf.words))
+            }
             (_, Some(elf)) if !elf.architectures.contains(&&*named.architecture) => {
                 Some(format!("the program is for {}", elf.words))
             }

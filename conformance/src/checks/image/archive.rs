@@ -3,10 +3,12 @@
 use super::image_of;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::Context;
-use crate::subject::{Defect, DefectKind};
+use crate::subject::{Defect, DefectKind, NoProgram, quote};
 
 /// A layer of a registry's pause image is about 0.3 MB; ten times the content still fits.
 const SMALL_BYTES: u64 = 1_000_000;
+/// Lines of evidence that are worth reading.
+const LINES: usize = 20;
 
 pub(super) static DIGESTS_HOLD: Check = Check {
     id: "image/digests-hold",
@@ -25,6 +27,7 @@ pub(super) static DIGESTS_HOLD: Check = Check {
 fn digests_hold(cx: &Context<'_>) -> Outcome {
     let layers = image_of(cx)?.layers.len();
     none_of(cx, DefectKind::Digest)?;
+    read(cx)?;
     Ok(Pass::new(format!(
         "every digest and size holds, {layers} layers hashed in both forms"
     )))
@@ -34,7 +37,7 @@ pub(super) static LAYERS_CLEAN: Check = Check {
     id: "image/layers-clean",
     title: "layers apply cleanly",
     level: Level::Must,
-    requirement: "Every entry of a layer MUST lie inside the root, every hard link and whiteout MUST name something there, and no path MUST be two kinds of file in one layer.",
+    requirement: "Every entry of a layer MUST lie inside the root, every hard link and whiteout MUST name something there, no path MUST be two kinds of file in one layer, and the bytes of the layer MUST be what engines take for its media type.",
     source: Source {
         title: "OCI image-spec v1.1.1, layer.md",
         url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md",
@@ -46,10 +49,33 @@ pub(super) static LAYERS_CLEAN: Check = Check {
 
 fn layers_clean(cx: &Context<'_>) -> Outcome {
     none_of(cx, DefectKind::Layer)?;
+    read(cx)?;
     Ok(Pass::new(format!(
         "{} entries apply",
         cx.subject().rootfs.entries.len()
     )))
+}
+
+pub(super) static LAYER_TYPES_HOLD: Check = Check {
+    id: "image/layer-types-hold",
+    title: "media types say how layers are compressed",
+    level: Level::Should,
+    requirement: "The media type of a layer SHOULD say how its bytes are compressed, since some readers go by it.",
+    source: Source {
+        title: "OCI image-spec v1.1.1, layer.md, +gzip and +zstd media types",
+        url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#gzip-media-types",
+    },
+    needs: Needs::IMAGE.union(Needs::FILES),
+    after: &[],
+    run: layer_types_hold,
+};
+
+fn layer_types_hold(cx: &Context<'_>) -> Outcome {
+    none_of(cx, DefectKind::Type)?;
+    let layers = &image_of(cx)?.layers;
+    let pass = Pass::new(format!("{} layers are what they say", layers.len()));
+    let types = layers.iter().map(|layer| quote(&layer.media_type));
+    Ok(types.take(LINES).fold(pass, Pass::with))
 }
 
 pub(super) static NAMES_PLAIN: Check = Check {
@@ -61,7 +87,7 @@ pub(super) static NAMES_PLAIN: Check = Check {
         title: "OCI image-spec v1.1.1, layer.md, Distributable Format",
         url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#distributable-format",
     },
-    needs: Needs::IMAGE,
+    needs: Needs::IMAGE.union(Needs::FILES),
     after: &[],
     run: names_plain,
 };
@@ -104,6 +130,14 @@ fn small(cx: &Context<'_>) -> Outcome {
         )));
     }
     Err(Finding::new(format!("at most {SMALL_BYTES} bytes"), observed).into())
+}
+
+/// What holds of the layers cannot be said where they were not read.
+fn read(cx: &Context<'_>) -> Result<(), Stop> {
+    match &cx.subject().program {
+        Err(NoProgram::Unread(why)) => Err(Stop::Skip(why.clone())),
+        _ => Ok(()),
+    }
 }
 
 /// Fails by the first defect of a kind; the others are evidence.

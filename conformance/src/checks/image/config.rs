@@ -93,14 +93,57 @@ fn stop_signal_sane(cx: &Context<'_>) -> Outcome {
         return Ok(Pass::new("StopSignal is not set: TERM"));
     };
     let observed = format!("StopSignal {}", quote(signal));
-    let name = signal.to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    ensure(
-        matches!(name, "TERM" | "15" | "INT" | "2"),
-        "TERM or INT, by name or number",
-        observed.clone(),
-    )?;
-    Ok(Pass::new(observed))
+    let Some(wrong) = unfit(signal) else {
+        return Ok(Pass::new(observed));
+    };
+    let expected = "TERM or INT, by name or number";
+    Err(Finding::new(expected, format!("{observed}: {wrong}")).into())
+}
+
+/// signal(7): what has no handler does not reach the first process of a pid namespace.
+const KEPT: &str = "pause has no handler for it, and the kernel keeps it from a PID 1 that has none: engines wait and then kill";
+
+/// What is wrong with a signal as the one that is to end pause.
+fn unfit(signal: &str) -> Option<&'static str> {
+    let upper = signal.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+    // Engines take a number with leading zeros.
+    let name = if is_number {
+        name.trim_start_matches('0')
+    } else {
+        name
+    };
+    let number = |text: &str| text.parse::<u8>().ok();
+    let real_time = |text: &str| {
+        let offset = text.strip_prefix("RTMIN").or(text.strip_prefix("RTMAX"))?;
+        let offset = offset.strip_prefix(['+', '-']).unwrap_or(offset);
+        (offset.is_empty() || number(offset).is_some_and(|it| it <= 30)).then_some(())
+    };
+    match name {
+        "TERM" | "15" | "INT" | "2" => None,
+        "KILL" | "9" => Some(
+            "no program can handle it: pause is killed at once, with status 137, and never ends in order",
+        ),
+        "STOP" | "19" | "TSTP" | "20" | "TTIN" | "21" | "TTOU" | "22" => {
+            Some("it stops a process and ends none: engines wait and then kill")
+        }
+        "CHLD" | "CLD" | "17" => {
+            Some("pause takes it for the end of a child and goes on: engines wait and then kill")
+        }
+        "CONT" | "18" | "URG" | "23" | "WINCH" | "28" => {
+            Some("it ends no process: engines wait and then kill")
+        }
+        "37" | "RTMIN+3" => {
+            Some("it is the one that systemd ends by; pause goes on: engines wait and then kill")
+        }
+        "HUP" | "QUIT" | "ILL" | "TRAP" | "ABRT" | "IOT" | "BUS" | "FPE" | "USR1" | "SEGV"
+        | "USR2" | "PIPE" | "ALRM" | "STKFLT" | "XCPU" | "XFSZ" | "VTALRM" | "PROF" | "IO"
+        | "POLL" | "PWR" | "SYS" => Some(KEPT),
+        name if is_number && number(name).is_some_and(|it| (1..=64).contains(&it)) => Some(KEPT),
+        name if real_time(name).is_some() => Some(KEPT),
+        _ => Some("Linux has no such signal, and engines refuse it"),
+    }
 }
 
 pub(super) static WORKDIR_EXISTS: Check = Check {
@@ -112,7 +155,7 @@ pub(super) static WORKDIR_EXISTS: Check = Check {
         title: "containerd v2.1.0, podsandbox/sandbox_run_linux.go",
         url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/podsandbox/sandbox_run_linux.go",
     },
-    needs: Needs::IMAGE,
+    needs: Needs::IMAGE.union(Needs::FILES),
     after: &[],
     run: workdir_exists,
 };
@@ -132,5 +175,45 @@ fn workdir_exists(cx: &Context<'_>) -> Outcome {
         )
         .into()),
         Err(error) => Err(Finding::new(expected, format!("{quoted}: {error}")).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::unfit;
+
+    #[rstest]
+    #[case("SIGTERM", None)]
+    #[case("term", None)]
+    #[case("15", None)]
+    #[case("015", None)]
+    #[case("2", None)]
+    #[case("SIGKILL", Some("no program can handle it"))]
+    #[case("9", Some("no program can handle it"))]
+    #[case("STOP", Some("it stops a process"))]
+    #[case("SIGCHLD", Some("the end of a child"))]
+    #[case("winch", Some("it ends no process"))]
+    #[case("SIGRTMIN+3", Some("systemd"))]
+    #[case("37", Some("systemd"))]
+    #[case("HUP", Some("no handler for it"))]
+    #[case("64", Some("no handler for it"))]
+    #[case("RTMAX-1", Some("no handler for it"))]
+    #[case("0", Some("no such signal"))]
+    #[case("65", Some("no such signal"))]
+    #[case("-15", Some("no such signal"))]
+    #[case("TERM ", Some("no such signal"))]
+    #[case("RTMIN+99", Some("no such signal"))]
+    #[case("SIG", Some("no such signal"))]
+    fn a_stop_signal_that_does_not_end_pause_says_what_it_does(
+        #[case] signal: &str,
+        #[case] says: Option<&str>,
+    ) {
+        let said = unfit(signal);
+        match says {
+            None => assert_eq!(said, None),
+            Some(says) => assert!(said.is_some_and(|said| said.contains(says)), "{said:?}"),
+        }
     }
 }

@@ -25,7 +25,7 @@ pub(super) static NO_PRIVILEGE_BITS: Check = Check {
         title: "kubernetes#90948",
         url: "https://github.com/kubernetes/kubernetes/issues/90948",
     },
-    needs: Needs::IMAGE,
+    needs: Needs::IMAGE.union(Needs::FILES),
     after: &[],
     run: no_privilege_bits,
 };
@@ -76,7 +76,7 @@ pub(super) static MINIMAL: Check = Check {
         title: "kubernetes build/pause/Dockerfile",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/Dockerfile",
     },
-    needs: Needs::NATIVE_IMAGE,
+    needs: Needs::NATIVE_IMAGE.union(Needs::FILES),
     after: &[],
     run: minimal,
 };

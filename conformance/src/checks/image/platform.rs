@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::image_of;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
+use crate::subject::elf::is_of;
 use crate::subject::{Config, ElfArchitecture, Platform, quote};
 
 /// Platforms that clusters mix most.
@@ -44,7 +45,7 @@ pub(super) static PLATFORM_AGREES: Check = Check {
     id: "image/platform-agrees",
     title: "index, configuration and program agree on the platform",
     level: Level::Must,
-    requirement: "The platform in the index, the architecture in the configuration and the machine of the program MUST be the same, for every platform of the index.",
+    requirement: "The system and architecture in the index, in the configuration and of the program MUST be the same, for every platform of the index.",
     source: Source {
         title: "kubernetes#87325",
         url: "https://github.com/kubernetes/kubernetes/issues/87325",
@@ -105,28 +106,73 @@ fn platform_agrees(cx: &Context<'_>) -> Outcome {
     }
 }
 
+/// What the index or the configuration says of the platform, as far as it does.
+struct Named {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
+impl Named {
+    /// A half that is not said is the other side's: nothing contradicts it.
+    fn beside(&self, other: &Self) -> Platform {
+        let or = |own: &Option<String>, other: &Option<String>| {
+            own.clone().or(other.clone()).unwrap_or_default()
+        };
+        Platform {
+            os: or(&self.os, &other.os),
+            architecture: or(&self.architecture, &other.architecture),
+            variant: self.variant.clone(),
+        }
+    }
+
+    fn words(&self) -> Option<String> {
+        match (&self.os, &self.architecture) {
+            (Some(_), Some(_)) => Some(quote(self.beside(self).to_string())),
+            (Some(os), None) => Some(format!("os {}", quote(os))),
+            (None, Some(architecture)) => Some(format!("architecture {}", quote(architecture))),
+            (None, None) => None,
+        }
+    }
+
+    fn contradicts(&self, elf: &ElfArchitecture) -> bool {
+        let named = self.beside(self).normal();
+        self.os.as_deref().is_some_and(|os| !is_of(os))
+            || (self.architecture.is_some() && !elf.architectures.contains(&&*named.architecture))
+    }
+}
+
 /// The sides that there are, in words, and whether two of them disagree.
 fn compare(
     indexed: Option<&Platform>,
     config: &Config,
     elf: Option<&ElfArchitecture>,
 ) -> (Vec<String>, bool) {
+    let indexed = indexed.map(|platform| Named {
+        os: Some(platform.os.clone()),
+        architecture: Some(platform.architecture.clone()),
+        variant: platform.variant.clone(),
+    });
+    let config = Named {
+        os: config.os.clone(),
+        architecture: config.architecture.clone(),
+        variant: config.variant.clone(),
+    };
+    let mut disagrees = indexed
+        .as_ref()
+        .is_some_and(|indexed| indexed.beside(&config).contradicts(&config.beside(indexed)));
     let mut sides = Vec::new();
-    let mut named: Vec<Platform> = Vec::new();
-    if let Some(platform) = indexed {
-        sides.push(format!("index {}", quote(platform.to_string())));
-        named.push(platform.clone());
+    for (name, side) in [
+        ("index", indexed.as_ref()),
+        ("configuration", Some(&config)),
+    ] {
+        if let Some((side, words)) = side.and_then(|side| Some((side, side.words()?))) {
+            sides.push(format!("{name} {words}"));
+            disagrees |= elf.is_some_and(|elf| side.contradicts(elf));
+        }
     }
-    if let Some(platform) = config.platform() {
-        sides.push(format!("configuration {}", quote(platform.to_string())));
-        named.push(platform);
-    }
-    let mut disagrees = named.windows(2).any(|pair| pair[0].contradicts(&pair[1]));
     if let Some(elf) = elf {
-        sides.push(format!("program {}", elf.words));
-        disagrees |= named
-            .iter()
-            .any(|it| !elf.architectures.contains(&&*it.normal().architecture));
+        sides.push(format!("ELF program {}", elf.words));
     }
     (sides, disagrees)
 }
@@ -191,7 +237,7 @@ pub(super) static WINDOWS_HAS_OS_VERSION: Check = Check {
         title: "kubernetes#80032",
         url: "https://github.com/kubernetes/kubernetes/issues/80032",
     },
-    needs: Needs::IMAGE.union(Needs::WINDOWS),
+    needs: Needs::IMAGE.union(Needs::INDEX).union(Needs::WINDOWS),
     after: &[],
     run: windows_has_os_version,
 };

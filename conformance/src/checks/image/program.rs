@@ -41,6 +41,7 @@ fn entrypoint_set(cx: &Context<'_>) -> Outcome {
         Err(NoProgram::Wasm) => {
             return Err(Stop::Skip("the program is WebAssembly".to_owned()));
         }
+        Err(NoProgram::Unread(why)) => return Err(Stop::Skip(why.clone())),
         Err(NoProgram::Unset) => ("Entrypoint or Cmd", "neither is set".to_owned()),
         Err(NoProgram::Missing(why) | NoProgram::NotExecutable(why)) => (
             "a first element that is an executable file of the image",
@@ -146,7 +147,7 @@ pub(super) static HAS_PAUSE_PATH: Check = Check {
         title: "CRI-O v1.34.0, crio.conf(5), pause_command",
         url: "https://github.com/cri-o/cri-o/blob/v1.34.0/docs/crio.conf.5.md",
     },
-    needs: Needs::NATIVE_IMAGE,
+    needs: Needs::NATIVE_IMAGE.union(Needs::FILES),
     after: &[],
     run: has_pause_path,
 };

@@ -68,6 +68,12 @@ pub(super) static IMAGES: &[ImageFixture] = &[
         STOP,
         || configured("StopSignal", json!("37")),
     ),
+    ImageFixture::new(
+        "stopped-by-no-signal",
+        "has a StopSignal that Linux does not know",
+        STOP,
+        || configured("StopSignal", json!("SIGDONE")),
+    ),
     ImageFixture::new("stopped-by-hup", "has the StopSignal SIGHUP", STOP, || {
         configured("StopSignal", json!("SIGHUP"))
     }),

@@ -33,6 +33,18 @@ pub(super) static IMAGES: &[ImageFixture] = &[
         || single(&ImageBuilder::pause(&arm64(), "amd64")),
     ),
     ImageFixture::new(
+        "says-windows",
+        "says Windows and holds a program for Linux",
+        AGREES,
+        || says("os", "windows"),
+    ),
+    ImageFixture::new(
+        "says-darwin",
+        "says Darwin and holds a program for Linux",
+        AGREES,
+        || says("os", "darwin"),
+    ),
+    ImageFixture::new(
         "all-say-amd64",
         "is an index whose configurations all say amd64",
         AGREES,
@@ -85,8 +97,13 @@ pub(super) static IMAGES: &[ImageFixture] = &[
 ];
 
 fn undeclared(field: &str) -> LayoutBuilder {
+    says(field, "")
+}
+
+/// The sound image but for this of its platform.
+fn says(field: &str, what: &str) -> LayoutBuilder {
     let mut image = pause();
-    image.config[field] = json!("");
+    image.config[field] = json!(what);
     single(&image)
 }
 

@@ -180,7 +180,7 @@ pub(super) static IMAGES: &[ImageFixture] = &[
     ImageFixture::new(
         "native-for-wasip1",
         "is native, and says the system wasip1",
-        UNMISTAKABLE,
+        &["image/platform-agrees", "wasi/native-unmistakable"],
         || {
             let mut image = pause();
             image.config["os"] = json!("wasip1");
