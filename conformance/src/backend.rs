@@ -56,6 +56,17 @@ pub trait Backend: Sync {
         })
     }
 
+    /// The same, where programs run on the oldest processor of their architecture, in
+    /// software; and what that processor is called.
+    ///
+    /// # Errors
+    /// In words, where no such processor is to be had.
+    fn on_baseline(
+        self: Arc<Self>,
+    ) -> Result<(Arc<dyn Backend + Send + Sync>, &'static str), String> {
+        Err("this engine has none".to_owned())
+    }
+
     /// Prepares the calling thread for starting sandboxes.
     ///
     /// # Errors

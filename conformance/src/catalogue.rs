@@ -60,6 +60,10 @@ const WORDS: &[(Needs, &str)] = &[
     (Needs::MEMORY_LIMIT, "a memory cgroup"),
     (Needs::PIDS_LIMIT, "a pids cgroup"),
     (Needs::SECCOMP, "a seccomp filter"),
+    (
+        Needs::BASELINE,
+        "an emulator of the architecture's oldest processor",
+    ),
     (Needs::TRACE, "permission to trace the process"),
     (Needs::ID_RANGE, "a user namespace with 65536 ids"),
     (Needs::USER_NAMESPACE, "a user namespace"),

@@ -87,6 +87,9 @@ bitflags::bitflags! {
         /// The program can leave the namespaces that it was started in.
         const LEAVES = 1 << 34;
 
+        /// Programs can be run on the oldest processor of their architecture, in software.
+        const BASELINE = 1 << 39;
+
         /// The suite's own WASI host can be started in a sandbox and beside one.
         const WASI_HOST = 1 << 40;
 

@@ -99,6 +99,22 @@ impl Shared {
     }
 }
 
+/// Runs programs on the oldest processor of their architecture.
+pub struct Baseline {
+    /// What that processor is called.
+    pub level: &'static str,
+    backend: std::sync::Arc<dyn Backend + Send + Sync>,
+    time_scale: f64,
+}
+
+impl Baseline {
+    /// For checks of this program there.
+    pub fn shared(&self, subject: Subject) -> Shared {
+        let backend = Some(std::sync::Arc::clone(&self.backend));
+        Shared::new(subject, CheckOptions::default(), backend, self.time_scale)
+    }
+}
+
 /// Whether the emulator gave up under a check, and in which words: what the check saw then
 /// says nothing of the program.
 pub type GaveUp = std::sync::OnceLock<String>;
@@ -156,6 +172,22 @@ impl<'a> Context<'a> {
     /// A duration at this host's speed.
     pub fn scaled(&self, nominal: Duration) -> Duration {
         nominal.mul_f64(self.shared.time_scale)
+    }
+
+    /// What runs programs on the oldest processor of the subject's architecture.
+    ///
+    /// # Errors
+    /// [`Stop::Skip`] where there is no such processor here.
+    pub fn on_baseline(&self) -> Result<Baseline, Stop> {
+        let none = |why| Stop::Skip(format!("no emulator of the oldest processor: {why}"));
+        let backend = self.shared.backend.clone();
+        let backend = backend.ok_or_else(|| none("nothing is run".to_owned()))?;
+        let (backend, level) = backend.on_baseline().map_err(none)?;
+        Ok(Baseline {
+            level,
+            backend,
+            time_scale: self.shared.time_scale,
+        })
     }
 
     /// Starts the pause program and waits until it is ready: it sleeps and awaits

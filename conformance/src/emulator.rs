@@ -20,6 +20,7 @@ use crate::subject::{Platform, escape};
 use crate::sys::ExitStatus;
 use crate::wait::readable;
 
+pub mod baseline;
 pub mod limits;
 
 /// The package that holds the emulators, as Debian and its descendants call it.
@@ -70,6 +71,28 @@ static GUESTS: [Guest; 11] = [
     guest("mips64", "mips64", true, false, 8),
 ];
 
+impl Guest {
+    /// What its emulator may be called.
+    fn names(&self) -> [String; 2] {
+        [
+            format!("qemu-{}-static", self.qemu),
+            format!("qemu-{}", self.qemu),
+        ]
+    }
+}
+
+fn guest_of(platform: &Platform) -> Option<&'static Guest> {
+    let architecture = platform.normal().architecture;
+    GUESTS
+        .iter()
+        .find(|guest| platform.os == "linux" && guest.architecture == architecture)
+}
+
+/// What the emulator of a platform may be called.
+fn names(platform: &Platform) -> Option<[String; 2]> {
+    guest_of(platform).map(Guest::names)
+}
+
 /// Bytes of an ELF header that tell its architecture: `e_ident`, `e_type`, `e_machine`.
 pub const HEADER: usize = 20;
 
@@ -119,15 +142,9 @@ impl Emulator {
     /// # Errors
     /// [`NoEmulator`] where there is none.
     pub fn find_in(platform: &Platform, folders: &[PathBuf]) -> Result<Self, NoEmulator> {
-        let architecture = platform.normal().architecture;
-        let guest = GUESTS
-            .iter()
-            .find(|guest| platform.os == "linux" && guest.architecture == architecture)
-            .ok_or_else(|| NoEmulator::Unknown(escape(platform.to_string().as_bytes())))?;
-        let names = [
-            format!("qemu-{}-static", guest.qemu),
-            format!("qemu-{}", guest.qemu),
-        ];
+        let unknown = || NoEmulator::Unknown(escape(platform.to_string().as_bytes()));
+        let guest = guest_of(platform).ok_or_else(unknown)?;
+        let names = guest.names();
         let mut why = format!("neither {} nor {} is in PATH", names[0], names[1]);
         for name in names {
             for path in folders.iter().map(|folder| folder.join(&name)) {

@@ -6,7 +6,7 @@ use crate::{cargo, link, packages, python, tidy, toolchain};
 use anyhow::{Context as _, Result, ensure};
 
 /// What the tests run besides cargo, as Debian calls it.
-const PACKAGES: [&str; 19] = [
+const PACKAGES: [&str; 20] = [
     "busybox-static",
     "catatonit",
     "containerd",
@@ -16,6 +16,7 @@ const PACKAGES: [&str; 19] = [
     "docker-registry",
     "docker.io",
     "dumb-init",
+    "golang-github-containers-common",
     "nodejs",
     "openssl",
     "perl",

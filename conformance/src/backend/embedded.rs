@@ -22,6 +22,8 @@ use rustix::pipe::PipeFlags;
 use crate::backend::{Backend, Launch, Root, Sandbox, Spec, StartError, Stdio, Stream};
 use crate::check::Needs;
 use crate::emulator::Emulator;
+use crate::emulator::baseline::Baseline;
+use crate::subject::Platform;
 use crate::sys;
 use crate::wasi_engine::Command;
 use crate::wasi_host;
@@ -232,6 +234,7 @@ impl Embedded {
             Needs::MQUEUE,
             exists("/proc/sys/fs/mqueue", "POSIX message queues"),
         );
+        offer(Needs::BASELINE, Baseline::is_there(&Platform::host()));
         offer(
             Needs::WASI_HOST,
             if wasi_host::is_held() {
@@ -315,6 +318,13 @@ impl Backend for Embedded {
             .iter()
             .find(|(bit, _)| *bit == need)
             .map(|(_, why)| why.as_str())
+    }
+
+    fn on_baseline(
+        self: Arc<Self>,
+    ) -> Result<(Arc<dyn Backend + Send + Sync>, &'static str), String> {
+        let emulator = Emulator::find(&Platform::host()).map_err(|error| error.to_string())?;
+        Emulated::on_baseline(self, &emulator)
     }
 
     fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {

@@ -1,10 +1,12 @@
-//! The family `binary`: the program as a file. Nothing is run.
+//! The family `binary`: the program as a file. Nothing is run, but for its instructions.
 
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
 use crate::subject::elf::{Elf, Kind};
 use crate::subject::program::closure;
 use crate::subject::{Program, escape, show_path};
+
+mod baseline;
 
 /// The largest page that distributions build kernels with, in bytes.
 const LARGE_PAGE: u64 = 0x1_0000;
@@ -13,7 +15,13 @@ const LARGE_PAGE: u64 = 0x1_0000;
 pub static FAMILY: Family = Family {
     name: "binary",
     title: "the program as a file",
-    checks: &[&STATIC, &PAGE_SIZE_64K, &NO_EXEC_STACK, &STRIPPED],
+    checks: &[
+        &STATIC,
+        &PAGE_SIZE_64K,
+        &NO_EXEC_STACK,
+        &STRIPPED,
+        &baseline::BASELINE_CPU,
+    ],
 };
 
 static STATIC: Check = Check {

@@ -169,18 +169,20 @@ fn runs(entry: &str, header: &[u8; HEADER]) -> Option<String> {
 
 /// The words before the program's own, where the emulator is started itself: it takes the
 /// program's argv\[0\] after `-0`, then its path.
-pub(super) fn arguments(emulator: &Emulator, path: &CString, argv: &[String]) -> Vec<Vec<u8>> {
+pub(super) fn arguments(
+    emulator: &Emulator,
+    model: Option<&str>,
+    path: &CString,
+    argv: &[String],
+) -> Vec<Vec<u8>> {
     let first = argv.first().map_or(b"".as_slice(), String::as_bytes);
-    [
-        emulator.path.as_os_str().as_bytes(),
-        b"-0",
-        first,
-        path.as_bytes(),
-    ]
-    .into_iter()
-    .map(<[u8]>::to_vec)
-    .chain(argv.iter().skip(1).map(|word| word.clone().into_bytes()))
-    .collect()
+    let model = model.map(|model| [b"-cpu".as_slice(), model.as_bytes()]);
+    std::iter::once(emulator.path.as_os_str().as_bytes())
+        .chain(model.into_iter().flatten())
+        .chain([b"-0", first, path.as_bytes()])
+        .map(<[u8]>::to_vec)
+        .chain(argv.iter().skip(1).map(|word| word.clone().into_bytes()))
+        .collect()
 }
 
 #[cfg(test)]

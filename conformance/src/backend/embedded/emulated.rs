@@ -9,6 +9,7 @@ use super::binfmt::{self, Rule};
 use super::{Binfmt, Embedded};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
 use crate::check::Needs;
+use crate::emulator::baseline::Baseline;
 use crate::emulator::limits::{self, Effect};
 use crate::emulator::{Emulator, Way};
 
@@ -32,6 +33,8 @@ pub(super) struct Emulation {
     pub(super) rule: Option<Arc<Rule>>,
     /// To be executed instead of the program.
     pub(super) program: Option<Arc<File>>,
+    /// The processor that it then is.
+    pub(super) model: Option<&'static str>,
 }
 
 impl Emulated {
@@ -72,6 +75,7 @@ impl Emulated {
             emulator: emulator.clone(),
             rule: None,
             program: None,
+            model: None,
         };
         match (way, &engine.binfmt) {
             (Way::Private, Binfmt::Held(_)) => {}
@@ -84,6 +88,17 @@ impl Emulated {
             (Way::Program, _) => emulation.program = Some(Arc::clone(&emulator.file)),
         }
         Ok((words, emulation))
+    }
+
+    /// On the oldest processor that the emulator's programs are for, and its name.
+    pub(super) fn on_baseline(
+        engine: Arc<Embedded>,
+        emulator: &Emulator,
+    ) -> Result<(Arc<dyn Backend + Send + Sync>, &'static str), String> {
+        let baseline = Baseline::of(emulator).ok_or("no oldest processor is known")?;
+        let mut emulated = Self::new(engine, emulator, Some(Way::Program))?;
+        emulated.emulation.model = Some(baseline.model);
+        Ok((Arc::new(emulated), baseline.level))
     }
 
     /// Emulator, version and way, for reports.
@@ -115,7 +130,12 @@ impl Backend for Emulated {
 
     fn offers(&self) -> Needs {
         let hidden = self.hidden.iter().map(|(needs, _)| *needs);
-        self.engine.offers() - hidden.fold(Needs::empty(), Needs::union)
+        let mut offers = self.engine.offers() - hidden.fold(Needs::empty(), Needs::union);
+        offers.set(
+            Needs::BASELINE,
+            Baseline::of(&self.emulation.emulator).is_some(),
+        );
+        offers
     }
 
     fn lacks(&self, need: Needs) -> Option<&str> {
@@ -124,6 +144,12 @@ impl Backend for Emulated {
 
     fn doubts(&self, needs: Needs) -> Option<&str> {
         first(&self.doubted, needs)
+    }
+
+    fn on_baseline(
+        self: Arc<Self>,
+    ) -> Result<(Arc<dyn Backend + Send + Sync>, &'static str), String> {
+        Self::on_baseline(Arc::clone(&self.engine), &self.emulation.emulator)
     }
 
     fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {

@@ -99,8 +99,9 @@ impl Plan {
             Some(Emulation {
                 emulator,
                 program: Some(_),
+                model,
                 ..
-            }) => binfmt::arguments(emulator, &path, &argv),
+            }) => binfmt::arguments(emulator, *model, &path, &argv),
             _ => argv.into_iter().map(String::into_bytes).collect(),
         };
         let keep = (0..spec.extra_descriptors)

@@ -1,0 +1,185 @@
+//! The processors that the program runs on: none but the oldest of its architecture is asked for.
+
+use crate::backend::Spec;
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
+use crate::context::{Baseline, Context, PROMPTLY, Pod};
+use crate::signal;
+use crate::subject::{Platform, Subject};
+use crate::sys::ExitStatus;
+
+pub(super) static BASELINE_CPU: Check = Check {
+    id: "binary/baseline-cpu",
+    title: "the program runs on every processor of its architecture",
+    level: Level::Should,
+    requirement: "The program SHOULD start and end on the oldest processors of its architecture: x86-64-v1, ARMv8.0-A.",
+    source: Source {
+        title: "GCC 14.1, x86 options: -march=x86-64",
+        url: "https://gcc.gnu.org/onlinedocs/gcc-14.1.0/gcc/x86-Options.html",
+    },
+    needs: Needs::PROGRAM
+        .union(Needs::ELF)
+        .union(Needs::SANDBOX)
+        .union(Needs::HOST_PID)
+        .union(Needs::HOST_PID_NAMESPACE)
+        .union(Needs::START_CONTROL)
+        .union(Needs::BASELINE),
+    after: &["startup/stays"],
+    run: baseline_cpu,
+};
+
+/// How QEMU tells of SIGILL that a program does not handle: as process 1 it does not end of it.
+const ILLEGAL: &str = "qemu: uncaught target signal 4 ";
+
+/// What a program came to on that processor.
+enum Ran {
+    /// It ran into an instruction that the processor does not have.
+    Illegal,
+    /// It became ready.
+    Ready,
+    /// It ended so, or what else it did.
+    Other(String),
+}
+
+fn baseline_cpu(cx: &Context<'_>) -> Outcome {
+    let platform = cx.subject().platform.normal();
+    if let Some(variant) = &platform.variant {
+        return Err(Stop::Skip(format!(
+            "it is for {variant} of {}, not for all of it",
+            platform.architecture
+        )));
+    }
+    let baseline = cx.on_baseline()?;
+    calibrate(&baseline, &platform)?;
+    match run(&baseline, cx.subject().clone(), true)? {
+        Ran::Ready => Ok(Pass::new(format!(
+            "starts and ends on {} without an instruction that it does not have",
+            baseline.level
+        ))),
+        Ran::Illegal => Err(Finding::new(
+            format!("it starts and ends on {}", baseline.level),
+            "SIGILL: an instruction that this processor does not have",
+        )
+        .into()),
+        Ran::Other(what) => Err(Stop::Inconclusive(format!(
+            "on an emulated {} it {what}",
+            baseline.level
+        ))),
+    }
+}
+
+/// Shows that the processor has the old instructions and does not have a newer one.
+fn calibrate(baseline: &Baseline, platform: &Platform) -> Result<(), Stop> {
+    let known = |code: &&Code| code.architecture == platform.architecture;
+    let Some(code) = CODE.iter().find(known) else {
+        let architecture = &platform.architecture;
+        return Err(Stop::Skip(format!("no code is known for {architecture}")));
+    };
+    let try_out = |first: &[u8]| {
+        let program = elf(code.machine, &[first, code.exit].concat());
+        let subject = Subject::of_program("made to try it out", program.into(), platform.clone());
+        run(baseline, subject, false)
+    };
+    match (try_out(&[])?, try_out(code.newer)?) {
+        (Ran::Other(_), Ran::Illegal) => Ok(()),
+        (old, _) => Err(Stop::Inconclusive(format!(
+            "the emulator's {} {}",
+            baseline.level,
+            if let Ran::Illegal = old {
+                "does not run what all processors run"
+            } else {
+                "runs what it should not"
+            }
+        ))),
+    }
+}
+
+/// Runs a program there, as process 1 or not, until it is ready, and ends it.
+fn run(baseline: &Baseline, subject: Subject, own_pid_namespace: bool) -> Result<Ran, Stop> {
+    let shared = baseline.shared(subject);
+    let mut pod = Context::new(&shared).start_unready(Spec {
+        own_pid_namespace,
+        own_network: false,
+        ..Spec::default()
+    })?;
+    let started = pod.await_ready();
+    if is_illegal(&mut pod)? {
+        return Ok(Ran::Illegal);
+    }
+    match started {
+        Ok(()) => {
+            pod.signal(signal::TERM)?;
+            pod.await_end(PROMPTLY)?;
+            Ok(if is_illegal(&mut pod)? {
+                Ran::Illegal
+            } else {
+                Ran::Ready
+            })
+        }
+        Err(Stop::NotRunning(finding)) => Ok(Ran::Other(finding.observed)),
+        Err(other) => Err(other),
+    }
+}
+
+fn is_illegal(pod: &mut Pod<'_>) -> Result<bool, Stop> {
+    let ended = pod.ended()? == Some(ExitStatus::Signaled(ILL));
+    let stderr = pod.stderr();
+    Ok(ended || stderr.lines().any(|line| line.starts_with(ILLEGAL)))
+}
+
+const ILL: i32 = nix::libc::SIGILL;
+
+/// Instructions of an architecture.
+struct Code {
+    architecture: &'static str,
+    /// `e_machine` (elf(5)).
+    machine: u16,
+    /// One that came after its oldest processors.
+    newer: &'static [u8],
+    /// exit_group(0).
+    exit: &'static [u8],
+}
+
+const CODE: [Code; 2] = [
+    Code {
+        architecture: "amd64",
+        machine: 62,
+        // popcnt eax, eax
+        newer: &[0xf3, 0x0f, 0xb8, 0xc0],
+        // mov eax, 231; xor edi, edi; syscall
+        exit: &[0xb8, 0xe7, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05],
+    },
+    Code {
+        architecture: "arm64",
+        machine: 183,
+        // ldadd w1, w0, [sp]
+        newer: &[0xe0, 0x03, 0x21, 0xb8],
+        // mov x8, #94; mov x0, #0; svc #0
+        exit: &[
+            0xc8, 0x0b, 0x80, 0xd2, 0x00, 0x00, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4,
+        ],
+    },
+];
+
+/// The smallest program of 64 bits that holds this code: a header and one segment (elf(5)).
+fn elf(machine: u16, code: &[u8]) -> Vec<u8> {
+    const HEADERS: u64 = 64 + 56;
+    const ADDRESS: u64 = 0x40_0000;
+    let size = HEADERS + code.len() as u64;
+    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    elf.extend([2_u16, machine].iter().flat_map(|it| it.to_le_bytes()));
+    elf.extend(1_u32.to_le_bytes());
+    let entry = [ADDRESS + HEADERS, 64, 0];
+    elf.extend(entry.iter().flat_map(|it| it.to_le_bytes()));
+    elf.extend(0_u32.to_le_bytes());
+    elf.extend(
+        [64_u16, 56, 1, 0, 0, 0]
+            .iter()
+            .flat_map(|it| it.to_le_bytes()),
+    );
+    // PT_LOAD, readable and executable.
+    elf.extend([1_u32, 5].iter().flat_map(|it| it.to_le_bytes()));
+    let segment = [0, ADDRESS, ADDRESS, size, size, 0x1_0000];
+    elf.extend(segment.iter().flat_map(|it| it.to_le_bytes()));
+    elf.extend(code);
+    elf
+}
