@@ -87,6 +87,7 @@ const WORDS: &[(Needs, &str)] = &[
         Needs::DEFAULT_ACTIONS,
         "a process 1 that the default actions of signals spare",
     ),
+    (Needs::SANDBOX_PROC, "a sandbox with a /proc of its own"),
     (Needs::LEAVES, "a program that could leave its namespaces"),
 ];
 

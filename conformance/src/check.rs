@@ -86,6 +86,8 @@ bitflags::bitflags! {
         const DEFAULT_ACTIONS = 1 << 33;
         /// The program can leave the namespaces that it was started in.
         const LEAVES = 1 << 34;
+        /// A sandbox has a /proc of its own.
+        const SANDBOX_PROC = 1 << 35;
 
         /// Programs can be run on the oldest processor of their architecture, in software.
         const BASELINE = 1 << 39;

@@ -35,3 +35,37 @@ pub fn any_readable(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<Opt
         }
     }
 }
+
+/// Waits until the calling thread is the only one, for a second at most. Threads of a library
+/// that has been dropped take a moment to be gone (pthread_join(3) returns before the kernel
+/// has taken the thread out), and unshare(2) counts them.
+pub(crate) fn for_single_thread() {
+    let threads = || std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    for_one(threads, Duration::from_secs(1));
+}
+
+/// Waits until there is one, or the time is up.
+fn for_one(count: impl Fn() -> usize, limit: Duration) {
+    let began = Instant::now();
+    while count() > 1 && began.elapsed() < limit {
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn threads_that_end_are_awaited_and_others_not_for_ever() {
+        let left = Cell::new(3);
+        let fewer = || left.replace(left.get() - 1);
+        for_one(fewer, Duration::from_mins(1));
+        assert_eq!(left.get(), 0, "looked at three times");
+        let (began, limit) = (Instant::now(), Duration::from_millis(20));
+        for_one(|| 2, limit);
+        assert!(began.elapsed() >= limit);
+    }
+}

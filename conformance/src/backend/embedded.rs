@@ -13,6 +13,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
@@ -39,16 +40,19 @@ mod folder;
 mod ids;
 mod keeper;
 mod launch;
+mod obstacles;
 mod outer;
 mod plan;
 mod root;
 mod sandbox;
 mod stage;
+mod trial;
 
 pub use emulated::Emulated;
 use emulated::Emulation;
 use ids::Mapping;
 use keeper::Keeper;
+use obstacles::{Host, Refusal};
 use plan::Plan;
 use root::{Roots, Wanted};
 use stage::Stage;
@@ -60,6 +64,8 @@ const ENGINE_USER: (u32, u32) = (65535, 65535);
 #[derive(Debug)]
 pub struct Embedded {
     mapping: Mapping,
+    /// What the way of root failed at, which would show more.
+    instead_of: Option<Refusal>,
     offers: Needs,
     lacking: Vec<(Needs, String)>,
     null: OwnedFd,
@@ -95,25 +101,16 @@ enum Binfmt {
 
 /// Why no sandbox can be made on this host.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make sandboxes: {what}: {cause}")]
+#[error("{line}")]
 pub struct PrepareError {
-    what: &'static str,
-    cause: io::Error,
-    hint: Option<&'static str>,
+    line: String,
+    hint: Option<String>,
 }
 
 impl PrepareError {
-    fn new(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |cause| Self {
-            what,
-            cause,
-            hint: None,
-        }
-    }
-
     /// What the user can do.
-    pub fn hint(&self) -> Option<&'static str> {
-        self.hint
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 }
 
@@ -122,7 +119,7 @@ impl Embedded {
     /// Call with one thread: unshare(2) refuses a new user namespace otherwise.
     ///
     /// # Errors
-    /// When the host allows neither user namespaces nor is the caller root.
+    /// When no way of making sandboxes is open to the caller here.
     pub fn prepare() -> Result<Self, PrepareError> {
         Self::prepare_for(&[], 1)
     }
@@ -130,39 +127,64 @@ impl Embedded {
     /// As [`Embedded::prepare`], where programs are to run under these emulators, in so many
     /// checks at a time.
     ///
+    /// Each way of making sandboxes is tried by making one; where it fails, the next is tried:
+    /// a caller with more privileges is never worse off.
+    ///
     /// # Errors
     /// As [`Embedded::prepare`].
     pub fn prepare_for(emulators: &[Emulator], checks: usize) -> Result<Self, PrepareError> {
+        let host = Host::before();
+        let mut refused = Vec::new();
+        for way in outer::ways() {
+            match Self::by(way, emulators, checks) {
+                Ok(mut engine) => {
+                    engine.instead_of = refused.pop().map(|(_, refusal)| refusal);
+                    return Ok(engine);
+                }
+                Err(refusal) => refused.push((way, refusal)),
+            }
+        }
+        // Of root that finds no user namespaces the first says more, of all others the last.
+        let refusal = match refused.first() {
+            Some((Mapping::Host, refusal)) => Some(refusal),
+            _ => refused.last().map(|(_, refusal)| refusal),
+        };
+        let (line, hint) = refusal.map_or_else(Default::default, |it| host.looked_at().explain(it));
+        Err(PrepareError { line, hint })
+    }
+
+    fn by(way: Mapping, emulators: &[Emulator], checks: usize) -> Result<Self, Refusal> {
         let null = std::fs::File::options()
             .read(true)
             .write(true)
             .open("/dev/null")
-            .map_err(PrepareError::new("open /dev/null"))?
+            .map_err(Refusal::at("open /dev/null"))?
             .into();
         let suite = rustix::process::pidfd_open(
             rustix::process::getpid(),
             rustix::process::PidfdFlags::empty(),
         )
-        .map_err(|cause| PrepareError::new("open a handle on itself")(cause.into()))?;
-        let (mapping, binfmt) = outer::enter(emulators)?;
-        let probe = probe_file().map_err(PrepareError::new("store the probe"))?;
+        .map_err(|cause| Refusal::at("open a handle on itself")(cause.into()))?;
+        let binfmt = outer::enter(way, emulators)?;
+        let probe = probe_file().map_err(Refusal::at("store the probe"))?;
         folder::sweep();
         let emulated = if emulators.is_empty() { 0 } else { checks };
         let cgroups = cgroup::Cgroups::detect(emulated as u64);
         let keeper = Keeper::start(&probe, &cgroups.groups()).map_err(|cause| {
             cgroups.remove();
-            PrepareError::new("start the keeper")(cause)
+            Refusal::at("start the keeper")(cause)
         })?;
-        let proc = sys::proc().map_err(PrepareError::new("open /proc"))?;
-        let arguments = std::fs::read("/proc/self/cmdline")
-            .map_err(PrepareError::new("read its own arguments"))?;
+        let proc = sys::proc().map_err(Refusal::at("open /proc"))?;
+        let arguments =
+            std::fs::read("/proc/self/cmdline").map_err(Refusal::at("read its own arguments"))?;
         let mut engine = Self {
             arguments,
             stage: Stage::build(&keeper, proc.as_fd()).ok(),
             roots: Roots::default(),
             refuses_overlay: AtomicBool::new(false),
             proc,
-            mapping,
+            mapping: way,
+            instead_of: None,
             offers: Needs::empty(),
             lacking: Vec::new(),
             null,
@@ -172,7 +194,8 @@ impl Embedded {
             binfmt,
             keeper,
         };
-        engine.find_offers();
+        let shown = trial::run(&engine)?;
+        engine.find_offers(shown);
         Ok(engine)
     }
 
@@ -185,7 +208,7 @@ impl Embedded {
         self.cgroups.expect_runs(at_a_time as u64)
     }
 
-    fn find_offers(&mut self) {
+    fn find_offers(&mut self, shown: trial::Shown) {
         self.offers = Needs::SANDBOX
             | Needs::PROBE
             | Needs::NATIVE
@@ -226,6 +249,14 @@ impl Embedded {
                 Err(format!("the kernel has no {what}"))
             }
         };
+        offer(
+            Needs::SANDBOX_PROC,
+            if shown.has_proc {
+                Ok(())
+            } else {
+                Err("this host lets no sandbox mount /proc".to_owned())
+            },
+        );
         offer(
             Needs::TIME_NAMESPACE,
             exists("/proc/self/ns/time", "time namespaces"),
@@ -294,12 +325,19 @@ impl Embedded {
 
 impl Backend for Embedded {
     fn describe(&self) -> String {
-        match self.mapping {
-            Mapping::Single { .. } => "embedded (rootless)",
-            Mapping::Range => "embedded (root, user namespace)",
-            Mapping::Host => "embedded (root, no user namespace)",
-        }
-        .to_owned()
+        let way = match self.mapping {
+            Mapping::Single { .. } => "rootless",
+            Mapping::Range => "root, user namespace",
+            Mapping::Host => "root, no user namespace",
+        };
+        let proc = if self.offers.contains(Needs::SANDBOX_PROC) {
+            ""
+        } else {
+            ", no /proc"
+        };
+        let instead = self.instead_of.as_ref();
+        let instead = instead.map_or_else(String::new, |it| format!("; as root: {it}"));
+        format!("embedded ({way}{proc}{instead})")
     }
 
     fn offers(&self) -> Needs {

@@ -344,6 +344,7 @@ static CGROUP_AND_TIME: Check = Check {
     needs: Needs::LEAVES.union(
         MEMBERS
             .union(Needs::HOST_PID)
+            .union(Needs::SANDBOX_PROC)
             .union(Needs::TIME_NAMESPACE)
             .union(Needs::CGROUP_NAMESPACE),
     ),
@@ -367,7 +368,6 @@ fn cgroup_and_time(cx: &Context<'_>) -> Outcome {
         namespaces: Namespaces::all(),
         ..Join::default()
     })?;
-    see_proc(&member)?;
     for kind in ["cgroup", "time"] {
         // By itself: nobody else may look into a probe.
         let path = format!("/proc/self/ns/{kind}");
@@ -486,18 +486,6 @@ fn outside<'a>(cx: &Context<'a>, spec: Spec) -> Result<(Pod<'a>, Probe), Stop> {
     let mut pod = cx.start(spec)?;
     let probe = pod.enter(&Join::default())?;
     Ok((pod, probe))
-}
-
-const NO_PROC: &str = "this host lets no sandbox mount /proc";
-
-/// Where the host masks its /proc no sandbox may mount one, and nothing can be seen there.
-fn see_proc(member: &Probe) -> Result<(), Stop> {
-    match member.read_link("/proc/self") {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Stop::Skip(NO_PROC.to_owned()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// What a member was asked: its error is the image's fault where the pause process has ended.

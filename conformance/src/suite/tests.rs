@@ -1,7 +1,5 @@
 //! What leads to a run and becomes of it, without an engine.
 
-use std::cell::Cell;
-
 use clap::Parser as _;
 use rstest::rstest;
 
@@ -84,17 +82,6 @@ fn deadlines_are_longer_on_a_slow_host_within_reason(#[case] start: u64, #[case]
 #[case("", "none")]
 fn cgroups_are_told_by_what_is_mounted(#[case] mounts: &str, #[case] kind: &str) {
     assert_eq!(cgroups(mounts), kind);
-}
-
-#[test]
-fn threads_that_end_are_awaited_and_others_not_for_ever() {
-    let left = Cell::new(3);
-    let fewer = || left.replace(left.get() - 1);
-    await_one(fewer, Duration::from_mins(1));
-    assert_eq!(left.get(), 0, "looked at three times");
-    let (began, limit) = (Instant::now(), Duration::from_millis(20));
-    await_one(|| 2, limit);
-    assert!(began.elapsed() >= limit);
 }
 
 #[test]

@@ -1,8 +1,14 @@
-//! What a process between clone and exec may do afterwards (capabilities(7)).
+//! What a process may do, and what one between clone and exec may do afterwards
+//! (capabilities(7)).
 
 use std::io;
 
 use rustix::thread::{CapabilitySet, CapabilitySets};
+
+/// Whether the caller has this one now.
+pub(super) fn has(capability: CapabilitySet) -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
+}
 
 /// Has none from now on.
 pub(super) fn give_up() -> io::Result<()> {

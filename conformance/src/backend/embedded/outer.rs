@@ -6,43 +6,64 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::libc;
+use rustix::thread::CapabilitySet;
 
+use super::Binfmt;
 use super::binfmt::{self, Rule};
+use super::capabilities;
 use super::ids::{self, Mapping};
-use super::{Binfmt, PrepareError};
+use super::obstacles::{Refusal, USER_NAMESPACE};
 use crate::emulator::Emulator;
 use crate::sys::{self, ExitStatus};
+use crate::wait;
 
-/// Enters the namespaces in which all sandboxes are made; says which ids those may map, and
-/// where emulators are registered.
+/// The ways of making sandboxes that the caller may try, the one that shows most first.
+pub(super) fn ways() -> Vec<Mapping> {
+    let rootless = Mapping::Single {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+    };
+    let root = rustix::process::geteuid().is_root();
+    if !root || !capabilities::has(CapabilitySet::SYS_ADMIN) {
+        return vec![rootless];
+    }
+    match (user_namespaces_work(), ids::range_is_there()) {
+        (true, true) => vec![Mapping::Range, rootless],
+        // Root of a user namespace that holds few ids is an ordinary user.
+        (true, false) => vec![rootless],
+        // The second only says why there is none.
+        (false, _) => vec![Mapping::Host, rootless],
+    }
+}
+
+/// Enters the namespaces in which all sandboxes are made by this way; says where emulators are
+/// registered.
 ///
 /// # Errors
-/// Where the host allows an ordinary user no user namespaces.
-pub(super) fn enter(emulators: &[Emulator]) -> Result<(Mapping, Binfmt), PrepareError> {
+/// Where the host refuses. What was entered until then does not hinder another way.
+pub(super) fn enter(way: Mapping, emulators: &[Emulator]) -> Result<Binfmt, Refusal> {
     const OUTER: c_int = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    let uid = rustix::process::geteuid().as_raw();
-    let gid = rustix::process::getegid().as_raw();
     let private = !emulators.is_empty() && binfmt::is_private_to_user_namespaces();
-    let none = Binfmt::None("user namespaces have none of their own before Linux 6.7".to_owned());
-    let (mapping, binfmt) = match (user_namespaces_work(), ids::range_is_there()) {
-        (true, true) if private => (Some(Mapping::Range), Binfmt::EachSandbox),
-        (true, true) => (Some(Mapping::Range), none),
-        // Root of a user namespace that holds few ids is an ordinary user.
-        (true, false) => (None, none),
-        // Without a user namespace it would be the host's.
-        (false, _) => (
-            Some(Mapping::Host),
-            Binfmt::None("this host allows no user namespaces".to_owned()),
-        ),
+    let none = |why: &str| Binfmt::None(why.to_owned());
+    let Mapping::Single { uid, gid } = way else {
+        // A process that changes its ids is not dumpable from then on, and no other may look
+        // into its /proc without it (proc(5)).
+        if !capabilities::has(CapabilitySet::SYS_PTRACE) {
+            let lacking = io::Error::from_raw_os_error(libc::EPERM);
+            return Err(Refusal::at("look into sandboxes without CAP_SYS_PTRACE")(
+                lacking,
+            ));
+        }
+        sys::unshare(OUTER).map_err(Refusal::at("make the namespaces around sandboxes"))?;
+        return Ok(match way {
+            Mapping::Range if private => Binfmt::EachSandbox,
+            Mapping::Range => none("user namespaces have none of their own before Linux 6.7"),
+            // Without a user namespace it would be the host's.
+            _ => none("this host allows no user namespaces"),
+        });
     };
-    if uid == 0
-        && let Some(mapping) = mapping
-        && sys::unshare(OUTER).is_ok()
-    {
-        return Ok((mapping, binfmt));
-    }
     let mut above = (uid, gid);
-    let mut binfmt = Binfmt::None("user namespaces have none of their own here".to_owned());
+    let mut binfmt = none("user namespaces have none of their own here");
     if private {
         binfmt = match register_above(emulators, (uid, gid))? {
             Ok(mounted) => Binfmt::Held(mounted),
@@ -53,7 +74,7 @@ pub(super) fn enter(emulators: &[Emulator]) -> Result<(Mapping, Binfmt), Prepare
     enter_user_namespace(OUTER)?;
     // The suite keeps its own ids, so that files it writes stay the caller's.
     map_caller((uid, gid), above)?;
-    Ok((Mapping::Single { uid, gid }, binfmt))
+    Ok(binfmt)
 }
 
 /// Enters a user namespace in which emulators are registered: one above that of the
@@ -62,7 +83,7 @@ pub(super) fn enter(emulators: &[Emulator]) -> Result<(Mapping, Binfmt), Prepare
 fn register_above(
     emulators: &[Emulator],
     caller: (u32, u32),
-) -> Result<io::Result<OwnedFd>, PrepareError> {
+) -> Result<io::Result<OwnedFd>, Refusal> {
     enter_user_namespace(libc::CLONE_NEWNS)?;
     map_caller((0, 0), caller)?;
     let register = || {
@@ -75,25 +96,21 @@ fn register_above(
     Ok(register())
 }
 
-fn enter_user_namespace(others: c_int) -> Result<(), PrepareError> {
-    sys::unshare(libc::CLONE_NEWUSER | others).map_err(|cause| PrepareError {
-        what: "make a user namespace",
-        // ENOSPC here speaks of namespaces and not of disks (unshare(2)).
-        cause: match cause.raw_os_error() {
-            Some(libc::ENOSPC) => io::Error::other("this host allows no more of them"),
-            _ => cause,
-        },
-        hint: Some(
-            "the host forbids user namespaces to this user: see kernel.unprivileged_userns_clone, \
-             user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns, or run as root",
-        ),
-    })
+/// A user namespace first and alone: a refusal of it is not one of the others.
+fn enter_user_namespace(others: c_int) -> Result<(), Refusal> {
+    // A thread of a way that failed, or of a library, may not be gone yet.
+    wait::for_single_thread();
+    // A sandbox of a way that failed may have changed its ids while it had the suite's memory:
+    // then the suite is not dumpable any more, and its /proc not its own.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable);
+    sys::unshare(libc::CLONE_NEWUSER).map_err(Refusal::at(USER_NAMESPACE))?;
+    sys::unshare(others).map_err(Refusal::at("make namespaces in a user namespace"))
 }
 
 /// The caller's one user and group, `above` in the user namespace above, is `inside` from now on.
-fn map_caller(inside: (u32, u32), above: (u32, u32)) -> Result<(), PrepareError> {
+fn map_caller(inside: (u32, u32), above: (u32, u32)) -> Result<(), Refusal> {
     let map = |file: &'static str, line: String| {
-        std::fs::write(file, line).map_err(PrepareError::new("map the caller's ids"))
+        std::fs::write(file, line).map_err(Refusal::at("map the caller's ids"))
     };
     map("/proc/self/setgroups", "deny".to_owned())?;
     map(
@@ -107,10 +124,12 @@ fn map_caller(inside: (u32, u32), above: (u32, u32)) -> Result<(), PrepareError>
 }
 
 fn user_namespaces_work() -> bool {
-    let child = sys::spawn(libc::CLONE_NEWUSER as u64, || 0);
-    let Ok(child) = child else { return false };
-    matches!(
-        sys::wait(child.pidfd.as_fd()),
-        Ok(Some(ExitStatus::Exited(0)))
-    )
+    match sys::spawn(libc::CLONE_NEWUSER as u64, || 0) {
+        Ok(child) => matches!(
+            sys::wait(child.pidfd.as_fd()),
+            Ok(Some(ExitStatus::Exited(0)))
+        ),
+        // No process can be had: of user namespaces that says nothing.
+        Err(error) => matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM)),
+    }
 }

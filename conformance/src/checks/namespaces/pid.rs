@@ -1,13 +1,11 @@
 //! The pid namespace in its three modes: the pod's, a member's own, the host's.
 
-use std::io;
-
 use procfs::FromRead;
 use procfs::process::Stat;
 
 use super::ipc::{finds_ipc_objects, leave_ipc_objects};
 use super::network::{PORT, connected, over_localhost};
-use super::{MEMBERS, NO_PROC, held, outside, see_proc, told, told_after};
+use super::{MEMBERS, held, outside, told, told_after};
 use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
@@ -23,7 +21,7 @@ pub(super) static SHARED: Check = Check {
     level: Level::Must,
     requirement: "In a pod that shares its pid namespace, a member MUST see every process of the pod, with the pause process as PID 1.",
     source: NAMESPACE_MODE,
-    needs: MEMBERS.union(Needs::HOST_PID),
+    needs: MEMBERS.union(Needs::HOST_PID).union(Needs::SANDBOX_PROC),
     after: &[],
     run: pid_shared,
 };
@@ -45,7 +43,6 @@ fn pid_shared(cx: &Context<'_>) -> Outcome {
         "two members have pids of their own beside PID 1",
         format!("their pids are {pids:?}"),
     )?;
-    see_proc(&one)?;
     let seen = told(&mut pod, "list /proc", one.processes())?;
     ensure(
         seen.contains(&1) && pids.iter().all(|pid| seen.contains(pid)),
@@ -86,7 +83,7 @@ pub(super) static PRIVATE: Check = Check {
     level: Level::Must,
     requirement: "A member with a pid namespace of its own MUST be PID 1 there, not see the pause process, share the pod's network, and outlive the pause process.",
     source: NAMESPACE_MODE,
-    needs: MEMBERS.union(Needs::NETWORK),
+    needs: MEMBERS.union(Needs::NETWORK).union(Needs::SANDBOX_PROC),
     after: &["signals/term-exits-zero", "namespaces/network-shared"],
     run: pid_private,
 };
@@ -109,13 +106,7 @@ fn pid_private(cx: &Context<'_>) -> Outcome {
         "make a mount namespace",
         member.new_mount_namespace(),
     )?;
-    // Where the host masks its /proc no sandbox may mount one, and nothing can be seen there.
-    match member.mount_proc("/proc") {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(Stop::Skip(NO_PROC.to_owned()));
-        }
-        mounted => told(&mut pod, "mount /proc", mounted)?,
-    }
+    told(&mut pod, "mount /proc", member.mount_proc("/proc"))?;
     let pid = told(&mut pod, "say its pid", member.who())?.pid;
     let seen = told(&mut pod, "list /proc", member.processes())?;
     ensure(

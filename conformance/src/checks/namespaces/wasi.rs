@@ -9,7 +9,7 @@ use std::io;
 use std::time::Duration;
 
 use super::network::PORT;
-use super::{MEMBERS, RELEASE, held, outside, see_proc, told, told_after};
+use super::{MEMBERS, RELEASE, held, outside, told, told_after};
 use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Helper, Orphans, PidMode, Pod};
@@ -50,7 +50,7 @@ pub(super) static JOINS: Check = Check {
     level: Level::Must,
     requirement: "A WASI workload MUST join the network, IPC and UTS namespaces that were made for the pod, and its pid namespace where that is shared, as a native neighbour does.",
     source: RUNWASI,
-    needs: MIXED,
+    needs: MIXED.union(Needs::SANDBOX_PROC),
     after: &[],
     run: joins,
 };
@@ -60,7 +60,6 @@ fn joins(cx: &Context<'_>) -> Outcome {
     let made = pod.namespaces()?;
     // In what was made, whatever the pause process does then.
     let neighbour = pod.enter(&Join::default())?;
-    see_proc(&neighbour)?;
     pod.release()?;
     pod.await_ready()?;
     let files = pod.namespaces()?.remove("mnt");
