@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use wildmatch::WildMatch;
 
 use crate::catalogue::ListFormat;
-use crate::check::{Check, Level};
+use crate::check::{Check, Level, Needs};
 use crate::checks::FAMILIES;
 use crate::emulator::Way;
 use crate::report::spec::{ReportSpec, SpecError};
@@ -147,6 +147,10 @@ pub struct Judge {
     #[arg(long, value_enum, value_name = "ENGINE", default_value_t = WasiEngine::Builtin)]
     pub wasi_engine: WasiEngine,
 
+    /// Only checks that need no sandbox: of what the program does in one they say nothing
+    #[arg(long)]
+    pub static_only: bool,
+
     /// Also what takes long: soak runs
     #[arg(long)]
     pub long: bool,
@@ -277,12 +281,25 @@ impl Judge {
             Some(LevelArgument::Should) => Level::Should,
             None => Level::Info,
         };
-        Ok(all()
+        let mut checks: Vec<_> = all()
             .filter(|check| check.level <= level)
             .filter(|check| {
                 self.filters.is_empty() || self.filters.iter().any(|f| matches(f, check.id))
             })
-            .collect())
+            .collect();
+        if self.static_only && !checks.is_empty() {
+            checks.retain(|check| !check.needs.contains(Needs::SANDBOX));
+            if checks.is_empty() {
+                return Err(UsageError {
+                    message: format!(
+                        "every check of --filter {} needs a sandbox, and --static-only makes none",
+                        self.filters.join(" --filter ")
+                    ),
+                    hint: Some("leave out one of the two".to_owned()),
+                });
+            }
+        }
+        Ok(checks)
     }
 
     /// Which platforms of an image are judged.
@@ -327,6 +344,7 @@ impl Judge {
         for (set, flag) in [
             (self.insecure_registry, "--insecure-registry"),
             (self.long, "--long"),
+            (self.static_only, "--static-only"),
         ] {
             words.extend(set.then(|| flag.to_owned()));
         }

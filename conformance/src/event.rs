@@ -75,6 +75,14 @@ impl Conclusion {
         }
     }
 
+    /// The words of the reports; of a run of static checks alone they claim no more.
+    pub fn words(self, static_only: bool) -> &'static str {
+        match self {
+            Conclusion::Conformant if static_only => "conformant in the static checks alone",
+            _ => self.as_str(),
+        }
+    }
+
     /// The word of the reports.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -251,6 +259,9 @@ pub struct Run {
     /// It was interrupted; what is here is part of it.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub interrupted: bool,
+    /// `--static-only`: no sandbox was made; the conclusion speaks of the other checks alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub static_only: bool,
     /// What it comes to.
     pub conclusion: Conclusion,
     /// How many ended how.
@@ -276,6 +287,7 @@ impl Run {
             baseline: None,
             error: None,
             interrupted: false,
+            static_only: head.static_only,
             conclusion: Conclusion::NotJudged,
             tally: Tally::default(),
             checks,
@@ -330,6 +342,9 @@ pub struct Report {
     pub host: Host,
     /// `--strict`: a SHOULD weighs as much as a MUST.
     pub strict: bool,
+    /// `--static-only`: no sandbox was made; the conclusion speaks of the other checks alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub static_only: bool,
     /// What all runs together come to.
     pub conclusion: Conclusion,
     /// The run was interrupted; what is here is part of it.
@@ -354,6 +369,8 @@ pub struct RunHead {
     pub emulator: Option<String>,
     /// What runs WASI programs, if anything does.
     pub wasi_engine: Option<String>,
+    /// No sandbox is made, as the user asked.
+    pub static_only: bool,
 }
 
 /// What the runner tells the reporters, in this order.
@@ -419,6 +436,9 @@ mod tests {
             (Conclusion::NotJudged, "not judged"),
         ] {
             assert_eq!(conclusion.as_str(), words);
+            assert_eq!(conclusion.words(false), words);
+            let whole = conclusion.words(true) == words;
+            assert_eq!(whole, conclusion != Conclusion::Conformant, "{words}");
         }
     }
 }

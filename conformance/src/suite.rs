@@ -120,6 +120,9 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
             plan::plan(subject, processor, engine.as_ref(), options.emulation)
         })
         .collect();
+    if options.static_only {
+        plan::mark_static(&mut planned);
+    }
     plan::name_wasi_engines(&mut planned, &checks, wasi_engine.as_deref());
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
@@ -131,6 +134,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
         started: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
         host: describe_host(time_scale),
         strict: options.strict,
+        static_only: options.static_only,
         conclusion: Conclusion::NotJudged,
         interrupted: false,
         runs: Vec::new(),
@@ -202,7 +206,6 @@ fn load(options: &Judge, platforms: Platforms) -> Result<(Vec<Subject>, usize), 
 /// [`Failure`] where no sandbox can be made.
 pub fn self_test() -> Result<ExitCode, Failure> {
     let at_a_time = self_test::at_a_time();
-    await_single_thread();
     let in_order = InOrder::begin();
     let mut engine = Embedded::prepare().map_err(|error| cannot_prepare(&error))?;
     engine.expect_runs(at_a_time).map_err(|error| {
@@ -372,10 +375,17 @@ impl Suite<'_> {
 }
 
 fn prepare(emulators: &[Emulator], jobs: usize) -> Result<Arc<Embedded>, Failure> {
-    await_single_thread();
     Embedded::prepare_for(emulators, jobs)
         .map(Arc::new)
-        .map_err(|error| cannot_prepare(&error))
+        .map_err(|error| {
+            let mut failure = cannot_prepare(&error);
+            let without = "--static-only judges what needs no sandbox";
+            failure.hint = Some(match failure.hint {
+                Some(hint) => format!("{hint}; {without}"),
+                None => without.to_owned(),
+            });
+            failure
+        })
 }
 
 fn cannot_prepare(error: &PrepareError) -> Failure {
@@ -390,21 +400,6 @@ fn find_wasi_engine(options: &Judge) -> Result<String, Failure> {
             Some(error.hint.to_owned()),
         )
     })
-}
-
-/// Threads of a library that has been dropped take a moment to be gone (pthread_join(3)
-/// returns before the kernel has taken the thread out), and unshare(2) counts them.
-fn await_single_thread() {
-    let threads = || std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    await_one(threads, Duration::from_secs(1));
-}
-
-/// Waits until there is one, or the time is up.
-fn await_one(count: impl Fn() -> usize, limit: Duration) {
-    let began = Instant::now();
-    while count() > 1 && began.elapsed() < limit {
-        std::thread::yield_now();
-    }
 }
 
 /// What a start of the reference takes where deadlines were chosen.

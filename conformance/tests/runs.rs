@@ -97,3 +97,64 @@ fn a_self_test_that_is_interrupted_shows_what_it_has_and_that_it_is_not_all() {
     let matrix = String::from_utf8_lossy(&ended.stdout);
     assert!(matrix.ends_with("; interrupted\n"), "{matrix}");
 }
+
+#[test]
+fn static_checks_alone_need_no_sandbox_and_every_report_says_that_they_are_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("pause");
+    std::fs::write(&program, REFERENCE).expect("written");
+    let formats = ["json", "junit", "tap", "markdown", "html"];
+    let file = |format: &str| folder.path().join(format).display().to_string();
+    // No user namespace, and no root that could do without one.
+    let forbid = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --inh-caps=-all --bounding-set=-all \"$0\" \"$@\"";
+    let mut suite = Command::new("unshare");
+    suite
+        .args(["--user", "--map-root-user", "sh", "-c", forbid])
+        .arg(env!("CARGO_BIN_EXE_pause-conformance"))
+        .args(["--static-only", "--report", "human", "--image"])
+        .arg(format!("binary:{}", program.display()))
+        .args(formats.map(|format| format!("--report={format}={}", file(format))));
+    let ended = suite.assert().code(0);
+    let human = String::from_utf8_lossy(&ended.get_output().stdout).into_owned();
+    assert!(
+        human.ends_with("\nconformant in the static checks alone\n\n"),
+        "{human}"
+    );
+    for format in formats {
+        let text = std::fs::read_to_string(file(format)).expect("it is there");
+        assert!(text.contains("no sandbox (--static-only)"), "{text}");
+    }
+    let json = std::fs::read_to_string(file("json")).expect("it is there");
+    let report: serde_json::Value = serde_json::from_str(&json).expect("a report");
+    assert_eq!(report["static_only"], true);
+    let run = &report["runs"][0];
+    assert_eq!(run["static_only"], true);
+    assert_eq!(run["conclusion"], "conformant");
+    let records = run["checks"].as_array().expect("checks");
+    let passed = |id: &str| {
+        let is = |record: &&serde_json::Value| record["id"] == id;
+        records
+            .iter()
+            .find(is)
+            .map(|record| record["verdict"] == "pass")
+    };
+    assert_eq!(passed("binary/static"), Some(true));
+    assert_eq!(passed("startup/stays"), None);
+}
+
+#[test]
+fn static_checks_alone_of_what_is_none_are_wrong_usage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ended = suite(&folder)
+        .args(["--static-only", "--filter", "binary"])
+        .assert()
+        .code(0);
+    drop(ended);
+    let program = format!("binary:{}", folder.path().join("pause").display());
+    let refused = Command::new(env!("CARGO_BIN_EXE_pause-conformance"))
+        .args(["--static-only", "--filter", "signals", "--image", &program])
+        .assert()
+        .code(64);
+    let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(said.contains("--filter signals"), "{said}");
+}

@@ -161,6 +161,7 @@ fn an_expectation_decides_as_documented(#[case] verdict: Verdict, #[case] expect
         runtime: "embedded".to_owned(),
         emulator: None,
         wasi_engine: None,
+        static_only: false,
     };
     let mut record = Record::new(&TWO, verdict);
     parse("reaping/burst image # why")

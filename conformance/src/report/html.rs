@@ -20,7 +20,7 @@ const STYLE: &str = include_str!("html/style.css");
 pub fn render(report: &Report) -> Result<String, fmt::Error> {
     let report = text::legible(report);
     let mut out = String::new();
-    let conclusion = report.conclusion.as_str();
+    let conclusion = report.conclusion.words(report.static_only);
     write!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -89,7 +89,8 @@ fn write_runs(out: &mut String, runs: &[Run]) -> fmt::Result {
             Text(&run.platform),
             Text(&outline::engines(run))
         )?;
-        let (class, conclusion) = (class(run.conclusion), run.conclusion.as_str());
+        let class = class(run.conclusion);
+        let conclusion = run.conclusion.words(run.static_only);
         write!(out, "<td class=\"{class}\">{conclusion}")?;
         let counts = [
             tally.pass,

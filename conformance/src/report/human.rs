@@ -215,7 +215,7 @@ fn write_tally(out: &mut impl Write, run: &Run) -> io::Result<()> {
             "{YELLOW}interrupted: this is a part of the run{YELLOW:#}"
         )?;
     }
-    write_conclusion(out, run.conclusion)?;
+    write_conclusion(out, run.conclusion, run.static_only)?;
     writeln!(out)
 }
 
@@ -252,13 +252,17 @@ fn tally_in_words(tally: &Tally) -> String {
     }
 }
 
-fn write_conclusion(out: &mut impl Write, conclusion: Conclusion) -> io::Result<()> {
+fn write_conclusion(
+    out: &mut impl Write,
+    conclusion: Conclusion,
+    static_only: bool,
+) -> io::Result<()> {
     let style = match conclusion {
         Conclusion::Conformant => GREEN.bold(),
         Conclusion::NotConformant | Conclusion::NotJudged => RED,
         Conclusion::Inconclusive => YELLOW.bold(),
     };
-    writeln!(out, "{style}{}{style:#}", conclusion.as_str())
+    writeln!(out, "{style}{}{style:#}", conclusion.words(static_only))
 }
 
 /// After all runs; one run has already said everything.
@@ -271,10 +275,10 @@ fn write_closing(out: &mut impl Write, report: &Report) -> io::Result<()> {
             .filter(|run| run.conclusion == Conclusion::Conformant)
             .count();
         write!(out, "{good} of {} runs conformant: ", report.runs.len())?;
-        write_conclusion(out, report.conclusion)?;
+        write_conclusion(out, report.conclusion, report.static_only)?;
     } else if report.runs.is_empty() {
         write!(out, "nothing ran: ")?;
-        write_conclusion(out, report.conclusion)?;
+        write_conclusion(out, report.conclusion, report.static_only)?;
     }
     // A run alone has said it of itself.
     let said = matches!(report.runs.as_slice(), [run] if run.interrupted);
@@ -291,7 +295,7 @@ fn write_matrix(out: &mut impl Write, matrix: &Matrix<'_>, report: &Report) -> i
             out,
             "  [{}] {label}: {}",
             number + 1,
-            run.conclusion.as_str()
+            run.conclusion.words(run.static_only)
         )?;
     }
     writeln!(out)?;

@@ -50,7 +50,7 @@ fn suite(name: &str, run: &Run, report: &Report) -> TestSuite {
         ("runtime", Some(run.runtime.as_str())),
         ("emulator", run.emulator.as_deref()),
         ("wasi-engine", run.wasi_engine.as_deref()),
-        ("conclusion", Some(run.conclusion.as_str())),
+        ("conclusion", Some(run.conclusion.words(run.static_only))),
         ("started", Some(report.started.as_str())),
         ("tool", Some(report.tool.version.as_str())),
         ("spec", Some(report.spec_version.as_str())),

@@ -24,7 +24,7 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
         out,
         "## Pause image: {} {}\n",
         mark(conclusion),
-        conclusion.as_str()
+        conclusion.words(report.static_only)
     )?;
     if let Some(why) = outline::report_unjudged(&report) {
         writeln!(out, "**{why}**\n")?;
@@ -66,7 +66,7 @@ fn write_runs(out: &mut String, runs: &[Run]) -> fmt::Result {
             prose(&run.platform),
             prose(&outline::engines(run)),
             mark(run.conclusion),
-            run.conclusion.as_str(),
+            run.conclusion.words(run.static_only),
             tally.pass,
             tally.fail,
             tally.inconclusive,

@@ -39,7 +39,7 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
             let why = outline::unjudged(run, strict).map(|why| format!(" ({why})"));
             let name = description(&format!(
                 "{name}: {}{}",
-                run.conclusion.as_str(),
+                run.conclusion.words(run.static_only),
                 why.unwrap_or_default()
             ));
             writeln!(out, "{ok} {number} - {name}")?;

@@ -92,6 +92,7 @@ pub(super) fn plan(
             .to_owned(),
         emulator: None,
         wasi_engine: None,
+        static_only: false,
     };
     let mut not_run = None;
     let backend: Result<Option<Arc<dyn Backend + Send + Sync>>, String> = match (processor, engine)
@@ -144,6 +145,14 @@ pub(super) fn name_wasi_engines(planned: &mut [Planned], checks: &[&Check], aske
         } else if subject.offers().contains(Needs::WASM_MODULE) {
             run.head.wasi_engine = asked.map(str::to_owned);
         }
+    }
+}
+
+/// Says in the head of each run that no sandbox is made, since that was asked for.
+pub(super) fn mark_static(planned: &mut [Planned]) {
+    for run in planned {
+        run.head.runtime += ", no sandbox (--static-only)";
+        run.head.static_only = true;
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn head(platform: &str) -> RunHead {
         runtime: "embedded (rootless)".to_owned(),
         emulator: None,
         wasi_engine: None,
+        static_only: false,
     }
 }
 
@@ -72,6 +73,7 @@ pub(crate) fn report(strict: bool, runs: Vec<Run>) -> Report {
             time_scale: 1.25,
         },
         strict,
+        static_only: false,
         conclusion: Conclusion::NotJudged,
         interrupted: false,
         runs,

@@ -185,6 +185,7 @@ fn report(seed: &[u8], texts: &[&str]) -> Report {
             runtime: format!("x{}", text()),
             emulator: Some(format!("x{}", text())),
             wasi_engine: Some(format!("x{}", text())),
+            static_only: false,
         };
         let mut run = Run::new(&head, checks);
         run.error = (seed & 16 != 0).then(&mut text);
@@ -224,6 +225,7 @@ fn report(seed: &[u8], texts: &[&str]) -> Report {
             ..Host::default()
         },
         strict: seed & 32 != 0,
+        static_only: false,
         conclusion: Conclusion::NotJudged,
         interrupted: seed & 64 != 0,
         runs,

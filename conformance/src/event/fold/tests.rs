@@ -37,6 +37,7 @@ fn run(records: impl IntoIterator<Item = Record>) -> Run {
         runtime: "embedded".to_owned(),
         emulator: None,
         wasi_engine: None,
+        static_only: false,
     };
     Run::new(&head, records.into_iter().collect())
 }
@@ -52,6 +53,7 @@ fn report(strict: bool, runs: Vec<Run>) -> Report {
         started: String::new(),
         host: Host::default(),
         strict,
+        static_only: false,
         conclusion: Conformant,
         interrupted: false,
         runs,

@@ -29,6 +29,7 @@ fn head() -> RunHead {
         runtime: "none".to_owned(),
         emulator: None,
         wasi_engine: None,
+        static_only: false,
     }
 }
 
