@@ -9,6 +9,7 @@ use seccompiler::BpfProgram;
 
 use crate::check::Needs;
 use crate::probe::Probe;
+use crate::shortage::{Counters, Shortage};
 use crate::subject::{Program, Rootfs};
 use crate::sys::ExitStatus;
 use crate::wasi_engine::Command;
@@ -65,6 +66,12 @@ pub trait Backend: Sync {
         self: Arc<Self>,
     ) -> Result<(Arc<dyn Backend + Send + Sync>, &'static str), String> {
         Err("this engine has none".to_owned())
+    }
+
+    /// What was killed and refused so far, for whatever limit, outside of what sandboxes say
+    /// of themselves.
+    fn counters(&self) -> Counters {
+        Counters::default()
     }
 
     /// Prepares the calling thread for starting sandboxes.
@@ -135,6 +142,12 @@ pub trait Sandbox: Send {
 
     /// Bytes of memory that the sandbox's memory cgroup accounts for, if it has one.
     fn memory_used(&self) -> Option<u64> {
+        None
+    }
+
+    /// What ran short in it so far, if anything did; `killed` says that the suite has sent
+    /// SIGKILL to the pause process.
+    fn shortage(&mut self, _killed: bool) -> Option<Shortage> {
         None
     }
 }

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::backend::{Backend, Launch, Spec, StartError};
-use crate::check::{Finding, Needs, Stop};
+use crate::check::{Finding, Needs, Outcome, Stop};
 use crate::event::Measurement;
+use crate::shortage::{self, Counters, Shortage, Watch};
 use crate::signal;
 use crate::subject::{Platform, Subject};
 use crate::wasi_engine;
@@ -124,6 +125,7 @@ pub type GaveUp = std::sync::OnceLock<String>;
 pub struct Context<'a> {
     shared: &'a Shared,
     gave_up: Option<&'a GaveUp>,
+    watch: Option<&'a Watch>,
 }
 
 impl<'a> Context<'a> {
@@ -132,6 +134,7 @@ impl<'a> Context<'a> {
         Self {
             shared,
             gave_up: None,
+            watch: None,
         }
     }
 
@@ -142,6 +145,28 @@ impl<'a> Context<'a> {
             gave_up: Some(gave_up),
             ..self
         }
+    }
+
+    /// Runs a check, and says of what it came to how much a shortage leaves of it.
+    ///
+    /// # Errors
+    /// As the check, or [`Stop::Inconclusive`].
+    pub fn watched(self, run: impl FnOnce(&Context<'_>) -> Outcome) -> Outcome {
+        let counters = || {
+            let backend = self.shared.backend.as_ref();
+            backend.map_or_else(Counters::default, |backend| backend.counters())
+        };
+        let watch = Watch::begin(counters());
+        let outcome = run(&Context {
+            watch: Some(&watch),
+            ..self
+        });
+        watch.judge(outcome, counters())
+    }
+
+    /// What ran short in a sandbox of this check, where that is what the check judges.
+    pub fn take_shortage(&self) -> Option<Shortage> {
+        self.watch.and_then(Watch::take)
     }
 
     /// What is judged.
@@ -345,6 +370,11 @@ fn unit_only(unit: &str) -> Measurement {
 
 /// The image's fault is a finding, the host's an error of the suite.
 pub(crate) fn start_error(error: &StartError) -> Stop {
+    if let StartError::Exec { cause, .. } | StartError::Host { cause, .. } = error
+        && let Some(short) = shortage::of(cause)
+    {
+        return Stop::Inconclusive(format!("{error}: {short}"));
+    }
     match error {
         StartError::Exec { .. } => Stop::NotRunning(Finding::new(
             "the kernel executes the program",

@@ -18,6 +18,7 @@ pub mod report;
 pub mod runner;
 pub mod seccomp;
 pub mod self_test;
+pub mod shortage;
 pub mod signal;
 pub mod subject;
 pub mod suite;

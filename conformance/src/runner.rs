@@ -299,7 +299,7 @@ impl<'a> Runner<'a> {
                 }
                 let gave_up = GaveUp::new();
                 let context = Context::new(&shared).noting(&gave_up);
-                let outcome = context.blame_lack(check.id, (check.run)(&context));
+                let outcome = context.watched(|cx| cx.blame_lack(check.id, (check.run)(cx)));
                 blame_nobody(outcome, gave_up.into_inner())
             }))
             .map_err(|panic| panic_words(&*panic));

@@ -26,6 +26,7 @@ use crate::report::reporters::{ReportError, Reporters};
 use crate::report::spec as report;
 use crate::runner::{self, Settings};
 use crate::self_test;
+use crate::shortage::needs::Room;
 use crate::subject::{self, LoadOptions, Platform, Platforms, Reference, Subject};
 use crate::wasi_engine::Engine;
 
@@ -87,6 +88,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let reports = report::plan(&options.reports)
         .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
     let reporters = Reporters::open(&reports).map_err(|error| unwritten(&error))?;
+    let room = Room::find();
 
     let (subjects, baselines) = load(options, platforms).map_err(|error| load_failure(&error))?;
 
@@ -102,7 +104,8 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     // Half of an engine nobody would take away, and from here on there is a report.
     let _in_order = InOrder::begin();
     let engine = if plan::run_any(&subjects) {
-        Some(prepare(&plan::emulators(&subjects), jobs(options))?)
+        suffices(room)?;
+        Some(prepare(&plan::emulators(&subjects))?)
     } else {
         None
     };
@@ -147,6 +150,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let suite = Suite {
         options,
         checks: &checks,
+        jobs: jobs(options, &room),
         time_scale,
         interrupted: interrupt::flag(),
         expectations: &expectations,
@@ -205,12 +209,11 @@ fn load(options: &Judge, platforms: Platforms) -> Result<(Vec<Subject>, usize), 
 /// # Errors
 /// [`Failure`] where no sandbox can be made.
 pub fn self_test() -> Result<ExitCode, Failure> {
-    let at_a_time = self_test::at_a_time();
+    let room = Room::find();
+    suffices(room)?;
+    let at_a_time = room.checks(self_test::at_a_time());
     let in_order = InOrder::begin();
-    let mut engine = Embedded::prepare().map_err(|error| cannot_prepare(&error))?;
-    engine.expect_runs(at_a_time).map_err(|error| {
-        Failure::not_judged(format!("cannot make room for sandboxes: {error}"), None)
-    })?;
+    let engine = Embedded::prepare().map_err(|error| cannot_prepare(&error))?;
     let engine = Arc::new(engine);
     let time_scale = measure_host(&engine)?;
     let backend = engine as Arc<dyn Backend + Send + Sync>;
@@ -265,6 +268,7 @@ impl Baselines<'_> {
 struct Suite<'a> {
     options: &'a Judge,
     checks: &'a [&'static Check],
+    jobs: usize,
     time_scale: f64,
     interrupted: Arc<AtomicBool>,
     expectations: &'a Expectations,
@@ -298,7 +302,7 @@ impl Suite<'_> {
 
     fn settings(&self, image: &str) -> Settings {
         Settings {
-            jobs: jobs(self.options),
+            jobs: self.jobs,
             timeout: self.options.timeout.mul_f64(self.time_scale),
             reproduce: self.options.reproduce(image),
             interrupted: Arc::clone(&self.interrupted),
@@ -374,8 +378,14 @@ impl Suite<'_> {
     }
 }
 
-fn prepare(emulators: &[Emulator], jobs: usize) -> Result<Arc<Embedded>, Failure> {
-    Embedded::prepare_for(emulators, jobs)
+/// Where it does not, nothing is judged.
+fn suffices(room: Room) -> Result<(), Failure> {
+    room.suffices()
+        .map_err(|short| Failure::not_judged(short.to_string(), Some(short.hint.to_owned())))
+}
+
+fn prepare(emulators: &[Emulator]) -> Result<Arc<Embedded>, Failure> {
+    Embedded::prepare_for(emulators)
         .map(Arc::new)
         .map_err(|error| {
             let mut failure = cannot_prepare(&error);
@@ -444,10 +454,13 @@ fn slowness(start: Duration) -> f64 {
     start.div_duration_f64(NOMINAL_START).clamp(1.0, 20.0)
 }
 
-/// How many checks at a time.
-fn jobs(options: &Judge) -> usize {
+/// How many checks at a time: as many as are asked for, else as there is room for.
+fn jobs(options: &Judge, room: &Room) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    jobs_on(processors, options.jobs)
+    match options.jobs {
+        Some(_) => jobs_on(processors, options.jobs),
+        None => room.checks(jobs_on(processors, None)),
+    }
 }
 
 fn jobs_on(processors: usize, asked: Option<u16>) -> usize {

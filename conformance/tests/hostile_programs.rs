@@ -91,25 +91,26 @@ impl Bait {
     }
 }
 
-/// `may_be_right`: where its harm is held off, the program is a pause, and may pass.
+/// The status is 0 too where its harm is held off, for then the program is a pause; 3 where it
+/// reaches what the suite lets a sandbox have, which decides nothing but how much it uses.
 #[rstest]
-#[case("forks-without-end", false)]
-#[case("forks-behind-a-pause", false)]
-#[case("eats-memory", false)]
-#[case("fills-its-files", false)]
-#[case("floods-both-outputs", false)]
-#[case("ignores-everything", false)]
-#[case("never-ready", false)]
-#[case("mounts-over-the-host", false)]
-#[case("reaches-the-network", true)]
-#[case("signals-the-suite", true)]
-#[case("kills-the-others", false)]
-#[case("stops-the-others", false)]
-#[case("lies-for-the-probe", false)]
-#[case("lies-in-its-name", true)]
+#[case("forks-without-end", &[1])]
+#[case("forks-behind-a-pause", &[1])]
+#[case("eats-memory", &[3])]
+#[case("fills-its-files", &[3])]
+#[case("floods-both-outputs", &[1])]
+#[case("ignores-everything", &[1])]
+#[case("never-ready", &[1])]
+#[case("mounts-over-the-host", &[1])]
+#[case("reaches-the-network", &[0, 1])]
+#[case("signals-the-suite", &[0, 1])]
+#[case("kills-the-others", &[1])]
+#[case("stops-the-others", &[1])]
+#[case("lies-for-the-probe", &[1])]
+#[case("lies-in-its-name", &[0, 1])]
 fn a_hostile_program_is_judged_and_nothing_else_happens(
     #[case] name: &str,
-    #[case] may_be_right: bool,
+    #[case] statuses: &[i32],
 ) {
     let folder = suite::folder(&format!("hostile-{name}"));
     let fixture = catalogue::hostile()
@@ -133,7 +134,7 @@ fn a_hostile_program_is_judged_and_nothing_else_happens(
         assert_eq!(judged.verdict(id), "fail", "{id} on {name}");
     }
     assert!(
-        status == Some(1) || (may_be_right && status == Some(0)),
+        status.is_some_and(|status| statuses.contains(&status)),
         "{status:?}"
     );
     let escaped = format!("exited {ESCAPED}");

@@ -201,7 +201,7 @@ impl Watched {
             mounts: mounts().difference(&self.mounts).cloned().collect(),
             cgroups: cgroups(
                 Path::new("/sys/fs/cgroup"),
-                &format!("pause-conformance-{pid}"),
+                &format!("pause-conformance-{pid}-"),
             ),
             files: files.map(|entry| entry.path()).collect(),
         }
@@ -244,17 +244,17 @@ fn mounts() -> BTreeSet<String> {
     lines.lines().map(mount).collect()
 }
 
-/// Cgroups of that name, in whatever hierarchy and however deep.
-fn cgroups(place: &Path, name: &str) -> BTreeSet<PathBuf> {
+/// Cgroups whose names begin so, in whatever hierarchy and however deep.
+fn cgroups(place: &Path, prefix: &str) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        if entry.file_name() == *name {
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
             found.insert(entry.path());
         }
-        found.extend(cgroups(&entry.path(), name));
+        found.extend(cgroups(&entry.path(), prefix));
     }
     found
 }

@@ -24,6 +24,7 @@ use crate::backend::{Backend, Launch, Root, Sandbox, Spec, StartError, Stdio, St
 use crate::check::Needs;
 use crate::emulator::Emulator;
 use crate::emulator::baseline::Baseline;
+use crate::shortage::Counters;
 use crate::subject::Platform;
 use crate::sys;
 use crate::wasi_engine::Command;
@@ -40,6 +41,7 @@ mod folder;
 mod ids;
 mod keeper;
 mod launch;
+mod limits;
 mod obstacles;
 mod outer;
 mod plan;
@@ -121,22 +123,21 @@ impl Embedded {
     /// # Errors
     /// When no way of making sandboxes is open to the caller here.
     pub fn prepare() -> Result<Self, PrepareError> {
-        Self::prepare_for(&[], 1)
+        Self::prepare_for(&[])
     }
 
-    /// As [`Embedded::prepare`], where programs are to run under these emulators, in so many
-    /// checks at a time.
+    /// As [`Embedded::prepare`], where programs are to run under these emulators.
     ///
     /// Each way of making sandboxes is tried by making one; where it fails, the next is tried:
     /// a caller with more privileges is never worse off.
     ///
     /// # Errors
     /// As [`Embedded::prepare`].
-    pub fn prepare_for(emulators: &[Emulator], checks: usize) -> Result<Self, PrepareError> {
+    pub fn prepare_for(emulators: &[Emulator]) -> Result<Self, PrepareError> {
         let host = Host::before();
         let mut refused = Vec::new();
         for way in outer::ways() {
-            match Self::by(way, emulators, checks) {
+            match Self::by(way, emulators) {
                 Ok(mut engine) => {
                     engine.instead_of = refused.pop().map(|(_, refusal)| refusal);
                     return Ok(engine);
@@ -153,7 +154,7 @@ impl Embedded {
         Err(PrepareError { line, hint })
     }
 
-    fn by(way: Mapping, emulators: &[Emulator], checks: usize) -> Result<Self, Refusal> {
+    fn by(way: Mapping, emulators: &[Emulator]) -> Result<Self, Refusal> {
         let null = std::fs::File::options()
             .read(true)
             .write(true)
@@ -168,9 +169,9 @@ impl Embedded {
         let binfmt = outer::enter(way, emulators)?;
         let probe = probe_file().map_err(Refusal::at("store the probe"))?;
         folder::sweep();
-        let emulated = if emulators.is_empty() { 0 } else { checks };
-        let cgroups = cgroup::Cgroups::detect(emulated as u64);
-        let keeper = Keeper::start(&probe, &cgroups.groups()).map_err(|cause| {
+        let cgroups = cgroup::Cgroups::detect(limits::processes());
+        let keeper = Keeper::start(&probe, &cgroups.groups(), &cgroups.locks());
+        let keeper = keeper.map_err(|cause| {
             cgroups.remove();
             Refusal::at("start the keeper")(cause)
         })?;
@@ -197,15 +198,6 @@ impl Embedded {
         let shown = trial::run(&engine)?;
         engine.find_offers(shown);
         Ok(engine)
-    }
-
-    /// Makes room for several runs at a time: what bounds one would have them kill each
-    /// other's processes. Before the first sandbox.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn expect_runs(&mut self, at_a_time: usize) -> io::Result<()> {
-        self.cgroups.expect_runs(at_a_time as u64)
     }
 
     fn find_offers(&mut self, shown: trial::Shown) {
@@ -344,11 +336,15 @@ impl Backend for Embedded {
         self.offers
     }
 
-    /// The children of this thread go into the keeper's pid namespace and under the
-    /// limit of all sandboxes from now on.
+    /// The children of this thread go into the keeper's pid namespace and out of the suite's
+    /// own cgroup from now on.
     fn adopt_thread(&self) -> io::Result<()> {
         self.cgroups.adopt_thread()?;
         sys::setns(self.keeper.pid_namespace(), libc::CLONE_NEWPID)
+    }
+
+    fn counters(&self) -> Counters {
+        self.cgroups.counters()
     }
 
     fn lacks(&self, need: Needs) -> Option<&str> {

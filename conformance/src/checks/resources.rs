@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::backend::Spec;
-use crate::check::{Check, Family, Level, Needs, Outcome, Pass, Source, Stop, ensure};
+use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Watched};
+use crate::shortage::Shortage;
 
 /// Processor and memory.
 pub static FAMILY: Family = Family {
@@ -123,7 +124,19 @@ static MEMORY: Check = Check {
 };
 
 fn memory(cx: &Context<'_>) -> Outcome {
-    let mut pod = cx.start(spec())?;
+    let mut pod = match cx.start(spec()) {
+        Ok(pod) => pod,
+        Err(stop) => {
+            // What the suite lets a sandbox have is far more than what is small.
+            return Err(match cx.take_shortage() {
+                Some(Shortage::Memory(Some(limit))) => {
+                    let observed = format!("more than {limit} bytes, where the suite ends it");
+                    Finding::new(format!("at most {SMALL} bytes"), observed).into()
+                }
+                _ => stop,
+            });
+        }
+    };
     let status = pod.status()?;
     // In KiB, proc_pid_status(5).
     let bytes = |field: Option<u64>| field.map(|kib| kib * 1024);

@@ -9,9 +9,10 @@ use super::Pod;
 use super::pod::PROMPTLY;
 use crate::check::Stop;
 use crate::probe::{Probe, Reaped};
+use crate::shortage::needs;
 
-/// How many orphans are so many that no other such crowd may be there at the same time:
-/// one bound on memory holds for all sandboxes together, and who reaches it is killed.
+/// How many orphans are so many that no other such crowd may be there at the same time: two
+/// need twice the memory and the processes of the host.
 const CROWD: usize = 128;
 
 /// Held by who has a crowd, in whatever run.
@@ -48,8 +49,9 @@ impl<'p> Orphans<'p> {
             .orphans(count, death.0, death.1, origin)
             .map_err(|error| pod.harness_failed("make orphans", &error))?;
         if made != count as u64 {
-            return Err(Stop::Error(format!(
-                "only {made} of {count} orphans could be made"
+            return Err(Stop::Inconclusive(format!(
+                "only {made} of {count} orphans could be made: {}",
+                needs::out_of_processes()
             )));
         }
         Ok(Self {

@@ -10,6 +10,7 @@ use crate::backend::{Join, Namespaces, Sandbox, Stdio};
 use crate::check::{Finding, Stop};
 use crate::emulator;
 use crate::probe::Probe;
+use crate::shortage;
 use crate::signal;
 use crate::sys::ExitStatus;
 
@@ -40,6 +41,8 @@ pub struct Pod<'a> {
     pub(super) members: Vec<OwnedFd>,
     /// What was done that must not end it: from then on its end is an answer.
     provoked: Option<String>,
+    /// It was sent SIGKILL.
+    killed: bool,
     /// Signals that were blocked at exec: their block is no sign of the program's.
     pub(super) blocked: u64,
 }
@@ -72,6 +75,7 @@ impl<'a> Pod<'a> {
             output: Default::default(),
             members: Vec::new(),
             provoked: None,
+            killed: false,
             blocked,
         }
     }
@@ -128,6 +132,7 @@ impl<'a> Pod<'a> {
     /// # Errors
     /// [`Stop::NotRunning`] where the process had ended.
     pub fn signal(&mut self, number: i32) -> Result<(), Stop> {
+        self.killed |= number == signal::KILL;
         if let Err(error) = self.sandbox.signal(number) {
             return Err(self.harness_failed(&format!("send {}", signal::name(number)), &error));
         }
@@ -362,7 +367,10 @@ impl<'a> Pod<'a> {
             _ if error.kind() == std::io::ErrorKind::TimedOut => Stop::Inconclusive(format!(
                 "the host gave too little processor time to {doing}: {error}"
             )),
-            _ => Stop::Error(format!("cannot {doing}: {error}")),
+            _ => match shortage::of(error) {
+                Some(short) => Stop::Inconclusive(format!("cannot {doing}: {error}: {short}")),
+                None => Stop::Error(format!("cannot {doing}: {error}")),
+            },
         }
     }
 
@@ -584,6 +592,11 @@ impl Drop for Pod<'_> {
             && let Some(words) = self.gave_up()
         {
             let _ = note.set(words);
+        }
+        if let Some(watch) = self.context.watch
+            && let Some(shortage) = self.sandbox.shortage(self.killed)
+        {
+            watch.note(shortage);
         }
     }
 }

@@ -23,6 +23,7 @@ fn suite<'a>(
     Suite {
         options,
         checks,
+        jobs: 1,
         time_scale: 1.5,
         interrupted: Arc::default(),
         expectations,
@@ -53,9 +54,12 @@ fn two_checks_a_processor_run_at_a_time_where_nobody_says_how_many(
 
 #[test]
 fn as_many_checks_run_at_a_time_as_are_asked_for() {
-    assert_eq!(jobs(&judge(&["--jobs", "7"])), 7);
+    assert_eq!(jobs(&judge(&["--jobs", "7"]), &Room::default()), 7);
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    assert_eq!(jobs(&judge(&[])), jobs_on(processors, None));
+    assert_eq!(
+        jobs(&judge(&[]), &Room::default()),
+        jobs_on(processors, None)
+    );
 }
 
 #[rstest]

@@ -105,7 +105,7 @@ pub(crate) fn run(mut command: Command, folder: &Path) -> Ended {
         "{command:?} left files"
     );
     assert_eq!(listing(folder), files, "{command:?} left files");
-    let group = format!("pause-conformance-{pid}");
+    let group = format!("pause-conformance-{pid}-");
     let groups = cgroups(Path::new("/sys/fs/cgroup"), &group, 6);
     assert!(groups.is_empty(), "{command:?} left cgroups: {groups:?}");
     assert!(peak <= MEMORY, "{command:?} used {} MiB", peak >> 20);
@@ -185,18 +185,18 @@ fn listing(folder: &Path) -> BTreeSet<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
-/// Cgroups of a name, to a depth.
-fn cgroups(place: &Path, name: &str, depth: usize) -> Vec<PathBuf> {
+/// Cgroups whose names begin so, to a depth.
+fn cgroups(place: &Path, prefix: &str, depth: usize) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        if entry.file_name() == name {
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
             found.push(entry.path());
         }
         if depth > 0 {
-            found.extend(cgroups(&entry.path(), name, depth - 1));
+            found.extend(cgroups(&entry.path(), prefix, depth - 1));
         }
     }
     found

@@ -39,11 +39,9 @@ struct Room {
 
 impl Room {
     /// Before any thread: a new user namespace wants a process with one (unshare(2)).
-    fn prepare(runs: usize, programs: PathBuf) -> anyhow::Result<Self> {
+    fn prepare(programs: PathBuf) -> anyhow::Result<Self> {
         let emulator = Emulator::find(&arm64())?;
-        let mut engine = Embedded::prepare_for(std::slice::from_ref(&emulator), 2)?;
-        engine.expect_runs(runs)?;
-        let engine = Arc::new(engine);
+        let engine = Arc::new(Embedded::prepare_for(std::slice::from_ref(&emulator))?);
         let emulated = Emulated::new(Arc::clone(&engine), &emulator, None);
         let backend: Arc<dyn Backend + Send + Sync> =
             Arc::new(emulated.map_err(anyhow::Error::msg)?);
@@ -147,10 +145,9 @@ fn main() -> ExitCode {
     wasi_host::run_if_asked();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(self_test::at_a_time());
-    let runs = arguments.test_threads.unwrap_or(1);
     // Before the host's network is left.
     let fetched = packages::fetched();
-    let room = match Room::prepare(runs, foreign::arm64()) {
+    let room = match Room::prepare(foreign::arm64()) {
         Ok(room) => Arc::new(room),
         Err(error) => {
             eprintln!("error: {error}");

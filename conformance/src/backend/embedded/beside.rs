@@ -10,7 +10,7 @@ use nix::libc;
 use rustix::process::Resource;
 
 use super::sandbox::EmbeddedSandbox;
-use super::{capabilities, child, pipe, plan};
+use super::{capabilities, child, limits, pipe, plan};
 use crate::sys::{self, StringVector};
 use crate::wasi_engine::Command;
 use crate::workload::Workload;
@@ -136,7 +136,7 @@ impl Beside<'_> {
             (Resource::Nofile, DESCRIPTORS),
             (Resource::Nproc, PROCESSES),
         ] {
-            child::limit(resource, limit)?;
+            limits::limit(resource, limit)?;
         }
         let ids = self.sandbox.ids;
         if ids.setup.is_some() {

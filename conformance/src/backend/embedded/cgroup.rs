@@ -1,215 +1,180 @@
-//! Limits by cgroup, v1 or v2, where the caller may make one; a limit that cannot
-//! be had is named, not missed. All sandboxes together have one bound; a sandbox that
-//! is to have a limit of its own has a cgroup of its own.
+//! Limits by cgroup, v1 or v2, where the caller may make one; a limit that cannot be had is
+//! named, not missed. Each sandbox has a cgroup of its own with bounds that no sound pause
+//! reaches: one that reaches them leaves the others alone.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Memory for all sandboxes at a time, beside what their files take. A crowd of 2,000 orphans
-/// is 125 MiB of it: each has a stack in the kernel, page tables, and a few pages.
-const BOUND: u64 = 224 << 20;
-/// The same for the emulators of each check, some 11 MiB for a sandbox: a program is not to
-/// be killed for what it is run by.
-const EMULATORS: u64 = 32 << 20;
-/// How many sandboxes may have their files in memory at a time.
-const AT_ONCE: u64 = 32;
-/// Where in a suite's cgroup all sandboxes are that have no limit of their own.
-const ALL: &str = "all";
-/// Names of the cgroups of suites: this and the process id.
-const PREFIX: &str = "pause-conformance-";
-/// A cgroup this old without a process of its number was left behind.
-const STALE: Duration = Duration::from_secs(10);
+mod group;
+mod lease;
 
-/// This suite's own cgroup, by controller; below it those of its sandboxes.
+pub(super) use group::{Group, Limit};
+
+use crate::shortage::groups::{self, Place, Version};
+use crate::shortage::{Counters, needs};
+use group::Limits;
+use lease::Lease;
+
+/// Memory for one sandbox, in bytes: for programs of 200 MiB, and an emulator.
+const MEMORY: u64 = 512 << 20;
+/// Where in a suite's cgroup the suite's own helpers are, and what they make in sandboxes: a
+/// program does not share its limits with the orphans that it is given.
+const ALL: &str = "all";
+/// How long a cgroup whose processes were reaped may stay busy.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// This suite's own cgroups, by controller; below them those of its sandboxes.
 #[derive(Debug)]
 pub(super) struct Cgroups {
-    memory: Option<PathBuf>,
-    pids: Option<PathBuf>,
-    version: u8,
+    version: Version,
+    memory: Option<Arc<Lease>>,
+    pids: Option<Arc<Lease>>,
+    /// That of [`ALL`].
+    all: Option<Group>,
     made: AtomicU32,
-    /// What lets processes into [`ALL`], on v2; open, for those that do not see its path.
-    all_processes: Option<File>,
-    /// Bytes for which there is room in [`ALL`] beyond the bound.
-    room: Mutex<u64>,
-    /// How many runs there are at a time; each is given the bound.
-    runs: u64,
-    /// How many checks there are at a time that use emulators.
-    emulated: u64,
+    free: Arc<Free>,
+    /// For one sandbox, where nothing else is asked for.
+    usual: Limits,
+    /// Where the suite itself is: its memory, and its processes with what is above them.
+    own: (Option<PathBuf>, Vec<PathBuf>),
 }
 
-/// One sandbox's cgroup; on v1 a directory for each controller.
+/// Where memory is limited, and where processes.
+type Leases = (Option<Arc<Lease>>, Option<Arc<Lease>>);
+
+/// Cgroups whose sandbox is gone. To make one takes a tenth of what a sandbox does.
+type Free = Mutex<Vec<Group>>;
+
+/// A sandbox's hold on its cgroup.
 #[derive(Debug)]
-pub(super) struct Cgroup {
-    directories: Vec<PathBuf>,
-}
-
-impl Default for Cgroups {
-    fn default() -> Self {
-        Self {
-            memory: None,
-            pids: None,
-            version: 0,
-            made: AtomicU32::new(0),
-            all_processes: None,
-            room: Mutex::new(0),
-            runs: 1,
-            emulated: 0,
-        }
-    }
+pub(super) struct Held {
+    group: Option<Group>,
+    free: Arc<Free>,
+    /// Its limits are what is judged, and not those of all others.
+    pub(super) judged: bool,
 }
 
 impl Cgroups {
-    /// Gives each of so many runs at a time the bound.
-    pub(super) fn expect_runs(&mut self, runs: u64) -> io::Result<()> {
-        self.runs = runs.max(1);
-        match &self.memory {
-            Some(memory) => self.write_bound(&memory.join(ALL), 0),
-            None => Ok(()),
-        }
-    }
-
     /// Looks for a place, makes the suite's cgroup there, and removes what suites that
-    /// were killed have left.
-    pub(super) fn detect(emulated: u64) -> Self {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    /// were killed have left. A sandbox may have so many processes.
+    pub(super) fn detect(processes: u64) -> Self {
         let v1 = |controller: &str| {
-            let base = mount_point(&mounts, "cgroup", Some(controller))?;
-            let path = own_path(&own, Some(controller))?;
-            group(&base.join(path.trim_start_matches('/')))
+            let place = Place::of(controller).filter(|place| place.version == Version::V1)?;
+            Lease::take(&place.directory).map(Arc::new)
         };
         let (memory, pids) = (v1("memory"), v1("pids"));
-        let found = if memory.is_some() || pids.is_some() {
-            Self {
-                memory,
-                pids,
-                version: 1,
-                ..Self::default()
-            }
+        let (version, memory, pids) = if memory.is_some() || pids.is_some() {
+            (Version::V1, memory, pids)
         } else {
-            Self::detect_v2(&mounts, &own).unwrap_or_default()
+            let (memory, pids) = detect_v2().unwrap_or_default();
+            (Version::V2, memory, pids)
         };
-        Self { emulated, ..found }.bounded()
-    }
-
-    /// Below the suite's own cgroup, or beside it: one that holds processes limits none below
-    /// itself (cgroups(7), "no internal processes").
-    fn detect_v2(mounts: &str, own: &str) -> Option<Self> {
-        let base = mount_point(mounts, "cgroup2", None)?;
-        let own = base.join(own_path(own, None)?.trim_start_matches('/'));
-        let beside = own.parent().filter(|_| own != base);
-        let place = std::iter::once(&*own)
-            .chain(beside)
-            .find(|place| offers_limits(place))?;
-        let place = group(place)?;
-        let enable = |name: &str| {
-            let line = format!("+{name}");
-            fs::write(place.join("cgroup.subtree_control"), line)
-                .ok()
-                .map(|()| place.clone())
-        };
-        let (memory, pids) = (enable("memory"), enable("pids"));
-        if memory.is_none() && pids.is_none() {
-            let _ = fs::remove_dir(&place);
-        }
-        Some(Self {
+        let own = |controller: &str| Place::of(controller);
+        let upwards = |place: Place| place.upwards().map(Path::to_owned).collect();
+        let mut found = Self {
+            version,
             memory,
             pids,
-            version: 2,
-            ..Self::default()
-        })
+            all: None,
+            made: AtomicU32::new(0),
+            free: Arc::default(),
+            usual: Limits {
+                memory: MEMORY,
+                pids: processes,
+            },
+            own: (
+                own("memory").map(|place| place.directory),
+                own("pids").map(upwards).unwrap_or_default(),
+            ),
+        };
+        found.bound();
+        found
     }
 
-    /// Makes [`ALL`]; where that cannot be had, memory cannot be limited.
-    fn bounded(mut self) -> Self {
-        let Some(memory) = &self.memory else {
-            return self;
-        };
-        let all = memory.join(ALL);
-        let open = || match self.version {
-            2 => File::options()
-                .write(true)
-                .open(all.join("cgroup.procs"))
-                .map(Some),
-            _ => Ok(None),
-        };
-        let made = fs::create_dir(&all)
-            .and_then(|()| self.write_bound(&all, 0))
-            .and_then(|()| open());
-        if let Ok(file) = made {
-            self.all_processes = file;
-        } else {
-            let _ = fs::remove_dir(&all);
-            if self.pids.as_ref() != Some(memory) {
-                let _ = fs::remove_dir(memory);
-            }
-            self.memory = None;
+    /// Makes [`ALL`], and bounds the whole by what the host can spare; where that cannot be
+    /// had, nothing can be limited.
+    fn bound(&mut self) {
+        if let (Some(memory), Some(bound)) = (&self.memory, needs::spare_memory()) {
+            let file = groups::memory_limit_file(self.version);
+            // Without it the host's own limits hold.
+            let _ = fs::write(memory.directory().join(file), bound.to_string());
         }
-        self
-    }
-
-    fn memory_file(&self) -> &'static str {
-        if self.version == 1 {
-            "memory.limit_in_bytes"
-        } else {
-            "memory.max"
+        let unlimited = Limits {
+            memory: u64::MAX >> 1,
+            pids: MOST_PIDS,
+        };
+        self.all = self.make(ALL, unlimited).ok();
+        if self.all.is_none() {
+            self.remove();
+            (self.memory, self.pids) = (None, None);
         }
     }
 
-    fn write_bound(&self, all: &Path, room: u64) -> io::Result<()> {
-        let each = BOUND.saturating_add(EMULATORS.saturating_mul(self.emulated));
-        let bound = each.saturating_mul(self.runs).saturating_add(room);
-        fs::write(all.join(self.memory_file()), bound.to_string())
+    fn make(&self, name: &str, limits: Limits) -> io::Result<Group> {
+        let memory = self.memory.as_deref().map(Lease::directory);
+        let pids = self.pids.as_deref().map(Lease::directory);
+        Group::make(self.version, memory, pids, name, limits)
+    }
+
+    fn leases(&self) -> impl Iterator<Item = &Lease> {
+        let memory = self.memory.as_ref();
+        let same = |pids: &&Arc<Lease>| memory.is_some_and(|memory| Arc::ptr_eq(memory, pids));
+        let pids = self.pids.as_ref().filter(|pids| !same(pids));
+        memory.into_iter().chain(pids).map(|lease| &**lease)
     }
 
     /// What is to be removed in the end, with what is directly below.
     pub(super) fn groups(&self) -> Vec<PathBuf> {
-        let mut groups: Vec<_> = self.memory.iter().chain(&self.pids).cloned().collect();
-        groups.dedup();
-        groups
+        self.leases()
+            .map(|lease| lease.directory().to_owned())
+            .collect()
+    }
+
+    /// What keeps other suites from removing them before.
+    pub(super) fn locks(&self) -> Vec<BorrowedFd<'_>> {
+        self.leases().map(Lease::lock).collect()
     }
 
     /// Removes them, where no keeper will.
     pub(super) fn remove(&self) {
         for group in self.groups() {
-            remove_group(&group);
+            lease::remove(&group);
         }
     }
 
-    /// What this thread's children use counts for all sandboxes from now on. Only v1
-    /// has cgroups of threads, where it spares a move for each sandbox.
+    /// What this thread's children use counts for [`ALL`] from now on. Only v1 has cgroups
+    /// of threads.
     pub(super) fn adopt_thread(&self) -> io::Result<()> {
-        match (&self.memory, self.version) {
-            (Some(memory), 1) => fs::write(memory.join(ALL).join("tasks"), "0"),
+        match (&self.all, self.version) {
+            (Some(all), Version::V1) => all.join(),
             _ => Ok(()),
         }
     }
 
     /// The same for the calling process and its children, on v2.
-    pub(super) fn join(&self) -> io::Result<()> {
-        match &self.all_processes {
-            Some(file) => Ok(rustix::io::write(file, b"0").map(drop)?),
-            None => Ok(()),
+    pub(super) fn join_all(&self) -> io::Result<()> {
+        match (&self.all, self.version) {
+            (Some(all), Version::V2) => all.join(),
+            _ => Ok(()),
         }
     }
 
-    /// Raises the bound where sandboxes hold larger files than any before.
-    pub(super) fn make_room(&self, bytes: u64) -> io::Result<()> {
-        let Some(memory) = &self.memory else {
-            return Ok(());
-        };
-        let wanted = bytes.saturating_mul(AT_ONCE);
-        // A number has no invariant that a panic could have broken.
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        if wanted > *room {
-            self.write_bound(&memory.join(ALL), wanted)?;
-            *room = wanted;
+    /// What was killed and refused so far outside the sandboxes' own cgroups.
+    pub(super) fn counters(&self) -> Counters {
+        let (memory, pids) = &self.own;
+        let all = |lease: &Option<Arc<Lease>>| Some(lease.as_ref()?.directory().join(ALL));
+        let places = memory.iter().cloned().chain(all(&self.memory));
+        let killed: Vec<_> = places.filter_map(|place| groups::killed(&place)).collect();
+        let places = pids.iter().cloned().chain(all(&self.pids));
+        Counters {
+            killed: (!killed.is_empty()).then(|| killed.iter().sum()),
+            refused: places.filter_map(|place| groups::refused(&place)).sum(),
         }
-        Ok(())
     }
 
     pub(super) fn can_limit_memory(&self) -> Result<(), String> {
@@ -226,111 +191,80 @@ impl Cgroups {
             .ok_or_else(|| "this user may make no pids cgroup here".to_owned())
     }
 
-    /// A cgroup with these limits; `None` where none is asked for.
-    pub(super) fn create(
-        &self,
-        memory: Option<u64>,
-        pids: Option<u32>,
-    ) -> io::Result<Option<Cgroup>> {
-        if memory.is_none() && pids.is_none() {
+    /// A cgroup for a sandbox, with these limits where some are asked for; `None` where none
+    /// can be had and none is asked for.
+    pub(super) fn take(&self, memory: Option<u64>, pids: Option<u32>) -> io::Result<Option<Held>> {
+        let refuse = |asked: bool, lease: &Option<Arc<Lease>>| asked && lease.is_none();
+        if refuse(memory.is_some(), &self.memory) || refuse(pids.is_some(), &self.pids) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        if self.memory.is_none() && self.pids.is_none() {
             return Ok(None);
         }
-        let name = self.made.fetch_add(1, Ordering::Relaxed).to_string();
-        let mut cgroup = Cgroup {
-            directories: Vec::new(),
+        let judged = memory.is_some() || pids.is_some();
+        let limits = Limits {
+            memory: memory.unwrap_or(self.usual.memory),
+            pids: pids.map_or(self.usual.pids, u64::from),
         };
-        if let Some(bytes) = memory {
-            let directory = cgroup.make(self.memory.as_deref(), &name)?;
-            fs::write(directory.join(self.memory_file()), bytes.to_string())?;
-        }
-        if let Some(count) = pids {
-            let directory = cgroup.make(self.pids.as_deref(), &name)?;
-            fs::write(directory.join("pids.max"), count.to_string())?;
-        }
-        Ok(Some(cgroup))
+        // A list has no invariant that a panic could have broken.
+        let lock = || self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = (!judged).then(|| lock().pop()).flatten();
+        let group = if let Some(group) = free {
+            group
+        } else {
+            let name = self.made.fetch_add(1, Ordering::Relaxed).to_string();
+            self.make(&name, limits)?
+        };
+        Ok(Some(Held {
+            group: Some(group),
+            free: Arc::clone(&self.free),
+            judged,
+        }))
     }
 }
 
-impl Cgroup {
-    fn make(&mut self, parent: Option<&Path>, name: &str) -> io::Result<PathBuf> {
-        let parent = parent.ok_or(io::ErrorKind::Unsupported)?;
-        let directory = parent.join(name);
-        if !self.directories.contains(&directory) {
-            fs::create_dir(&directory)?;
-            self.directories.push(directory.clone());
-        }
-        Ok(directory)
-    }
+/// Processes for all that is not limited: what a kernel can number (`PID_MAX_LIMIT`).
+const MOST_PIDS: u64 = 1 << 22;
 
-    /// Moves a process in.
-    pub(super) fn add(&self, pid: i32) -> io::Result<()> {
-        for directory in &self.directories {
-            fs::write(directory.join("cgroup.procs"), pid.to_string())?;
-        }
-        Ok(())
-    }
-
-    /// The most memory it ever used, in bytes.
-    pub(super) fn memory_peak(&self) -> Option<u64> {
-        self.directories.iter().find_map(|directory| {
-            ["memory.max_usage_in_bytes", "memory.peak"]
-                .iter()
-                .find_map(|file| {
-                    fs::read_to_string(directory.join(file))
-                        .ok()?
-                        .trim()
-                        .parse()
-                        .ok()
-                })
-        })
-    }
-
-    /// Removes it once its last process has gone.
-    pub(super) fn remove(mut self, deadline: Instant) {
-        self.try_remove(deadline);
-    }
-
-    fn try_remove(&mut self, deadline: Instant) {
-        for directory in self.directories.drain(..) {
-            // The kernel takes a reaped process out a moment after its wait (EBUSY until then).
-            while fs::remove_dir(&directory).is_err()
-                && directory.exists()
-                && Instant::now() < deadline
-            {
-                std::thread::yield_now();
-            }
-        }
+impl Held {
+    pub(super) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
     }
 }
 
-impl Drop for Cgroup {
+impl Drop for Held {
     fn drop(&mut self) {
-        self.try_remove(Instant::now());
+        let Some(group) = self.group.take() else {
+            return;
+        };
+        if !self.judged && group.is_untouched() {
+            self.free
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(group);
+        } else {
+            group.remove(Instant::now() + PATIENCE);
+        }
     }
 }
 
-/// Where a hierarchy is mounted: mountinfo lines, proc_pid_mountinfo(5).
-fn mount_point(mounts: &str, fstype: &str, controller: Option<&str>) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        let mut right = right.split(' ');
-        let matches = right.next()? == fstype
-            && controller
-                .is_none_or(|c| right.nth(1).is_some_and(|o| o.split(',').any(|o| o == c)));
-        matches.then(|| left.split(' ').nth(4).map(PathBuf::from))?
-    })
-}
-
-/// This process's cgroup in a hierarchy: cgroups(7), /proc/PID/cgroup.
-fn own_path<'a>(own: &'a str, controller: Option<&str>) -> Option<&'a str> {
-    own.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':');
-        let (number, names, path) = (fields.next()?, fields.next()?, fields.next()?);
-        match controller {
-            Some(c) => names.split(',').any(|n| n == c).then_some(path),
-            None => (number == "0").then_some(path),
-        }
-    })
+/// Below the suite's own cgroup, or beside it: one that holds processes limits none below
+/// itself (cgroups(7), "no internal processes").
+fn detect_v2() -> Option<Leases> {
+    let own = Place::of_v2()?;
+    let place = own.upwards().take(2).find(|place| offers_limits(place))?;
+    let lease = Arc::new(Lease::take(place)?);
+    let enable = |name: &str| {
+        let line = format!("+{name}");
+        fs::write(lease.directory().join("cgroup.subtree_control"), line)
+            .ok()
+            .map(|()| Arc::clone(&lease))
+    };
+    let (memory, pids) = (enable("memory"), enable("pids"));
+    if memory.is_none() && pids.is_none() {
+        lease::remove(lease.directory());
+    }
+    Some((memory, pids))
 }
 
 /// Whether processes may be moved from one cgroup of v2 below this to another, and be limited.
@@ -342,41 +276,4 @@ fn offers_limits(place: &Path) -> bool {
     let processes = place.join("cgroup.procs");
     enabled.any(|name| name == "memory" || name == "pids")
         && accessat(CWD, &processes, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
-}
-
-/// A cgroup for this suite at a place, if one can be made there.
-fn group(place: &Path) -> Option<PathBuf> {
-    sweep(place);
-    let group = place.join(format!("{PREFIX}{}", std::process::id()));
-    fs::create_dir(&group).ok()?;
-    Some(group)
-}
-
-/// Removes what was left by suites whose keeper was killed as well.
-fn sweep(place: &Path) {
-    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let pid = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
-        let Some(pid) = pid else { continue };
-        // One of another pid namespace may have a number that is free in this one.
-        let old = entry
-            .metadata()
-            .and_then(|data| data.modified())
-            .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > STALE));
-        if old && !Path::new(&format!("/proc/{pid}")).exists() {
-            remove_group(&entry.path());
-        }
-    }
-}
-
-/// Removes a cgroup and those directly below it, unless a process is in one of them.
-fn remove_group(group: &Path) {
-    for below in fs::read_dir(group).into_iter().flatten().flatten() {
-        if below.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let _ = fs::remove_dir(below.path());
-        }
-    }
-    let _ = fs::remove_dir(group);
 }

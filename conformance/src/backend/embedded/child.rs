@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::FdFlags;
 use rustix::mount::{MountFlags, MountPropagationFlags};
-use rustix::process::{Resource, Rlimit};
 
 use super::binfmt;
 use super::capabilities;
@@ -176,7 +175,7 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
         .map_err(at(Step::WorkingDir))?;
     usual_umask();
     let status = set_streams(plan, pipes).map_err(at(Step::Streams))?;
-    set_limits(plan).map_err(at(Step::Limits))?;
+    plan.limits.set().map_err(at(Step::Limits))?;
     drop_privileges(plan).map_err(at(Step::Privileges))?;
     die_with_suite();
     // For what the suite does to it meanwhile.
@@ -247,8 +246,6 @@ fn attach_root(tree: &OwnedFd) -> io::Result<()> {
 
 /// What may be written to a root that is shared.
 const UPPER_OPTIONS: &CStr = c"mode=755,size=4m";
-/// The same, as a number.
-pub(super) const UPPER_BYTES: u64 = 4 << 20;
 /// `userxattr`: a user namespace's own may set no other attributes (overlayfs.rst).
 const OVERLAY_OPTIONS: &CStr =
     c"lowerdir=/root,upperdir=/upper/files,workdir=/upper/work,userxattr";
@@ -369,30 +366,6 @@ fn set_streams<'a>(plan: &Plan, pipes: &Pipes<'a>) -> io::Result<BorrowedFd<'a>>
     }
     debug_assert!(pipes.status.as_raw_fd() > 2, "the suite keeps 0-2 open");
     Ok(pipes.status)
-}
-
-/// Private memory that one process may map, where no cgroup limits what it uses: room for
-/// run-times that map much and touch little.
-const DATA_LIMIT: u64 = 512 << 20;
-
-fn set_limits(plan: &Plan) -> io::Result<()> {
-    limit(Resource::Core, 0)?;
-    limit(Resource::Nproc, plan.processes)?;
-    limit(Resource::Fsize, 1 << 20)?;
-    limit(Resource::Memlock, 1 << 16)?;
-    limit(Resource::Data, DATA_LIMIT)
-}
-
-/// Bounds a resource, unless the suite's own hard limit is less: only root may raise that
-/// (getrlimit(2)).
-pub(super) fn limit(resource: Resource, bound: u64) -> io::Result<()> {
-    let hard = rustix::process::getrlimit(resource).maximum;
-    let bound = Some(hard.map_or(bound, |hard| hard.min(bound)));
-    let limit = Rlimit {
-        current: bound,
-        maximum: bound,
-    };
-    Ok(rustix::process::setrlimit(resource, limit)?)
 }
 
 fn drop_privileges(plan: &Plan) -> io::Result<()> {

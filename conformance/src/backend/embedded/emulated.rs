@@ -12,6 +12,7 @@ use crate::check::Needs;
 use crate::emulator::baseline::Baseline;
 use crate::emulator::limits::{self, Effect};
 use crate::emulator::{Emulator, Way};
+use crate::shortage::Counters;
 
 /// The engine, and what runs the programs in it.
 #[derive(Debug)]
@@ -158,5 +159,9 @@ impl Backend for Emulated {
 
     fn adopt_thread(&self) -> io::Result<()> {
         self.engine.adopt_thread()
+    }
+
+    fn counters(&self) -> Counters {
+        self.engine.counters()
     }
 }

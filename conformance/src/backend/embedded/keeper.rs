@@ -26,11 +26,16 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// The first process of a new pid namespace, which removes `cgroups` in the end. It is
+    /// The first process of a new pid namespace, which removes `cgroups` in the end, and holds
+    /// their `locks` until then. It is
     /// cloned into it: had the suite unshared it, the kernel would refuse it threads from
     /// then on (clone(2), EINVAL).
-    pub(super) fn start(probe: &OwnedFd, cgroups: &[PathBuf]) -> io::Result<Self> {
-        let (entry, alive) = Entry::new(probe, cgroups)?;
+    pub(super) fn start(
+        probe: &OwnedFd,
+        cgroups: &[PathBuf],
+        locks: &[BorrowedFd<'_>],
+    ) -> io::Result<Self> {
+        let (entry, alive) = Entry::new(probe, cgroups, locks)?;
         let child = sys::spawn(libc::CLONE_NEWPID as u64, || entry.run())?;
         Self::of(child, alive)
     }
@@ -38,7 +43,7 @@ impl Keeper {
     /// One below that of the sandboxes, for a pod that stays in its node's pid namespace:
     /// with nothing else of the suite's in it, and all that the pod leaves ends with it.
     pub(super) fn start_node(probe: &OwnedFd) -> io::Result<Self> {
-        let (entry, alive) = Entry::new(probe, &[])?;
+        let (entry, alive) = Entry::new(probe, &[], &[])?;
         let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
         let flags = libc::CLONE_NEWPID as u64;
         let (mut child, pid) = sys::spawn_sibling(flags, || Ok(()), || entry.run(), number)?;
@@ -78,12 +83,18 @@ impl Keeper {
 struct Entry<'a> {
     probe: &'a OwnedFd,
     told: OwnedFd,
+    /// Kept open across exec.
+    locks: &'a [BorrowedFd<'a>],
     argv: StringVector,
     envp: StringVector,
 }
 
 impl<'a> Entry<'a> {
-    fn new(probe: &'a OwnedFd, cgroups: &[PathBuf]) -> io::Result<(Self, OwnedFd)> {
+    fn new(
+        probe: &'a OwnedFd,
+        cgroups: &[PathBuf],
+        locks: &'a [BorrowedFd<'a>],
+    ) -> io::Result<(Self, OwnedFd)> {
         let (told, alive) = super::pipe()?;
         let paths = cgroups
             .iter()
@@ -91,6 +102,7 @@ impl<'a> Entry<'a> {
         let entry = Self {
             probe,
             told,
+            locks,
             argv: StringVector::new(std::iter::once(b"keeper".to_vec()).chain(paths))?,
             envp: StringVector::new(Vec::<String>::new())?,
         };
@@ -101,6 +113,9 @@ impl<'a> Entry<'a> {
     fn run(&self) -> i32 {
         let _ = rustix::process::setsid();
         let _ = sys::close_range_cloexec(0);
+        for lock in self.locks {
+            let _ = rustix::io::fcntl_setfd(lock, rustix::io::FdFlags::empty());
+        }
         if rustix::stdio::dup2_stdin(&self.told).is_ok() {
             // Ignored, its children are reaped by the kernel (wait(2), NOTES).
             let _ = sys::reset_signals(0, signal::bit(signal::CHLD));

@@ -10,9 +10,11 @@ use std::time::Duration;
 use nix::libc;
 use rustix::fs::{Mode, OFlags};
 
+use super::cgroup::Held;
 use super::child::{self, Pipes, Step};
 use super::ids::Mapping;
 use super::keeper::Keeper;
+use super::limits::ProgramLimits;
 use super::plan::{Ground, Plan};
 use super::root::{ImageRoot, Maker, Roots, Wanted};
 use super::sandbox::EmbeddedSandbox;
@@ -53,16 +55,11 @@ impl Embedded {
         let (gate_read, gate) = pipe().map_err(host("open the gate"))?;
         let (status, status_write) = pipe().map_err(host("open the status pipe"))?;
         let cgroup = self
-            .cgroups
-            .create(spec.memory_limit, spec.pids_limit)
+            .limit(&mut plan, spec)
             .map_err(host("make its cgroup"))?;
-        // Limits are for the program: what making its root took is charged to the suite,
-        // as an image's unpacked files are to the engine.
-        // And who may not exit, for a filter denies it, does not leave the suite's memory.
-        plan.held = spec.held || cgroup.is_some() || plan.seccomp.is_some();
-        // With no user namespace, it is the host's that would be at stake.
-        plan.bounding_set &= self.mapping != Mapping::Host;
         let mounts = self.ground(&plan, root.map(Arc::as_ref));
+        let group = cgroup.as_ref().and_then(Held::group);
+        let judged = cgroup.as_ref().is_some_and(|cgroup| cgroup.judged);
         let pipes = Pipes {
             gate: gate_read.as_fd(),
             suite: self.suite.as_fd(),
@@ -83,7 +80,10 @@ impl Embedded {
             .transpose()
             .map_err(host("make the pid namespace of a node"))?;
         let first = || {
-            self.cgroups.join()?;
+            match group {
+                Some(group) if !judged => group.join()?,
+                _ => self.cgroups.join_all()?,
+            }
             if let Some(node) = &node {
                 sys::setns(node.pid_namespace(), libc::CLONE_NEWPID)?;
             }
@@ -127,6 +127,7 @@ impl Embedded {
             node,
             own_network: spec.own_network,
             own_time: spec.own_time,
+            is_first: spec.own_pid_namespace,
             keepers_pid_namespace,
             probe,
             gate: plan.held.then_some(gate),
@@ -154,6 +155,22 @@ impl Embedded {
             sandbox.release()?;
         }
         Ok(Box::new(sandbox))
+    }
+
+    /// Bounds what it may use, and what its program may do.
+    fn limit(&self, plan: &mut Plan, spec: &Spec) -> io::Result<Option<Held>> {
+        let (memory, pids) = (spec.memory_limit, spec.pids_limit);
+        let cgroup = self.cgroups.take(memory, pids)?;
+        let group = cgroup.as_ref().and_then(Held::group);
+        plan.limits = ProgramLimits::new(group, self.mapping);
+        // Limits that are judged are for the program: what making its root took is charged to
+        // the suite, as an image's unpacked files are to the engine.
+        // And who may not exit, for a filter denies it, does not leave the suite's memory.
+        let judged = cgroup.as_ref().is_some_and(|cgroup| cgroup.judged);
+        plan.held = spec.held || judged || plan.seccomp.is_some();
+        // With no user namespace, it is the host's that would be at stake.
+        plan.bounding_set &= self.mapping != Mapping::Host;
+        Ok(cgroup)
     }
 
     /// What is written for one process goes for all that share its memory, and the kernel says
@@ -204,8 +221,6 @@ impl Embedded {
                 self.roots.own(&wanted, by)
             } else {
                 plan.overlay = true;
-                let room = self.cgroups.make_room(child::UPPER_BYTES);
-                room.map_err(failed)?;
                 self.roots.shared(wanted, by)
             }
         } else {

@@ -16,6 +16,7 @@ use crate::wasi_engine::{Command, Executable};
 
 use super::binfmt::{self, Rule};
 use super::emulated::Emulation;
+use super::limits::ProgramLimits;
 
 /// Ids that the process takes before exec.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +64,7 @@ pub(super) struct Plan {
     pub(super) ignored: u64,
     pub(super) keep: Vec<OwnedFd>,
     pub(super) seccomp: Option<Arc<BpfProgram>>,
-    pub(super) processes: u64,
+    pub(super) limits: ProgramLimits,
     pub(super) held: bool,
     /// To be told to a binfmt_misc of the sandbox's own.
     pub(super) rule: Option<Arc<Rule>>,
@@ -71,13 +72,6 @@ pub(super) struct Plan {
     pub(super) emulator: Option<Arc<File>>,
 }
 
-/// Processes that a pause program may bring the sandbox to: room for the threads of a
-/// run-time, of which some have a few for each processor, and few enough that one which forks
-/// without end leaves time to judge and end it.
-fn process_limit() -> u64 {
-    let processors = std::thread::available_parallelism().map_or(1, |number| number.get() as u64);
-    16 + 4 * processors
-}
 
 impl Plan {
     pub(super) fn new(
@@ -127,7 +121,7 @@ impl Plan {
             ignored: spec.ignored,
             keep,
             seccomp: spec.seccomp.clone(),
-            processes: process_limit(),
+            limits: ProgramLimits::default(),
             held: spec.held,
             rule: emulation.and_then(|emulation| emulation.rule.clone()),
             emulator: emulation.and_then(|emulation| emulation.program.clone()),
@@ -159,7 +153,7 @@ impl Plan {
             ignored: spec.ignored,
             keep: vec![command.module],
             seccomp: spec.seccomp.clone(),
-            processes: process_limit(),
+            limits: ProgramLimits::default(),
             held: spec.held,
             rule: None,
             emulator: None,

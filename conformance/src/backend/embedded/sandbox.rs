@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::libc;
 
@@ -11,9 +11,10 @@ use super::child::{self, Step};
 use super::keeper::Keeper;
 use super::plan::Ids;
 use super::root::ImageRoot;
-use super::{beside, capabilities, cgroup, write_gate};
+use super::{beside, capabilities, cgroup, limits, write_gate};
 use crate::backend::{Join, Namespaces, Sandbox, StartError, Stdio};
 use crate::probe::Probe;
+use crate::shortage::Shortage;
 use crate::sys::{self, Child, ExitStatus, StringVector};
 use crate::wasi_engine::Command;
 use crate::workload::Workload;
@@ -33,6 +34,8 @@ pub(super) struct EmbeddedSandbox {
     pub(super) node: Option<Keeper>,
     pub(super) own_network: bool,
     pub(super) own_time: bool,
+    /// It is PID 1 of a pid namespace of its own.
+    pub(super) is_first: bool,
     /// Where children of the suite go when no sandbox's is meant.
     pub(super) keepers_pid_namespace: OwnedFd,
     pub(super) probe: OwnedFd,
@@ -41,7 +44,7 @@ pub(super) struct EmbeddedSandbox {
     pub(super) path: String,
     /// Held for as long as it is used.
     pub(super) root: Option<Arc<ImageRoot>>,
-    pub(super) cgroup: Option<cgroup::Cgroup>,
+    pub(super) cgroup: Option<cgroup::Held>,
 }
 
 impl EmbeddedSandbox {
@@ -58,16 +61,20 @@ impl EmbeddedSandbox {
         child
     }
 
-    /// Moves it where it has limits of its own.
+    /// Moves it where it has limits that are judged; where they are not, it began there.
     pub(super) fn enter_cgroup(&self) -> Result<(), StartError> {
-        let moved = self
-            .cgroup
-            .as_ref()
-            .map(|cgroup| cgroup.add(self.child.pid));
+        let judged = self.cgroup.as_ref().filter(|cgroup| cgroup.judged);
+        let moved = judged
+            .and_then(cgroup::Held::group)
+            .map(|group| group.add(self.child.pid));
         moved.unwrap_or(Ok(())).map_err(|cause| StartError::Host {
             step: "move it into its cgroup",
             cause,
         })
+    }
+
+    fn group(&self) -> Option<&cgroup::Group> {
+        self.cgroup.as_ref().and_then(cgroup::Held::group)
     }
 
     fn write_gate(&self) -> io::Result<()> {
@@ -176,6 +183,9 @@ impl Sandbox for EmbeddedSandbox {
             envp: &envp,
         };
         let child = if join.namespaces.contains(Namespaces::PID) {
+            if !self.group().is_some_and(cgroup::Group::limits_pids) {
+                limits::make_room_for_others(self.child.pid);
+            }
             self.spawn_member(|| entry.run())
         } else {
             sys::spawn(0, || entry.run())
@@ -194,7 +204,32 @@ impl Sandbox for EmbeddedSandbox {
     }
 
     fn memory_used(&self) -> Option<u64> {
-        self.cgroup.as_ref().and_then(cgroup::Cgroup::memory_peak)
+        self.group().and_then(cgroup::Group::memory_peak)
+    }
+
+    fn shortage(&mut self, killed: bool) -> Option<Shortage> {
+        let status = self.try_wait().ok().flatten();
+        let judged = self.cgroup.as_ref().is_some_and(|cgroup| cgroup.judged);
+        let group = self.group();
+        // What a limit does that is judged is what the check has asked for.
+        match group.and_then(cgroup::Group::killed) {
+            Some(cgroup::Limit::Own(_)) if judged => return None,
+            Some(cgroup::Limit::Own(limit)) => return Some(Shortage::Memory(Some(limit))),
+            Some(cgroup::Limit::Above) => return Some(Shortage::Memory(None)),
+            None => {}
+        }
+        // PID 1 takes no SIGKILL from its own namespace (pid_namespaces(7)); another process
+        // may have had it from a neighbour, or from itself.
+        let ended = status == Some(ExitStatus::Signaled(libc::SIGKILL));
+        if ended && !killed && self.is_first && !judged {
+            return Some(Shortage::Killed);
+        }
+        match group.and_then(cgroup::Group::refused) {
+            Some(cgroup::Limit::Own(_)) if judged => None,
+            Some(cgroup::Limit::Own(limit)) => Some(Shortage::Processes(Some(limit))),
+            Some(cgroup::Limit::Above) => Some(Shortage::Processes(None)),
+            None => None,
+        }
     }
 }
 
@@ -206,9 +241,8 @@ impl Drop for EmbeddedSandbox {
             let _ = sys::wait(self.child.pidfd.as_fd());
         }
         self.node = None;
-        if let Some(cgroup) = self.cgroup.take() {
-            cgroup.remove(Instant::now() + Duration::from_secs(1));
-        }
+        // For another sandbox, once all that was in it has gone.
+        self.cgroup = None;
     }
 }
 
@@ -237,6 +271,8 @@ impl Entry<'_> {
         let pidfd = self.sandbox.child.pidfd.as_fd();
         let _ =
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        // Before the suite, where memory runs short, and with it the orphans that it makes.
+        child::die_first();
         let _ = rustix::process::setsid();
         let mut joined = self.join.namespaces;
         if !self.sandbox.own_network {

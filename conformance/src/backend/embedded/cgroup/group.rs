@@ -1,0 +1,164 @@
+//! One sandbox's cgroup: its limits, who is in it, and what was killed or refused there.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::shortage::groups::{self, Version};
+
+/// Processes of its own that no sound pause has. The threads of a run-time are not counted.
+const CROWD: usize = 8;
+
+/// What a sandbox may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) memory: u64,
+    pub(super) pids: u64,
+}
+
+/// On v1 a directory for each controller, on v2 one.
+#[derive(Debug)]
+pub(in super::super) struct Group {
+    memory: Option<PathBuf>,
+    pids: Option<PathBuf>,
+    /// What lets a process in; open, for those that do not see its path.
+    doors: Vec<File>,
+    limits: Limits,
+}
+
+impl Group {
+    /// Makes it, as far as there is something to make it in.
+    pub(super) fn make(
+        version: Version,
+        memory: Option<&Path>,
+        pids: Option<&Path>,
+        name: &str,
+        limits: Limits,
+    ) -> io::Result<Self> {
+        let mut group = Self {
+            memory: memory.map(|above| above.join(name)),
+            pids: pids.map(|above| above.join(name)),
+            doors: Vec::new(),
+            limits,
+        };
+        for directory in group.directories() {
+            fs::create_dir(directory)?;
+        }
+        if let Some(memory) = &group.memory {
+            let file = memory.join(groups::memory_limit_file(version));
+            fs::write(file, limits.memory.to_string())?;
+        }
+        if let Some(pids) = &group.pids {
+            fs::write(pids.join("pids.max"), limits.pids.to_string())?;
+        }
+        let door = match version {
+            // A thread alone moves without a wait for all others (cgroup-v1, "tasks").
+            Version::V1 => "tasks",
+            Version::V2 => "cgroup.procs",
+        };
+        let open = |directory: &Path| File::options().write(true).open(directory.join(door));
+        group.doors = group.directories().map(open).collect::<Result<_, _>>()?;
+        Ok(group)
+    }
+
+    fn directories(&self) -> impl Iterator<Item = &Path> {
+        let memory = self.memory.as_deref();
+        let pids = self.pids.as_deref().filter(|pids| memory != Some(pids));
+        memory.into_iter().chain(pids)
+    }
+
+    /// Moves the calling thread in. Does not allocate.
+    pub(in super::super) fn join(&self) -> io::Result<()> {
+        self.doors
+            .iter()
+            .try_for_each(|door| Ok(rustix::io::write(door, b"0").map(drop)?))
+    }
+
+    /// Moves a process in.
+    pub(in super::super) fn add(&self, pid: i32) -> io::Result<()> {
+        self.directories()
+            .try_for_each(|directory| fs::write(directory.join("cgroup.procs"), pid.to_string()))
+    }
+
+    /// Whether it limits memory.
+    pub(in super::super) fn limits_memory(&self) -> bool {
+        self.memory.is_some()
+    }
+
+    /// Whether it limits processes.
+    pub(in super::super) fn limits_pids(&self) -> bool {
+        self.pids.is_some()
+    }
+
+    /// The most memory it ever used, in bytes.
+    pub(in super::super) fn memory_peak(&self) -> Option<u64> {
+        groups::memory_peak(self.memory.as_deref()?)
+    }
+
+    /// Whether nothing was killed or refused in it.
+    pub(super) fn is_untouched(&self) -> bool {
+        let none = |count: Option<u64>| count.is_none_or(|count| count == 0);
+        none(self.memory.as_deref().and_then(groups::killed))
+            && none(self.pids.as_deref().and_then(groups::refused))
+    }
+
+    /// Whether the OOM killer killed in it, and whether for its own limit.
+    pub(in super::super) fn killed(&self) -> Option<Limit> {
+        let memory = self.memory.as_deref()?;
+        let killed = groups::killed(memory)? > 0;
+        killed.then(|| {
+            if groups::reached_its_memory_limit(memory) {
+                Limit::Own(self.limits.memory)
+            } else {
+                Limit::Above
+            }
+        })
+    }
+
+    /// Whether it was refused a process or thread, where that may have been the program's
+    /// need: many processes are nobody's.
+    pub(in super::super) fn refused(&self) -> Option<Limit> {
+        let pids = self.pids.as_deref()?;
+        if groups::refused(pids)? == 0 {
+            return None;
+        }
+        let processes = fs::read_to_string(pids.join("cgroup.procs")).unwrap_or_default();
+        if processes.lines().count() > CROWD {
+            return None;
+        }
+        let above = pids.parent().and_then(Path::parent);
+        let full = |directory: &Path| {
+            let (limit, used) = (groups::pids_limit(directory), groups::pids_used(directory));
+            matches!((limit, used), (Some(limit), Some(used)) if used >= limit.saturating_sub(limit / 8))
+        };
+        let above = above.is_some_and(|above| above.ancestors().any(full));
+        Some(if above {
+            Limit::Above
+        } else {
+            Limit::Own(self.limits.pids)
+        })
+    }
+
+    /// Removes it once its last process has gone.
+    pub(super) fn remove(self, deadline: Instant) {
+        for directory in self.directories() {
+            // The kernel takes a reaped process out a moment after its wait (EBUSY until then).
+            while fs::remove_dir(directory).is_err()
+                && directory.exists()
+                && Instant::now() < deadline
+            {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+/// Whose limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Limit {
+    /// The sandbox's own.
+    Own(u64),
+    /// One of the suite's, or the host's.
+    Above,
+}

@@ -1,0 +1,97 @@
+//! Resource limits of a program, for what no cgroup limits. Each counts for one sandbox
+//! alone, and none is below what engines give a container.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::cgroup::Group;
+use super::ids::Mapping;
+use crate::shortage::needs;
+
+/// Private memory that one process may map, where no cgroup limits what it uses.
+const DATA: u64 = 1 << 30;
+/// Bytes of a file that it may write, likewise.
+const FILE_SIZE: u64 = 64 << 20;
+/// Memory that it may lock, as systemd lets an engine.
+const LOCKED: u64 = 8 << 20;
+/// Processes of its user where others are there beside its own: orphans that it is given.
+const CROWD: u64 = 4096;
+
+/// Processes and threads that a program may have: room for those of a run-time, of which
+/// some have a few for each processor, and few enough that one which forks without end leaves
+/// time to judge and end it.
+pub(super) fn processes() -> u64 {
+    let processors = std::thread::available_parallelism().map_or(1, |number| number.get() as u64);
+    32 + 4 * processors
+}
+
+/// What the child sets before exec.
+#[derive(Debug, Default)]
+pub(super) struct ProgramLimits {
+    limits: Vec<(Resource, Rlimit)>,
+}
+
+impl ProgramLimits {
+    /// For a program in this cgroup, if it is in one.
+    pub(super) fn new(group: Option<&Group>, mapping: Mapping) -> Self {
+        let mut wanted = vec![(Resource::Core, 0, 0), (Resource::Memlock, LOCKED, LOCKED)];
+        if !group.is_some_and(Group::limits_memory) {
+            wanted.push((Resource::Data, DATA, DATA));
+            wanted.push((Resource::Fsize, FILE_SIZE, FILE_SIZE));
+        }
+        if !group.is_some_and(Group::limits_pids) {
+            let soft = match mapping {
+                // Of this user on the whole host.
+                Mapping::Host => CROWD,
+                _ => processes(),
+            };
+            wanted.push((Resource::Nproc, soft, CROWD));
+        }
+        let mut limits: Vec<_> = wanted
+            .into_iter()
+            .map(|(resource, soft, hard)| {
+                let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+                let limit = Rlimit {
+                    current: Some(soft.min(most)),
+                    maximum: Some(hard.min(most)),
+                };
+                (resource, limit)
+            })
+            .collect();
+        limits.push((Resource::Nofile, needs::program_descriptors()));
+        Self { limits }
+    }
+
+    /// In the child.
+    pub(super) fn set(&self) -> io::Result<()> {
+        self.limits
+            .iter()
+            .try_for_each(|(resource, limit)| Ok(setrlimit(*resource, *limit)?))
+    }
+}
+
+/// Bounds a resource, unless the suite's own hard limit is less: only root may raise that
+/// (getrlimit(2)).
+pub(super) fn limit(resource: Resource, bound: u64) -> io::Result<()> {
+    let hard = getrlimit(resource).maximum;
+    let bound = Some(hard.map_or(bound, |hard| hard.min(bound)));
+    let limit = Rlimit {
+        current: bound,
+        maximum: bound,
+    };
+    Ok(setrlimit(resource, limit)?)
+}
+
+/// Lets a program have processes beside those of others of its user that come into its
+/// sandbox, where a limit of the user's is all that there is.
+pub(super) fn make_room_for_others(pid: i32) {
+    // As the program's hard limit was set.
+    let most = getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX);
+    let crowd = Rlimit {
+        current: Some(CROWD.min(most)),
+        maximum: Some(CROWD.min(most)),
+    };
+    // It may have ended, or lowered the limit for good.
+    let _ = rustix::process::prlimit(rustix::process::Pid::from_raw(pid), Resource::Nproc, crowd);
+}

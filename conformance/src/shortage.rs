@@ -1,0 +1,227 @@
+//! What ran short: memory, processes, descriptors, of the host or of what the suite lets a
+//! sandbox have. **A shortage is never the image's fault**: it is looked for around each
+//! check, and what was seen meanwhile is inconclusive, with the figure.
+
+use std::fs;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::libc;
+
+use crate::check::{Outcome, Stop};
+
+pub(crate) mod groups;
+pub mod needs;
+
+/// What was killed and refused outside the sandboxes' own cgroups, since the cgroups were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Processes that the OOM killer killed; `None` where no cgroup says.
+    pub killed: Option<u64>,
+    /// Processes and threads that a limit refused.
+    pub refused: u64,
+}
+
+/// What one program met in its sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// The OOM killer killed there: for the sandbox's own limit in bytes, or for one above.
+    Memory(Option<u64>),
+    /// A process or thread was refused: by the sandbox's own limit, or by one above.
+    Processes(Option<u64>),
+    /// SIGKILL ended PID 1 of the sandbox, which the suite did not send. Nobody inside can.
+    Killed,
+}
+
+/// Looks for a shortage around one check.
+#[derive(Debug)]
+pub struct Watch {
+    before: Counters,
+    killed_on_host: u64,
+    met: Mutex<Option<Shortage>>,
+}
+
+impl Watch {
+    /// From now on.
+    pub fn begin(counters: Counters) -> Self {
+        Self {
+            before: counters,
+            killed_on_host: killed_on_host(),
+            met: Mutex::default(),
+        }
+    }
+
+    /// Notes what one of the check's programs met.
+    pub fn note(&self, shortage: Shortage) {
+        // The first is what began it.
+        self.met().get_or_insert(shortage);
+    }
+
+    /// What was met, for a check whose verdict it is: it is no shortage any more.
+    pub fn take(&self) -> Option<Shortage> {
+        self.met().take()
+    }
+
+    fn met(&self) -> MutexGuard<'_, Option<Shortage>> {
+        // A note has no invariant that a panic could have broken.
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the check came to: nothing, where a shortage may be why.
+    ///
+    /// # Errors
+    /// As `outcome`, or [`Stop::Inconclusive`].
+    pub fn judge(self, outcome: Outcome, counters: Counters) -> Outcome {
+        let Some(words) = self.words(&outcome, counters) else {
+            return outcome;
+        };
+        match outcome {
+            Err(Stop::Skip(_) | Stop::Inconclusive(_)) => outcome,
+            _ => Err(Stop::Inconclusive(words)),
+        }
+    }
+
+    fn words(&self, outcome: &Outcome, after: Counters) -> Option<String> {
+        let killed = match (self.before.killed, after.killed) {
+            (Some(before), Some(after)) => after > before,
+            _ => killed_on_host() > self.killed_on_host,
+        };
+        match self.take() {
+            // Of a helper's, or of somebody else's; or it worked with what it had.
+            None | Some(Shortage::Processes(_)) if outcome.is_ok() => None,
+            Some(Shortage::Memory(Some(limit))) => Some(format!(
+                "the program used more than {} of memory, which is what the suite lets a sandbox have",
+                needs::mebibytes(limit)
+            )),
+            Some(Shortage::Memory(None)) => Some(needs::out_of_memory()),
+            Some(Shortage::Processes(Some(limit))) => Some(format!(
+                "the program was refused a process or thread: the suite lets a sandbox have {limit}"
+            )),
+            Some(Shortage::Processes(None)) => Some(needs::out_of_processes()),
+            Some(Shortage::Killed) | None if killed => Some(needs::out_of_memory()),
+            Some(Shortage::Killed) => Some(
+                "something outside the suite ended the program with SIGKILL, which says nothing of the program"
+                    .to_owned(),
+            ),
+            None if after.refused > self.before.refused => Some(needs::out_of_processes()),
+            None => None,
+        }
+    }
+}
+
+/// Processes that the OOM killer killed on this host, proc_vmstat(5), Linux 4.13.
+fn killed_on_host() -> u64 {
+    let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let count = text
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
+    count.unwrap_or(0)
+}
+
+/// What ran short where the kernel refused something with this error, if it may be that.
+pub fn of(error: &io::Error) -> Option<String> {
+    Some(match error.raw_os_error()? {
+        libc::EMFILE => needs::out_of_descriptors(),
+        libc::ENFILE => "this host has too many files open".to_owned(),
+        libc::EAGAIN => needs::out_of_processes(),
+        libc::ENOMEM => needs::out_of_memory(),
+        libc::ENOSPC | libc::EDQUOT => "this host has no space left".to_owned(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Finding, Pass};
+
+    const NONE: Counters = Counters {
+        killed: Some(1),
+        refused: 2,
+    };
+
+    fn failed() -> Outcome {
+        Err(Stop::Fail(Finding::new("it stays", "signaled 9")))
+    }
+
+    fn inconclusive(outcome: Outcome) -> String {
+        match outcome {
+            Err(Stop::Inconclusive(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_a_shortage_an_outcome_stands() {
+        assert_eq!(Watch::begin(NONE).judge(failed(), NONE), failed());
+        let pass: Outcome = Ok(Pass::new("it stays"));
+        assert_eq!(Watch::begin(NONE).judge(pass.clone(), NONE), pass);
+    }
+
+    #[test]
+    fn what_a_program_met_makes_every_outcome_inconclusive() {
+        for outcome in [failed(), Ok(Pass::new("it ended"))] {
+            let watch = Watch::begin(NONE);
+            watch.note(Shortage::Memory(Some(512 << 20)));
+            let why = inconclusive(watch.judge(outcome, NONE));
+            assert!(why.contains("512 MiB"), "{why}");
+        }
+        let watch = Watch::begin(NONE);
+        watch.note(Shortage::Processes(Some(72)));
+        let pass: Outcome = Ok(Pass::new("it stays"));
+        assert_eq!(watch.judge(pass.clone(), NONE), pass, "it did without");
+        let watch = Watch::begin(NONE);
+        watch.note(Shortage::Memory(Some(1)));
+        assert_eq!(watch.take(), Some(Shortage::Memory(Some(1))));
+        assert_eq!(watch.judge(failed(), NONE), failed(), "it is the verdict");
+        let watch = Watch::begin(NONE);
+        watch.note(Shortage::Processes(Some(72)));
+        let why = inconclusive(watch.judge(failed(), NONE));
+        assert!(why.contains("lets a sandbox have 72"), "{why}");
+        let watch = Watch::begin(NONE);
+        watch.note(Shortage::Killed);
+        let why = inconclusive(watch.judge(failed(), NONE));
+        assert!(why.contains("outside the suite"), "{why}");
+    }
+
+    #[test]
+    fn what_others_met_makes_what_did_not_pass_inconclusive() {
+        let killed = Counters {
+            killed: Some(2),
+            ..NONE
+        };
+        let refused = Counters { refused: 3, ..NONE };
+        for (after, word) in [(killed, "memory"), (refused, "processes")] {
+            let why = inconclusive(Watch::begin(NONE).judge(failed(), after));
+            assert!(why.contains(word), "{why}");
+            let pass: Outcome = Ok(Pass::new("it stays"));
+            assert_eq!(Watch::begin(NONE).judge(pass.clone(), after), pass);
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_anyway_keeps_its_reason() {
+        for outcome in [
+            Err(Stop::Skip("not here".to_owned())),
+            Err(Stop::Inconclusive("too slow".to_owned())),
+        ] {
+            let watch = Watch::begin(NONE);
+            watch.note(Shortage::Killed);
+            assert_eq!(watch.judge(outcome.clone(), NONE), outcome);
+        }
+    }
+
+    #[test]
+    fn errors_of_a_shortage_are_known_by_number() {
+        for (number, word) in [
+            (libc::EMFILE, "descriptors"),
+            (libc::EAGAIN, "processes"),
+            (libc::ENOMEM, "memory"),
+            (libc::ENOSPC, "space"),
+        ] {
+            let words = of(&io::Error::from_raw_os_error(number)).expect("a shortage");
+            assert!(words.contains(word), "{words}");
+        }
+        assert_eq!(of(&io::Error::from_raw_os_error(libc::EPERM)), None);
+    }
+}
