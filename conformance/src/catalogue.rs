@@ -89,6 +89,10 @@ const WORDS: &[(Needs, &str)] = &[
     ),
     (Needs::SANDBOX_PROC, "a sandbox with a /proc of its own"),
     (Needs::LEAVES, "a program that could leave its namespaces"),
+    (
+        Needs::NOCLDSTOP,
+        "a kernel that tells of stopped children as the program asked",
+    ),
 ];
 
 /// The needs in words, one each. [`Needs::HINTS`] are not among them: they say how a

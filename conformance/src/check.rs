@@ -91,6 +91,8 @@ bitflags::bitflags! {
 
         /// Programs can be run on the oldest processor of their architecture, in software.
         const BASELINE = 1 << 39;
+        /// The program is not told of children that stop where it does not ask for that.
+        const NOCLDSTOP = 1 << 36;
 
         /// The suite's own WASI host can be started in a sandbox and beside one.
         const WASI_HOST = 1 << 40;

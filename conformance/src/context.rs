@@ -18,6 +18,7 @@ use crate::subject::{Platform, Subject};
 use crate::wasi_engine;
 
 mod children;
+mod dispositions;
 pub mod files;
 mod guests;
 mod lacks;
@@ -73,6 +74,8 @@ pub struct Shared {
     known: Mutex<bool>,
     /// What the program lacks, once somebody has asked.
     pub(crate) lacks: std::sync::OnceLock<Vec<Lack>>,
+    /// What the program has done about signals, where an emulator runs it.
+    dispositions: std::sync::OnceLock<dispositions::Dispositions>,
     /// By name.
     pub measurements: Mutex<BTreeMap<String, Measurement>>,
 }
@@ -95,6 +98,7 @@ impl Shared {
             shy: AtomicBool::new(false),
             known: Mutex::new(false),
             lacks: std::sync::OnceLock::new(),
+            dispositions: std::sync::OnceLock::new(),
             measurements: Mutex::new(BTreeMap::new()),
         }
     }

@@ -206,6 +206,7 @@ impl Embedded {
             | Needs::NATIVE
             | Needs::DEFAULT_ACTIONS
             | Needs::LEAVES
+            | Needs::NOCLDSTOP
             | Needs::HOST_PID
             | Needs::NETWORK
             | Needs::SECCOMP

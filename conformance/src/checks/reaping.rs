@@ -397,7 +397,10 @@ static STOPPED_CHILD: Check = Check {
         title: "sigaction(2), SA_NOCLDSTOP",
         url: "https://man7.org/linux/man-pages/man2/sigaction.2.html",
     },
-    needs: JOINED.union(Needs::HOST_PID).union(Needs::SANDBOX_PROC),
+    needs: JOINED
+        .union(Needs::HOST_PID)
+        .union(Needs::SANDBOX_PROC)
+        .union(Needs::NOCLDSTOP),
     after: AFTER_ONE,
     run: stopped_child,
 };

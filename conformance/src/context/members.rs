@@ -56,7 +56,21 @@ impl Pod<'_> {
         if self.context().offers(Needs::DEFAULT_ACTIONS) {
             return self.expect_term_works(after).map(drop);
         }
-        self.expect_running_for(NO_TERM_WINDOW, after)
+        self.expect_running_for(NO_TERM_WINDOW, after)?;
+        let context = self.context();
+        let dispositions = context.dispositions();
+        if dispositions.leaves(sent) {
+            return Ok(());
+        }
+        if self.suspended() == dispositions.suspended {
+            return self.expect_term_works(after).map(drop);
+        }
+        let emulation = context.emulation().unwrap_or("an emulator");
+        Err(Stop::Inconclusive(format!(
+            "{emulation}, which would not let it end by {name}: it does not leave {name} to the \
+             kernel, and may have ended itself by it",
+            name = signal::name(sent),
+        )))
     }
 
     /// Skips the check where the program does not sleep even before anything is sent.

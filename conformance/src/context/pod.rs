@@ -51,6 +51,8 @@ pub struct Pod<'a> {
 #[derive(Clone, Debug, Default)]
 struct Output {
     kept: Vec<u8>,
+    /// How much is kept, where that is more than usual.
+    room: usize,
     total: u64,
 }
 
@@ -506,6 +508,11 @@ impl<'a> Pod<'a> {
         String::from_utf8_lossy(&self.output[1].kept).into_owned()
     }
 
+    /// Keeps this much of its standard error.
+    pub(super) fn keep_stderr(&mut self, room: usize) {
+        self.output[1].room = room;
+    }
+
     /// Nothing has been provoked yet: where the emulator says that it gave up, nothing more
     /// can be.
     ///
@@ -612,7 +619,7 @@ impl Output {
                 Err(_) => return false,
                 Ok(length) => {
                     self.total += length as u64;
-                    let room = KEPT.saturating_sub(self.kept.len());
+                    let room = KEPT.max(self.room).saturating_sub(self.kept.len());
                     self.kept.extend_from_slice(&buffer[..length.min(room)]);
                 }
             }

@@ -69,6 +69,13 @@ pub static LIMITS: &[Limit] = &[
         // prctl(PR_SET_CHILD_SUBREAPER) fails with EINVAL, by which catatonit ends.
         why: "where no program can become a subreaper, as one that is not process 1 may have to",
     },
+    Limit {
+        needs: Needs::NOCLDSTOP,
+        effect: Effect::Doubts,
+        fixed: None,
+        // It installs its own handler, without that flag, and calls the program's each time.
+        why: "where a handler with SA_NOCLDSTOP is called for children that stop all the same",
+    },
 ];
 
 /// The rows that hold for a release; all of them where it is not known.
