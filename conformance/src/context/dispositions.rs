@@ -21,7 +21,9 @@ const TRACE: &str = "QEMU_STRACE=1";
 
 /// How long nothing is printed by a program that has done what it does first.
 const STILL: Duration = Duration::from_millis(50);
-/// How long it may take to get there.
+/// How long a program takes at most over what it does first.
+const STARTS: Duration = Duration::from_secs(2);
+/// How long it is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How much of the trace is read.
 const ROOM: usize = 4 << 20;
@@ -101,7 +103,8 @@ impl Context<'_> {
             if ended || now >= ROOM || watch.wall() > self.scaled(PATIENCE) {
                 break false;
             }
-            if now == length && now > 0 {
+            // Some go on for ever, as one that looks around now and then.
+            if now > 0 && (now == length || watch.elapsed() > self.scaled(STARTS)) {
                 break true;
             }
             length = now;

@@ -59,11 +59,15 @@ impl Pod<'_> {
         self.expect_running_for(NO_TERM_WINDOW, after)?;
         let context = self.context();
         let dispositions = context.dispositions();
+        let is_held = |pod: &Self| pod.suspended() > dispositions.suspended;
+        if !is_held(self) {
+            let works = self.expect_term_works(after).map(drop);
+            if works.is_ok() || !is_held(self) {
+                return works;
+            }
+        }
         if dispositions.leaves(sent) {
             return Ok(());
-        }
-        if self.suspended() == dispositions.suspended {
-            return self.expect_term_works(after).map(drop);
         }
         let emulation = context.emulation().unwrap_or("an emulator");
         Err(Stop::Inconclusive(format!(
