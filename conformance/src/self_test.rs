@@ -43,7 +43,7 @@ const OF_COMPONENTS: Needs = Needs::WASM_COMPONENT.union(Needs::VIRTUAL_CLOCK);
 pub enum Trial {
     /// A program, run in sandboxes.
     Program(&'static Fixture),
-    /// An image, read.
+    /// An image, read, and some of them run.
     Image(&'static ImageFixture),
     /// An engine, which runs the reference pause.
     Engine(&'static EngineFixture),
@@ -142,7 +142,8 @@ impl Trial {
     pub fn also(self) -> &'static [&'static str] {
         match self {
             Self::Program(fixture) => fixture.also,
-            Self::Image(_) | Self::Guest(_) | Self::Host(_) => &[],
+            Self::Image(image) => image.also,
+            Self::Guest(_) | Self::Host(_) => &[],
             Self::Engine(engine) => engine.also,
         }
     }
@@ -176,7 +177,8 @@ impl Trial {
         let shared = match self {
             Self::Program(fixture) => own(program(fixture)?, Some(Arc::clone(backend))),
             Self::Image(image) => {
-                Shared::new(image.subject()?, (image.options)(), None, time_scale)
+                let backend = image.runs.then(|| Arc::clone(backend));
+                Shared::new(image.subject()?, (image.options)(), backend, time_scale)
             }
             Self::Engine(engine) => {
                 let reference =
@@ -240,7 +242,7 @@ impl Trial {
 
     fn needs_the_host(self) -> bool {
         match self {
-            Self::Image(_) => false,
+            Self::Image(image) => image.runs,
             // Whose engine this build may lack.
             Self::Guest(guest) => guest.is_component() && !RUNS_COMPONENTS,
             Self::Program(_) | Self::Engine(_) | Self::Host(_) => true,

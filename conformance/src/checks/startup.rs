@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use crate::backend::{Root, Spec, Stream};
-use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
-use crate::context::{Context, Pod, files, first_to_end, in_words, which_stay};
+use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop};
+use crate::context::{Context, Pod, first_to_end, in_words, which_stay};
 
 mod confined;
 mod limits;
+mod read_only;
 mod seccomp;
 mod timing;
 
@@ -19,7 +20,7 @@ pub static FAMILY: Family = Family {
     checks: &[
         &STAYS,
         &BARE_FILESYSTEM,
-        &READ_ONLY_ROOT,
+        &read_only::READ_ONLY_ROOT,
         &confined::NO_PRIVILEGES,
         &seccomp::DEFAULT_SECCOMP,
         &confined::ANY_UID,
@@ -191,63 +192,6 @@ fn missed_file(cx: &Context<'_>) -> Option<&'static str> {
     };
     let found = ways.into_iter().find(|(_, spec)| stays(spec.clone()));
     found.map(|(with, _)| with)
-}
-
-static READ_ONLY_ROOT: Check = Check {
-    id: "startup/read-only-root",
-    title: "the program needs no writable root and writes nothing",
-    level: Level::Must,
-    requirement: "The program MUST start on a read-only root filesystem and write no file where it could.",
-    source: Source {
-        title: "containerd podsandbox/sandbox_run_linux.go",
-        url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/podsandbox/sandbox_run_linux.go",
-    },
-    needs: RUNS.union(Needs::HOST_PID).union(Needs::START_CONTROL),
-    after: TERM_WORKS,
-    run: read_only_root,
-};
-
-fn read_only_root(cx: &Context<'_>) -> Outcome {
-    let outcome = starts(cx, Spec::default(), "on a read-only root", |pod| {
-        let mounts = pod.process()?.mountinfo();
-        let mounts =
-            mounts.map_err(|error| Stop::Error(format!("cannot read its mounts: {error}")))?;
-        let root = mounts
-            .0
-            .iter()
-            .find(|mount| mount.mount_point.as_os_str() == "/");
-        let options = root.map(|root| &root.mount_options);
-        if options.is_some_and(|options| options.contains_key("ro")) {
-            Ok("its root is mounted read-only".to_owned())
-        } else {
-            Err(Stop::Error("the root is not read-only".to_owned()))
-        }
-    });
-    let writable = Spec {
-        root: Root::Writable,
-        user: Some((0, 0)),
-        ..Spec::default()
-    };
-    let pass = outcome?;
-    // As root, which may write everywhere.
-    let mut pod = cx.start_unready(Spec {
-        own_network: false,
-        held: true,
-        ..writable
-    })?;
-    let before = pod.files()?;
-    pod.release()?;
-    pod.await_ready()?;
-    let written = files::differences(&before, &pod.files()?);
-    ensure(
-        written.is_empty(),
-        "no file made, changed or removed on a writable root",
-        written.join(", "),
-    )?;
-    Ok(pass.with(format!(
-        "on a writable root none of {} files changed",
-        before.len()
-    )))
 }
 
 static NOT_FIRST: Check = Check {

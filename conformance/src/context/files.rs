@@ -1,17 +1,19 @@
 //! The files that a sandbox's process sees, from outside: for what a program leaves behind.
 
 use std::collections::BTreeMap;
-use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use super::Pod;
+use crate::backend::{Join, Namespaces};
 use crate::check::Stop;
+use crate::probe::Probe;
 
-/// More files than this are not looked at: a pause writes none.
-const MOST: usize = 20_000;
+/// More files than this are not looked at: an image that is read has fewer.
+const MOST: usize = 120_000;
 
 /// The super-block number of procfs (statfs(2)), whose files are no files.
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
@@ -30,22 +32,51 @@ pub struct Stamp {
 /// Every file, by path without the leading slash.
 pub type Files = BTreeMap<Vec<u8>, Stamp>;
 
+/// A process that sees the files that a pod's process sees, and outlives it.
+#[derive(Debug)]
+pub struct FilesView(Probe);
+
+/// With every mount of the pod's, and none of its processes.
+const BESIDE: Join = Join {
+    namespaces: Namespaces::MOUNT,
+    privileged: false,
+    user: None,
+};
+
 impl Pod<'_> {
     /// Every file below its root, mounts included and procfs left out. Nothing is followed.
     ///
     /// # Errors
     /// [`Stop::NotRunning`] where the process has ended.
     pub fn files(&mut self) -> Result<Files, Stop> {
-        let list = |pid: i32| -> io::Result<Files> {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())?;
-            let device = rustix::fs::fstat(&root)?.st_dev;
-            let mut files = Files::new();
-            walk(&root, &[], device, &mut files)?;
-            Ok(files)
-        };
-        list(self.pid()).map_err(|error| self.harness_failed("list its files", &error))
+        files_of(self.pid()).map_err(|error| self.harness_failed("list its files", &error))
     }
+
+    /// Something to look at its files by, also when it has ended.
+    ///
+    /// # Errors
+    /// [`Stop::NotRunning`] where the process has ended.
+    pub fn files_view(&mut self) -> Result<FilesView, Stop> {
+        self.enter(&BESIDE).map(FilesView)
+    }
+}
+
+impl FilesView {
+    /// As [`Pod::files`].
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where they cannot be listed.
+    pub fn files(&self) -> Result<Files, Stop> {
+        files_of(self.0.host_pid())
+            .map_err(|error| Stop::Error(format!("cannot list its files: {error}")))
+    }
+}
+
+/// What a process has as its root.
+fn files_of(pid: i32) -> io::Result<Files> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())?;
+    list(&root)
 }
 
 /// The paths that are in one and not the same in the other.
@@ -68,48 +99,63 @@ pub fn differences(before: &Files, after: &Files) -> Vec<String> {
         .collect()
 }
 
-fn walk(directory: &OwnedFd, path: &[u8], device: u64, files: &mut Files) -> io::Result<()> {
-    if rustix::fs::fstatfs(directory)?.f_type as i64 == PROC_SUPER_MAGIC {
-        return Ok(());
-    }
-    let stat = rustix::fs::fstat(directory)?;
-    files.insert(path.to_vec(), stamp(&stat, device));
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
+/// As deep as it goes, with two descriptors.
+fn list(root: &OwnedFd) -> io::Result<Files> {
+    let device = rustix::fs::fstat(root)?.st_dev;
+    let mut files = Files::new();
+    let mut ahead = vec![(Vec::new(), false)];
+    while let Some((path, mounted)) = ahead.pop() {
+        let directory = match open_directory(root, &path) {
+            Ok(directory) => directory,
+            // Replaced meanwhile, of which the stamp above it tells; or deeper than paths go.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if rustix::fs::fstatfs(&directory)?.f_type as i64 == PROC_SUPER_MAGIC {
             continue;
         }
-        if files.len() >= MOST {
-            return Err(io::Error::other("it has too many files"));
-        }
-        let path = if path.is_empty() {
-            name.to_bytes().to_vec()
-        } else {
-            [path, b"/", name.to_bytes()].concat()
-        };
-        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => walk(
-                &open_directory(directory.as_fd(), name)?,
-                &path,
-                device,
-                files,
-            )?,
-            _ => {
-                files.insert(path, stamp(&stat, device));
+        let stat = rustix::fs::fstat(&directory)?;
+        // Of an overlay, directories alone are on the device that it is.
+        let mounted = mounted || stat.st_dev != device;
+        files.insert(path.clone(), stamp(&stat, mounted));
+        for entry in Dir::read_from(&directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if files.len() + ahead.len() >= MOST {
+                return Err(io::Error::other(format!("it has more than {MOST} files")));
+            }
+            let path = if path.is_empty() {
+                name.to_bytes().to_vec()
+            } else {
+                [&path, &b"/"[..], name.to_bytes()].concat()
+            };
+            let stat = match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                ahead.push((path, mounted));
+            } else {
+                files.insert(path, stamp(&stat, mounted));
             }
         }
     }
-    Ok(())
+    Ok(files)
 }
 
-fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+/// Without following a link anywhere on the way: it could lead to the host's files.
+fn open_directory(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let path = if path.is_empty() { b"." } else { path };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
 }
 
-fn stamp(stat: &rustix::fs::Stat, device: u64) -> Stamp {
+fn stamp(stat: &rustix::fs::Stat, mounted: bool) -> Stamp {
     let is_device = matches!(
         FileType::from_raw_mode(stat.st_mode),
         FileType::CharacterDevice | FileType::BlockDevice
@@ -120,6 +166,6 @@ fn stamp(stat: &rustix::fs::Stat, device: u64) -> Stamp {
         mode: stat.st_mode,
         inode: stat.st_ino,
         written,
-        mounted: stat.st_dev != device,
+        mounted,
     }
 }

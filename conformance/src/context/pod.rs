@@ -551,6 +551,11 @@ impl<'a> Pod<'a> {
         self.sandbox.memory_used()
     }
 
+    /// What of the image its root could not be given on this host, in words.
+    pub fn lacks(&self) -> Vec<String> {
+        self.sandbox.lacks().to_vec()
+    }
+
     /// A finding with what the program wrote as evidence.
     pub fn finding(&mut self, expected: String, observed: String) -> Finding {
         let mut finding = Finding::new(expected, observed);

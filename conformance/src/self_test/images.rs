@@ -21,6 +21,7 @@ mod layers;
 mod parts;
 mod platforms;
 mod program;
+mod root;
 mod sound;
 mod stored;
 mod wasi;
@@ -36,6 +37,10 @@ pub struct ImageFixture {
     pub breaks: &'static [&'static str],
     /// What the user would ask for.
     pub options: fn() -> CheckOptions,
+    /// The checks that may fail on it too.
+    pub also: &'static [&'static str],
+    /// Whether its program is run as well, on whatever host.
+    pub runs: bool,
     /// The entry that is judged, of an index: the same on every host.
     pub platform: &'static str,
     /// Makes it.
@@ -54,6 +59,8 @@ impl ImageFixture {
             about,
             breaks,
             options: CheckOptions::default,
+            also: &[],
+            runs: false,
             platform: "linux/amd64",
             build,
         }
@@ -62,6 +69,13 @@ impl ImageFixture {
     /// Judged with these options.
     const fn asked(mut self, options: fn() -> CheckOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Judged by its running too, and may fail these.
+    const fn run(mut self, also: &'static [&'static str]) -> Self {
+        self.also = also;
+        self.runs = true;
         self
     }
 
@@ -131,6 +145,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static ImageFixture> {
         layers::IMAGES,
         stored::IMAGES,
         program::IMAGES,
+        root::IMAGES,
         if ASSEMBLES { wasi::IMAGES } else { &[] },
     ]
     .into_iter()

@@ -138,6 +138,15 @@ impl Tar {
         self.pax(&[(format!("SCHILY.xattr.{name}").into_bytes(), value.to_vec())])
     }
 
+    /// The owner of the next member.
+    pub fn owner(&mut self, uid: u64, gid: u64) -> &mut Self {
+        let number = |number: u64| number.to_string().into_bytes();
+        self.pax(&[
+            (b"uid".to_vec(), number(uid)),
+            (b"gid".to_vec(), number(gid)),
+        ])
+    }
+
     /// A regular file.
     pub fn file(&mut self, path: impl AsRef<[u8]>, mode: u32, content: &[u8]) -> &mut Self {
         self.member(EntryType::Regular, path, "", mode, content)

@@ -32,6 +32,21 @@ fn program(architecture: &str) -> Vec<u8> {
     }
 }
 
+/// One of the suite's own programs for this host, by its name.
+pub(super) fn fixture(name: &str) -> Vec<u8> {
+    fixtures::all()
+        .find(|fixture| fixture.name == name)
+        .and_then(|fixture| fixture.build(programs::FIXTURE).ok())
+        .expect("it is in the catalogue, which the suite's own program holds")
+}
+
+/// An image for this host whose only layer this is.
+pub(super) fn native(fill: impl FnOnce(&mut Tar)) -> ImageBuilder {
+    let mut layer = Tar::default();
+    fill(&mut layer);
+    ImageBuilder::of_layer(&layer, &Platform::host().architecture)
+}
+
 /// A program with one thing wrong in its file.
 pub(super) fn mutated(name: &str, program: &[u8]) -> Vec<u8> {
     MUTATIONS

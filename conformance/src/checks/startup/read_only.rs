@@ -1,0 +1,127 @@
+//! A program writes nothing: neither where its root is read-only, nor where it is not.
+
+use std::time::Duration;
+
+use fixtures::protocol::Death;
+
+use super::{RUNS, TERM_WORKS, starts};
+use crate::backend::{Join, Root, Spec};
+use crate::check::{Check, Level, Needs, Outcome, Source, Stop, ensure};
+use crate::context::files::{self, Files, FilesView};
+use crate::context::{Context, Orphans, Pod};
+use crate::signal;
+
+/// How long it is looked whether a program writes that does nothing else.
+const LATER: Duration = Duration::from_millis(600);
+
+pub(super) static READ_ONLY_ROOT: Check = Check {
+    id: "startup/read-only-root",
+    title: "the program needs no writable root and writes nothing",
+    level: Level::Must,
+    requirement: "The program MUST start on a read-only root filesystem, and MUST write no file where it could: not at its start, nor later, nor when it reaps, nor at its end.",
+    source: Source {
+        title: "containerd podsandbox/sandbox_run_linux.go",
+        url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/podsandbox/sandbox_run_linux.go",
+    },
+    needs: RUNS
+        .union(Needs::HOST_PID)
+        .union(Needs::START_CONTROL)
+        .union(Needs::PROBE)
+        .union(Needs::WINDOW),
+    after: TERM_WORKS,
+    run: read_only_root,
+};
+
+fn read_only_root(cx: &Context<'_>) -> Outcome {
+    let outcome = starts(cx, Spec::default(), "on a read-only root", |pod| {
+        let mounts = pod.process()?.mountinfo();
+        let mounts =
+            mounts.map_err(|error| Stop::Error(format!("cannot read its mounts: {error}")))?;
+        let root = mounts
+            .0
+            .iter()
+            .find(|mount| mount.mount_point.as_os_str() == "/");
+        let options = root.map(|root| &root.mount_options);
+        if options.is_some_and(|options| options.contains_key("ro")) {
+            Ok("its root is mounted read-only".to_owned())
+        } else {
+            Err(Stop::Error("the root is not read-only".to_owned()))
+        }
+    });
+    let writable = Spec {
+        root: Root::Writable,
+        user: Some((0, 0)),
+        ..Spec::default()
+    };
+    let pass = outcome?;
+    // As root, which may write everywhere.
+    let (mut pod, view, before) = match start_seen(cx, writable.clone()) {
+        // Its image may have files for its own user alone.
+        Err(Stop::NotRunning(_)) => {
+            let user = None;
+            start_seen(cx, Spec { user, ..writable })?
+        }
+        other => other?,
+    };
+    let unwritten = |when: &str| {
+        let written = files::differences(&before, &view.files()?);
+        ensure(
+            written.is_empty(),
+            "no file made, changed or removed on a writable root",
+            format!("{when}: {}", listed(&written)),
+        )
+    };
+    unwritten("at its start")?;
+    pod.leave_alone(LATER)?;
+    unwritten("while it waited")?;
+    match reap_one(&mut pod) {
+        // Whether it reaps is for others to judge.
+        Ok(()) | Err(Stop::Fail(_) | Stop::Ended(_)) => {}
+        Err(other) => return Err(other),
+    }
+    unwritten("when an orphan had ended")?;
+    if pod.ended()?.is_none() {
+        pod.expect_term_works("it started on a writable root")?;
+        unwritten("when it was told to end")?;
+    }
+    let mut pass = pass.with(format!(
+        "on a writable root none of {} files changed, from its start to its end",
+        before.len()
+    ));
+    for lack in pod.lacks() {
+        pass = pass.with(lack);
+    }
+    Ok(pass)
+}
+
+/// Starts it with a view of its files, and says which they were before.
+fn start_seen<'a>(cx: &Context<'a>, spec: Spec) -> Result<(Pod<'a>, FilesView, Files), Stop> {
+    let mut pod = cx.start_unready(Spec {
+        own_network: false,
+        held: true,
+        ..spec
+    })?;
+    let view = pod.files_view()?;
+    let before = view.files()?;
+    pod.release()?;
+    pod.await_ready()?;
+    Ok((pod, view, before))
+}
+
+/// Has it reap a process of another's.
+fn reap_one(pod: &mut Pod<'_>) -> Result<(), Stop> {
+    let probe = pod.enter(&Join::default())?;
+    let orphan = Orphans::spawn(pod, &probe, 1, (Death::Exit, 0), 0, "an orphan")?;
+    orphan.expect_reaped(pod)?;
+    pod.settle(signal::CHLD, "an orphan ended").map(drop)
+}
+
+/// The first of many.
+fn listed(paths: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let mut list = paths.iter().take(SHOWN).cloned().collect::<Vec<_>>();
+    if paths.len() > SHOWN {
+        list.push(format!("and {} more", paths.len() - SHOWN));
+    }
+    list.join(", ")
+}
