@@ -26,7 +26,7 @@ mod clone;
 mod interrupt;
 mod trace;
 
-pub use clone::{in_helper, spawn, spawn_sibling, spawn_sibling_in_place};
+pub use clone::{in_helper, in_helper_apart, spawn, spawn_sibling, spawn_sibling_in_place};
 pub use interrupt::{Interrupt, interrupt, interrupt_by, is_ignored};
 pub use trace::{Call, TraceStop, trace_continue, trace_interrupt, trace_seize, trace_wait};
 

@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use conformance::programs;
+use conformance::subject::build::{ImageBuilder, LayoutBuilder, Tar};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde_json::Value;
 
@@ -171,11 +172,32 @@ impl Watched {
         }
     }
 
+    /// Of an image whose files go to disk.
+    fn of_a_big_image(mark: Mark) -> Self {
+        let mut watched = Self::new(mark);
+        let mut layer = Tar::default();
+        layer.file("pause", 0o755, programs::REFERENCE);
+        for number in 0..2000 {
+            let content = vec![number as u8; 10_000];
+            layer.file(format!("data/{}/{number}", number % 7), 0o600, &content);
+        }
+        // Which its owner may not enter, and the program's user is that where one id is mapped.
+        layer.directory("data/0", 0o700);
+        let architecture = conformance::subject::Platform::host().architecture;
+        let image = ImageBuilder::of_layer(&layer, &architecture);
+        watched.image = watched.folder.path().join("image");
+        LayoutBuilder::single(&image, "x")
+            .write(&watched.image)
+            .expect("written");
+        watched
+    }
+
     fn start(&self) -> Child {
+        let transport = if self.image.is_dir() { "oci" } else { "binary" };
         self.mark
             .command()
             .arg("--image")
-            .arg(format!("binary:{}", self.image.display()))
+            .arg(format!("{transport}:{}", self.image.display()))
             .args(["--report", "json"])
             .env("TMPDIR", self.folder.path().join("temporary"))
             .stdin(Stdio::null())
@@ -266,8 +288,7 @@ fn kills() -> u64 {
         .unwrap_or(15)
 }
 
-fn killed_at_random_moments(mark: Mark) {
-    let watched = Watched::new(mark);
+fn killed_at_random_moments(watched: &Watched) {
     let mut random = u64::from(std::process::id());
     let kills = kills();
     for number in 0..kills {
@@ -299,14 +320,26 @@ fn own(test: &str) -> Mark {
 
 #[test]
 fn nothing_is_left_of_a_suite_that_was_killed() {
-    killed_at_random_moments(own("killed"));
+    killed_at_random_moments(&Watched::new(own("killed")));
 }
 
 #[test]
 fn nothing_is_left_of_another_user_s_suite_that_was_killed() {
     // Who is not root is that user already.
     if rustix::process::geteuid().is_root() {
-        killed_at_random_moments(Mark::User(USER));
+        killed_at_random_moments(&Watched::new(Mark::User(USER)));
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_suite_that_was_killed_over_a_big_image() {
+    killed_at_random_moments(&Watched::of_a_big_image(own("big")));
+}
+
+#[test]
+fn nothing_is_left_of_another_user_s_suite_that_was_killed_over_a_big_image() {
+    if rustix::process::geteuid().is_root() {
+        killed_at_random_moments(&Watched::of_a_big_image(Mark::User(USER + 1)));
     }
 }
 

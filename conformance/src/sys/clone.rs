@@ -186,12 +186,24 @@ impl Stack {
 /// else, while the caller waits: what it does to its namespaces, ids and working directory
 /// ends with it.
 pub fn in_helper<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    help(libc::CLONE_FILES, work)
+}
+
+/// As [`in_helper`], with a copy of the caller's descriptors: what it opens, it alone has. So
+/// nothing that is cloned meanwhile holds a file open that it writes, which the kernel would
+/// then neither execute (ETXTBSY) nor let become read-only (EBUSY). It must close all that it
+/// opens, and the caller has nothing of it.
+pub fn in_helper_apart<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    help(0, work)
+}
+
+fn help<T>(files: c_int, work: impl FnOnce() -> T) -> io::Result<T> {
     let mut job = Job {
         work: Some(work),
         result: None,
     };
     let mut stack = Stack::new();
-    let shared = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
+    let shared = files | libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // What a terminal sends to the whole process group reaches the helper as well, whose
     // handlers would write the suite's memory: one Ctrl-C counted twice.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -64,6 +65,10 @@ pub(crate) fn run(mut command: Command, folder: &Path) -> Ended {
     let own = tempfile::tempdir_in(folder).expect("a folder");
     let temporary = own.path().join("tmp");
     fs::create_dir(&temporary).expect("a folder");
+    // For whomever the command runs as.
+    for (path, mode) in [(own.path(), 0o755), (&temporary, 0o777)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    }
     let output = |name: &str| File::create(own.path().join(name)).expect("a file");
     let (files, mounts) = (listing(folder), mounts());
 

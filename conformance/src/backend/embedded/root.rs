@@ -220,15 +220,21 @@ impl Roots {
         } else {
             Some(self.folders.make(by.keeper)?)
         };
-        let made = sys::in_helper(|| {
+        let mounted = sys::in_helper(|| {
             let place = mount(by.stage, folder.as_ref(), cost)?;
+            Ok::<_, io::Error>((own_namespace(by.proc)?, place))
+        });
+        let (namespace, place) = mounted??;
+        let filled = sys::in_helper_apart(|| {
+            sys::setns(namespace.as_fd(), libc::CLONE_NEWNS)?;
+            rustix::process::chdir(place)?;
             let lacks = fill::fill(&wanted.rootfs, &wanted.besides, wanted.mapping, wanted.user)?;
             let mut flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV;
             flags.set(MountFlags::RDONLY, !writable);
             rustix::mount::mount_remount(place, flags, c"")?;
-            Ok::<_, io::Error>((own_namespace(by.proc)?, place, lacks))
+            Ok::<_, io::Error>(lacks)
         });
-        let (namespace, place, lacks) = made??;
+        let lacks = filled??;
         Ok(ImageRoot {
             namespace,
             place,

@@ -92,7 +92,11 @@ pub(super) static IMAGES: &[ImageFixture] = &[
             }))
         },
     )
-    .run(&["security/syscall-surface", "startup/no-privileges"]),
+    .run(&[
+        "security/syscall-surface",
+        "startup/any-uid",
+        "startup/no-privileges",
+    ]),
     ImageFixture::new(
         "writes-to-its-run",
         "has a program that writes where the image lets anybody write",
