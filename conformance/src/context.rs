@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Launch, Spec, StartError};
 use crate::check::{Finding, Needs, Outcome, Stop};
@@ -21,6 +21,7 @@ mod children;
 mod dispositions;
 pub mod files;
 mod guests;
+mod idle;
 mod lacks;
 mod members;
 mod orphans;
@@ -33,6 +34,7 @@ mod watch;
 
 pub use children::PauseChild;
 pub use guests::{Helper, PidMode};
+pub use idle::{Idle, Rest, TICK};
 pub use lacks::{Lack, in_words};
 pub use orphans::Orphans;
 pub use pod::{PROMPTLY, Pod, ProcessState};
@@ -40,6 +42,12 @@ pub use time::Stopwatch;
 pub use trace::{Traced, trace};
 pub use unmount::UnmountWatch;
 pub use watch::{Watched, first_to_end, which_stay};
+
+/// A program that is not ready sooner sleeps meanwhile, or computes for long.
+const SLOW: Duration = Duration::from_millis(30);
+
+/// How many of such are started at once.
+const BESIDE: usize = 8;
 
 /// What the user asked for that checks must know.
 #[derive(Clone, Debug, Default)]
@@ -72,10 +80,16 @@ pub struct Shared {
     pub(crate) shy: AtomicBool,
     /// A program was started and awaited, so that [`Shared::shy`] says something.
     known: Mutex<bool>,
+    /// The least time that it took to become ready, in microseconds.
+    quickest: AtomicU64,
     /// What the program lacks, once somebody has asked.
     pub(crate) lacks: std::sync::OnceLock<Vec<Lack>>,
     /// What the program has done about signals, where an emulator runs it.
     dispositions: std::sync::OnceLock<dispositions::Dispositions>,
+    /// Whether it leaves its namespaces, likewise.
+    leaves: std::sync::OnceLock<bool>,
+    /// What it does while nothing happens, likewise.
+    idle: std::sync::OnceLock<Result<Idle, Stop>>,
     /// By name.
     pub measurements: Mutex<BTreeMap<String, Measurement>>,
 }
@@ -97,8 +111,11 @@ impl Shared {
             time_scale,
             shy: AtomicBool::new(false),
             known: Mutex::new(false),
+            quickest: AtomicU64::new(u64::MAX),
             lacks: std::sync::OnceLock::new(),
             dispositions: std::sync::OnceLock::new(),
+            leaves: std::sync::OnceLock::new(),
+            idle: std::sync::OnceLock::new(),
             measurements: Mutex::new(BTreeMap::new()),
         }
     }
@@ -241,8 +258,57 @@ impl<'a> Context<'a> {
 
     fn start_now(&self, spec: Spec) -> Result<Pod<'a>, Stop> {
         let mut pod = self.start_unready(spec)?;
+        let began = Instant::now();
         ready::await_ready(&mut pod)?;
+        let took = began.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
+        self.shared.quickest.fetch_min(took, Ordering::Relaxed);
         Ok(pod)
+    }
+
+    /// Starts one for each of these, several at a time where the program sleeps before it is
+    /// ready, and hands them over with it as they are ready.
+    ///
+    /// # Errors
+    /// As [`Context::start`], or what `then` says.
+    pub fn start_each<T: Copy>(
+        &self,
+        all: &[T],
+        spec: impl Fn() -> Spec,
+        mut then: impl FnMut(&mut Pod<'a>, T) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let mut left = all;
+        while let [first, rest @ ..] = left {
+            let beside = self.beside();
+            if beside == 0 {
+                then(&mut self.start(spec())?, *first)?;
+                left = rest;
+                continue;
+            }
+            let some;
+            (some, left) = left.split_at(left.len().min(beside));
+            let mut pods = Vec::with_capacity(some.len());
+            for _ in some {
+                pods.push(self.start_unready(spec())?);
+            }
+            for (pod, each) in pods.iter_mut().zip(some) {
+                ready::await_ready(pod)?;
+                then(pod, *each)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many are started at once, if not each alone, as far as that is known: what never
+    /// sleeps has the processors as it is.
+    fn beside(&self) -> usize {
+        let quickest = self.shared.quickest.load(Ordering::Relaxed);
+        let is_slow = quickest != u64::MAX && Duration::from_micros(quickest) >= SLOW;
+        if !is_slow || self.is_shy() { 0 } else { BESIDE }
+    }
+
+    /// Whether the program takes long to become ready, and has the processors little then.
+    pub(crate) fn starts_slowly(&self) -> bool {
+        self.beside() > 0
     }
 
     /// As [`Context::start`], where what is special in `spec` is what is judged: a program

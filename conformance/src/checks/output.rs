@@ -1,7 +1,5 @@
 //! The family `output`: a pause is never noticed, and needs no streams.
 
-use std::time::Duration;
-
 use crate::backend::{Spec, Stream};
 use crate::check::{Check, Family, Level, Needs, Outcome, Pass, Source};
 use crate::context::Context;
@@ -15,9 +13,6 @@ pub static FAMILY: Family = Family {
 
 /// What every check of a running program needs.
 const RUNS: Needs = Needs::PROGRAM.union(Needs::SANDBOX);
-
-/// How long an idle program is listened to.
-const WINDOW: Duration = Duration::from_millis(900);
 
 static QUIET: Check = Check {
     id: "output/quiet",
@@ -34,18 +29,16 @@ static QUIET: Check = Check {
 };
 
 fn quiet(cx: &Context<'_>) -> Outcome {
-    let mut pod = cx.start(Spec {
-        own_network: false,
-        ..Spec::default()
-    })?;
-    pod.leave_alone(WINDOW)?;
-    let (_, bytes) = pod.output();
-    if bytes == 0 {
-        return Ok(Pass::new("no output"));
+    let idle = cx.idle()?;
+    let reaped = idle.reaped.ok().flatten();
+    let wrote = [(Some(idle.fresh), ""), (reaped, " once it has reaped")];
+    for (rest, when) in wrote {
+        if let Some(rest) = rest.filter(|rest| rest.written > 0) {
+            let observed = format!("{} bytes of output{when}", rest.written);
+            return Err(rest.finding("no output".to_owned(), observed).into());
+        }
     }
-    Err(pod
-        .finding("no output".to_owned(), format!("{bytes} bytes of output"))
-        .into())
+    Ok(Pass::new("no output"))
 }
 
 static CLOSED_STDIO: Check = Check {

@@ -1,10 +1,8 @@
 //! The family `resources`: a pause weighs almost nothing.
 
-use std::time::Duration;
-
 use crate::backend::Spec;
-use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
-use crate::context::{Context, Watched};
+use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, ensure};
+use crate::context::{Context, Rest, TICK};
 use crate::shortage::Shortage;
 
 /// Processor and memory.
@@ -17,18 +15,17 @@ pub static FAMILY: Family = Family {
 /// A running program whose /proc the suite reads.
 const SEEN: Needs = Needs::PROGRAM.union(Needs::SANDBOX).union(Needs::HOST_PID);
 
-/// How long an idle program is watched.
-const WINDOW: Duration = Duration::from_millis(900);
-
-/// Wakes that may belong to its start, in which it may have seemed to wait for good: of a
-/// child, for example, whose end comes late on a busy host.
-const LAST_OF_ITS_START: u64 = 3;
-
-/// Processor time that is none: one tick of a clock of 100 Hz.
-const TICK: Duration = Duration::from_millis(10);
-
 /// Most resident memory that a sound pause has, in bytes.
 const SMALL: u64 = 1 << 20;
+
+/// Orphans that it has reaped before it is asked whether it grows: the first may be dear.
+const FIRST: u64 = 4;
+
+/// Those by which it is to grow.
+const MORE: u64 = 100;
+
+/// Allocators and page tables settle by a few pages.
+const SLACK: u64 = 64 << 10;
 
 const IDLE_ISSUE: Source = Source {
     title: "kubernetes#95840",
@@ -46,7 +43,7 @@ static IDLE_CPU: Check = Check {
     id: "resources/idle-cpu",
     title: "it uses no processor time while it waits",
     level: Level::Must,
-    requirement: "The pause process MUST use no processor time while nothing happens in the pod.",
+    requirement: "The pause process MUST use no processor time while nothing happens in the pod, also once it has reaped.",
     source: IDLE_ISSUE,
     needs: SEEN.union(Needs::WINDOW),
     after: &[],
@@ -54,32 +51,34 @@ static IDLE_CPU: Check = Check {
 };
 
 fn idle_cpu(cx: &Context<'_>) -> Outcome {
-    let mut pod = cx.start(spec())?;
-    let since = pod.processor_time()?;
-    match pod.watch_use(WINDOW, TICK, since)? {
-        Watched::Idle(used) => Ok(Pass::new(format!("{used:.1?} in {WINDOW:?}"))),
-        Watched::Busy(used) => {
-            let state = pod.describe();
-            Err(pod
-                .finding(
-                    format!("less than {TICK:?} of processor time in {WINDOW:?}"),
-                    format!("{used:.1?} and more"),
-                )
-                .with(state)
-                .into())
-        }
-        Watched::Ended(_) => {
-            pod.leave_alone(Duration::ZERO)?;
-            Err(Stop::Error("it ended and still runs".to_owned()))
-        }
+    let idle = cx.idle()?;
+    let busy = |rest: &Rest, when: &str| {
+        let expected = format!(
+            "less than {TICK:?} of processor time in {:.1?}",
+            rest.window
+        );
+        rest.finding(expected, format!("{:.1?} and more{when}", rest.used))
+    };
+    if idle.fresh.is_busy() {
+        return Err(busy(&idle.fresh, "").into());
     }
+    let reaped = idle.reaped?;
+    if let Some(reaped) = reaped.as_ref().filter(|reaped| reaped.is_busy()) {
+        return Err(busy(reaped, ", once it has reaped").into());
+    }
+    let used = |rest: &Rest| format!("{:.1?} in {:.1?}", rest.used, rest.window);
+    let pass = Pass::new(used(&idle.fresh));
+    Ok(match &reaped {
+        Some(reaped) => pass.with(format!("{} after it has reaped", used(reaped))),
+        None => pass,
+    })
 }
 
 static IDLE_WAKEUPS: Check = Check {
     id: "resources/idle-wakeups",
     title: "it does not wake up while it waits",
     level: Level::Should,
-    requirement: "The pause process SHOULD NOT wake up while nothing happens in the pod.",
+    requirement: "The pause process SHOULD NOT wake up while nothing happens in the pod, also once it has reaped.",
     source: IDLE_ISSUE,
     needs: SEEN.union(Needs::NATIVE).union(Needs::WINDOW),
     after: &[],
@@ -87,33 +86,32 @@ static IDLE_WAKEUPS: Check = Check {
 };
 
 fn idle_wakeups(cx: &Context<'_>) -> Outcome {
-    let mut pod = cx.start(spec())?;
-    let mut woken_in = |window| {
-        let before = pod.state()?.switches;
-        pod.leave_alone(window)?;
-        Ok::<_, Stop>(pod.state()?.switches.saturating_sub(before))
-    };
-    let mut window = WINDOW;
-    let mut woken = woken_in(window)?;
-    if (1..=LAST_OF_ITS_START).contains(&woken) {
-        // As long again, for what comes back to come back.
-        window *= 2;
-        woken = woken_in(window)?;
+    let idle = cx.idle()?;
+    let fresh = idle.fresh;
+    cx.measure("idle_wakeups", "count", fresh.switches as f64);
+    let reaped = idle.reaped.ok().flatten();
+    let rests = [
+        (Some(&fresh), ""),
+        (reaped.as_ref(), ", once it has reaped"),
+    ];
+    for (rest, when) in rests {
+        if let Some(rest) = rest.filter(|rest| rest.switches > 0) {
+            let expected = format!("no context switch in {:.1?}", rest.window);
+            let observed = format!("{} context switches{when}", rest.switches);
+            return Err(rest.finding(expected, observed).into());
+        }
     }
-    cx.measure("idle_wakeups", "count", woken as f64);
-    ensure(
-        woken == 0,
-        format!("no context switch in {window:?}"),
-        format!("{woken} context switches"),
-    )?;
-    Ok(Pass::new(format!("no context switch in {window:?}")))
+    Ok(Pass::new(format!(
+        "no context switch in {:.1?}",
+        fresh.window
+    )))
 }
 
 static MEMORY: Check = Check {
     id: "resources/memory",
     title: "its resident memory is small",
     level: Level::Should,
-    requirement: "The pause process SHOULD have at most 1 MiB of resident memory.",
+    requirement: "The pause process SHOULD have at most 1 MiB of resident memory, and no more once it has reaped.",
     source: Source {
         title: "cri-o#1722",
         url: "https://github.com/cri-o/cri-o/issues/1722",
@@ -160,5 +158,20 @@ fn memory(cx: &Context<'_>) -> Outcome {
         format!("at most {SMALL} bytes"),
         format!("{resident} bytes"),
     )?;
-    Ok(Pass::new(format!("{resident} bytes")))
+    let pass = Pass::new(format!("{resident} bytes"));
+    if !cx.offers(Needs::PROBE) || !pod.reap_orphans(FIRST)? {
+        return Ok(pass);
+    }
+    let before = bytes(pod.status()?.vmrss).unwrap_or(resident);
+    if !pod.reap_orphans(MORE)? {
+        return Ok(pass);
+    }
+    let after = bytes(pod.status()?.vmrss).unwrap_or(before);
+    let grown =
+        format!("{before} bytes after it reaped {FIRST} orphans, {after} after {MORE} more");
+    if after > before + SLACK {
+        let expected = format!("grows by at most {SLACK} bytes while it reaps");
+        return Err(pod.finding(expected, grown).into());
+    }
+    Ok(pass.with(grown))
 }

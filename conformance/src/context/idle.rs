@@ -1,0 +1,230 @@
+//! What the program does while nothing happens in the pod: as it was started, and after it has
+//! reaped. Watched once a run, for all who ask.
+
+use std::time::Duration;
+
+use super::{Context, PROMPTLY, Pod};
+use crate::backend::{Join, Namespaces, Spec};
+use crate::check::{Finding, Needs, Stop};
+
+/// How long it is watched.
+const WINDOW: Duration = Duration::from_millis(900);
+
+/// How finely its use of the processor is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Processor time that is none: one tick of a clock of 100 Hz.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// Wakes that may belong to its start, in which it may have seemed to wait for good: of a
+/// child, for example, whose end comes late on a busy host.
+const LAST_OF_ITS_START: u64 = 3;
+
+/// Orphans that it has reaped, one after the other, when that is not its first.
+const ORPHANS: u64 = 4;
+
+/// How soon it sleeps again that has reaped.
+const ASLEEP: Duration = Duration::from_millis(60);
+
+/// Both ways.
+#[derive(Clone, Debug)]
+pub struct Idle {
+    /// As it was started.
+    pub fresh: Rest,
+    /// After it has reaped; `None` where it does not, or nothing can make orphans here. An
+    /// error where it then ends.
+    pub reaped: Result<Option<Rest>, Stop>,
+}
+
+/// What it did in a time in which it should do nothing.
+#[derive(Clone, Debug)]
+pub struct Rest {
+    /// How long it was watched, in time in which it could act. What computes is not watched to
+    /// the end where it was to be asked nothing else.
+    pub window: Duration,
+    /// Processor time.
+    pub used: Duration,
+    /// Context switches.
+    pub switches: u64,
+    /// Bytes that it wrote, since its start.
+    pub written: u64,
+    /// What shows that.
+    pub evidence: Vec<String>,
+}
+
+impl Rest {
+    /// Whether it used more of the processor than nothing.
+    pub fn is_busy(&self) -> bool {
+        self.used > TICK
+    }
+
+    /// A finding about it, with what shows it.
+    pub fn finding(&self, expected: String, observed: String) -> Finding {
+        self.evidence
+            .iter()
+            .fold(Finding::new(expected, observed), Finding::with)
+    }
+}
+
+impl Context<'_> {
+    /// What the program does while nothing happens.
+    ///
+    /// # Errors
+    /// [`Stop::NotRunning`] where it does not stay.
+    pub fn idle(&self) -> Result<Idle, Stop> {
+        // Whether an emulator gave up is noted for the check that watched.
+        if !self.offers(Needs::NATIVE) {
+            return watch(self);
+        }
+        self.shared.idle.get_or_init(|| watch(self)).clone()
+    }
+}
+
+fn spec() -> Spec {
+    Spec {
+        own_network: false,
+        ..Spec::default()
+    }
+}
+
+fn watch(cx: &Context<'_>) -> Result<Idle, Stop> {
+    let mut fresh = cx.start(spec())?;
+    let mut reaped = reaped(cx)?;
+    let mut watched = Watch::begin(&mut fresh)?;
+    let mut after = match &mut reaped {
+        Some(pod) => Watch::begin(pod).map(Some),
+        None => Ok(None),
+    };
+    loop {
+        let left = watched.look(&mut fresh, LOOK)?;
+        let mut open = !left.is_zero();
+        // One that computes from its start on says nothing new once it has reaped.
+        if let (Some(pod), Ok(Some(watch))) = (&mut reaped, &mut after)
+            && !watched.is_busy()
+            && !watch.is_busy()
+        {
+            match watch.look(pod, Duration::ZERO) {
+                Ok(left) => open |= !left.is_zero(),
+                Err(stop) => after = Err(stop),
+            }
+        }
+        if !open {
+            break;
+        }
+    }
+    let ended = |stop| match stop {
+        Stop::NotRunning(finding) => Stop::Ended(Finding {
+            expected: "still running after it has reaped".to_owned(),
+            ..finding
+        }),
+        other => other,
+    };
+    let reaped = match (reaped, after) {
+        (Some(mut pod), Ok(Some(watch))) => watch.end(&mut pod).map(Some).map_err(ended),
+        (_, after) => after.map(|_| None).map_err(ended),
+    };
+    Ok(Idle {
+        fresh: watched.end(&mut fresh)?,
+        reaped,
+    })
+}
+
+/// One that has reaped and gone back to sleep.
+fn reaped<'a>(cx: &Context<'a>) -> Result<Option<Pod<'a>>, Stop> {
+    if !cx.offers(Needs::PROBE) {
+        return Ok(None);
+    }
+    let mut pod = cx.start(spec())?;
+    Ok(pod.reap_orphans(ORPHANS)?.then_some(pod))
+}
+
+/// A pod that is being watched.
+struct Watch {
+    time: super::Stopwatch,
+    since: Duration,
+    switches: u64,
+    window: Duration,
+    used: Duration,
+}
+
+impl Watch {
+    fn begin(pod: &mut Pod<'_>) -> Result<Self, Stop> {
+        Ok(Self {
+            since: pod.processor_time()?,
+            switches: pod.state()?.switches,
+            time: pod.stopwatch(),
+            window: WINDOW,
+            used: Duration::ZERO,
+        })
+    }
+
+    fn is_busy(&self) -> bool {
+        self.used > TICK
+    }
+
+    /// Looks at it after some time; how much is left.
+    fn look(&mut self, pod: &mut Pod<'_>, time: Duration) -> Result<Duration, Stop> {
+        let left = self.time.left(self.window);
+        pod.leave_alone(left.min(time))?;
+        self.used = pod.processor_time()?.saturating_sub(self.since);
+        if left.is_zero() && !self.is_busy() {
+            let woken = pod.state()?.switches.saturating_sub(self.switches);
+            if self.window == WINDOW && (1..=LAST_OF_ITS_START).contains(&woken) {
+                // As long again, for what comes back to come back.
+                let used = self.used;
+                *self = Self::begin(pod)?;
+                self.since = self.since.saturating_sub(used);
+                self.window = WINDOW * 2;
+                return Ok(self.window);
+            }
+        }
+        Ok(left)
+    }
+
+    fn end(self, pod: &mut Pod<'_>) -> Result<Rest, Stop> {
+        let switches = pod.state()?.switches.saturating_sub(self.switches);
+        let (_, written) = pod.output();
+        let evidence = pod.finding(String::new(), String::new()).evidence;
+        Ok(Rest {
+            window: self.window.min(self.time.wall()),
+            used: self.used,
+            switches,
+            written,
+            evidence: evidence.into_iter().chain([pod.describe()]).collect(),
+        })
+    }
+}
+
+impl Pod<'_> {
+    /// Has it reap so many orphans, one after the other; `false` where it does not, which others
+    /// judge.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where no orphan could be made.
+    pub fn reap_orphans(&mut self, count: u64) -> Result<bool, Stop> {
+        let join = Join {
+            namespaces: Namespaces::PID,
+            ..Join::default()
+        };
+        let reaped = self.enter(&join).and_then(|probe| {
+            self.provoke("orphans ended");
+            let limit = self.context().scaled(PROMPTLY);
+            let rounds = probe
+                .rounds(count, 1, limit, limit)
+                .map_err(|error| self.harness_failed("raise orphans", &error))?;
+            drop(probe);
+            let asleep = self.context().scaled(ASLEEP);
+            let watch = self.stopwatch();
+            while !self.is_ready() && watch.elapsed() < asleep {
+                self.await_event(Duration::from_micros(200))?;
+            }
+            Ok(rounds.completed == count)
+        });
+        match reaped {
+            Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_) | Stop::Inconclusive(_)) => {
+                Ok(false)
+            }
+            other => other,
+        }
+    }
+}
