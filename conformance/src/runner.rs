@@ -21,6 +21,10 @@ use crate::wasi_world::RUNS_COMPONENTS;
 /// The check without which nothing that needs a running program can be said.
 const STAYS: &str = "startup/stays";
 
+/// How many times as many checks at a time there are of a program that mostly sleeps before it
+/// is ready.
+const SLEEPERS: usize = 3;
+
 /// How the reason of a check begins that was skipped for another's sake.
 pub const SAYS_NOTHING: &str = "says nothing without";
 
@@ -277,7 +281,12 @@ impl<'a> Runner<'a> {
             return working().next().is_none() && !ordinary_left;
         }
         // What wants quiet begins only when nothing ordinary is left to begin beside it.
-        working().filter(|other| !other.confirming).count() < self.settings.jobs
+        let at_a_time = if Context::new(self.shared).starts_slowly() {
+            self.settings.jobs * SLEEPERS
+        } else {
+            self.settings.jobs
+        };
+        working().filter(|other| !other.confirming).count() < at_a_time
     }
 
     fn launch(&mut self, check: &'static Check, send: mpsc::Sender<Told>) {
@@ -299,7 +308,10 @@ impl<'a> Runner<'a> {
                 }
                 let gave_up = GaveUp::new();
                 let context = Context::new(&shared).noting(&gave_up);
-                let outcome = context.watched(|cx| cx.blame_lack(check.id, (check.run)(cx)));
+                let outcome = context.watched(|cx| {
+                    let outcome = cx.blame_lack(check.id, (check.run)(cx));
+                    cx.blame_leaving(outcome)
+                });
                 blame_nobody(outcome, gave_up.into_inner())
             }))
             .map_err(|panic| panic_words(&*panic));

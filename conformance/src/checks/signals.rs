@@ -291,13 +291,12 @@ static SURVIVES_SENT_FAULTS: Check = Check {
 
 /// Each signal to a sandbox of its own, as what one does to a program may hide another's doing.
 fn survives(cx: &Context<'_>, numbers: impl IntoIterator<Item = i32>) -> Outcome {
-    let mut survived = Vec::new();
-    for number in numbers {
-        let mut pod = cx.start(spec())?;
+    let numbers: Vec<i32> = numbers.into_iter().collect();
+    cx.start_each(&numbers, spec, |pod, number| {
         pod.signal(number)?;
-        pod.expect_unharmed(number, &name(number))?;
-        survived.push(name(number));
-    }
+        pod.expect_unharmed(number, &name(number))
+    })?;
+    let survived: Vec<_> = numbers.into_iter().map(name).collect();
     Ok(Pass::new(format!(
         "running after each of {} signals{}",
         survived.len(),

@@ -29,6 +29,7 @@ pub static FAMILY: Family = Family {
         &limits::ONE_PID,
         &NOT_FIRST,
         &timing::ANSWERS_WHEN_READY,
+        &timing::SAFE_SOON,
         &timing::LOSS_WINDOW,
         &timing::TIME_TO_READY,
     ],

@@ -28,6 +28,9 @@ const STILL: Duration = Duration::from_millis(50);
 /// How many times as long an emulated program may take over its start.
 const EMULATED: u32 = 4;
 
+/// How long one that never sleeps has been seen to await TERM, or a signal to be gone.
+const STANDS: Duration = Duration::from_millis(10);
+
 /// How often the program is glanced at, once it is executed, before anybody sleeps.
 const GLANCES: u32 = 20;
 
@@ -83,7 +86,9 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
             }
             Look::Busy => {
                 quiet = None;
-                settled(watch, settle)
+                // One that computes for ever: all that it is waited for is that it can be told.
+                let stands = || settled(watch, context.scaled(STANDS)) && has_taken_term(pod);
+                settled(watch, settle) || context.is_shy() && native && stands()
             }
             Look::Timed => settled(watch, settle),
             // Members of its namespace that it took with it keep its end from being seen.
@@ -128,6 +133,13 @@ pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result
             Look::Timed if settled(&watch, context.scaled(SETTLE_AGAIN)) => return Ok(true),
             Look::Busy if settled(&watch, context.scaled(busy)) => {
                 context.set_shy();
+                return Ok(false);
+            }
+            Look::Busy
+                if context.is_shy()
+                    && settled(&watch, context.scaled(STANDS))
+                    && has_taken(pod, signal::bit(sent)) =>
+            {
                 return Ok(false);
             }
             Look::Gone => pod.reap_members(),
@@ -237,6 +249,18 @@ fn glance(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
         (_, false, false, false) => Look::Quiet,
     };
     (seen, switches)
+}
+
+/// Whether the first thread, whatever it does, has a handler for TERM or blocks it.
+fn has_taken_term(pod: &Pod<'_>) -> bool {
+    let status = Process::new(pod.pid()).and_then(|process| process.status());
+    status.is_ok_and(|status| awaits_term(&status, pod.blocked))
+}
+
+/// Whether none of these signals awaits delivery.
+fn has_taken(pod: &Pod<'_>, sent: u64) -> bool {
+    let status = Process::new(pod.pid()).and_then(|process| process.status());
+    status.is_ok_and(|status| (status.shdpnd | status.sigpnd) & sent == 0)
 }
 
 fn awaits_term(status: &Status, blocked_at_exec: u64) -> bool {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{RUNS, TERM_WORKS};
 use crate::backend::Spec;
-use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop};
-use crate::context::{Context, Pod};
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
+use crate::context::{Context, PROMPTLY, Pod};
 use crate::signal;
 use crate::sys::ExitStatus;
 
@@ -16,6 +16,9 @@ const PID_NAMESPACES: Source = Source {
 
 /// How often a pause that waits is told to end.
 const ROUNDS: u32 = 100;
+
+/// How often at least, be it as slow as it may.
+const LEAST: u32 = 10;
 
 /// How much later than the signal before it TERM comes, at most, in steps of a tenth.
 const SPREAD: Duration = Duration::from_micros(500);
@@ -36,25 +39,29 @@ pub(super) static ANSWERS_WHEN_READY: Check = Check {
 
 fn answers_when_ready(cx: &Context<'_>) -> Outcome {
     let began = Instant::now();
+    let spec = || Spec {
+        own_network: false,
+        ..Spec::default()
+    };
     let mut rounds = 0;
     // Fewer for a program whose readiness is a guess after a long time.
-    while rounds < ROUNDS && (rounds < 10 || began.elapsed() < Duration::from_secs(1)) {
-        let mut pod = cx.start(Spec {
-            own_network: false,
-            ..Spec::default()
+    while rounds < ROUNDS && (rounds < LEAST || began.elapsed() < Duration::from_secs(1)) {
+        let some: Vec<u32> = (rounds..ROUNDS.min(rounds + LEAST)).collect();
+        cx.start_each(&some, spec, |pod, round| {
+            let mut after = "it waited".to_owned();
+            // Every other time TERM meets it between its wake-up and its next wait.
+            if round % 2 == 1 {
+                let delay = SPREAD / 10 * (round / 2 % 10);
+                pod.signal(signal::CHLD)?;
+                crate::wait::readable(pod.pidfd(), delay)
+                    .map_err(|error| Stop::Error(error.to_string()))?;
+                after = format!("it waited and was woken by a SIGCHLD {delay:?} before");
+            }
+            pod.expect_term_works(&after)
+                .map_err(|stop| in_round(stop, round + 1))?;
+            rounds += 1;
+            Ok(())
         })?;
-        let mut after = "it waited".to_owned();
-        // Every other time TERM meets it between its wake-up and its next wait.
-        if rounds % 2 == 1 {
-            let delay = SPREAD / 10 * (rounds / 2 % 10);
-            pod.signal(signal::CHLD)?;
-            crate::wait::readable(pod.pidfd(), delay)
-                .map_err(|error| Stop::Error(error.to_string()))?;
-            after = format!("it waited and was woken by a SIGCHLD {delay:?} before");
-        }
-        pod.expect_term_works(&after)
-            .map_err(|stop| in_round(stop, rounds + 1))?;
-        rounds += 1;
     }
     Ok(Pass::new(format!(
         "{rounds} of {rounds} exited 0 on SIGTERM"
@@ -67,6 +74,63 @@ fn in_round(stop: Stop, round: u32) -> Stop {
         Stop::Ended(finding) => Stop::Ended(finding.with(format!("in round {round} of {ROUNDS}"))),
         other => other,
     }
+}
+
+/// How long after exec a SIGTERM may be lost, in time in which the program could run.
+const SOON: Duration = Duration::from_millis(50);
+
+/// Starts of which one that is told in time to end is enough.
+const STARTS: usize = 3;
+
+pub(super) static SAFE_SOON: Check = Check {
+    id: "startup/safe-soon",
+    title: "TERM is honoured from 50 ms after exec on",
+    level: Level::Should,
+    requirement: "A SIGTERM that comes 50 ms after the program was executed, or later, SHOULD end it: until its handlers stand the kernel discards what is sent to process 1.",
+    source: PID_NAMESPACES,
+    needs: RUNS
+        .union(Needs::HOST_PID)
+        .union(Needs::NATIVE)
+        .union(Needs::START_CONTROL)
+        .union(Needs::WINDOW),
+    after: TERM_WORKS,
+    run: safe_soon,
+};
+
+/// What a busy host holds up here or there is not deaf in all of several starts, one after the
+/// other: a program's own delay is.
+fn safe_soon(cx: &Context<'_>) -> Outcome {
+    let mut lost = None;
+    for start in 1..=STARTS {
+        let mut pod = held(cx)?;
+        pod.release()?;
+        let watch = pod.stopwatch();
+        if let Some(status) = pod.await_end(SOON)? {
+            let finding = pod.finding("it stays".to_owned(), status.to_string());
+            return Err(Stop::NotRunning(finding));
+        }
+        let after = watch.elapsed();
+        pod.signal(signal::TERM)?;
+        match pod.await_end(PROMPTLY)? {
+            Some(ExitStatus::Exited(0)) => {
+                let observed = format!("exited 0 on a SIGTERM {after:.1?} after it was executed");
+                return Ok(Pass::new(observed).with(format!("in start {start} of {STARTS}")));
+            }
+            Some(status) => {
+                let expected = "exited 0 on SIGTERM".to_owned();
+                return Err(Stop::Ended(pod.finding(expected, status.to_string())));
+            }
+            None => lost = Some((after, pod.describe())),
+        }
+    }
+    let (after, state) = lost.unwrap_or_default();
+    let expected = format!("exited 0 on a SIGTERM {SOON:?} after it was executed, or later");
+    let observed = format!("a SIGTERM {after:.1?} after it was executed is lost");
+    let seen = format!("in {STARTS} of {STARTS} starts");
+    Err(Finding::new(expected, observed)
+        .with(seen)
+        .with(state)
+        .into())
 }
 
 /// Samples of a figure.
