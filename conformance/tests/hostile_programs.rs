@@ -102,6 +102,9 @@ impl Bait {
 #[case("ignores-everything", &[1])]
 #[case("never-ready", &[1])]
 #[case("mounts-over-the-host", &[1])]
+#[case("gives-its-parent-children", &[0, 1])]
+#[case("floods-its-parent-with-children", &[0, 1])]
+#[case("hides-in-its-own-mounts", &[1])]
 #[case("reaches-the-network", &[0, 1])]
 #[case("signals-the-suite", &[0, 1])]
 #[case("kills-the-others", &[1])]
@@ -137,6 +140,10 @@ fn a_hostile_program_is_judged_and_nothing_else_happens(
         status.is_some_and(|status| statuses.contains(&status)),
         "{status:?}"
     );
+    // The others meet limits of the sandbox, or of the host.
+    if statuses.contains(&0) || fixture.breaks == ["pid1/owns-namespace"] {
+        assert_eq!(judged.with("error"), [""; 0], "{name}");
+    }
     let escaped = format!("exited {ESCAPED}");
     assert!(
         !judged.report.to_string().contains(&escaped),

@@ -1,4 +1,5 @@
 //! What a program lacks that does not stay as it is usually started: found by giving it that.
+//! And whether it has left where it was started.
 //!
 //! Each way of starting is tried for a time that the usual one does not last. What is found
 //! is seen twice: it stays with that, and does not stay without.
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::{Context, Pod, which_stay};
 use crate::backend::{Root, Spec, Stream};
-use crate::check::{Finding, Outcome, Stop};
+use crate::check::{Finding, Needs, Outcome, Stop};
+use crate::runner::SAYS_NOTHING;
 
 /// The longest that a start is watched.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -141,6 +143,41 @@ impl<'a> Context<'a> {
             ..finding
         }
         .into())
+    }
+}
+
+/// What left its sandbox cannot be judged there: the check that says so.
+const STAYS_INSIDE: &str = "pid1/owns-namespace";
+
+impl Context<'_> {
+    /// An outcome of a check that could not do what it does where the program has gone to
+    /// namespaces of its own: that is not the suite's fault.
+    pub(crate) fn blame_leaving(&self, outcome: Outcome) -> Outcome {
+        let controls = Needs::HOST_PID.union(Needs::START_CONTROL);
+        match outcome {
+            Err(Stop::Error(why)) if self.offers(controls) && self.leaves() => {
+                Err(Stop::Skip(format!(
+                    "{SAYS_NOTHING} {STAYS_INSIDE}, which did not pass: the program has left its \
+                     namespaces, and the suite {why}"
+                )))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether the program leaves the namespaces that it is started in. Tried once a run.
+    fn leaves(&self) -> bool {
+        let left = || -> Result<bool, Stop> {
+            let mut pod = self.start_unready(Spec {
+                held: true,
+                ..Spec::default()
+            })?;
+            let made = pod.namespaces()?;
+            pod.release()?;
+            pod.await_ready()?;
+            Ok(pod.namespaces()? != made)
+        };
+        *self.shared.leaves.get_or_init(|| left().unwrap_or(false))
     }
 }
 

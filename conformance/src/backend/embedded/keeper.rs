@@ -4,10 +4,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::libc;
+use rustix::process::PidfdFlags;
 
 use super::child;
 use crate::signal;
@@ -15,6 +17,9 @@ use crate::sys::{self, Child, StringVector};
 
 /// How long it may take over clearing up.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How soon it ends, if nothing holds it up.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A running keeper. Dropping it has it clear up, and waits for that.
 #[derive(Debug)]
@@ -129,6 +134,42 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         self.alive = None;
         // Then it is killed: its end takes the namespace along all the same.
-        let _ = crate::wait::readable(self.child.pidfd.as_fd(), PATIENCE);
+        let began = Instant::now();
+        while matches!(
+            crate::wait::readable(self.child.pidfd.as_fd(), LOOK),
+            Ok(false)
+        ) && began.elapsed() < PATIENCE
+        {
+            self.reap_strangers();
+        }
+    }
+}
+
+impl Keeper {
+    /// Reaps what a program in this pid namespace has made a child of the suite's
+    /// (CLONE_PARENT): PID 1 does not end before that (pid_namespaces(7)).
+    fn reap_strangers(&self) {
+        let inode = |stat: io::Result<std::fs::Metadata>| stat.map(|stat| stat.ino()).ok();
+        let own = rustix::fs::fstat(&self.namespace)
+            .map(|stat| stat.st_ino)
+            .ok();
+        let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+        for thread in threads.flatten() {
+            let children = std::fs::read_to_string(thread.path().join("children"));
+            let children = children.unwrap_or_default();
+            for pid in children.split_ascii_whitespace() {
+                let of = inode(std::fs::metadata(format!("/proc/{pid}/ns/pid")));
+                let Some(pid) = pid.parse().ok().and_then(rustix::process::Pid::from_raw) else {
+                    continue;
+                };
+                if of.is_none() || of != own || pid.as_raw_nonzero().get() == self.child.pid {
+                    continue;
+                }
+                if let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+                    // It has ended, or is about to: nobody survives PID 1.
+                    let _ = sys::try_wait(pidfd.as_fd());
+                }
+            }
+        }
     }
 }
