@@ -104,7 +104,7 @@ static CWD_ROOT: Check = Check {
         title: "catatonit#28",
         url: "https://github.com/openSUSE/catatonit/issues/28",
     },
-    needs: SEEN,
+    needs: SEEN.union(Needs::SANDBOX_PROC),
     after: &[],
     run: cwd_root,
 };
