@@ -38,6 +38,10 @@ pub struct Test {
     /// Also what takes hours: 100 kills of the suite, 200 idle and 100 loaded runs
     #[arg(long)]
     long: bool,
+    /// Only the table of hosts, whole: containers by docker, podman and runc, each with what the
+    /// suite is to say there
+    #[arg(long)]
+    hosts: bool,
     /// Handed to `cargo test`
     #[arg(
         trailing_var_arg = true,
@@ -56,6 +60,10 @@ impl Test {
             packages::ensure(&needed)?;
             python = Some(python::Environment::with(&PYTHON_PACKAGES)?);
             packages::know("arm64")?;
+        }
+        if self.hosts {
+            packages::ensure(&PACKAGES)?;
+            return cargo::run(&HOSTS);
         }
         tidy::run()?;
         cargo::run(&["fmt", "--all", "--check"])?;
@@ -77,12 +85,24 @@ impl Test {
         // Not in the short form: where one verdict of thousands is inconclusive, which an idle
         // soak counts, a change that is right would not land.
         if self.long {
+            cargo::run(&HOSTS)?;
             let (idle, loaded) = (200, 100);
             return Soak { idle, loaded }.run();
         }
         Ok(())
     }
 }
+
+/// The rows that need a daemon are ignored in the short form.
+const HOSTS: [&str; 7] = [
+    "test",
+    "--package",
+    "conformance",
+    "--test",
+    "hosts",
+    "--",
+    "--include-ignored",
+];
 
 /// WASI components, for which the suite takes on a compiler that is minutes to build.
 const COMPONENTS: [&str; 9] = [
@@ -101,6 +121,7 @@ const COMPONENTS: [&str; 9] = [
 pub fn ci() -> Result<()> {
     Test {
         long: false,
+        hosts: false,
         args: Vec::new(),
     }
     .run()?;
