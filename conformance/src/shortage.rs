@@ -76,6 +76,10 @@ impl Watch {
             return outcome;
         };
         match outcome {
+            // Time that was too short may have been too short for that.
+            Err(Stop::Inconclusive(why)) if !why.contains(&words) => {
+                Err(Stop::Inconclusive(format!("{why}; {words}")))
+            }
             Err(Stop::Skip(_) | Stop::Inconclusive(_)) => outcome,
             _ => Err(Stop::Inconclusive(words)),
         }
@@ -200,15 +204,19 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_anyway_keeps_its_reason() {
-        for outcome in [
-            Err(Stop::Skip("not here".to_owned())),
-            Err(Stop::Inconclusive("too slow".to_owned())),
-        ] {
+    fn what_is_inconclusive_anyway_says_of_a_shortage_once() {
+        let judge = |why: &str| {
             let watch = Watch::begin(NONE);
             watch.note(Shortage::Killed);
-            assert_eq!(watch.judge(outcome.clone(), NONE), outcome);
-        }
+            inconclusive(watch.judge(Err(Stop::Inconclusive(why.to_owned())), NONE))
+        };
+        let both = judge("too slow");
+        assert!(both.starts_with("too slow; something outside"), "{both}");
+        assert_eq!(judge(&both), both);
+        let watch = Watch::begin(NONE);
+        watch.note(Shortage::Killed);
+        let skipped: Outcome = Err(Stop::Skip("not here".to_owned()));
+        assert_eq!(watch.judge(skipped.clone(), NONE), skipped);
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl Test {
         if self.long {
             tests.env("PAUSE_CONFORMANCE_KILLS", "100");
             tests.env("PAUSE_CONFORMANCE_FOREIGN", "all");
+            tests.env("PAUSE_CONFORMANCE_LIMITS", "all");
         }
         let status = tests.status().context("run cargo test")?;
         ensure!(status.success(), "cargo test: {status}");

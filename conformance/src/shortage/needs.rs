@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::groups::{self, Place};
 
 /// Without this much memory nothing can be judged, in bytes: the suite alone.
-const LEAST_MEMORY: u64 = 40 << 20;
+const LEAST_MEMORY: u64 = 48 << 20;
 /// What all checks of a small program need: a crowd of orphans is most of it.
 const MEMORY: u64 = 200 << 20;
 /// What one check more at a time needs of it.

@@ -1,0 +1,227 @@
+//! **A shortage is never the image's fault, and no suite disturbs another**: the reference is
+//! judged under limits that a cgroup of the test's own sets, with few descriptors, and by
+//! several suites at once.
+//!
+//! More limits and more suites where `PAUSE_CONFORMANCE_LIMITS` is `all`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rstest::rstest;
+use serde_json::Value;
+
+const SUITE: &str = env!("CARGO_BIN_EXE_pause-conformance");
+
+fn all() -> bool {
+    std::env::var_os("PAUSE_CONFORMANCE_LIMITS").is_some_and(|value| value == "all")
+}
+
+/// The reference in a file of its own.
+struct Image(tempfile::NamedTempFile);
+
+impl Image {
+    fn new() -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), conformance::programs::REFERENCE).expect("writing the program");
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(file.path(), mode).expect("it is ours");
+        Self(file)
+    }
+
+    /// What a suite is asked that judges it.
+    fn arguments(&self) -> [String; 4] {
+        let image = format!("binary:{}", self.0.path().display());
+        [
+            "--image".to_owned(),
+            image,
+            "--report".to_owned(),
+            "json".to_owned(),
+        ]
+    }
+}
+
+/// A cgroup of the test's own with one limit; to remove it is to find nothing left in it.
+struct Limited(PathBuf);
+
+impl Limited {
+    /// `None` where this user may make none.
+    fn new(controller: &str, v1: &str, v2: &str, limit: u64) -> Option<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("shortage-{}-{number}", std::process::id());
+        let places = [
+            format!("/sys/fs/cgroup/{controller}"),
+            "/sys/fs/cgroup".to_owned(),
+        ];
+        let group = places
+            .iter()
+            .map(|place| Path::new(place).join(&name))
+            .find(|path| fs::create_dir(path).is_ok())
+            .map(Self)?;
+        [v1, v2]
+            .iter()
+            .any(|file| {
+                let file = group.0.join(file);
+                file.exists() && fs::write(file, limit.to_string()).is_ok()
+            })
+            .then_some(group)
+    }
+
+    fn memory(mebibytes: u64) -> Option<Self> {
+        let bytes = mebibytes << 20;
+        Self::new("memory", "memory.limit_in_bytes", "memory.max", bytes)
+    }
+
+    fn processes(count: u64) -> Option<Self> {
+        Self::new("pids", "pids.max", "pids.max", count)
+    }
+
+    fn run(&self, image: &Image) -> Output {
+        let enter = r#"echo $$ > "$0/cgroup.procs" && exec "$@""#;
+        Command::new("sh")
+            .args(["-c", enter])
+            .arg(&self.0)
+            .arg(SUITE)
+            .args(image.arguments())
+            .output()
+            .expect("the suite starts")
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        let removed = fs::remove_dir(&self.0);
+        if !std::thread::panicking() {
+            removed.expect("nothing is left in it");
+        }
+    }
+}
+
+/// Conformant; or inconclusive for that reason; or one line that names it. Says which.
+fn expect_no_blame(output: &Output, short_of: &str, limit: u64) -> i32 {
+    let status = output.status.code().expect("no signal ends the suite");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if status == 2 {
+        let lines: Vec<_> = errors
+            .lines()
+            .filter(|line| line.starts_with("error: ") || line.starts_with(" hint: "))
+            .collect();
+        assert_eq!(lines.len(), 2, "{errors}");
+        assert!(lines[0].contains(short_of), "{errors}");
+        return status;
+    }
+    assert!([0, 3].contains(&status), "{status} at {limit}: {errors}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    let checks = report["runs"][0]["checks"].as_array().expect("checks");
+    let mut inconclusive = 0;
+    for check in checks {
+        let (verdict, reason) = (&check["verdict"], check["reason"].as_str());
+        assert!(
+            verdict != "fail" && verdict != "error",
+            "at {limit}: {check}"
+        );
+        if verdict == "inconclusive" {
+            let reason = reason.expect("a reason");
+            assert!(reason.contains(short_of), "at {limit}: {check}");
+            inconclusive += 1;
+        }
+    }
+    assert_eq!(status == 3, inconclusive > 0, "at {limit}");
+    status
+}
+
+fn with_limits(
+    make: fn(u64) -> Option<Limited>,
+    short_of: &str,
+    limits: impl IntoIterator<Item = u64>,
+) -> Vec<i32> {
+    let image = Image::new();
+    let mut statuses = Vec::new();
+    for limit in limits {
+        let Some(limited) = make(limit) else {
+            eprintln!("not made: this user may make no cgroup here");
+            return Vec::new();
+        };
+        let output = limited.run(&image);
+        statuses.push(expect_no_blame(&output, short_of, limit));
+    }
+    statuses
+}
+
+#[test]
+fn with_little_memory_the_image_is_not_blamed() {
+    let statuses = with_limits(Limited::memory, "memory", [64, 24]);
+    assert!(statuses.is_empty() || statuses == [3, 2], "{statuses:?}");
+    if all() {
+        let limits = [
+            512, 384, 256, 192, 160, 128, 112, 96, 80, 64, 56, 52, 48, 40, 32,
+        ];
+        with_limits(Limited::memory, "memory", limits);
+    }
+}
+
+#[test]
+fn with_few_processes_the_image_is_not_blamed() {
+    let statuses = with_limits(Limited::processes, "processes", [192, 48]);
+    assert!(statuses.is_empty() || statuses == [3, 2], "{statuses:?}");
+    if all() {
+        let limits = (16..=100)
+            .step_by(12)
+            .chain([112, 128, 140, 160, 400, 1000, 4000]);
+        with_limits(Limited::processes, "processes", limits);
+    }
+}
+
+/// A soft limit is raised, a hard one named; more open files than the limit hang nobody.
+#[rstest]
+#[case("ulimit -Sn 64", 0)]
+#[case("ulimit -Hn 64 -Sn 64", 2)]
+#[case("ulimit -Sn 16; ulimit -Hn 16", 2)]
+fn with_few_descriptors_the_image_is_not_blamed(#[case] limit: &str, #[case] status: i32) {
+    let image = Image::new();
+    let output = Command::new("bash")
+        .args(["-c", &format!(r#"{limit}; exec "$0" "$@""#), SUITE])
+        .args(image.arguments())
+        .args(["--filter", "startup/*"])
+        .output()
+        .expect("the suite starts");
+    assert_eq!(expect_no_blame(&output, "descriptors", 0), status);
+}
+
+/// In one pid and mount namespace or each in its own, with the cgroups in one tree: what one
+/// made, none of the others removes, be it while it begins, runs or ends.
+#[rstest]
+#[case(&["env"])]
+#[case(&["unshare", "--pid", "--fork", "--mount", "--mount-proc"])]
+fn suites_at_once_do_not_disturb_each_other(#[case] before: &[&str]) {
+    if before[0] == "unshare" && !rustix::process::geteuid().is_root() {
+        eprintln!("not made: a pid namespace alone is root's");
+        return;
+    }
+    let image = Image::new();
+    let (suites, rounds) = if all() { (8, 4) } else { (3, 1) };
+    for _ in 0..rounds {
+        let running: Vec<_> = (0..suites)
+            .map(|_| {
+                let mut command = Command::new(before[0]);
+                command
+                    .args(&before[1..])
+                    .arg(SUITE)
+                    .args(image.arguments());
+                if !all() {
+                    command.args(["--filter", "startup/*", "--filter", "pid1/*"]);
+                }
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                command.spawn().expect("the suite starts")
+            })
+            .collect();
+        for suite in running {
+            let output = suite.wait_with_output().expect("it is our child");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{errors}");
+        }
+    }
+}
