@@ -112,11 +112,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let time_scale = engine.as_ref().map_or(Ok(1.0), measure_host)?;
 
     // Not before: what shows progress may have a thread of its own.
-    let mut reporters = if std::io::stderr().is_terminal() {
-        reporters.with_progress(Progress::<std::io::Stderr>::on_terminal())
-    } else {
-        reporters.with_progress(Progress::to_log(Patient::stderr()))
-    };
+    let mut reporters = show_progress(reporters);
     let mut planned: Vec<Planned> = subjects
         .into_iter()
         .map(|(subject, processor)| {
@@ -183,6 +179,14 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
         return Err(unwritten(error));
     }
     Ok(ExitCode::from(report.conclusion.exit_status()))
+}
+
+fn show_progress(reporters: Reporters<'_>) -> Reporters<'_> {
+    if std::io::stderr().is_terminal() {
+        reporters.with_progress(Progress::<std::io::Stderr>::on_terminal())
+    } else {
+        reporters.with_progress(Progress::to_log(Patient::stderr()))
+    }
 }
 
 /// What is to be judged; so many of the first are the baseline's.

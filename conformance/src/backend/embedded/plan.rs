@@ -72,7 +72,6 @@ pub(super) struct Plan {
     pub(super) emulator: Option<Arc<File>>,
 }
 
-
 impl Plan {
     pub(super) fn new(
         launch: &Launch<'_>,
