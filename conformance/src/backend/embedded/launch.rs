@@ -208,7 +208,8 @@ impl Embedded {
         };
         let stage = self.stage_for(plan);
         let by = Maker {
-            stage,
+            // Whoever is not cloned from it has the root detached from it.
+            stage: self.stage.as_ref(),
             keeper: &self.keeper,
             proc: self.proc.as_fd(),
         };
