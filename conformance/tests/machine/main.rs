@@ -1,0 +1,279 @@
+//! The suite on another kernel: Linux 6.1 of Debian 12 with cgroup v2 alone, in a virtual
+//! machine without acceleration, which boots in a second and does all this in half a minute.
+//!
+//! The machine's first process is `init.sh`. It prints, for each command, a line before it and
+//! one with its exit status behind it; each trial here judges one of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// What is booted: the newest kernel that this package depends on.
+const KERNEL: &str = "linux-image-amd64";
+const NEEDED: &str = "qemu-system-x86, busybox-static and dpkg-deb";
+
+/// Seconds after which a machine that has not powered off is ended: with an emulated processor,
+/// on a loaded host, it takes a tenth of that.
+const PATIENCE: &str = "600";
+
+/// Programs of the fixtures that are judged there.
+const FIXTURES: [&str; 2] = ["needs-16-mib", "needs-a-second-pid"];
+
+/// What a command in the machine printed, and how it ended.
+struct Ran {
+    output: String,
+    status: i32,
+}
+
+type Told = BTreeMap<String, Ran>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let wanted = |trial: &Trial| {
+        let named = |filter: &String| trial.name().contains(filter.as_str());
+        arguments.filter.as_ref().is_none_or(named)
+    };
+    if arguments.list || !trials(&Arc::default(), false).iter().any(wanted) {
+        return libtest_mimic::run(&arguments, trials(&Arc::default(), false)).exit_code();
+    }
+    let told = match boot() {
+        Ok(told) => Arc::new(told),
+        Err(error) if std::env::var_os("CI").is_none() => {
+            eprintln!(
+                "no virtual machine: {error:#}\n  it takes {NEEDED}, and apt-get download {KERNEL}"
+            );
+            return libtest_mimic::run(&arguments, trials(&Arc::default(), true)).exit_code();
+        }
+        Err(error) => {
+            eprintln!("error: no virtual machine: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    libtest_mimic::run(&arguments, trials(&told, false)).exit_code()
+}
+
+fn trials(told: &Arc<Told>, ignored: bool) -> Vec<Trial> {
+    let trial = |name: &str, judge: fn(&Told) -> Result<(), Failed>| {
+        let told = Arc::clone(told);
+        Trial::test(name, move || judge(&told)).with_ignored_flag(ignored)
+    };
+    vec![
+        trial("root is limited by cgroup v2, and judges", |told| {
+            conformant(told, "root").and_then(|output| lacks(output, "may make no"))
+        }),
+        trial("a root that cannot be pivoted is moved", |told| {
+            conformant(told, "initramfs").map(drop)
+        }),
+        trial("a memory limit of cgroup v2 holds", |told| {
+            let ran = of(told, "needs-16-mib")?;
+            has(&ran.output, "startup/tiny-memory")?;
+            ended(ran, 1)
+        }),
+        trial("a limit on processes of cgroup v2 holds", |told| {
+            // A SHOULD: it does not change the status.
+            let ran = of(told, "needs-a-second-pid")?;
+            has(&ran.output, "startup/one-pid")?;
+            ended(ran, 0)
+        }),
+        trial("a user with a delegated cgroup has limits", |told| {
+            conformant(told, "delegated").and_then(|output| lacks(output, "may make no"))
+        }),
+        trial("a user without one judges without limits", |told| {
+            let output = conformant(told, "user")?;
+            has(output, "this user may make no memory cgroup here")
+        }),
+        trial("a killed suite leaves nothing", |told| {
+            let ran = of(told, "killed")?;
+            if ran.output.trim() == "running\nkilled" {
+                return Ok(());
+            }
+            Err(format!("left behind: {}", ran.output).into())
+        }),
+    ]
+}
+
+fn of<'a>(told: &'a Told, name: &str) -> Result<&'a Ran, Failed> {
+    let missing = || format!("the machine told nothing of {name}");
+    told.get(name).ok_or_else(|| missing().into())
+}
+
+fn conformant<'a>(told: &'a Told, name: &str) -> Result<&'a str, Failed> {
+    let ran = of(told, name)?;
+    ended(ran, 0)?;
+    Ok(&ran.output)
+}
+
+fn ended(ran: &Ran, status: i32) -> Result<(), Failed> {
+    if ran.status == status {
+        return Ok(());
+    }
+    Err(format!("status {}, not {status}:\n{}", ran.status, ran.output).into())
+}
+
+fn has(output: &str, words: &str) -> Result<(), Failed> {
+    if output.contains(words) {
+        return Ok(());
+    }
+    Err(format!("without {words:?}:\n{output}").into())
+}
+
+fn lacks(output: &str, words: &str) -> Result<(), Failed> {
+    if !output.contains(words) {
+        return Ok(());
+    }
+    Err(format!("with {words:?}:\n{output}").into())
+}
+
+/// Boots a machine, and returns what it told when it has powered off.
+fn boot() -> Result<Told> {
+    let kernel = kernel()?;
+    let folder = tempfile::tempdir()?;
+    let initramfs = folder.path().join("initramfs");
+    pack(&tree(folder.path())?, &initramfs)?;
+    let output = Command::new("timeout")
+        .args(["--kill-after=5", PATIENCE, "qemu-system-x86_64"])
+        .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
+        .args(["-smp", "2", "-m", "2048", "-nographic", "-no-reboot"])
+        .args(["-nic", "none", "-monitor", "none", "-serial", "stdio"])
+        .args(["-append", "console=ttyS0 panic=-1 loglevel=1"])
+        .arg("-kernel")
+        .arg(&kernel)
+        .arg("-initrd")
+        .arg(&initramfs)
+        .stdin(Stdio::null())
+        .output()
+        .context("run qemu-system-x86_64")?;
+    let console = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    ensure!(
+        output.status.success() && console.contains("@end"),
+        "the machine ended with {}, having said:\n{console}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr),
+    );
+    Ok(parse(&console))
+}
+
+fn parse(console: &str) -> Told {
+    let mut told = Told::new();
+    let mut begun: Option<(&str, String)> = None;
+    for line in console.lines() {
+        // The firmware's escape sequences may stand before the first.
+        if let Some((_, name)) = line.split_once("@begin ") {
+            begun = Some((name, String::new()));
+        } else if let Some(status) = line.strip_prefix("@status ") {
+            if let (Some((name, output)), Ok(status)) = (begun.take(), status.parse()) {
+                told.insert(name.to_owned(), Ran { output, status });
+            }
+        } else if let Some((_, output)) = &mut begun {
+            output.push_str(line);
+            output.push('\n');
+        }
+    }
+    told
+}
+
+/// The kernel's image, fetched once.
+fn kernel() -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernel");
+    let kernel = folder.join("vmlinuz");
+    if kernel.exists() {
+        return Ok(kernel);
+    }
+    fs::create_dir_all(&folder)?;
+    let depends = printed(Command::new("apt-cache").args(["depends", KERNEL]))?;
+    let name = depends
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Depends: "))
+        .with_context(|| format!("apt knows no {KERNEL}"))?;
+    let fetch = ["download", "--quiet", name];
+    printed(Command::new("apt-get").args(fetch).current_dir(&folder))?;
+    let package = fs::read_dir(&folder)?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|it| it == "deb"))
+        .context("no package was fetched")?;
+    let script = "dpkg-deb --fsys-tarfile \"$1\" | tar -xO --wildcards './boot/vmlinuz-*' > new";
+    let unpack = ["-c", script, "sh"];
+    printed(
+        Command::new("sh")
+            .args(unpack)
+            .arg(&package)
+            .current_dir(&folder),
+    )?;
+    fs::remove_file(&package)?;
+    fs::rename(folder.join("new"), &kernel)?;
+    Ok(kernel)
+}
+
+/// What is in the machine: the suite with its libraries, programs to judge, busybox.
+fn tree(folder: &Path) -> Result<PathBuf> {
+    let root = folder.join("root");
+    for name in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
+        fs::create_dir_all(root.join(name))?;
+    }
+    let program = |name: &str, bytes: &[u8]| -> io::Result<()> {
+        let path = root.join(name);
+        fs::write(&path, bytes)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+    };
+    let suite = Path::new(env!("CARGO_BIN_EXE_pause-conformance"));
+    program("suite", &fs::read(suite)?)?;
+    program("init", include_bytes!("init.sh"))?;
+    program("pause", conformance::programs::REFERENCE)?;
+    for name in FIXTURES {
+        let fixture = fixtures::all()
+            .find(|fixture| fixture.name == name)
+            .with_context(|| format!("no fixture is called {name}"))?;
+        program(name, &fixture.build(conformance::programs::FIXTURE)?)?;
+    }
+    let busybox = Path::new("/bin/busybox");
+    program("bin/busybox", &fs::read(busybox).context("read busybox")?)?;
+    // Empty for a static program.
+    let libraries = printed(Command::new("ldd").arg(suite)).unwrap_or_default();
+    for library in libraries
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+    {
+        let path = library.trim_start_matches('/');
+        if let Some(parent) = Path::new(path).parent() {
+            fs::create_dir_all(root.join(parent))?;
+        }
+        program(path, &fs::read(library)?)?;
+    }
+    Ok(root)
+}
+
+/// Writes a tree as the kernel takes it (initramfs buffer format).
+fn pack(tree: &Path, to: &Path) -> Result<()> {
+    let script = "find . | busybox cpio -o -H newc | gzip -1";
+    let packed = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(tree)
+        .stderr(Stdio::null())
+        .output()
+        .context("run busybox")?;
+    ensure!(packed.status.success(), "busybox cpio: {}", packed.status);
+    Ok(fs::File::create(to)?.write_all(&packed.stdout)?)
+}
+
+/// What a command prints that succeeds.
+fn printed(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("run {command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}: {said}",
+        output.status
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
