@@ -338,10 +338,17 @@ static DENIED_WAIT_NO_SPIN: Check = Check {
 
 fn denied_wait(cx: &Context<'_>) -> Outcome {
     let pod = cx.start(spec())?;
-    let Some(number) = waits_in(&pod) else {
-        return Err(Stop::Inconclusive(
-            "the kernel does not tell in which system call it waits".to_owned(),
-        ));
+    let number = match waits_in(&pod) {
+        Some(Waits::In(number)) => number,
+        Some(Waits::Nowhere) if cx.is_shy() => {
+            let reason = "the program never sleeps, so there is no wait to deny";
+            return Err(Stop::Skip(reason.to_owned()));
+        }
+        Some(Waits::Nowhere) | None => {
+            return Err(Stop::Inconclusive(
+                "the kernel does not tell in which system call it waits".to_owned(),
+            ));
+        }
     };
     drop(pod);
     let abi = Abi::of_programs(&cx.subject().platform.normal().architecture);
@@ -369,7 +376,7 @@ fn denied_wait(cx: &Context<'_>) -> Outcome {
                 .into())
         }
         Watched::Idle(used) => {
-            if waits_in(&pod) == Some(number) {
+            if waits_in(&pod) == Some(Waits::In(number)) {
                 return Err(Stop::Error(format!("{name} was not denied")));
             }
             Ok(Pass::new(format!(
@@ -393,10 +400,22 @@ fn watch(pod: &mut Pod<'_>) -> Result<Watched, Stop> {
     pod.watch_use(WINDOW, BUDGET, since)
 }
 
-/// The system call that its first thread is in.
-fn waits_in(pod: &Pod<'_>) -> Option<u64> {
+/// Where a thread waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// In this system call.
+    In(u64),
+    /// It has a processor, or awaits one.
+    Nowhere,
+}
+
+/// Where its first thread waits, as far as the kernel tells (proc_pid_syscall(5)).
+fn waits_in(pod: &Pod<'_>) -> Option<Waits> {
     let line = std::fs::read_to_string(format!("/proc/{}/syscall", pod.pid())).ok()?;
-    line.split_ascii_whitespace().next()?.parse().ok()
+    match line.split_ascii_whitespace().next()? {
+        "running" => Some(Waits::Nowhere),
+        number => number.parse().ok().map(Waits::In),
+    }
 }
 
 static DENIED_EXIT: Check = Check {

@@ -50,7 +50,12 @@ fn baseline_cpu(cx: &Context<'_>) -> Outcome {
     }
     let baseline = cx.on_baseline()?;
     calibrate(&baseline, &platform)?;
-    match run(&baseline, cx.subject().clone(), true)? {
+    // One that never shows that it is ready does not show it under an emulator.
+    drop(cx.start(Spec {
+        own_network: false,
+        ..Spec::default()
+    })?);
+    match run(&baseline, cx.subject().clone(), (true, cx.is_shy()))? {
         Ran::Ready => Ok(Pass::new(format!(
             "starts and ends on {} without an instruction that it does not have",
             baseline.level
@@ -77,7 +82,7 @@ fn calibrate(baseline: &Baseline, platform: &Platform) -> Result<(), Stop> {
     let try_out = |first: &[u8]| {
         let program = elf(code.machine, &[first, code.exit].concat());
         let subject = Subject::of_program("made to try it out", program.into(), platform.clone());
-        run(baseline, subject, false)
+        run(baseline, subject, (false, false))
     };
     match (try_out(&[])?, try_out(code.newer)?) {
         (Ran::Other(_), Ran::Illegal) => Ok(()),
@@ -94,9 +99,17 @@ fn calibrate(baseline: &Baseline, platform: &Platform) -> Result<(), Stop> {
 }
 
 /// Runs a program there, as process 1 or not, until it is ready, and ends it.
-fn run(baseline: &Baseline, subject: Subject, own_pid_namespace: bool) -> Result<Ran, Stop> {
+fn run(
+    baseline: &Baseline,
+    subject: Subject,
+    (own_pid_namespace, is_shy): (bool, bool),
+) -> Result<Ran, Stop> {
     let shared = baseline.shared(subject);
-    let mut pod = Context::new(&shared).start_unready(Spec {
+    let context = Context::new(&shared);
+    if is_shy {
+        context.set_shy();
+    }
+    let mut pod = context.start_unready(Spec {
         own_pid_namespace,
         own_network: false,
         ..Spec::default()
