@@ -80,7 +80,8 @@ pub struct Judge {
     #[arg(long = "image", value_name = "REF", required = true)]
     pub images: Vec<String>,
 
-    /// Platform to judge, `os/arch[/variant]` or `all`; repeatable; default: the host's
+    /// Platform to judge, `os/arch[/variant]` or `all`; repeatable; default: the host's, and
+    /// of the other ones for Linux the files alone
     #[arg(long = "platform", value_name = "PLATFORM")]
     pub platforms: Vec<String>,
 
@@ -308,7 +309,7 @@ impl Judge {
     /// A word that is no platform.
     pub fn platforms(&self) -> Result<Platforms, UsageError> {
         if self.platforms.is_empty() {
-            return Ok(Platforms::Host);
+            return Ok(Platforms::HostFirst);
         }
         if self.platforms.iter().any(|word| word == "all") {
             return Ok(Platforms::All);

@@ -253,6 +253,13 @@ pub struct Run {
     /// What it is compared with; absent without `--baseline`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub baseline: Option<Baseline>,
+    /// It stands beside the platform that was run: its files were judged, nothing was run.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub companion: bool,
+    /// Why its program was not run, though checks that run it were asked for: such a run is
+    /// never conformant.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub not_run: Option<String>,
     /// Why nothing of it could be judged, such as an image that could not be read.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
@@ -285,6 +292,8 @@ impl Run {
             emulator: head.emulator.clone(),
             wasi_engine: head.wasi_engine.clone(),
             baseline: None,
+            companion: head.companion,
+            not_run: None,
             error: None,
             interrupted: false,
             static_only: head.static_only,
@@ -371,6 +380,8 @@ pub struct RunHead {
     pub wasi_engine: Option<String>,
     /// No sandbox is made, as the user asked.
     pub static_only: bool,
+    /// Its files are judged, beside the platform that is run.
+    pub companion: bool,
 }
 
 /// What the runner tells the reporters, in this order.

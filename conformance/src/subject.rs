@@ -72,6 +72,8 @@ pub struct Subject {
     pub wasm: Option<WasmSubject>,
     /// What is wrong with the archive but does not keep it from being read.
     pub defects: Vec<Defect>,
+    /// It stands beside the platform that is judged: its files are, and nothing of it is run.
+    pub companion: bool,
 }
 
 /// What a subject is.

@@ -17,7 +17,7 @@ use crate::checks::FAMILIES;
 use crate::cli::Judge;
 use crate::context::{CheckOptions, Context, Shared};
 use crate::emulator::Emulator;
-use crate::event::{Baseline, Conclusion, Event, Host, Report, Run, SCHEMA_VERSION, Tool};
+use crate::event::{Baseline, Conclusion, Event, Host, Report, Run, SCHEMA_VERSION, Tool, Verdict};
 use crate::expect::{ExpectError, Expectations};
 use crate::interrupt::{self, InOrder};
 use crate::report::patient::Patient;
@@ -90,16 +90,20 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let reporters = Reporters::open(&reports).map_err(|error| unwritten(&error))?;
     let room = Room::find();
 
-    let (subjects, baselines) = load(options, platforms).map_err(|error| load_failure(&error))?;
+    let images = load(options, platforms).map_err(|error| load_failure(&error))?;
 
     let host = Platform::host();
     let needs_engine = checks
         .iter()
         .any(|check| check.needs.contains(Needs::SANDBOX));
     let is_wasi = |subject: &Subject| subject.wasm.is_some();
-    let wasi_engine = (needs_engine && subjects.iter().any(is_wasi))
+    let wasi_engine = (needs_engine && images.iter().flatten().any(is_wasi))
         .then(|| find_wasi_engine(options))
         .transpose()?;
+    let absent = |image: &Vec<Subject>| plan::absent(image, &host).filter(|_| needs_engine);
+    let absent: Vec<Option<Planned>> = images.iter().map(absent).collect();
+    let sizes: Vec<usize> = images.iter().map(Vec::len).collect();
+    let subjects = images.into_iter().flatten().collect();
     let subjects = plan::processors(subjects, &host, needs_engine);
     // Half of an engine nobody would take away, and from here on there is a report.
     let _in_order = InOrder::begin();
@@ -113,12 +117,19 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
 
     // Not before: what shows progress may have a thread of its own.
     let mut reporters = show_progress(reporters);
-    let mut planned: Vec<Planned> = subjects
-        .into_iter()
-        .map(|(subject, processor)| {
-            plan::plan(subject, processor, engine.as_ref(), options.emulation)
-        })
-        .collect();
+    let mut each = subjects.into_iter().map(|(subject, processor)| {
+        plan::plan(subject, processor, engine.as_ref(), options.emulation)
+    });
+    let mut planned: Vec<Planned> = Vec::new();
+    let mut baselines = 0;
+    for (number, (absent, size)) in absent.into_iter().zip(sizes).enumerate() {
+        planned.extend(absent);
+        let own = each.by_ref().take(size);
+        planned.extend(own.filter(|it| it.is_wanted(&checks)));
+        if number == 0 && options.baseline.is_some() {
+            baselines = planned.len();
+        }
+    }
     if options.static_only {
         plan::mark_static(&mut planned);
     }
@@ -140,7 +151,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     };
     reporters.event(&Event::SuiteStarted {
         host: &report.host,
-        runs: baselines + (planned.len() - baselines) * usize::from(options.repeat),
+        runs: baselines + repeated(&planned[baselines..], options.repeat).count(),
     });
 
     let suite = Suite {
@@ -162,8 +173,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
             .collect(),
     });
     report.interrupted = interrupt::is_asked();
-    let again = (0..options.repeat).flat_map(|_| planned);
-    for planned in again {
+    for planned in repeated(planned, options.repeat) {
         if report.interrupted {
             break;
         }
@@ -189,23 +199,27 @@ fn show_progress(reporters: Reporters<'_>) -> Reporters<'_> {
     }
 }
 
-/// What is to be judged; so many of the first are the baseline's.
-fn load(options: &Judge, platforms: Platforms) -> Result<(Vec<Subject>, usize), subject::Error> {
+/// All runs, one after the other. What is read alone is the same each time.
+fn repeated(planned: &[Planned], times: u16) -> impl Iterator<Item = &Planned> {
+    (0..times).flat_map(move |time| {
+        let again = move |it: &&Planned| time == 0 || !it.head.companion;
+        planned.iter().filter(again)
+    })
+}
+
+/// What is to be judged, by image; the baseline is the first.
+fn load(options: &Judge, platforms: Platforms) -> Result<Vec<Vec<Subject>>, subject::Error> {
     let load = LoadOptions {
         platforms,
         insecure_registry: options.insecure_registry,
         ..LoadOptions::default()
     };
-    let mut subjects = Vec::new();
-    let mut baselines = 0;
-    for (number, image) in options.baseline.iter().chain(&options.images).enumerate() {
+    let images = options.baseline.iter().chain(&options.images);
+    let subjects = images.map(|image| {
         let reference: Reference = image.parse()?;
-        subjects.extend(subject::load(&reference, &load)?);
-        if number == 0 && options.baseline.is_some() {
-            baselines = subjects.len();
-        }
-    }
-    Ok((subjects, baselines))
+        subject::load(&reference, &load)
+    });
+    subjects.collect()
 }
 
 /// Judges the suite by its fixtures, and prints the matrix.
@@ -320,14 +334,9 @@ impl Suite<'_> {
         emit: &mut dyn FnMut(&Event<'_>),
     ) -> Run {
         let began = Instant::now();
-        let checks = if planned.subject.is_ok() {
-            self.checks.len()
-        } else {
-            0
-        };
         emit(&Event::RunStarted {
             head: &planned.head,
-            checks,
+            checks: planned.checks(self.checks).len(),
         });
         let mut run = match &planned.subject {
             Err(why) => {
@@ -339,7 +348,10 @@ impl Suite<'_> {
         };
         run.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         for record in &mut run.checks {
-            self.expectations.apply(&planned.head.image, record);
+            // What is expected of the platform that is run need not be so of others.
+            if !run.companion || record.verdict == Verdict::Fail {
+                self.expectations.apply(&planned.head.image, record);
+            }
         }
         if let Some(baseline) = baseline {
             baseline.compare(&mut run);
@@ -370,9 +382,14 @@ impl Suite<'_> {
         shared.not_run.clone_from(&planned.not_run);
         shared.calibration.clone_from(&planned.calibration);
         let shared = Arc::new(shared);
-        let settings = self.settings(&subject.reference);
-        let ran = runner::run(self.checks, &shared, &settings, emit);
+        let mut settings = self.settings(&subject.reference);
+        if planned.head.companion {
+            settings.reproduce = format!("{} --platform {}", settings.reproduce, subject.platform);
+        }
+        let checks = planned.checks(self.checks);
+        let ran = runner::run(&checks, &shared, &settings, emit);
         let mut run = Run::new(&planned.head, ran.records);
+        run.not_run = planned.idle(&checks, &run.checks);
         run.interrupted = ran.interrupted;
         run.measurements = match shared.measurements.lock() {
             Ok(measurements) => measurements.clone(),

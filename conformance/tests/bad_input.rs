@@ -171,6 +171,19 @@ fn write_others(folder: &Path) {
     }
     write(&twice, "nameless");
 
+    let own = ImageBuilder::pause(conformance::programs::REFERENCE, &host());
+    let platform = |architecture: &str| json!({ "os": "linux", "architecture": architecture });
+    let empty = ImageBuilder::of_layer(&Tar::default(), "riscv64");
+    let indexed = |images: &[(&ImageBuilder, serde_json::Value)], name: &str| {
+        write(&LayoutBuilder::indexed(images, "3.10"), name);
+    };
+    let other = (&empty, platform("riscv64"));
+    indexed(&[(&own, platform(&host())), other.clone()], "empty-beside");
+    indexed(&[other], "not-for-the-host");
+    let mut darwin = own.clone();
+    darwin.config["os"] = json!("darwin");
+    write(&LayoutBuilder::single(&darwin, "3.10"), "darwin");
+
     let one = sound.docker_archive("pause:3.10");
     let mut saved = Tar::default();
     for member in tar::Archive::new(&one[..]).entries().expect("an archive") {
@@ -450,6 +463,32 @@ fn a_wrong_command_line_is_wrong_usage(#[case] name: &str, #[case] line: &str) {
     "--image docker-archive:saved-twice.tar:@1 --filter image/user-nonroot",
     0
 )]
+#[case(
+    "platform-without-a-program",
+    "--image oci:empty-beside --filter image/entrypoint-set --filter startup/stays",
+    1
+)]
+#[case(
+    "platform-without-a-program-not-asked-for",
+    "--image oci:empty-beside --filter startup/stays",
+    0
+)]
+#[case(
+    "nothing-for-the-host",
+    "--image oci:not-for-the-host --filter image/user-numeric --filter startup/stays",
+    2
+)]
+#[case(
+    "files-of-what-is-not-for-the-host",
+    "--image oci:not-for-the-host --filter image/user-numeric",
+    0
+)]
+#[case("says-darwin", "--image oci:darwin", 1)]
+#[case(
+    "no-program-ran",
+    "--image oci:darwin --filter image/minimal --filter startup/stays",
+    2
+)]
 #[case("link-loop", "--image oci:link-loop --filter image/entrypoint-set", 1)]
 #[case("exits-at-once", "--image oci:exits-at-once --filter startup/stays", 1)]
 #[case("floods-stderr", "--image oci:floods-stderr --filter output/quiet", 1)]
@@ -471,12 +510,16 @@ fn what_can_be_read_is_judged(#[case] name: &str, #[case] line: &str, #[case] st
         "  reason",
         "conformant",
         "not ",
+        "could not",
+        "its program",
     ];
     let said: Vec<&str> = ended
         .stdout
         .lines()
         .filter(|line| {
-            words.iter().any(|word| line.starts_with(word)) || line.contains("nothing is run")
+            words.iter().any(|word| line.starts_with(word))
+                || line.contains("nothing is run")
+                || line.contains("files alone")
         })
         .collect();
     insta::assert_snapshot!(name, shown(line, &ended, &said.join("\n")));

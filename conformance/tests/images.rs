@@ -205,6 +205,11 @@ fn platforms_are_chosen_and_missing_ones_named() {
     };
     assert_eq!(platforms(Platforms::Host), [format!("linux/{}", host())]);
     assert_eq!(platforms(Platforms::All), ["linux/amd64", "linux/arm64"]);
+    let first = load_text(&reference, Platforms::HostFirst).expect("subjects");
+    let beside: Vec<_> = first.iter().map(|it| it.companion).collect();
+    assert_eq!(beside, [false, true]);
+    assert_eq!(first[0].platform.architecture, host());
+    assert!(first.iter().all(|it| it.program.is_ok()));
     assert_eq!(
         platforms(list(&["linux/aarch64", "linux/amd64", "linux/arm64"])),
         ["linux/arm64", "linux/amd64"]

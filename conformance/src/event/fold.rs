@@ -123,18 +123,32 @@ impl Conclusion {
 
 impl Run {
     /// Sets tally and conclusion from the records. A run that was interrupted,
-    /// that has an error of its own or in which nothing was decided is not judged.
+    /// that has an error of its own or in which nothing was decided is not judged, nor is
+    /// one whose program was to run and did not, unless its files alone fail it.
     pub fn conclude(&mut self, strict: bool) {
         self.tally = Tally::of(&self.checks);
         self.conclusion = if self.interrupted || self.error.is_some() {
             Conclusion::NotJudged
         } else {
-            Conclusion::worst(
+            let files = Conclusion::worst(
                 self.checks
                     .iter()
                     .filter_map(|record| record.effect(strict)),
-            )
+            );
+            match self.not_run {
+                Some(_) => files.worse(Conclusion::NotJudged),
+                None => files,
+            }
         };
+    }
+
+    /// It adds nothing to what the report comes to: a companion of whose files none was read.
+    fn says_nothing(&self, strict: bool) -> bool {
+        let decides = |record: &Record| record.effect(strict).is_some();
+        self.companion
+            && self.error.is_none()
+            && !self.interrupted
+            && !self.checks.iter().any(decides)
     }
 }
 
@@ -165,7 +179,8 @@ impl Report {
         self.conclusion = if self.interrupted {
             Conclusion::NotJudged
         } else {
-            Conclusion::worst(self.runs.iter().map(|run| run.conclusion))
+            let telling = |run: &&Run| !run.says_nothing(self.strict);
+            Conclusion::worst(self.runs.iter().filter(telling).map(|run| run.conclusion))
         };
     }
 }

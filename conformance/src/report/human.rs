@@ -72,6 +72,9 @@ impl<W: Write> Reporter for Human<W> {
 }
 
 fn write_run(out: &mut impl Write, run: &Run) -> io::Result<()> {
+    if run.companion {
+        return write_companion(out, run);
+    }
     writeln!(out, "{BOLD}{}{BOLD:#}", run.image)?;
     let head = [
         ("digest", run.digest.as_deref()),
@@ -89,12 +92,36 @@ fn write_run(out: &mut impl Write, run: &Run) -> io::Result<()> {
     if let Some(error) = &run.error {
         writeln!(out, "{RED}could not be judged{RED:#}: {error}\n")?;
     }
+    if let Some(why) = &run.not_run {
+        writeln!(out, "{RED}its program was not run{RED:#}: {why}\n")?;
+    }
     write_records(out, run)?;
     write_known(out, run)?;
     write_skipped(out, run)?;
     write_comparison(out, run)?;
     write_measurements(out, run)?;
     write_tally(out, run)
+}
+
+/// A platform beside the one that was run: one line, and what a reader has to look at.
+fn write_companion(out: &mut impl Write, run: &Run) -> io::Result<()> {
+    write!(
+        out,
+        "{BOLD}{} {}{BOLD:#}, files alone: ",
+        run.image, run.platform
+    )?;
+    if let Some(error) = &run.error {
+        return writeln!(out, "{RED}could not be judged{RED:#}: {error}\n");
+    }
+    write!(out, "{}: ", tally_in_words(&run.tally))?;
+    write_conclusion(out, run.conclusion, false)?;
+    for (reason, ids) in outline::skipped(run) {
+        writeln!(out, "  {reason}: {DIM}{}{DIM:#}", ids.join(", "))?;
+    }
+    writeln!(out)?;
+    write_records(out, run)?;
+    write_known(out, run)?;
+    write_comparison(out, run)
 }
 
 /// What a reader has to look at, the gravest first.
@@ -267,8 +294,11 @@ fn write_conclusion(
 
 /// After all runs; one run has already said everything.
 fn write_closing(out: &mut impl Write, report: &Report) -> io::Result<()> {
-    if let Some(matrix) = Matrix::of(report) {
-        write_matrix(out, &matrix, report)?;
+    let matrix = Matrix::of(report);
+    if let Some(matrix) = &matrix {
+        write_matrix(out, matrix, report)?;
+    }
+    if report.runs.len() > 1 {
         let good = report
             .runs
             .iter()
@@ -290,7 +320,7 @@ fn write_closing(out: &mut impl Write, report: &Report) -> io::Result<()> {
 
 fn write_matrix(out: &mut impl Write, matrix: &Matrix<'_>, report: &Report) -> io::Result<()> {
     let numbers = matrix.columns.len();
-    for (number, (label, run)) in matrix.columns.iter().zip(&report.runs).enumerate() {
+    for (number, (label, run)) in matrix.columns.iter().zip(&matrix.runs).enumerate() {
         writeln!(
             out,
             "  [{}] {label}: {}",

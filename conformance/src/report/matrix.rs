@@ -9,6 +9,8 @@ use crate::event::{Record, Report, Run, Verdict};
 pub struct Matrix<'a> {
     /// What tells each run from the others: image, platform, runtime, as far as they differ.
     pub columns: Vec<String>,
+    /// The run of each column.
+    pub runs: Vec<&'a Run>,
     /// In the order in which the runs name their checks.
     pub rows: Vec<Row<'a>>,
 }
@@ -23,19 +25,21 @@ pub struct Row<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// The matrix of a report, or `None` where there is but one run or none.
+    /// The matrix of a report, or `None` where there is but one run or none. Companions are
+    /// no columns: hardly a check has a record there.
     pub fn of(report: &'a Report) -> Option<Self> {
-        if report.runs.len() < 2 {
+        let runs: Vec<&Run> = report.runs.iter().filter(|run| !run.companion).collect();
+        if runs.len() < 2 {
             return None;
         }
         let mut rows: Vec<Row<'a>> = Vec::new();
         let mut places = BTreeMap::new();
-        for (column, run) in report.runs.iter().enumerate() {
+        for (column, run) in runs.iter().enumerate() {
             for record in &run.checks {
                 let place = *places.entry(record.id.as_str()).or_insert_with(|| {
                     rows.push(Row {
                         id: &record.id,
-                        cells: vec![None; report.runs.len()],
+                        cells: vec![None; runs.len()],
                     });
                     rows.len() - 1
                 });
@@ -43,13 +47,14 @@ impl<'a> Matrix<'a> {
             }
         }
         Some(Self {
-            columns: labels(&report.runs),
+            columns: labels(&runs),
             rows,
+            runs,
         })
     }
 }
 
-fn labels(runs: &[Run]) -> Vec<String> {
+fn labels(runs: &[&Run]) -> Vec<String> {
     let differs = |field: fn(&Run) -> &str| {
         runs.windows(2)
             .any(|pair| matches!(pair, [a, b] if field(a) != field(b)))

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Measurement, Record, Report, Run, Verdict};
+use crate::event::{Conclusion, Measurement, Record, Report, Run, Verdict};
 use crate::report::text;
 
 /// A record in three colours.
@@ -132,6 +132,10 @@ pub fn unjudged(run: &Run, strict: bool) -> Option<String> {
         Some(error.clone())
     } else if run.interrupted {
         Some("interrupted: this is a part of the run".to_owned())
+    } else if let (Some(why), Conclusion::NotJudged) = (&run.not_run, run.conclusion) {
+        Some(format!("its program was not run: {why}"))
+    } else if run.companion {
+        None
     } else if run
         .checks
         .iter()

@@ -28,6 +28,8 @@ enum Reason {
     Absent,
     /// A limit of the suite is passed.
     Limit,
+    /// It is an artifact of another kind.
+    NoImage,
     Other,
 }
 
@@ -68,6 +70,19 @@ impl Error {
             reason: Reason::Absent,
             ..Self::new(what, cause)
         }
+    }
+
+    /// What is there is something else than an image.
+    pub(crate) fn no_image(what: impl Display, cause: impl Display) -> Self {
+        Self {
+            reason: Reason::NoImage,
+            ..Self::new(what, cause)
+        }
+    }
+
+    /// Whether it is something else than an image.
+    pub(crate) fn is_no_image(&self) -> bool {
+        self.reason == Reason::NoImage
     }
 
     /// Names the file that it happened in, where the error does not.

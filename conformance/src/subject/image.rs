@@ -228,7 +228,7 @@ impl Collector<'_> {
             ));
         }
         if let Some(what) = manifest.not_an_image() {
-            return Err(Error::new(WHOLE, what)
+            return Err(Error::no_image(WHOLE, what)
                 .with_hint("a chart, a signature and the like hold no program: name an image"));
         }
         let blob = self.store.blob(&manifest.config)?;
@@ -341,6 +341,20 @@ pub(crate) struct Outcome {
     pub(crate) defects: Vec<Defect>,
     /// Bytes of all layers, uncompressed.
     pub(crate) uncompressed: u64,
+}
+
+impl Outcome {
+    /// Of layers that were not read; says why not.
+    pub(crate) fn unread(why: String, defects: Vec<Defect>) -> Self {
+        Self {
+            rootfs: Arc::default(),
+            program: Err(NoProgram::Unread(why)),
+            wasm: None,
+            architecture: None,
+            defects,
+            uncompressed: 0,
+        }
+    }
 }
 
 /// Folds the layers of an image and finds what it runs.
@@ -465,14 +479,7 @@ fn read_blobs(
             .map_err(|error| Error::io(format_args!("layer {}", layer.name), &error))?;
         defects.extend(compare(descriptor, &digest, size));
     }
-    Ok(Outcome {
-        rootfs: Arc::default(),
-        program: Err(NoProgram::Unread(super::escape(why.as_bytes()))),
-        wasm: None,
-        architecture: None,
-        defects,
-        uncompressed: 0,
-    })
+    Ok(Outcome::unread(super::escape(why.as_bytes()), defects))
 }
 
 /// Whether the layer is a program, not a filesystem.

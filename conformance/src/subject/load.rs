@@ -18,8 +18,8 @@ use super::program::program;
 #[cfg(feature = "registry")]
 use super::registry::Registry;
 use super::{
-    Config, Content, Defect, ElfArchitecture, Entry, EntryKind, Format, Index, IndexEntry, Kind,
-    NoProgram, Platform, Reference, RegistryName, Rootfs, Subject, Transport, WasmSubject,
+    Config, Content, ElfArchitecture, Entry, EntryKind, Format, Index, IndexEntry, Kind, NoProgram,
+    Platform, Reference, RegistryName, Rootfs, Subject, Transport, WasmSubject,
 };
 
 /// How an image is read.
@@ -60,6 +60,9 @@ pub enum Platforms {
     /// The host's; an image without index is taken as it is.
     #[default]
     Host,
+    /// The host's, and as companions all others of its index for Linux. Where the index has
+    /// none for the host there are only those.
+    HostFirst,
     /// These, each of which must be there.
     List(Vec<Platform>),
     /// Every platform of the index, Windows left out.
@@ -190,17 +193,27 @@ fn subjects(
         mut defects,
     } = collected;
     let chosen = choose(&found, index.is_some(), &options.platforms)?;
+    let beside: Vec<usize> = match options.platforms {
+        Platforms::HostFirst if index.is_some() => (0..found.len())
+            .filter(|at| !chosen.contains(at) && is_companion(&found[*at]))
+            .collect(),
+        _ => Vec::new(),
+    };
+    if chosen.is_empty() && beside.is_empty() {
+        return Err(none(&found, &Platform::host().to_string()));
+    }
     let mut outcomes: Vec<Option<Outcome>> = found.iter().map(|_| None).collect();
     let mut left = options.limits.clone();
     let others = (0..found.len()).filter(|at| !chosen.contains(at));
     for at in chosen.iter().copied().chain(others) {
-        let outcome = read_layers(
-            store,
-            &mut found[at],
-            chosen.contains(&at),
-            index.is_some(),
-            &mut left,
-        )?;
+        let role = if chosen.contains(&at) {
+            Role::Asked
+        } else if beside.contains(&at) {
+            Role::Beside
+        } else {
+            Role::Other
+        };
+        let outcome = read_layers(store, &mut found[at], role, &mut left)?;
         defects.append(&mut found[at].defects);
         outcomes[at] = outcome;
     }
@@ -213,15 +226,25 @@ fn subjects(
             .collect(),
     });
     let mut subjects = Vec::new();
-    for at in chosen {
-        let (Some(outcome), Ok(parsed)) = (outcomes[at].take(), &found[at].read) else {
-            continue;
+    let companions = chosen.len()..;
+    for (number, at) in chosen.into_iter().chain(beside).enumerate() {
+        let companion = companions.contains(&number);
+        let (outcome, parsed) = match (outcomes[at].take(), &found[at].read) {
+            (Some(outcome), Ok(parsed)) => (outcome, parsed),
+            (_, Err(error)) if companion => {
+                subjects.push(unreadable(reference, &found[at], error));
+                continue;
+            }
+            _ => continue,
         };
         let platform = found[at]
             .platform()
             .unwrap_or_else(|| undeclared(&parsed.image.config, outcome.architecture.as_ref()));
         let mut own = outcome.defects;
-        own.extend(defects.iter().cloned());
+        // What is wrong anywhere in the index is said where it is judged as a whole.
+        if !companion {
+            own.extend(defects.iter().cloned());
+        }
         subjects.push(Subject {
             reference: reference.text.clone(),
             kind: Kind::Image,
@@ -232,9 +255,51 @@ fn subjects(
             program: outcome.program,
             wasm: outcome.wasm,
             defects: own,
+            companion,
         });
     }
     Ok(subjects)
+}
+
+/// Whether an entry is a platform to be judged by its files: of Linux, or it does not say.
+/// What is no image, or is not in the archive, is none.
+fn is_companion(found: &Found) -> bool {
+    let is_linux = found
+        .platform()
+        .is_none_or(|it| it.os.to_lowercase() == "linux");
+    is_linux
+        && found
+            .read
+            .as_ref()
+            .err()
+            .is_none_or(|error| !error.is_absent() && !error.is_no_image())
+}
+
+/// A platform of an index whose manifest or configuration cannot be read.
+fn unreadable(reference: &Reference, found: &Found, error: &Error) -> Subject {
+    Subject {
+        reference: reference.text.clone(),
+        kind: Kind::Image,
+        platform: found.platform().unwrap_or_else(|| guess(None)),
+        index: None,
+        image: None,
+        rootfs: Arc::default(),
+        program: Err(NoProgram::Unread(error.to_string())),
+        wasm: None,
+        defects: Vec::new(),
+        companion: true,
+    }
+}
+
+/// What an entry of an index is read for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// It is judged: what keeps it from being read is an error.
+    Asked,
+    /// Its files are judged beside.
+    Beside,
+    /// Its digests and its platform are.
+    Other,
 }
 
 /// Folds the layers of an entry. What was not asked for is read as far as it can be;
@@ -243,10 +308,10 @@ fn subjects(
 fn read_layers(
     store: &dyn Store,
     found: &mut Found,
-    asked: bool,
-    indexed: bool,
+    role: Role,
     left: &mut Limits,
 ) -> Result<Option<Outcome>, Error> {
+    let unread = |why: String| (role == Role::Beside).then(|| Outcome::unread(why, Vec::new()));
     let platform = found.platform();
     let Ok(parsed) = &mut found.read else {
         return Ok(None);
@@ -264,31 +329,35 @@ fn read_layers(
         .or(platform.as_ref().map(|it| it.os.clone()))
         && !(Platform { os, ..guess(None) }).is_judged()
     {
-        return if asked {
+        return if role == Role::Asked {
             mislabelled(store, parsed, stored, left).map(Some)
         } else {
             Ok(None)
         };
     }
-    if !asked && store.is_remote() && stored > left.unasked {
-        return Ok(None);
+    if role != Role::Asked && store.is_remote() && stored > left.unasked {
+        return Ok(unread(format!(
+            "its layers, {stored} bytes, are fetched only where --platform asks for it"
+        )));
     }
     match fold(store, parsed, left) {
         Ok(mut outcome) => {
             left.uncompressed = left.uncompressed.saturating_sub(outcome.uncompressed);
-            if asked {
+            if role != Role::Asked {
+                let digests = outcome.defects.iter().filter(|defect| defect.is_digest());
+                found.defects.extend(digests.cloned());
+            }
+            if role == Role::Other {
+                outcome = Outcome {
+                    architecture: outcome.architecture,
+                    ..Outcome::unread(String::new(), Vec::new())
+                };
+            } else {
                 take_kept(left, &outcome);
-            } else if indexed {
-                found
-                    .defects
-                    .extend(outcome.defects.drain(..).filter(Defect::is_digest));
-                outcome.rootfs = Arc::default();
-                outcome.program = Err(NoProgram::Unset);
-                outcome.wasm = None;
             }
             Ok(Some(outcome))
         }
-        Err(error) if asked => Err(error),
+        Err(error) if role == Role::Asked => Err(error),
         Err(error) => {
             if error.is_limit() {
                 left.uncompressed = 0;
@@ -300,7 +369,7 @@ fn read_layers(
                     .defects
                     .push(wrong_digest(subject, expected, error.to_string()));
             }
-            Ok(None)
+            Ok(unread(error.to_string()))
         }
     }
 }
@@ -364,13 +433,13 @@ fn choose(found: &[Found], indexed: bool, platforms: &Platforms) -> Result<Vec<u
     // what its program is for, whatever is asked for.
     let undeclared = found.first().is_some_and(|only| only.platform().is_none());
     let asked = match platforms {
-        Platforms::Host | Platforms::All if !indexed => {
+        Platforms::Host | Platforms::HostFirst | Platforms::All if !indexed => {
             return readable(found, 0).map(|at| vec![at]);
         }
         Platforms::List(_) if !indexed && undeclared => {
             return readable(found, 0).map(|at| vec![at]);
         }
-        Platforms::Host => &[Platform::host()][..],
+        Platforms::Host | Platforms::HostFirst => &[Platform::host()][..],
         Platforms::List(asked) => asked,
         Platforms::All => {
             let windows = |found: &Found| found.platform().is_some_and(|it| it.os == "windows");
@@ -389,9 +458,12 @@ fn choose(found: &[Found], indexed: bool, platforms: &Platforms) -> Result<Vec<u
             .iter()
             .enumerate()
             .filter_map(|(at, found)| Some((platform.accepts(&found.platform()?)?, at)));
-        let (_, at) = offers
-            .min()
-            .ok_or_else(|| none(found, &platform.to_string()))?;
+        let Some((_, at)) = offers.min() else {
+            if *platforms == Platforms::HostFirst {
+                break;
+            }
+            return Err(none(found, &platform.to_string()));
+        };
         if !chosen.contains(&at) {
             chosen.push(readable(found, at)?);
         }
@@ -552,6 +624,7 @@ impl Subject {
             program: Err(NoProgram::Wasm),
             wasm: Some(wasm),
             defects: Vec::new(),
+            companion: false,
         }
     }
 
@@ -583,6 +656,7 @@ impl Subject {
             program: Ok(program(&config, b"pause".to_vec(), content)),
             wasm: None,
             defects: Vec::new(),
+            companion: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::backend::embedded::{Embedded, Emulated};
 use crate::calibration::Calibration;
 use crate::check::{Check, Needs};
 use crate::emulator::{Emulator, NoEmulator, Way};
-use crate::event::RunHead;
+use crate::event::{Record, RunHead, Verdict};
 use crate::subject::elf::is_of;
 use crate::subject::{self, Platform, Subject};
 use crate::{wasi_host, wasi_world};
@@ -22,6 +22,101 @@ pub(super) struct Planned {
     pub(super) calibration: Option<Arc<Calibration>>,
     /// Why not, where that is the subject's doing.
     pub(super) not_run: Option<String>,
+}
+
+impl Planned {
+    /// Those of the checks that are made: of a companion only what its files can be asked,
+    /// and not what the index as a whole is.
+    pub(super) fn checks(&self, all: &[&'static Check]) -> Vec<&'static Check> {
+        let Ok(subject) = &self.subject else {
+            return Vec::new();
+        };
+        if !self.head.companion {
+            return all.to_vec();
+        }
+        let offered = subject.offers().union(Needs::HINTS).union(Needs::FILES) - OF_THE_WHOLE;
+        let applies = |check: &&&'static Check| offered.contains(check.needs);
+        all.iter().filter(applies).copied().collect()
+    }
+
+    /// Whether there is anything to be made of it: where only checks of programs that run, or
+    /// of an index as a whole, are asked for, companions are left out.
+    pub(super) fn is_wanted(&self, all: &[&'static Check]) -> bool {
+        let of_files = |check: &&Check| !check.needs.intersects(RUNS.union(OF_THE_WHOLE));
+        let nothing = self.subject.is_ok() && self.checks(all).is_empty();
+        !self.head.companion || (all.iter().any(of_files) && !nothing)
+    }
+
+    /// Why the program was not run, where checks that run one were asked for and none of them
+    /// decided anything.
+    pub(super) fn idle(&self, checks: &[&Check], records: &[Record]) -> Option<String> {
+        let Ok(subject) = &self.subject else {
+            return None;
+        };
+        let other = if subject.wasm.is_some() {
+            Needs::PROGRAM
+        } else {
+            OF_WASM
+        };
+        let running = checks
+            .iter()
+            .filter(|check| check.needs.intersects(RUNS) && !check.needs.intersects(other));
+        let running: Vec<&str> = running.map(|check| check.id).collect();
+        let mut records = records
+            .iter()
+            .filter(|record| running.contains(&record.id.as_str()));
+        let first = records.clone().next()?;
+        records
+            .all(|record| record.verdict == Verdict::Skipped)
+            .then(|| {
+                let why = self.not_run.clone().or(first.reason.clone());
+                why.unwrap_or_default()
+            })
+    }
+}
+
+/// What a check needs that runs a program.
+const RUNS: Needs = Needs::SANDBOX.union(Needs::VIRTUAL_CLOCK);
+/// What only a WebAssembly program has.
+const OF_WASM: Needs = Needs::WASM
+    .union(Needs::WASM_MODULE)
+    .union(Needs::WASM_COMPONENT)
+    .union(Needs::VIRTUAL_CLOCK);
+/// What is asked of an index as a whole, and said once.
+const OF_THE_WHOLE: Needs = Needs::INDEX
+    .union(Needs::WINDOWS)
+    .union(Needs::REQUIRED_PLATFORMS)
+    .union(Needs::KUBERNETES);
+
+/// The run that is missing where an index has nothing for the host, and only companions.
+pub(super) fn absent(image: &[Subject], host: &Platform) -> Option<Planned> {
+    let first = image.first().filter(|first| first.companion)?;
+    let mut there: Vec<String> = first
+        .platforms()
+        .iter()
+        .map(|(platform, _)| platform.to_string())
+        .collect();
+    there.dedup();
+    let why = format!(
+        "no manifest for {host}; it has {}: choose one to run with --platform",
+        there.join(", ")
+    );
+    Some(Planned {
+        head: RunHead {
+            image: first.reference.clone(),
+            digest: first.index.as_ref().map(|index| index.digest.clone()),
+            platform: host.to_string(),
+            runtime: String::new(),
+            emulator: None,
+            wasi_engine: None,
+            static_only: false,
+            companion: false,
+        },
+        subject: Err(subject::escape(why.as_bytes())),
+        backend: None,
+        calibration: None,
+        not_run: None,
+    })
 }
 
 /// What executes a subject's program.
@@ -93,6 +188,7 @@ pub(super) fn plan(
         emulator: None,
         wasi_engine: None,
         static_only: false,
+        companion: subject.companion,
     };
     let mut not_run = None;
     let backend: Result<Option<Arc<dyn Backend + Send + Sync>>, String> = match (processor, engine)
@@ -113,6 +209,8 @@ pub(super) fn plan(
         }
     };
     let (backend, subject) = match backend {
+        // Nothing of it could be read.
+        Ok(_) if subject.companion && subject.image.is_none() => (None, Err(unread(&subject))),
         Ok(backend) => (backend, Ok(subject)),
         Err(why) => (None, Err(why)),
     };
@@ -126,6 +224,11 @@ pub(super) fn plan(
         calibration: None,
         not_run,
     }
+}
+
+fn unread(subject: &Subject) -> String {
+    let why = subject.program.as_ref().err();
+    why.map(ToString::to_string).unwrap_or_default()
 }
 
 /// Says in the head of each run what runs WASI programs there: for a WASI subject the engine
@@ -165,7 +268,7 @@ pub(super) fn processors(
     subjects
         .into_iter()
         .map(|subject| {
-            let processor = if needs_engine {
+            let processor = if needs_engine && !subject.companion {
                 Processor::of(&subject, host)
             } else {
                 Processor::None

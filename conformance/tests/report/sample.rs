@@ -51,6 +51,7 @@ pub(crate) fn head(platform: &str) -> RunHead {
         emulator: None,
         wasi_engine: None,
         static_only: false,
+        companion: false,
     }
 }
 

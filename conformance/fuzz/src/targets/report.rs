@@ -186,6 +186,7 @@ fn report(seed: &[u8], texts: &[&str]) -> Report {
             emulator: Some(format!("x{}", text())),
             wasi_engine: Some(format!("x{}", text())),
             static_only: false,
+            companion: false,
         };
         let mut run = Run::new(&head, checks);
         run.error = (seed & 16 != 0).then(&mut text);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source};
 use crate::context::Context;
 use crate::subject::program::{closure, is_executable};
-use crate::subject::{EntryKind, Rootfs, Subject, show_path};
+use crate::subject::{Content, Entry, EntryKind, Rootfs, Subject, show_path};
 
 /// Lines of evidence that are worth reading.
 const LINES: usize = 20;
@@ -92,8 +92,21 @@ fn minimal(cx: &Context<'_>) -> Outcome {
         String::from_utf8_lossy(&path[start..]).into_owned()
     };
     let (mut telling, mut other) = (Vec::new(), Vec::new());
+    // Hard links are one file by several names.
+    let content = |entry: &Entry| match &entry.kind {
+        EntryKind::File { content, .. } => content.clone(),
+        _ => None,
+    };
+    let needed_contents: Vec<Content> = needed
+        .iter()
+        .filter_map(|path| content(subject.rootfs.get(path)?))
+        .collect();
+    let is_needed = |path: &Vec<u8>, entry: &Entry| {
+        let same = |own: Content| needed_contents.iter().any(|other| own.is(other));
+        needed.contains(path) || content(entry).is_some_and(same)
+    };
     for (path, entry) in &subject.rootfs.entries {
-        if !is_executable(entry) || needed.contains(path) {
+        if !is_executable(entry) || is_needed(path, entry) {
             continue;
         }
         match name(path).as_str() {

@@ -38,6 +38,7 @@ fn run(records: impl IntoIterator<Item = Record>) -> Run {
         emulator: None,
         wasi_engine: None,
         static_only: false,
+        companion: false,
     };
     Run::new(&head, records.into_iter().collect())
 }
@@ -341,4 +342,33 @@ fn a_tally_counts_each_verdict_level_and_expectation() {
     };
     assert_eq!(tally, expected);
     assert_eq!(tally.total(), 16);
+}
+
+#[test]
+fn a_run_in_which_no_program_ran_is_never_conformant() {
+    let idle = |records: Vec<Record>| {
+        let mut run = run(records);
+        run.not_run = Some("there is none".to_owned());
+        run.conclude(false);
+        run.conclusion
+    };
+    assert_eq!(idle(vec![record(Must, Pass, false)]), NotJudged);
+    assert_eq!(idle(Vec::new()), NotJudged);
+    assert_eq!(idle(vec![record(Must, Fail, false)]), NotConformant);
+}
+
+#[test]
+fn a_companion_counts_where_something_of_it_was_judged() {
+    let whole = |records: Vec<Record>, error: Option<&str>| {
+        let mut companion = run(records);
+        companion.companion = true;
+        companion.error = error.map(str::to_owned);
+        let mut report = report(false, vec![run(vec![record(Must, Pass, false)]), companion]);
+        report.conclude();
+        report.conclusion
+    };
+    assert_eq!(whole(vec![record(Must, Pass, false)], None), Conformant);
+    assert_eq!(whole(vec![record(Must, Fail, false)], None), NotConformant);
+    assert_eq!(whole(vec![record(Must, Skipped, false)], None), Conformant);
+    assert_eq!(whole(Vec::new(), Some("it is cut")), NotJudged);
 }

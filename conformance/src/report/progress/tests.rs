@@ -30,6 +30,7 @@ fn head() -> RunHead {
         emulator: None,
         wasi_engine: None,
         static_only: false,
+        companion: false,
     }
 }
 

@@ -58,6 +58,18 @@ pub(super) static IMAGES: &[ImageFixture] = &[
         },
     ),
     ImageFixture::new(
+        "image-hard-link",
+        "has its program by two names, which are one file",
+        &[],
+        || {
+            single(&of_layer(|layer, pause| {
+                layer
+                    .file("usr/bin/pause", 0o755, pause)
+                    .hard_link("pause", "usr/bin/pause");
+            }))
+        },
+    ),
+    ImageFixture::new(
         "image-dynamic",
         "has the interpreter of its program with it",
         &[],

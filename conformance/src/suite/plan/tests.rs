@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use rstest::rstest;
 
-use super::{Planned, Processor, emulators, name_wasi_engines, plan, processors, run_any};
+use super::{Planned, Processor, absent, emulators, name_wasi_engines, plan, processors, run_any};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
 use crate::check::{Check, Needs, Pass};
 use crate::emulator::{Emulator, NoEmulator};
+use crate::event::{Record, Verdict};
 use crate::programs::REFERENCE;
 use crate::subject::{Config, Image, NoProgram, Platform, Subject};
 use crate::wasi_host;
@@ -284,4 +285,95 @@ fn a_component_is_run_where_its_engine_is_built_in() {
         "none (static checks)"
     };
     assert_eq!(planned.head.runtime, runtime);
+}
+
+static OF_FILES: Check = Check {
+    needs: Needs::IMAGE,
+    ..Check::made_up("a/of-files", |_| Ok(Pass::new("seen")))
+};
+static OF_AN_INDEX: Check = Check {
+    needs: Needs::IMAGE.union(Needs::REQUIRED_PLATFORMS),
+    ..OF_FILES
+};
+static THAT_RUNS: Check = Check {
+    needs: Needs::SANDBOX.union(Needs::PROGRAM),
+    ..Check::made_up("a/that-runs", |_| Ok(Pass::new("seen")))
+};
+static OF_WASI: Check = Check {
+    needs: Needs::SANDBOX.union(Needs::WASM),
+    ..Check::made_up("a/of-wasi", |_| Ok(Pass::new("seen")))
+};
+
+fn companion() -> Subject {
+    Subject {
+        companion: true,
+        ..configured(native(other()), &other())
+    }
+}
+
+#[test]
+fn of_a_companion_only_the_files_are_judged() {
+    let processors = processors(vec![companion()], &Platform::host(), true);
+    assert!(matches!(processors[0].1, Processor::None));
+    let planned = plan(companion(), Processor::None, None, None);
+    assert!(planned.head.companion);
+    let all: [&Check; 4] = [&OF_FILES, &OF_AN_INDEX, &THAT_RUNS, &OF_WASI];
+    let ids = |planned: &Planned| {
+        let checks = planned.checks(&all);
+        checks.iter().map(|check| check.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&planned), ["a/of-files"]);
+    assert!(planned.is_wanted(&all));
+    assert!(!planned.is_wanted(&[&THAT_RUNS]));
+    assert!(!planned.is_wanted(&[&OF_AN_INDEX]));
+    let main = plan(native(Platform::host()), Processor::None, None, None);
+    assert_eq!(ids(&main).len(), 4);
+    assert!(main.is_wanted(&[&THAT_RUNS]));
+}
+
+#[test]
+fn a_companion_that_cannot_be_read_says_why() {
+    let unread = Subject {
+        image: None,
+        program: Err(NoProgram::Unread("it is cut".to_owned())),
+        ..companion()
+    };
+    let planned = plan(unread, Processor::None, None, None);
+    assert_eq!(
+        planned.subject.as_ref().err().map(String::as_str),
+        Some("it is cut")
+    );
+    assert!(planned.is_wanted(&[&OF_FILES]));
+    assert!(!planned.is_wanted(&[&THAT_RUNS]));
+}
+
+#[test]
+fn an_index_with_nothing_for_the_host_says_what_it_has() {
+    let missing = absent(&[companion()], &Platform::host()).expect("only companions");
+    assert_eq!(missing.head.platform, Platform::host().to_string());
+    let why = missing.subject.err().expect("it cannot be judged");
+    assert!(why.contains(&format!("it has {}", other())), "{why}");
+    assert!(why.contains("--platform"), "{why}");
+    assert!(absent(&[native(Platform::host())], &Platform::host()).is_none());
+    assert!(absent(&[], &Platform::host()).is_none());
+}
+
+#[rstest]
+#[case::all_skipped(&[&THAT_RUNS], Verdict::Skipped, Some("the image has no program"))]
+#[case::one_decided(&[&THAT_RUNS], Verdict::Fail, None)]
+#[case::one_undecided(&[&THAT_RUNS], Verdict::Inconclusive, None)]
+#[case::none_asked_for(&[&OF_FILES], Verdict::Pass, None)]
+#[case::none_for_it(&[&OF_WASI], Verdict::Skipped, None)]
+fn a_program_is_idle_where_no_check_that_runs_it_decided_anything(
+    #[case] checks: &[&'static Check],
+    #[case] verdict: Verdict,
+    #[case] why: Option<&str>,
+) {
+    let planned = plan(native(Platform::host()), Processor::None, None, None);
+    let records = checks.iter().map(|check| Record {
+        reason: Some("the image has no program".to_owned()),
+        ..Record::new(check, verdict)
+    });
+    let idle = planned.idle(checks, &records.collect::<Vec<_>>());
+    assert_eq!(idle.as_deref(), why);
 }
