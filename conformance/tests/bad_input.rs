@@ -180,7 +180,7 @@ fn write_others(folder: &Path) {
     let other = (&empty, platform("riscv64"));
     indexed(&[(&own, platform(&host())), other.clone()], "empty-beside");
     indexed(&[other], "not-for-the-host");
-    let mut darwin = own.clone();
+    let mut darwin = sound.clone();
     darwin.config["os"] = json!("darwin");
     write(&LayoutBuilder::single(&darwin, "3.10"), "darwin");
 
