@@ -117,22 +117,8 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
 
     // Not before: what shows progress may have a thread of its own.
     let mut reporters = show_progress(reporters);
-    let mut each = subjects.into_iter().map(|(subject, processor)| {
-        plan::plan(subject, processor, engine.as_ref(), options.emulation)
-    });
-    let mut planned: Vec<Planned> = Vec::new();
-    let mut baselines = 0;
-    for (number, (absent, size)) in absent.into_iter().zip(sizes).enumerate() {
-        planned.extend(absent);
-        let own = each.by_ref().take(size);
-        planned.extend(own.filter(|it| it.is_wanted(&checks)));
-        if number == 0 && options.baseline.is_some() {
-            baselines = planned.len();
-        }
-    }
-    if options.static_only {
-        plan::mark_static(&mut planned);
-    }
+    let (mut planned, baselines) =
+        plan_images(options, &checks, subjects, sizes, absent, engine.as_ref());
     plan::name_wasi_engines(&mut planned, &checks, wasi_engine.as_deref());
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
@@ -197,6 +183,34 @@ fn show_progress(reporters: Reporters<'_>) -> Reporters<'_> {
     } else {
         reporters.with_progress(Progress::to_log(Patient::stderr()))
     }
+}
+
+/// What one run each judges, by image; so many of the first are the baseline's.
+fn plan_images(
+    options: &Judge,
+    checks: &[&'static Check],
+    subjects: Vec<(Subject, plan::Processor)>,
+    sizes: Vec<usize>,
+    absent: Vec<Option<Planned>>,
+    engine: Option<&Arc<Embedded>>,
+) -> (Vec<Planned>, usize) {
+    let mut each = subjects
+        .into_iter()
+        .map(|(subject, processor)| plan::plan(subject, processor, engine, options.emulation));
+    let mut planned: Vec<Planned> = Vec::new();
+    let mut baselines = 0;
+    for (number, (absent, size)) in absent.into_iter().zip(sizes).enumerate() {
+        planned.extend(absent);
+        let own = each.by_ref().take(size);
+        planned.extend(own.filter(|it| it.is_wanted(checks)));
+        if number == 0 && options.baseline.is_some() {
+            baselines = planned.len();
+        }
+    }
+    if options.static_only {
+        plan::mark_static(&mut planned);
+    }
+    (planned, baselines)
 }
 
 /// All runs, one after the other. What is read alone is the same each time.

@@ -351,7 +351,7 @@ fn a_companion_that_cannot_be_read_says_why() {
 fn an_index_with_nothing_for_the_host_says_what_it_has() {
     let missing = absent(&[companion()], &Platform::host()).expect("only companions");
     assert_eq!(missing.head.platform, Platform::host().to_string());
-    let why = missing.subject.err().expect("it cannot be judged");
+    let why = missing.subject.expect_err("it cannot be judged");
     assert!(why.contains(&format!("it has {}", other())), "{why}");
     assert!(why.contains("--platform"), "{why}");
     assert!(absent(&[native(Platform::host())], &Platform::host()).is_none());
