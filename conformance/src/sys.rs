@@ -18,16 +18,19 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::libc;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 use seccompiler::BpfProgramRef;
 
 mod clone;
 mod interrupt;
+mod supervise;
 mod trace;
 
 pub use clone::{in_helper, in_helper_apart, spawn, spawn_sibling, spawn_sibling_in_place};
 pub use interrupt::{Interrupt, interrupt, interrupt_by, is_ignored};
+pub use supervise::{Supervised, answer, next_call, supervise};
 pub use trace::{Call, TraceStop, trace_continue, trace_interrupt, trace_seize, trace_wait};
 
 /// How a process ended, in the terms of wait(2).
@@ -96,7 +99,11 @@ pub fn write_at(folder: BorrowedFd<'_>, path: &str, text: &str) -> io::Result<()
 /// The /proc that the calling process sees.
 pub fn proc() -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(c"/proc", flags, Mode::empty())?)
+    let proc = rustix::fs::open(c"/proc", flags, Mode::empty())?;
+    match rustix::fs::accessat(&proc, c"self", Access::EXISTS, AtFlags::empty()) {
+        Err(Errno::NOENT) => Err(io::Error::other("/proc shows no processes")),
+        other => Ok(other.map(|()| proc)?),
+    }
 }
 
 /// Ends the calling process at once, running nothing of the C library.

@@ -5,6 +5,11 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+/// Who sleeps so much longer than it asked for was stopped meanwhile (SIGSTOP, a freezer, a
+/// machine that was suspended), and so perhaps was whom it waits for: that does not count.
+const STOPPED: Duration = Duration::from_millis(500);
 
 /// Waits until a descriptor is readable or hung up; `false` when the time is up.
 ///
@@ -19,17 +24,22 @@ pub fn readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
 /// # Errors
 /// As poll(2), interruption aside.
 pub fn any_readable(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<Option<usize>> {
-    let deadline = Instant::now() + timeout;
+    let mut deadline = Instant::now() + timeout;
     let mut polled: Vec<_> = fds
         .iter()
         .map(|fd| PollFd::new(fd, PollFlags::IN))
         .collect();
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let began = Instant::now();
+        let left = deadline.saturating_duration_since(began);
         let timespec = Timespec::try_from(left).ok();
-        match rustix::event::poll(&mut polled, timespec.as_ref()) {
-            Ok(0) | Err(rustix::io::Errno::INTR) if Instant::now() >= deadline => return Ok(None),
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+        let ready = rustix::event::poll(&mut polled, timespec.as_ref());
+        let now = Instant::now();
+        match ready {
+            Ok(0) if now.duration_since(began) > left + STOPPED => deadline = now + left,
+            // Also for want of memory for the moment, as POSIX has it of EAGAIN.
+            Ok(0) | Err(Errno::AGAIN | Errno::NOMEM) if now >= deadline => return Ok(None),
+            Ok(0) | Err(Errno::INTR | Errno::AGAIN | Errno::NOMEM) => {}
             Ok(_) => return Ok(polled.iter().position(|fd| !fd.revents().is_empty())),
             Err(error) => return Err(error.into()),
         }

@@ -75,6 +75,7 @@ impl Test {
         }
         if self.long {
             tests.env("PAUSE_CONFORMANCE_KILLS", "100");
+            tests.env("PAUSE_CONFORMANCE_FAULTS", "all");
             tests.env("PAUSE_CONFORMANCE_FOREIGN", "all");
             tests.env("PAUSE_CONFORMANCE_LIMITS", "all");
         }

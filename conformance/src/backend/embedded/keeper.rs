@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How soon it ends, if nothing holds it up.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long its way to exec may take.
+const START: Duration = Duration::from_secs(10);
 
 /// A running keeper. Dropping it has it clear up, and waits for that.
 #[derive(Debug)]
@@ -40,8 +42,18 @@ impl Keeper {
         cgroups: &[PathBuf],
         locks: &[BorrowedFd<'_>],
     ) -> io::Result<Self> {
-        let (entry, alive) = Entry::new(probe, cgroups, locks)?;
+        let (failure, told) = super::pipe()?;
+        let (mut entry, alive) = Entry::new(probe, cgroups, locks)?;
+        entry.failure = Some(told);
         let child = sys::spawn(libc::CLONE_NEWPID as u64, || entry.run())?;
+        drop(entry);
+        // Exec closes the other end, of which nobody has a copy yet.
+        let mut errno = [0; size_of::<i32>()];
+        if crate::wait::readable(failure.as_fd(), START)?
+            && rustix::io::retry_on_intr(|| rustix::io::read(&failure, &mut errno))? > 0
+        {
+            return Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)));
+        }
         Self::of(child, alive)
     }
 
@@ -90,6 +102,8 @@ struct Entry<'a> {
     told: OwnedFd,
     /// Kept open across exec.
     locks: &'a [BorrowedFd<'a>],
+    /// Takes the errno of a step that fails; closed by exec.
+    failure: Option<OwnedFd>,
     argv: StringVector,
     envp: StringVector,
 }
@@ -108,6 +122,7 @@ impl<'a> Entry<'a> {
             probe,
             told,
             locks,
+            failure: None,
             argv: StringVector::new(std::iter::once(b"keeper".to_vec()).chain(paths))?,
             envp: StringVector::new(Vec::<String>::new())?,
         };
@@ -116,17 +131,26 @@ impl<'a> Entry<'a> {
 
     /// Returns only where a step fails.
     fn run(&self) -> i32 {
-        let _ = rustix::process::setsid();
-        let _ = sys::close_range_cloexec(0);
-        for lock in self.locks {
-            let _ = rustix::io::fcntl_setfd(lock, rustix::io::FdFlags::empty());
-        }
-        if rustix::stdio::dup2_stdin(&self.told).is_ok() {
-            // Ignored, its children are reaped by the kernel (wait(2), NOTES).
-            let _ = sys::reset_signals(0, signal::bit(signal::CHLD));
-            let _ = sys::exec(Some(self.probe.as_fd()), c"", &self.argv, &self.envp);
+        let error = match self.enter() {
+            Ok(()) => sys::exec(Some(self.probe.as_fd()), c"", &self.argv, &self.envp),
+            Err(error) => error,
+        };
+        if let Some(failure) = &self.failure {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
+            let _ = rustix::io::write(failure, &errno);
         }
         child::FAILED
+    }
+
+    fn enter(&self) -> io::Result<()> {
+        let _ = rustix::process::setsid();
+        sys::close_range_cloexec(0)?;
+        for lock in self.locks {
+            rustix::io::fcntl_setfd(lock, rustix::io::FdFlags::empty())?;
+        }
+        rustix::stdio::dup2_stdin(&self.told)?;
+        // Ignored, its children are reaped by the kernel (wait(2), NOTES).
+        sys::reset_signals(0, signal::bit(signal::CHLD))
     }
 }
 

@@ -115,10 +115,18 @@ impl EmbeddedSandbox {
         let cause = io::Error::from_raw_os_error(i32::from_ne_bytes([e0, e1, e2, e3]));
         match step {
             Some(Step::Held) if held => Ok(()),
-            Some(Step::Exec) => Err(StartError::Exec {
-                path: self.path.clone(),
-                cause,
-            }),
+            // For want of what the host has too little of, no image is to blame.
+            Some(Step::Exec)
+                if !matches!(
+                    cause.raw_os_error(),
+                    Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE)
+                ) =>
+            {
+                Err(StartError::Exec {
+                    path: self.path.clone(),
+                    cause,
+                })
+            }
             // The image's word, where its root is the image's.
             Some(step @ Step::WorkingDir) if self.root.is_some() => Err(StartError::Root {
                 cause: format!("{}: {cause}", step.words()),

@@ -34,8 +34,12 @@ impl Stage {
     /// stage's /proc shows.
     pub(super) fn build(keeper: &Keeper, proc: BorrowedFd<'_>) -> io::Result<Self> {
         // A rootless thread does not come back from where it sends its children.
-        std::thread::scope(|scope| scope.spawn(|| Self::build_here(keeper, proc)).join())
-            .unwrap_or_else(|_| Err(io::Error::other("a panic")))
+        std::thread::scope(|scope| {
+            std::thread::Builder::new()
+                .spawn_scoped(scope, || Self::build_here(keeper, proc))?
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a panic")))
+        })
     }
 
     fn build_here(keeper: &Keeper, proc: BorrowedFd<'_>) -> io::Result<Self> {

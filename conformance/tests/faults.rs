@@ -1,0 +1,434 @@
+//! **Whatever the kernel refuses while a sandbox is made, there is one clean error, or none,
+//! and nothing left.** The making of a sandbox runs as a process of its own, whose system
+//! calls this one answers: in each trial one of them, of the suite or of a child that has yet
+//! to execute, fails once.
+//!
+//! The short form takes a sample; with `PAUSE_CONFORMANCE_FAULTS=all` each occurrence of each
+//! call fails with each error, in sandboxes of every kind; with the name of a call, each of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use conformance::backend::embedded::Embedded;
+use conformance::backend::{Backend as _, Join, Launch, Spec};
+use conformance::subject::{Platform, Subject};
+use conformance::{inherited, programs, sys, wait};
+use libtest_mimic::{Arguments, Failed, Trial};
+use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use syscalls::Sysno;
+
+/// Names the kind of sandbox to make, in the process that makes one.
+const MAKE: &str = "PAUSE_CONFORMANCE_MAKE";
+/// Nothing takes longer, be the machine as busy as it may.
+const HANGS: Duration = Duration::from_mins(1);
+/// How long what is left may take to be gone.
+const GONE: Duration = Duration::from_secs(5);
+/// What a call fails with.
+const ERRORS: [Errno; 4] = [Errno::EAGAIN, Errno::ENOMEM, Errno::EMFILE, Errno::EPERM];
+/// One in so many in the short form.
+const SAMPLE: usize = 61;
+
+/// Calls that are let be. Memory: Rust ends a process that gets none. What cannot fail for
+/// want of anything: to give back, to wait, to ask who one is, to kill one's own child.
+const LET_BE: &[Sysno] = &[
+    Sysno::brk,
+    Sysno::close,
+    Sysno::exit,
+    Sysno::exit_group,
+    Sysno::futex,
+    Sysno::getegid,
+    Sysno::geteuid,
+    Sysno::getpid,
+    Sysno::getppid,
+    Sysno::gettid,
+    Sysno::madvise,
+    Sysno::mmap,
+    Sysno::mprotect,
+    Sysno::mremap,
+    Sysno::munmap,
+    Sysno::pidfd_send_signal,
+    Sysno::rseq,
+    Sysno::rt_sigprocmask,
+    Sysno::rt_sigreturn,
+    Sysno::sched_yield,
+    Sysno::set_robust_list,
+    Sysno::sigaltstack,
+    Sysno::umask,
+    Sysno::uname,
+    Sysno::wait4,
+    Sysno::waitid,
+];
+
+/// Kinds of sandboxes, which are made in ways of their own.
+fn spec(kind: &str) -> Spec {
+    let plain = Spec::default();
+    match kind {
+        "limited" => Spec {
+            memory_limit: Some(64 << 20),
+            pids_limit: Some(16),
+            ..plain
+        },
+        "node" => Spec {
+            own_pid_namespace: false,
+            ..plain
+        },
+        "late" => Spec {
+            own_time: true,
+            held: true,
+            ..plain
+        },
+        _ => plain,
+    }
+}
+
+/// Prepares, makes a sandbox, takes all away.
+fn make(kind: &str) -> Result<(), String> {
+    let engine = Embedded::prepare().map_err(|error| error.to_string())?;
+    // As a check does: its thread is in the cgroup of the sandboxes for as long as it lives.
+    thread::scope(|scope| {
+        let sandbox = thread::Builder::new().spawn_scoped(scope, || make_sandbox(&engine, kind));
+        let sandbox = sandbox.map_err(|error| format!("cannot start a thread: {error}"))?;
+        sandbox.join().map_err(|_| "a panic".to_owned())?
+    })
+}
+
+/// Starts a sandbox, enters it, ends it.
+fn make_sandbox(engine: &Embedded, kind: &str) -> Result<(), String> {
+    let words = |error: std::io::Error| format!("cannot do it: {error}");
+    engine.adopt_thread().map_err(words)?;
+    let subject = Subject::of_program("pause", programs::REFERENCE.into(), Platform::host());
+    let launch = Launch {
+        rootfs: &subject.rootfs,
+        program: subject.program.as_ref().map_err(ToString::to_string)?,
+    };
+    let mut sandbox = engine
+        .start(&launch, &spec(kind))
+        .map_err(|error| error.to_string())?;
+    if kind == "late" {
+        sandbox.release().map_err(|error| error.to_string())?;
+    }
+    let probe = sandbox.enter(&Join::default()).map_err(words)?;
+    probe.who().map_err(words)?;
+    drop(probe);
+    sandbox.signal(conformance::signal::KILL).map_err(words)?;
+    if !wait::readable(sandbox.pidfd(), HANGS).map_err(words)? {
+        return Err("it does not end".to_owned());
+    }
+    match sandbox.try_wait().map_err(words)? {
+        Some(_) => Ok(()),
+        None => Err("it has no status".to_owned()),
+    }
+}
+
+fn open_descriptors() -> BTreeSet<String> {
+    let open = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
+    open.map(|entry| {
+        let target = fs::read_link(entry.path()).unwrap_or_default();
+        format!("{} {}", entry.file_name().display(), target.display())
+    })
+    // That of the listing itself.
+    .filter(|line| !line.contains("/fd"))
+    .collect()
+}
+
+/// The process whose calls fail: 0 where all went well, 2 with one line where not, 3 with
+/// what it has left open or unreaped.
+fn subject(kind: &str) -> ExitCode {
+    inherited::settle().expect("its signals");
+    rustix::thread::set_no_new_privs(true).expect("it may always");
+    // The lowest number that is free.
+    let number = fs::File::open("/dev/null").expect("it is there");
+    println!("{}", std::os::fd::AsRawFd::as_raw_fd(&number));
+    drop(number);
+    // Whoever answers has it by then.
+    drop(sys::supervise().expect("Linux 5.5"));
+    let before = open_descriptors();
+    let _ = rustix::process::getppid();
+    let made = make(kind);
+    let _ = rustix::process::getppid();
+    let after = open_descriptors();
+    let left: Vec<_> = after.difference(&before).collect();
+    let child = waitpid(None, Some(WaitPidFlag::WNOHANG));
+    if !left.is_empty() || child != Err(Errno::ECHILD) {
+        eprintln!("left {left:?}, child {child:?}, after {made:?}");
+        return ExitCode::from(3);
+    }
+    match made {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Which call fails, and how.
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    number: Sysno,
+    /// Which of those with this number, from 0.
+    occurrence: usize,
+    errno: Errno,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+struct Made {
+    status: Option<i32>,
+    said: String,
+    /// How often each call was made that may fail.
+    calls: BTreeMap<Sysno, usize>,
+    failed: bool,
+}
+
+/// The making, with a call failing, and what it came to; an error where something is left.
+fn run(kind: &str, fault: Option<Fault>) -> Result<Made, String> {
+    let mounts = mounts();
+    let mut child = Command::new(std::env::current_exe().expect("its path"))
+        .env(MAKE, kind)
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let pid = Pid::from_child(&child);
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("our child");
+    let mut said = child.stdout.take().expect("piped");
+    let mut line = String::new();
+    BufReader::new(&mut said)
+        .read_line(&mut line)
+        .expect("it says a number");
+    let listener = listener(&pidfd, line.trim().parse().expect("a number"));
+    let began = Instant::now();
+    let answered = answer(&listener, pid, fault, began);
+    drop(listener);
+    if answered.is_err() || !wait::readable(pidfd.as_fd(), GONE).expect("it can be polled") {
+        let _ = child.kill();
+    }
+    let status = child.wait().expect("our child").code();
+    let (calls, failed) = answered?;
+    let mut said = String::new();
+    let stderr = child.stderr.as_mut().expect("piped");
+    stderr.read_to_string(&mut said).expect("UTF-8");
+    let left = left_behind(pid);
+    if !left.is_empty() {
+        return Err(format!("it left {left:?}; {status:?}, {said}"));
+    }
+    let new: Vec<_> = self::mounts().difference(&mounts).cloned().collect();
+    if !new.is_empty() {
+        return Err(format!("it left the mounts {new:?}"));
+    }
+    Ok(Made {
+        status,
+        said,
+        calls,
+        failed,
+    })
+}
+
+/// The descriptor to answer at, once it is there.
+fn listener(pidfd: &OwnedFd, number: i32) -> OwnedFd {
+    let deadline = Instant::now() + HANGS;
+    loop {
+        match pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty()) {
+            // Until then it may be what showed the number to be free.
+            Ok(listener) if is_listener(&listener) => return listener,
+            other => assert!(Instant::now() < deadline, "no listener: {other:?}"),
+        }
+        let ended = wait::readable(pidfd.as_fd(), Duration::from_millis(1));
+        assert!(!ended.expect("it can be polled"), "it ended before");
+    }
+}
+
+fn is_listener(fd: &OwnedFd) -> bool {
+    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(fd));
+    fs::read_link(link).is_ok_and(|target| target.to_string_lossy().contains("seccomp"))
+}
+
+/// Answers all calls; says which were made of those that may fail, and whether the one did.
+fn answer(
+    listener: &OwnedFd,
+    suite: Pid,
+    fault: Option<Fault>,
+    began: Instant,
+) -> Result<(BTreeMap<Sysno, usize>, bool), String> {
+    let mut calls = BTreeMap::<Sysno, usize>::new();
+    let mut failed = false;
+    let mut marks = 0;
+    // Those who are the suite's no more.
+    let mut executed = BTreeSet::new();
+    let words = |error: std::io::Error| error.to_string();
+    while let Some(call) = sys::next_call(listener, HANGS).map_err(words)? {
+        if began.elapsed() > HANGS {
+            return Err("it hangs".to_owned());
+        }
+        let number = Sysno::new(usize::try_from(call.number).unwrap_or(usize::MAX));
+        let suites = call.pid == suite.as_raw_pid();
+        let mut errno = None;
+        if let Some(number) = number {
+            if number == Sysno::getppid && suites {
+                marks += 1;
+            }
+            if marks == 1 && !executed.contains(&call.pid) && !LET_BE.contains(&number) {
+                let occurrence = calls.entry(number).or_default();
+                errno = fault
+                    .filter(|it| it.number == number && it.occurrence == *occurrence)
+                    .map(|it| it.errno as i32);
+                *occurrence += 1;
+                failed |= errno.is_some();
+            }
+            if [Sysno::execve, Sysno::execveat].contains(&number) && errno.is_none() {
+                executed.insert(call.pid);
+            }
+        }
+        sys::answer(listener, call, errno).map_err(words)?;
+    }
+    Ok((calls, failed))
+}
+
+/// Children that do not end in time, of whatever the suite has left; and its cgroups.
+fn left_behind(suite: Pid) -> Vec<String> {
+    let deadline = Instant::now() + GONE;
+    loop {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            if status == nix::sys::wait::WaitStatus::StillAlive {
+                break;
+            }
+        }
+        let mut left: Vec<_> = children().collect();
+        let name = format!("pause-conformance-{}", suite.as_raw_pid());
+        left.extend(cgroups(Path::new("/sys/fs/cgroup"), &name).map(|it| it.display().to_string()));
+        if left.is_empty() || Instant::now() > deadline {
+            return left;
+        }
+        wait::any_readable(&[], Duration::from_millis(5)).expect("it can be waited");
+    }
+}
+
+fn children() -> impl Iterator<Item = String> {
+    let path = format!("/proc/self/task/{}/children", std::process::id());
+    let children = fs::read_to_string(path).unwrap_or_default();
+    let children: Vec<_> = children.split_whitespace().map(str::to_owned).collect();
+    children.into_iter().map(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.split(')').next().unwrap_or_default().to_owned()
+    })
+}
+
+/// Cgroups of that name in this one of each hierarchy.
+fn cgroups(place: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mut found = Vec::new();
+    for line in own.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let path = path.trim_start_matches('/');
+        for mount in [controllers, "unified", ""] {
+            found.push(place.join(mount).join(path).join(name));
+        }
+    }
+    found.into_iter().filter(|path| path.exists())
+}
+
+fn mounts() -> BTreeSet<String> {
+    let lines = fs::read_to_string("/proc/self/mountinfo").expect("/proc");
+    lines.lines().map(str::to_owned).collect()
+}
+
+/// What is wrong with what came of a fault.
+fn judge(kind: &str, fault: Fault) -> Result<bool, String> {
+    let made = run(kind, Some(fault))?;
+    match (made.status, made.said.lines().count()) {
+        (Some(0), 0) => Ok(made.failed),
+        (Some(2), 1) if made.failed => Ok(true),
+        (status, _) => Err(format!("status {status:?}: {}", made.said)),
+    }
+}
+
+fn faults(calls: &BTreeMap<Sysno, usize>) -> impl Iterator<Item = Fault> {
+    let each = calls
+        .iter()
+        .flat_map(|(number, count)| (0..*count).map(|occurrence| (*number, occurrence)));
+    let each = each.flat_map(|(number, occurrence)| {
+        ERRORS.map(|errno| Fault {
+            number,
+            occurrence,
+            errno,
+        })
+    });
+    each.filter(can_be)
+}
+
+/// Whether the call can fail so: poll(2) opens nothing and asks for nothing.
+fn can_be(fault: &Fault) -> bool {
+    ![Sysno::poll, Sysno::ppoll].contains(&fault.number)
+        || [Errno::EAGAIN, Errno::ENOMEM].contains(&fault.errno)
+}
+
+fn trial(kind: &'static str, step: usize, call: Option<&str>) -> Result<(), Failed> {
+    let whole = run(kind, None)?;
+    if whole.status != Some(0) {
+        return Err(format!("without a fault: {:?} {}", whole.status, whole.said).into());
+    }
+    let places: usize = whole.calls.values().sum();
+    let (mut tried, mut met, mut wrong) = (0, 0, Vec::new());
+    let wanted = |fault: &Fault| call.is_none_or(|call| fault.number.name() == call);
+    for fault in faults(&whole.calls).filter(wanted).step_by(step) {
+        tried += 1;
+        match judge(kind, fault) {
+            Ok(failed) => met += usize::from(failed),
+            Err(what) => {
+                wrong.push(format!("{fault:?}: {what}"));
+            }
+        }
+    }
+    let mut stderr = std::io::stderr();
+    let _ = writeln!(
+        stderr,
+        "{kind}: {} calls at {places} places x {} errors; {tried} tried, {met} met",
+        whole.calls.len(),
+        ERRORS.len(),
+    );
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n").into())
+    }
+}
+
+fn main() -> ExitCode {
+    if let Ok(kind) = std::env::var(MAKE) {
+        return subject(&kind);
+    }
+    let mut arguments = Arguments::from_args();
+    // Whatever a suite leaves becomes a child of this thread's.
+    nix::sys::prctl::set_child_subreaper(true).expect("prctl");
+    arguments.test_threads = Some(1);
+    let wanted = std::env::var("PAUSE_CONFORMANCE_FAULTS").ok();
+    let all = wanted.is_some();
+    let call = wanted.filter(|wanted| wanted != "all");
+    let trials = ["plain", "limited", "node", "late"].map(|kind| {
+        let step = match (all, kind) {
+            (true, _) => 1,
+            (false, "plain") => SAMPLE,
+            (false, _) => 4 * SAMPLE - 1,
+        };
+        let call = call.clone();
+        Trial::test(
+            format!("a_call_fails_while_a_{kind}_sandbox_is_made"),
+            move || trial(kind, step, call.as_deref()),
+        )
+    });
+    libtest_mimic::run(&arguments, trials.into()).exit_code()
+}
