@@ -73,18 +73,18 @@ impl Failure {
 /// # Errors
 /// [`Failure`] where nothing could be judged and no report was asked to hold it.
 pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
+    see_processes()?;
     let checks = options
         .checks()
         .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
     let platforms = options
         .platforms()
         .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
-    let expectations = match &options.expect {
-        Some(path) => {
-            Expectations::read(path, FAMILIES).map_err(|error| unread_expectations(&error))?
-        }
-        None => Expectations::default(),
-    };
+    let read = |path: &PathBuf| Expectations::read(path, FAMILIES);
+    let expectations = options.expect.as_ref().map(read).transpose();
+    let expectations = expectations
+        .map_err(|error| unread_expectations(&error))?
+        .unwrap_or_default();
     let reports = report::plan(&options.reports)
         .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
     let reporters = Reporters::open(&reports).map_err(|error| unwritten(&error))?;
@@ -107,12 +107,9 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let subjects = plan::processors(subjects, &host, needs_engine);
     // Half of an engine nobody would take away, and from here on there is a report.
     let _in_order = InOrder::begin();
-    let engine = if plan::run_any(&subjects) {
-        suffices(room)?;
-        Some(prepare(&plan::emulators(&subjects))?)
-    } else {
-        None
-    };
+    let engine = plan::run_any(&subjects)
+        .then(|| suffices(room).and_then(|()| prepare(&plan::emulators(&subjects))))
+        .transpose()?;
     let time_scale = engine.as_ref().map_or(Ok(1.0), measure_host)?;
 
     // Not before: what shows progress may have a thread of its own.
@@ -241,6 +238,7 @@ fn load(options: &Judge, platforms: Platforms) -> Result<Vec<Vec<Subject>>, subj
 /// # Errors
 /// [`Failure`] where no sandbox can be made.
 pub fn self_test() -> Result<ExitCode, Failure> {
+    see_processes()?;
     let room = Room::find();
     suffices(room)?;
     let at_a_time = room.checks(self_test::at_a_time());
@@ -529,6 +527,14 @@ fn cgroups(mounts: &str) -> &'static str {
         (false, true) => "v2",
         (false, false) => "none",
     }
+}
+
+/// Without /proc nothing can be said of a process.
+fn see_processes() -> Result<(), Failure> {
+    crate::sys::proc().map(drop).map_err(|error| {
+        let hint = "mount it: mount -t proc proc /proc";
+        Failure::not_judged(format!("cannot judge: {error}"), Some(hint.to_owned()))
+    })
 }
 
 fn unwritten(error: &ReportError) -> Failure {

@@ -1,0 +1,137 @@
+//! **What the suite's parent hands down is no part of the verdict**: dispositions, masks,
+//! limits, descriptors, priorities, clocks, a stop in the middle. The reference program is
+//! conformant there all the same, or one line says why nothing can be judged.
+
+use std::fs;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use conformance::programs::REFERENCE;
+use conformance::wait::{any_readable, readable};
+use rstest::rstest;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+
+/// How often the suite is stopped, how long it runs before, and for how long it is stopped:
+/// longer than any window of its checks.
+const STOPS: u32 = 3;
+const RUNS: Duration = Duration::from_millis(250);
+const STOP: Duration = Duration::from_secs(2);
+
+/// What it is to come to.
+#[derive(Clone, Copy, Debug)]
+enum Comes {
+    /// All that is judged passes.
+    Conformant,
+    /// Nothing is judged, for a reason that holds these words.
+    NotJudged(&'static str),
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("pause"), REFERENCE).expect("written");
+    folder
+}
+
+/// A shell that ends as the suite, whose command is `$SUITE`.
+fn shell(script: &str, folder: &Path) -> Command {
+    let suite = env!("CARGO_BIN_EXE_pause-conformance");
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", script])
+        .current_dir(folder)
+        .env("SUITE", format!("{suite} --image binary:pause"))
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null());
+    command
+}
+
+fn expect(output: &Output, comes: Comes) {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    match comes {
+        Comes::Conformant => assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}"),
+        Comes::NotJudged(why) => {
+            assert_eq!(output.status.code(), Some(2), "{stdout}{stderr}");
+            let errors: Vec<_> = stderr
+                .lines()
+                .filter(|line| line.starts_with("error: "))
+                .collect();
+            assert!(matches!(errors[..], [one] if one.contains(why)), "{stderr}");
+            assert!(!stderr.contains("panicked"), "{stderr}");
+        }
+    }
+}
+
+#[rstest]
+#[case::child_status_ignored("exec env --ignore-signal=CHLD $SUITE", Comes::Conformant)]
+#[case::every_signal_ignored("exec env --ignore-signal $SUITE", Comes::Conformant)]
+#[case::every_signal_blocked("exec env --block-signal $SUITE", Comes::Conformant)]
+#[case::umask_of_owners("umask 0277; exec $SUITE", Comes::Conformant)]
+#[case::umask_of_all("umask 0777; exec $SUITE", Comes::Conformant)]
+#[case::no_files("ulimit -f 0; exec $SUITE", Comes::NotJudged("file too large"))]
+#[case::no_locked_memory("ulimit -l 0; exec $SUITE", Comes::Conformant)]
+#[case::no_core("ulimit -c 0; exec $SUITE", Comes::Conformant)]
+#[case::closed_descriptors("exec $SUITE <&- >&- 2>&-", Comes::Conformant)]
+#[case::no_stdin("exec $SUITE <&-", Comes::Conformant)]
+#[case::full_stdout("exec $SUITE > /dev/full", Comes::NotJudged("no space left"))]
+#[case::full_stderr("exec $SUITE 2> /dev/full", Comes::Conformant)]
+#[case::last_in_the_queue("exec nice -n 19 $SUITE", Comes::Conformant)]
+#[case::only_when_idle("exec chrt -i 0 $SUITE", Comes::Conformant)]
+#[case::stdout_that_does_not_block(
+    "mkfifo pipe; cat pipe > report & exec perl -e \
+     'use Fcntl; open(STDOUT, \">\", \"pipe\"); fcntl(STDOUT, F_SETFL, O_NONBLOCK|O_WRONLY); \
+     exec split(q( ), $ENV{SUITE})'",
+    Comes::Conformant
+)]
+fn the_reference_is_judged_whatever_the_parent_is(#[case] script: &str, #[case] comes: Comes) {
+    let folder = folder();
+    let output = shell(script, folder.path()).output().expect("bash");
+    expect(&output, comes);
+}
+
+#[rstest]
+#[case::another_time(
+    "exec unshare --time --boottime 86400000 --monotonic 86400000 --fork $SUITE",
+    Comes::Conformant
+)]
+#[case::no_proc(
+    "exec unshare --mount bash -c 'umount -l /proc; exec $SUITE'",
+    Comes::NotJudged("/proc")
+)]
+#[case::an_empty_proc(
+    "exec unshare --mount bash -c 'mount -t tmpfs none /proc; exec $SUITE'",
+    Comes::NotJudged("/proc")
+)]
+fn root_can_give_it_namespaces_that_are_odd(#[case] script: &str, #[case] comes: Comes) {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not root: not tried");
+        return;
+    }
+    let folder = folder();
+    let output = shell(script, folder.path()).output().expect("bash");
+    expect(&output, comes);
+}
+
+#[test]
+fn a_suite_that_is_stopped_in_the_middle_goes_on_where_it_was() {
+    let folder = folder();
+    let mut child = shell("exec $SUITE", folder.path())
+        .stdout(fs::File::create(folder.path().join("stdout")).expect("a file"))
+        .stderr(fs::File::create(folder.path().join("stderr")).expect("a file"))
+        .spawn()
+        .expect("bash");
+    let pid = Pid::from_child(&child);
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("our child");
+    for _ in 0..STOPS {
+        let ended = readable(pidfd.as_fd(), RUNS).expect("it can be polled");
+        assert!(!ended, "it ended before it was stopped");
+        kill_process(pid, Signal::STOP).expect("our child");
+        any_readable(&[], STOP).expect("it can be waited");
+        kill_process(pid, Signal::CONT).expect("our child");
+    }
+    let status = child.wait().expect("our child");
+    let said = fs::read_to_string(folder.path().join("stdout")).expect("it was made");
+    assert_eq!(status.code(), Some(0), "{said}");
+}
