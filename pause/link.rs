@@ -36,6 +36,8 @@ pub fn rustflags(workspace: &Path, linker: &Path) -> Vec<String> {
         "-Ctarget-feature=+crt-static".into(),
         // No tables for an unwinder: a panic traps.
         "-Cforce-unwind-tables=no".into(),
+        // Nor an index of them: where core comes compiled, the linker makes one that is empty.
+        "-Clink-arg=--no-eh-frame-hdr".into(),
         // Nothing is written once, at start, and then protected.
         "-Crelro-level=off".into(),
         // Constants live beside the code: one segment, read and executed.

@@ -22,6 +22,9 @@ pub struct Build {
     /// Build the fixtures too
     #[arg(long)]
     pub fixtures: bool,
+    /// Have rustup add targets that no toolchain here builds for
+    #[arg(long)]
+    pub add_targets: bool,
     /// Build the WASI pause instead: a module of preview 1, a component of
     /// preview 2
     #[arg(long, conflicts_with_all = ["targets", "fixtures"])]
@@ -32,22 +35,41 @@ impl Build {
     /// Builds and says what came of it.
     pub fn run(self) -> Result<()> {
         if self.wasi {
+            if self.add_targets {
+                toolchain::add_targets(&[link::WASI_TRIPLE])?;
+            }
             for program in wasi::programs(&self.out)? {
                 println!("{:>6} B  {}", program.bytes.len(), program.path.display());
             }
             return Ok(());
         }
         let targets = or_all(self.targets);
+        if self.add_targets {
+            add_targets(&targets)?;
+        }
         let packages: &[&str] = if self.fixtures {
             &["pause", "fixtures"]
         } else {
             &["pause"]
         };
         for program in programs(&targets, packages, &self.out)? {
-            println!("{:>6} B  {}", program.size, program.path.display());
+            let path = program.path.display();
+            println!("{:>6} B  {path}  by {}", program.size, program.route);
         }
         Ok(())
     }
+}
+
+/// Has rustup add what is missing for these platforms.
+pub fn add_targets(targets: &[Platform]) -> Result<()> {
+    let triples: Vec<&str> = targets.iter().map(|target| target.triple).collect();
+    toolchain::add_targets(&triples)
+}
+
+/// The platforms that a toolchain here builds for.
+pub fn buildable() -> Vec<Platform> {
+    let there = |platform: &Platform| !toolchain::all(platform.triple).is_empty();
+    platform::ALL.into_iter().filter(there).collect()
 }
 
 /// These platforms, or all when there are none.
@@ -68,12 +90,13 @@ pub struct Program {
     pub path: PathBuf,
     /// Its bytes.
     pub size: usize,
+    /// What built it.
+    pub route: String,
 }
 
 /// Builds every program of `packages` for every one of `targets` and puts
 /// them into `out`, as `linux-ARCH/NAME`.
 pub fn programs(targets: &[Platform], packages: &[&str], out: &Path) -> Result<Vec<Program>> {
-    let workspace = crate::workspace();
     // Before the toolchain's search, and only where it may install.
     let host = link::host("rustc".as_ref()).unwrap_or_default();
     if std::env::var_os("CI").is_some() && targets.iter().any(|target| target.triple != host) {
@@ -88,33 +111,48 @@ pub fn programs(targets: &[Platform], packages: &[&str], out: &Path) -> Result<V
             None => groups.push((toolchain, vec![target])),
         }
     }
-
-    let linker = link::linker("rustc".as_ref()).context("no rust-lld in the active toolchain")?;
+    let mut built = Vec::new();
     for (toolchain, targets) in &groups {
-        let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
-        eprintln!("building for {} with {}", names.join(", "), toolchain.name);
-        let triples: Vec<&str> = targets.iter().map(|target| target.triple).collect();
-        let target_dir = target_dir(&workspace);
-        let mut command = link::build(
-            &toolchain.cargo,
-            &workspace,
-            &linker,
-            &target_dir,
-            &triples,
-            packages,
-        );
-        command.env("RUSTC", &toolchain.rustc);
-        if toolchain.build_core {
-            command.arg("-Zbuild-std=core").env("RUSTC_BOOTSTRAP", "1");
-        }
-        let status = command.status();
-        let status = status.with_context(|| format!("run {}", toolchain.cargo.display()))?;
-        ensure!(
-            status.success(),
-            "build for {} failed: cargo: {status}",
-            names.join(", ")
-        );
+        built.extend(programs_by(toolchain, targets, packages, out)?);
     }
+    // In the order in which they were asked for.
+    let place = |program: &Program| targets.iter().position(|it| *it == program.platform);
+    built.sort_by_key(place);
+    Ok(built)
+}
+
+/// The same, by this toolchain.
+pub fn programs_by(
+    toolchain: &Toolchain,
+    targets: &[Platform],
+    packages: &[&str],
+    out: &Path,
+) -> Result<Vec<Program>> {
+    let workspace = crate::workspace();
+    let linker = link::linker("rustc".as_ref()).context("no rust-lld in the active toolchain")?;
+    let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
+    eprintln!("building for {} with {}", names.join(", "), toolchain.name);
+    let triples: Vec<&str> = targets.iter().map(|target| target.triple).collect();
+    let target_dir = target_dir(&workspace);
+    let mut command = link::build(
+        &toolchain.cargo,
+        &workspace,
+        &linker,
+        &target_dir,
+        &triples,
+        packages,
+    );
+    command.env("RUSTC", &toolchain.rustc);
+    if toolchain.build_core {
+        command.arg("-Zbuild-std=core").env("RUSTC_BOOTSTRAP", "1");
+    }
+    let status = command.status();
+    let status = status.with_context(|| format!("run {}", toolchain.cargo.display()))?;
+    ensure!(
+        status.success(),
+        "build for {} failed: cargo: {status}",
+        names.join(", ")
+    );
 
     let metadata = Metadata::read()?;
     let names: Vec<String> = packages
@@ -123,12 +161,11 @@ pub fn programs(targets: &[Platform], packages: &[&str], out: &Path) -> Result<V
         .collect();
     let mut programs = Vec::new();
     for &platform in targets {
-        let built = target_dir(&workspace)
-            .join(platform.triple)
-            .join(link::PROFILE);
+        let built = target_dir.join(platform.triple).join(link::PROFILE);
         for name in &names {
             let folder = out.join(platform.folder());
-            programs.push(finish(&built.join(name), &folder, name, platform)?);
+            let built = built.join(name);
+            programs.push(finish(&built, &folder, name, platform, &toolchain.name)?);
         }
     }
     Ok(programs)
@@ -140,7 +177,13 @@ pub(crate) fn target_dir(workspace: &Path) -> PathBuf {
 }
 
 /// Copies what was built, without what the linker left behind the segments.
-fn finish(built: &Path, folder: &Path, name: &str, platform: Platform) -> Result<Program> {
+fn finish(
+    built: &Path,
+    folder: &Path,
+    name: &str,
+    platform: Platform,
+    route: &str,
+) -> Result<Program> {
     let mut bytes = std::fs::read(built).with_context(|| format!("read {}", built.display()))?;
     let size = link::segments_end(&bytes)
         .with_context(|| format!("{} is no whole ELF program", built.display()))?;
@@ -154,6 +197,7 @@ fn finish(built: &Path, folder: &Path, name: &str, platform: Platform) -> Result
         platform,
         path,
         size,
+        route: route.to_owned(),
     })
 }
 

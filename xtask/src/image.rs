@@ -8,7 +8,7 @@ mod layout;
 pub mod wasi;
 
 use crate::platform::{self, Platform};
-use crate::{build, packages};
+use crate::{build, link, packages, toolchain};
 use anyhow::{Context as _, Result, ensure};
 use oci_spec::image::{
     ConfigBuilder, Descriptor, DescriptorBuilder, ImageConfigurationBuilder, ImageIndexBuilder,
@@ -40,6 +40,9 @@ pub struct Image {
     /// Push the index to a registry, as HOST/NAME:TAG
     #[arg(long, value_name = "REF")]
     push: Option<String>,
+    /// Have rustup add targets that no toolchain here builds for
+    #[arg(long)]
+    add_targets: bool,
     /// Write the WASI pause instead, in each form of image that engines know
     #[arg(long, conflicts_with_all = ["targets", "push"])]
     wasi: bool,
@@ -49,6 +52,9 @@ impl Image {
     /// Builds, writes, and says what came of it.
     pub fn run(self) -> Result<()> {
         if self.wasi {
+            if self.add_targets {
+                toolchain::add_targets(&[link::WASI_TRIPLE])?;
+            }
             let written = wasi::write(&self.out)?;
             for size in &written.sizes {
                 let layout = written.layout.display();
@@ -59,9 +65,15 @@ impl Image {
         if self.push.is_some() {
             packages::ensure(&["skopeo"])?;
         }
-        let written = write(&build::or_all(self.targets), &self.out)?;
-        for size in &written.sizes {
-            println!("{:>6} B  linux/{}", size.image, size.platform.name);
+        let targets = build::or_all(self.targets);
+        if self.add_targets {
+            build::add_targets(&targets)?;
+        }
+        let programs = build::programs(&targets, &["pause"], &self.out.join("programs"))?;
+        let written = write_built(&programs, &self.out)?;
+        for (size, program) in written.sizes.iter().zip(&programs) {
+            let (name, route) = (size.platform.name, &program.route);
+            println!("{:>6} B  linux/{name}  by {route}", size.image);
         }
         println!("oci:{}:{TAG}", written.layout.display());
         match self.push {
@@ -94,7 +106,13 @@ pub struct Size {
 /// Builds the pause for `targets` and writes its image into `out`, in every
 /// form.
 pub fn write(targets: &[Platform], out: &Path) -> Result<Written> {
-    let programs = build::programs(targets, &["pause"], &out.join("programs"))?;
+    write_built(
+        &build::programs(targets, &["pause"], &out.join("programs"))?,
+        out,
+    )
+}
+
+fn write_built(programs: &[build::Program], out: &Path) -> Result<Written> {
     let read = |program: &build::Program| -> Result<_> {
         let bytes = std::fs::read(&program.path);
         let bytes = bytes.with_context(|| format!("read {}", program.path.display()))?;

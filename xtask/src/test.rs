@@ -2,7 +2,7 @@
 
 use crate::sizes::Sizes;
 use crate::soak::Soak;
-use crate::{cargo, link, packages, python, tidy, toolchain};
+use crate::{build, cargo, link, packages, platform, python, tidy, toolchain};
 use anyhow::{Context as _, Result, ensure};
 
 /// What the tests run besides cargo, as Debian calls it.
@@ -42,6 +42,9 @@ pub struct Test {
     /// suite is to say there
     #[arg(long)]
     hosts: bool,
+    /// Have rustup add the targets that no toolchain here builds for
+    #[arg(long)]
+    add_targets: bool,
     /// Handed to `cargo test`
     #[arg(
         trailing_var_arg = true,
@@ -52,7 +55,7 @@ pub struct Test {
 }
 
 impl Test {
-    /// Runs every step, and stops at the first that fails.
+    /// Runs every step; the first that fails is the last, but for the tests, which all run.
     pub fn run(self) -> Result<()> {
         let mut python = None;
         if std::env::var_os("CI").is_some() {
@@ -65,11 +68,20 @@ impl Test {
             packages::ensure(&PACKAGES)?;
             return cargo::run(&HOSTS);
         }
+        if self.add_targets {
+            build::add_targets(&platform::ALL)?;
+            toolchain::add_targets(&[link::WASI_TRIPLE])?;
+        }
+        // The emulator's tests cannot do without; other targets are tried where they can be.
+        if self.args.is_empty() {
+            toolchain::find("aarch64-unknown-linux-gnu")?;
+        }
         tidy::run()?;
         cargo::run(&["fmt", "--all", "--check"])?;
         lint()?;
         let mut tests = cargo::command();
-        tests.args(["test", "--workspace"]).args(&self.args);
+        tests.args(["test", "--workspace", "--no-fail-fast"]);
+        tests.args(&self.args);
         if let Some(python) = &python {
             tests.env("PATH", python.path()?);
         }
@@ -79,11 +91,18 @@ impl Test {
             tests.env("PAUSE_CONFORMANCE_FOREIGN", "all");
             tests.env("PAUSE_CONFORMANCE_LIMITS", "all");
         }
+        // Cargo names at its end each program of tests that failed.
         let status = tests.status().context("run cargo test")?;
-        ensure!(status.success(), "cargo test: {status}");
-        if self.args.is_empty() {
-            cargo::run(&COMPONENTS)?;
+        let mut failed = Vec::new();
+        if !status.success() {
+            failed.push(format!("cargo test: {status}"));
         }
+        if self.args.is_empty()
+            && let Err(error) = cargo::run(&COMPONENTS)
+        {
+            failed.push(format!("{error:#}"));
+        }
+        ensure!(failed.is_empty(), "failed: {}", failed.join("; "));
         // Not in the short form: where one verdict of thousands is inconclusive, which an idle
         // soak counts, a change that is right would not land.
         if self.long {
@@ -124,6 +143,7 @@ pub fn ci() -> Result<()> {
     Test {
         long: false,
         hosts: false,
+        add_targets: false,
         args: Vec::new(),
     }
     .run()?;

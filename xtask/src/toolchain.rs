@@ -1,6 +1,6 @@
 //! Finds the toolchain that can build for a target.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,57 +23,64 @@ pub struct Toolchain {
     pub rustc: OsString,
     /// `core` is built first.
     pub build_core: bool,
+    /// Of the compiler: what it builds is the same whichever way `core` comes.
+    pub release: String,
 }
 
-/// The first toolchain, in this order, that can build for `triple`: the
-/// active one, the distribution's; either with `core` compiled or as source;
-/// the active one with what rustup adds to it.
+/// The first toolchain, in this order, that can build for `triple`: the active one, the
+/// distribution's; either with `core` compiled or as source. Nothing is added to them.
 pub fn find(triple: &str) -> Result<Toolchain> {
     let distribution = Candidate::distribution();
-    choose(triple, &Candidate::active(), distribution.as_ref(), || {
-        add("rustup".as_ref(), triple)
-    })
+    let mut routes = routes(triple, &Candidate::active(), distribution.as_ref());
+    ensure!(!routes.is_empty(), none(triple));
+    Ok(routes.swap_remove(0))
 }
 
-fn choose(
-    triple: &str,
-    active: &Candidate,
-    distribution: Option<&Candidate>,
-    add: impl FnOnce() -> bool,
-) -> Result<Toolchain> {
-    for candidate in [Some(active), distribution].into_iter().flatten() {
-        if candidate.has_core(triple) {
-            return Ok(candidate.toolchain(false));
-        }
-    }
-    for candidate in [distribution, Some(active)].into_iter().flatten() {
-        if candidate.has_source() {
-            return Ok(candidate.toolchain(true));
-        }
-    }
-    if add() && active.has_core(triple) {
-        return Ok(active.toolchain(false));
-    }
-    bail!(
-        "no toolchain for {triple}\n  try: rustup target add {triple}\n  or, on Debian: {}",
+fn none(triple: &str) -> String {
+    format!(
+        "no toolchain for {triple}\n  try: --add-targets, which has rustup add it: cargo xtask build --add-targets\n  or, on Debian: {}",
         crate::packages::command(&DEBIAN),
     )
 }
 
-/// Has rustup add the target to the active toolchain, and says so: it is the user's, and is
-/// brought over the network. `false` where that is not to be had.
-fn add(rustup: &OsStr, triple: &str) -> bool {
-    let mut command = Command::new(rustup);
-    command.args(["target", "add", triple]);
-    if !Command::new(rustup)
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| output.status.success())
-    {
-        return false;
+/// All toolchains that can build for `triple`, the one that does first.
+pub fn all(triple: &str) -> Vec<Toolchain> {
+    let distribution = Candidate::distribution();
+    routes(triple, &Candidate::active(), distribution.as_ref())
+}
+
+fn routes(triple: &str, active: &Candidate, distribution: Option<&Candidate>) -> Vec<Toolchain> {
+    let compiled = [Some(active), distribution]
+        .into_iter()
+        .flatten()
+        .filter(|candidate| candidate.has_core(triple))
+        .map(|candidate| candidate.toolchain(false));
+    let source = [distribution, Some(active)]
+        .into_iter()
+        .flatten()
+        .filter(|candidate| candidate.has_source())
+        .map(|candidate| candidate.toolchain(true));
+    compiled.chain(source).collect()
+}
+
+/// Has rustup add to the active toolchain, over the network, those of these targets that no
+/// toolchain builds for: the user asked for it.
+pub fn add_targets(triples: &[&str]) -> Result<()> {
+    add("rustup".as_ref(), triples, |triple| all(triple).is_empty())
+}
+
+fn add(rustup: &OsStr, triples: &[&str], lacks: impl Fn(&str) -> bool) -> Result<()> {
+    for triple in triples.iter().copied().filter(|triple| lacks(triple)) {
+        eprintln!("rustup target add {triple}");
+        let mut command = Command::new(rustup);
+        let status = command.args(["target", "add", triple]).status();
+        let status = status.with_context(|| format!("run {}", rustup.display()))?;
+        // Not every target is there for every release: who needs it is told then.
+        if !status.success() {
+            eprintln!("not added: {triple}: rustup: {status}");
+        }
     }
-    eprintln!("no toolchain for {triple}: rustup target add {triple}");
-    command.status().is_ok_and(|status| status.success())
+    Ok(())
 }
 
 /// A toolchain that is there.
@@ -82,6 +89,7 @@ struct Candidate {
     cargo: OsString,
     rustc: OsString,
     sysroot: PathBuf,
+    release: String,
 }
 
 impl Candidate {
@@ -93,6 +101,7 @@ impl Candidate {
         Self {
             name: "the active toolchain",
             cargo,
+            release: release(&rustc),
             rustc,
             sysroot: sysroot.into(),
         }
@@ -109,6 +118,7 @@ impl Candidate {
         Some(Self {
             name: "the distribution's toolchain",
             cargo,
+            release: release(&rustc),
             rustc,
             sysroot,
         })
@@ -135,18 +145,25 @@ impl Candidate {
     }
 
     fn toolchain(&self, build_core: bool) -> Toolchain {
-        let name = if build_core {
-            format!("{}, building core", self.name)
-        } else {
-            self.name.to_owned()
-        };
+        let building = if build_core { ", building core" } else { "" };
+        let name = format!("{}, rustc {}{building}", self.name, self.release);
         Toolchain {
             name,
             cargo: self.cargo.clone(),
             rustc: self.rustc.clone(),
             build_core,
+            release: self.release.clone(),
         }
     }
+}
+
+/// The number in `rustc 1.95.0 (…)`.
+fn release(rustc: &OsString) -> String {
+    let text = printed(rustc, &["-V"]).unwrap_or_default();
+    text.split_whitespace()
+        .nth(1)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The version in `rustc 1.95.0 (…)`.
@@ -182,6 +199,7 @@ mod tests {
             cargo: "cargo".into(),
             rustc: "rustc".into(),
             sysroot: sysroot.to_owned(),
+            release: "1.95.0".to_owned(),
         }
     }
 
@@ -189,56 +207,51 @@ mod tests {
     const SOURCE: &str = "src/rust/library/core/Cargo.toml";
 
     #[rstest]
-    #[case::compiled(&[CORE, SOURCE], &[CORE, SOURCE], Some(("active", false)))]
-    #[case::compiled_elsewhere(&[SOURCE], &[CORE], Some(("distribution", false)))]
-    #[case::source(&[SOURCE], &[SOURCE], Some(("distribution", true)))]
-    #[case::own_source(&[SOURCE], &[], Some(("active", true)))]
-    #[case::for_another(&["armv7-unknown-linux-gnueabihf/lib/libcore-0.rlib"], &[], None)]
-    fn what_is_there_is_taken_before_what_must_be_fetched(
+    #[case::compiled(&[CORE, SOURCE], &[CORE, SOURCE], &[("active", false), ("distribution", false), ("distribution", true), ("active", true)])]
+    #[case::compiled_elsewhere(&[SOURCE], &[CORE], &[("distribution", false), ("active", true)])]
+    #[case::source(&[SOURCE], &[SOURCE], &[("distribution", true), ("active", true)])]
+    #[case::own_source(&[SOURCE], &[], &[("active", true)])]
+    #[case::for_another(&["armv7-unknown-linux-gnueabihf/lib/libcore-0.rlib"], &[], &[])]
+    fn each_route_that_is_there_is_known_compiled_ones_first(
         #[case] active: &[&str],
         #[case] distribution: &[&str],
-        #[case] expected: Option<(&str, bool)>,
+        #[case] expected: &[(&str, bool)],
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         let active = candidate("active", &folder.path().join("1"), active);
         let distribution = candidate("distribution", &folder.path().join("2"), distribution);
-        let mut asked = false;
-        let chosen = choose(TRIPLE, &active, Some(&distribution), || {
-            asked = true;
-            false
-        });
-        assert_eq!(asked, expected.is_none());
-        match (chosen, expected) {
-            (Ok(chosen), Some((name, build_core))) => {
-                assert!(chosen.name.starts_with(name), "{}", chosen.name);
-                assert_eq!(chosen.build_core, build_core);
-            }
-            (Err(error), None) => {
-                let error = error.to_string();
-                assert!(error.contains("rustup target add s390x"), "{error}");
-                assert!(error.contains("apt-get"), "{error}");
-            }
-            (chosen, expected) => panic!("{chosen:?}, not {expected:?}"),
+        let found = routes(TRIPLE, &active, Some(&distribution));
+        let found: Vec<_> = found
+            .iter()
+            .map(|route| {
+                (
+                    route.name.split(',').next().unwrap_or_default(),
+                    route.build_core,
+                )
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_nothing_builds_for_is_said_with_both_ways_out() {
+        let error = none(TRIPLE);
+        for words in [TRIPLE, "--add-targets", "apt-get"] {
+            assert!(error.contains(words), "{error}");
         }
     }
 
     #[test]
-    fn what_rustup_adds_is_taken() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let active = candidate("active", folder.path(), &[]);
-        let chosen = choose(TRIPLE, &active, None, || {
-            candidate("the same", folder.path(), &[CORE]);
-            true
-        });
-        assert_eq!(chosen.expect("a toolchain").name, "active");
-        let nothing_added = choose(
-            TRIPLE.replace("s390x", "vax").as_str(),
-            &active,
-            None,
-            || true,
+    fn targets_that_are_there_are_not_added() {
+        let nothing = add("no-such-rustup".as_ref(), &[TRIPLE], |_| false);
+        assert!(nothing.is_ok());
+        let failed = add("no-such-rustup".as_ref(), &[TRIPLE], |_| true);
+        assert!(
+            failed
+                .expect_err("no rustup")
+                .to_string()
+                .contains("no-such-rustup")
         );
-        assert!(nothing_added.is_err());
-        assert!(!add("no-such-rustup".as_ref(), TRIPLE));
     }
 
     #[rstest]
