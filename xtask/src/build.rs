@@ -133,7 +133,7 @@ pub fn programs_by(
     let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
     eprintln!("building for {} with {}", names.join(", "), toolchain.name);
     let triples: Vec<&str> = targets.iter().map(|target| target.triple).collect();
-    let target_dir = target_dir(&workspace);
+    let target_dir = target_dir(&workspace, toolchain);
     let mut command = link::build(
         &toolchain.cargo,
         &workspace,
@@ -171,9 +171,11 @@ pub fn programs_by(
     Ok(programs)
 }
 
-/// Where cargo builds these programs.
-pub(crate) fn target_dir(workspace: &Path) -> PathBuf {
-    workspace.join("target/freestanding")
+/// Where cargo builds these programs: each route has a folder, so that none takes another's.
+pub(crate) fn target_dir(workspace: &Path, toolchain: &Toolchain) -> PathBuf {
+    let core = if toolchain.build_core { "-core" } else { "" };
+    let route = format!("{}{core}", toolchain.release);
+    workspace.join("target/freestanding").join(route)
 }
 
 /// Copies what was built, without what the linker left behind the segments.

@@ -85,7 +85,7 @@ fn module() -> Result<Vec<u8>> {
     eprintln!("building for WASI with {}", toolchain.name);
     let workspace = crate::workspace();
     let linker = link::linker("rustc".as_ref()).context("no rust-lld in the active toolchain")?;
-    let target_dir = crate::build::target_dir(&workspace);
+    let target_dir = crate::build::target_dir(&workspace, &toolchain);
     let mut command = link::build_wasi(&toolchain.cargo, &workspace, &linker, &target_dir);
     command.env("RUSTC", &toolchain.rustc);
     if toolchain.build_core {
