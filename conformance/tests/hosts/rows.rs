@@ -43,6 +43,8 @@ pub(crate) struct Row {
 
 const JUDGED: &[i32] = &[0];
 const REFUSED: &[i32] = &[2];
+/// What is short is never the image's fault.
+const SCARCE: &[i32] = &[0, 2, 3];
 
 /// The one hint that covers all of Docker's defaults.
 const DEFAULTS: &[&str] = &[
@@ -185,6 +187,34 @@ pub(crate) const ROWS: &[Row] = &[
     open!("open, pids of the host", ROOTLESS, [Set::HostPid]),
     open!("open, 512 MiB", ROOTLESS, [Set::Memory(512)]),
     open!("open, 512 processes", ROOTLESS, [Set::Processes(512)]),
+    row(
+        "open, 64 MiB",
+        Of::Docker,
+        &[OPEN[0], OPEN[1], Set::Memory(64)],
+        SCARCE,
+        &[],
+    ),
+    row(
+        "open, 32 MiB",
+        Of::Docker,
+        &[OPEN[0], OPEN[1], Set::Memory(32)],
+        SCARCE,
+        &[],
+    ),
+    row(
+        "open, 100 processes",
+        Of::Docker,
+        &[OPEN[0], OPEN[1], Set::Processes(100)],
+        SCARCE,
+        &[],
+    ),
+    row(
+        "open, 16 processes",
+        Of::Docker,
+        &[OPEN[0], OPEN[1], Set::Processes(16)],
+        SCARCE,
+        &[],
+    ),
     open!("open, no CAP_CHOWN", ROOTLESS, [Set::Drop("CHOWN")]),
     open!(
         "open, no CAP_DAC_OVERRIDE",
