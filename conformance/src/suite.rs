@@ -119,10 +119,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     plan::name_wasi_engines(&mut planned, &checks, wasi_engine.as_deref());
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
-        tool: Tool {
-            name: "pause-conformance".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        },
+        tool: tool(),
         spec_version: SPEC_VERSION.to_owned(),
         started: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
         host: describe_host(time_scale),
@@ -174,6 +171,13 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(report.conclusion.exit_status()))
 }
 
+fn tool() -> Tool {
+    Tool {
+        name: "pause-conformance".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
 fn show_progress(reporters: Reporters<'_>) -> Reporters<'_> {
     if std::io::stderr().is_terminal() {
         reporters.with_progress(Progress::<std::io::Stderr>::on_terminal())
@@ -204,9 +208,7 @@ fn plan_images(
             baselines = planned.len();
         }
     }
-    if options.static_only {
-        plan::mark_static(&mut planned);
-    }
+    plan::mark_static(&mut planned, options.static_only);
     (planned, baselines)
 }
 

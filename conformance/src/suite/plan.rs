@@ -252,8 +252,8 @@ pub(super) fn name_wasi_engines(planned: &mut [Planned], checks: &[&Check], aske
 }
 
 /// Says in the head of each run that no sandbox is made, since that was asked for.
-pub(super) fn mark_static(planned: &mut [Planned]) {
-    for run in planned {
+pub(super) fn mark_static(planned: &mut [Planned], asked: bool) {
+    for run in planned.iter_mut().filter(|_| asked) {
         run.head.runtime += ", no sandbox (--static-only)";
         run.head.static_only = true;
     }

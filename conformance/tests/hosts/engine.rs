@@ -19,6 +19,7 @@ struct Room {
     holder: Child,
     shell: String,
     folder: tempfile::TempDir,
+    daemon: Option<Child>,
     of: Of,
 }
 
@@ -44,6 +45,10 @@ pub(crate) fn end() {
         // With it the shell, and with that all that is in the room.
         let _ = room.holder.kill();
         let _ = room.holder.wait();
+        if let Some(daemon) = &mut room.daemon {
+            // `nsenter` ends with what it waits for.
+            let _ = daemon.wait();
+        }
     }
 }
 
@@ -66,14 +71,15 @@ impl Room {
         assert_eq!(line, "open\n", "the room was not furnished");
         let children = format!("/proc/{0}/task/{0}/children", holder.id());
         let shell = std::fs::read_to_string(children).expect("the holder is there");
-        let room = Self {
+        let mut room = Self {
             holder,
             shell: shell.trim().to_owned(),
             folder: tempfile::tempdir().expect("a folder"),
+            daemon: None,
             of,
         };
         if of == Of::Docker {
-            room.start_docker();
+            room.daemon = Some(room.start_docker());
         }
         let tar = room.path("empty.tar");
         std::fs::write(&tar, [0; 1024]).expect("written");
@@ -98,7 +104,7 @@ impl Room {
         command
     }
 
-    fn start_docker(&self) {
+    fn start_docker(&self) -> Child {
         let socket = self.path("docker.sock");
         let config = json!({
             "hosts": [format!("unix://{socket}")],
@@ -117,7 +123,8 @@ impl Room {
         let file = self.path("docker.json");
         std::fs::write(&file, config.to_string()).expect("written");
         let log = std::fs::File::create(self.path("docker.log")).expect("a file");
-        self.command("dockerd")
+        let daemon = self
+            .command("dockerd")
             .args(["--config-file", &file])
             .stdout(log.try_clone().expect("one more descriptor"))
             .stderr(log)
@@ -131,6 +138,7 @@ impl Room {
             .expect("curl is installed");
         let log = std::fs::read_to_string(self.path("docker.log")).unwrap_or_default();
         assert!(answered.status.success(), "{log}");
+        daemon
     }
 
     fn engine(&self) -> Command {
