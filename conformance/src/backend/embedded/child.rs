@@ -245,7 +245,7 @@ fn attach_root(tree: &OwnedFd) -> io::Result<()> {
 }
 
 /// What may be written to a root that is shared.
-const UPPER_OPTIONS: &CStr = c"mode=755,size=4m";
+const UPPER_OPTIONS: &CStr = c"mode=755,size=4m,nr_inodes=4096";
 /// `userxattr`: a user namespace's own may set no other attributes (overlayfs.rst).
 const OVERLAY_OPTIONS: &CStr =
     c"lowerdir=/root,upperdir=/upper/files,workdir=/upper/work,userxattr";

@@ -26,6 +26,10 @@ use crate::sys;
 const SMALL: u64 = 16 << 20;
 /// What a file costs in memory beside its content.
 const EACH: u64 = 1 << 10;
+/// A copy that a sandbox has alone is at most this big.
+const COPY: u64 = 128 << 20;
+/// How many files a program may make in it.
+const FILES: usize = 4096;
 /// How many are kept.
 const KEPT: usize = 8;
 /// Where runtimes mount something that is no directory's business but theirs.
@@ -208,20 +212,35 @@ impl Roots {
         wanted.cost() <= SMALL
     }
 
-    /// One for a sandbox alone, which may write to it.
+    /// One for a sandbox alone, which may write to it: in memory, where what it writes has a
+    /// bound that no disk gives.
+    ///
+    /// # Errors
+    /// Also where the image is too big for that.
     pub(super) fn own(&self, wanted: &Wanted, by: Maker<'_>) -> io::Result<Arc<ImageRoot>> {
+        if wanted.cost() > COPY {
+            let why = format!(
+                "a copy of more than {} MiB, for no overlay can be had",
+                COPY >> 20
+            );
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
         Ok(Arc::new(self.make(wanted, by, true)?))
     }
 
     fn make(&self, wanted: &Wanted, by: Maker<'_>, writable: bool) -> io::Result<ImageRoot> {
         let cost = wanted.cost();
-        let folder = if cost <= SMALL {
+        let folder = if cost <= SMALL || writable {
             None
         } else {
             Some(self.folders.make(by.keeper)?)
         };
+        let files = wanted.rootfs.entries.len() + wanted.besides.len() + FILES;
+        let size = cost + (1 << 20);
+        let options = format!("mode=700,size={size},nr_inodes={files}");
+        let options = CString::new(options)?;
         let mounted = sys::in_helper(|| {
-            let place = mount(by.stage, folder.as_ref(), cost)?;
+            let place = mount(by.stage, folder.as_ref(), &options)?;
             Ok::<_, io::Error>((own_namespace(by.proc)?, place))
         });
         let (namespace, place) = mounted??;
@@ -247,7 +266,7 @@ impl Roots {
 }
 
 impl ImageRoot {
-    /// To clone from: the root is at [`stage::ROOT`] in it.
+    /// To clone from: where there is a stage, the root is at [`stage::ROOT`] in it.
     pub(super) fn namespace(&self) -> BorrowedFd<'_> {
         self.namespace.as_fd()
     }
@@ -286,7 +305,11 @@ fn open_tree(place: &CStr) -> io::Result<OwnedFd> {
 
 /// In a mount namespace of the caller's own, a copy of the stage where there is one: mounts
 /// memory, or the folder, and goes there.
-fn mount(stage: Option<&Stage>, folder: Option<&Folder>, cost: u64) -> io::Result<&'static CStr> {
+fn mount(
+    stage: Option<&Stage>,
+    folder: Option<&Folder>,
+    options: &CStr,
+) -> io::Result<&'static CStr> {
     let private = || {
         sys::unshare(libc::CLONE_NEWNS)?;
         let flags = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
@@ -314,12 +337,11 @@ fn mount(stage: Option<&Stage>, folder: Option<&Folder>, cost: u64) -> io::Resul
     } else {
         &PLACES[..]
     };
-    let size = CString::new(format!("mode=700,size={}", cost + (1 << 20)))?;
     let mut failed = io::ErrorKind::NotFound.into();
     for place in places {
         let mounted = match &tree {
             Some(tree) => attach(tree, place),
-            None => mount_memory(place, &size),
+            None => mount_memory(place, options),
         };
         match mounted.and_then(|()| Ok(rustix::process::chdir(*place)?)) {
             Ok(()) => return Ok(place),
