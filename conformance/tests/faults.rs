@@ -37,7 +37,8 @@ const ERRORS: [Errno; 4] = [Errno::EAGAIN, Errno::ENOMEM, Errno::EMFILE, Errno::
 const SAMPLE: usize = 61;
 
 /// Calls that are let be. Memory: Rust ends a process that gets none. What cannot fail for
-/// want of anything: to give back, to wait, to ask who one is, to kill one's own child.
+/// want of anything: to give back, to wait, to ask who one is and what one may have, for chance, to kill
+/// one's own child.
 const LET_BE: &[Sysno] = &[
     Sysno::brk,
     Sysno::close,
@@ -48,6 +49,7 @@ const LET_BE: &[Sysno] = &[
     Sysno::geteuid,
     Sysno::getpid,
     Sysno::getppid,
+    Sysno::getrandom,
     Sysno::gettid,
     Sysno::madvise,
     Sysno::mmap,
@@ -55,6 +57,7 @@ const LET_BE: &[Sysno] = &[
     Sysno::mremap,
     Sysno::munmap,
     Sysno::pidfd_send_signal,
+    Sysno::prlimit64,
     Sysno::rseq,
     Sysno::rt_sigprocmask,
     Sysno::rt_sigreturn,
