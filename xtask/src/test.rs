@@ -6,7 +6,7 @@ use crate::{build, cargo, link, packages, platform, python, tidy, toolchain};
 use anyhow::{Context as _, Result, ensure};
 
 /// What the tests run besides cargo, as Debian calls it.
-const PACKAGES: [&str; 20] = [
+const PACKAGES: [&str; 24] = [
     "busybox-static",
     "catatonit",
     "containerd",
@@ -16,7 +16,11 @@ const PACKAGES: [&str; 20] = [
     "docker-registry",
     "docker.io",
     "dumb-init",
+    "gcc",
     "golang-github-containers-common",
+    "golang-go",
+    "libc6-dev",
+    "musl-tools",
     "nodejs",
     "openssl",
     "perl",
@@ -29,8 +33,8 @@ const PACKAGES: [&str; 20] = [
     "tini",
 ];
 
-/// What they run that Debian does not have: an engine that runs a WASI pause.
-const PYTHON_PACKAGES: [&str; 1] = ["wasmtime==50.0.1"];
+/// What they run that Debian does not have: an engine that runs a WASI pause, a compiler of Zig.
+const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
 
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]

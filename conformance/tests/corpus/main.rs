@@ -1,0 +1,160 @@
+//! Real subjects, a line each in `table.txt`: programs of the distribution and of run-times,
+//! on bases that images have, judged by the suite as a user runs it, and what it must say.
+//!
+//! `PAUSE_CONFORMANCE_CORPUS=N` judges each N times, any of which may not differ. What a row
+//! needs and this host does not have, leaves it out, which is shown; not where `CI` is set.
+
+#[path = "../common/foreign.rs"]
+mod foreign;
+
+mod base;
+mod make;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use conformance::subject::build::{ImageBuilder, LayoutBuilder, Packing, Tar};
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::{Value, json};
+
+use table::{Expected, Row};
+
+const TABLE: &str = include_str!("table.txt");
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Half of a run is a wait.
+    arguments.test_threads.get_or_insert(3);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("corpus");
+    let rows = match table::read(TABLE) {
+        Ok(rows) => rows,
+        Err(error) => {
+            eprintln!("error: table.txt: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let is_gated = std::env::var_os("CI").is_some();
+    let trials = rows.into_iter().map(|row| {
+        let missing = row.program.missing();
+        let is_ignored = missing.is_some() && !is_gated;
+        if let Some(missing) = &missing {
+            eprintln!("{}: {missing} is not here", row.name);
+        }
+        let (name, kind) = (row.name.clone(), row.base.clone());
+        let folder = folder.join(&row.name);
+        Trial::test(name, move || match missing {
+            Some(missing) => Err(format!("{missing} is not here").into()),
+            None => judge(&row, &folder),
+        })
+        .with_kind(kind)
+        .with_ignored_flag(is_ignored)
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn judge(row: &Row, folder: &Path) -> Result<(), Failed> {
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder)?;
+    let image = folder.join("image");
+    write_image(row, folder, &image)?;
+    let times = std::env::var("PAUSE_CONFORMANCE_CORPUS").ok();
+    let times = times.and_then(|times| times.parse().ok()).unwrap_or(1);
+    let mut wrong: BTreeMap<String, u32> = BTreeMap::new();
+    for _ in 0..times {
+        for line in differences(row, &run(row, &image)?) {
+            *wrong.entry(line).or_default() += 1;
+        }
+    }
+    if wrong.is_empty() {
+        // Else it is kept, to be judged by hand.
+        fs::remove_dir_all(folder)?;
+        return Ok(());
+    }
+    let lines = wrong
+        .iter()
+        .map(|(line, count)| format!("{count} of {times}: {line}"));
+    Err(lines.collect::<Vec<_>>().join("\n").into())
+}
+
+fn write_image(row: &Row, folder: &Path, image: &Path) -> anyhow::Result<()> {
+    let mut layer = Tar::default();
+    let (program, path) = row.program.make(folder)?;
+    base::add(&row.base, &mut layer, &program)?;
+    let content = fs::read(&program)?;
+    // Of the base, where that has it.
+    if !(row.base != "scratch" && path == base::BUSYBOX) {
+        layer.file(path.trim_start_matches('/'), 0o755, &content);
+    }
+    let mut builder = ImageBuilder::of_layer(&layer, row.program.architecture())
+        .set("Entrypoint", json!(row.command));
+    // To compress a tree takes longer than to judge it.
+    builder.layers[0].1 = Packing::Plain;
+    LayoutBuilder::single(&builder, "3.10").write(image)?;
+    Ok(())
+}
+
+fn run(row: &Row, image: &Path) -> anyhow::Result<Value> {
+    let mut suite = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
+    suite
+        .args(["--report", "json", "--image"])
+        .arg(format!("oci:{}", image.display()));
+    if row.program.is_foreign() {
+        let programs = foreign::arm64().join("..");
+        suite
+            .env("PAUSE_CONFORMANCE_PROGRAMS", programs)
+            .args(["--platform", "linux/arm64"])
+            .args(["--filter", "startup", "--filter", "signals"]);
+    }
+    let output = suite.output()?;
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    let status = output.status.code();
+    let must = failed_musts(&report);
+    // Where a MUST is open nothing else than that may be.
+    let expected = if must.is_empty() { [0, 3] } else { [1, 1] };
+    anyhow::ensure!(
+        status.is_some_and(|status| expected.contains(&status)),
+        "status {status:?} with {must:?}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(report)
+}
+
+fn records(report: &Value) -> impl Iterator<Item = &Value> {
+    let runs = report["runs"].as_array().into_iter().flatten();
+    runs.filter_map(|run| run["checks"].as_array()).flatten()
+}
+
+fn failed_musts(report: &Value) -> Vec<&str> {
+    records(report)
+        .filter(|record| record["level"] == "must" && record["verdict"] == "fail")
+        .filter_map(|record| record["id"].as_str())
+        .collect()
+}
+
+/// Where the report says something else than the row.
+fn differences(row: &Row, report: &Value) -> Vec<String> {
+    let mut unseen: BTreeSet<&str> = row.fails.keys().map(String::as_str).collect();
+    let mut wrong = Vec::new();
+    for record in records(report) {
+        let text = |key: &str| record[key].as_str().unwrap_or_default();
+        let (id, verdict) = (text("id"), text("verdict"));
+        unseen.remove(id);
+        let is_must = record["level"] == "must";
+        let is_right = match (row.fails.get(id), verdict) {
+            (_, "error") | (None, "fail") => false,
+            (Some(Expected::Fails), _) => verdict == "fail",
+            (Some(Expected::NeverPasses), _) => verdict != "pass",
+            (None, "inconclusive") => !is_must,
+            (Some(Expected::MayFail) | None, _) => true,
+        };
+        if !is_right {
+            let seen = [text("observed"), text("reason")].concat();
+            wrong.push(format!("{id}: {verdict}: {seen}"));
+        }
+    }
+    wrong.extend(unseen.into_iter().map(|id| format!("{id}: not made")));
+    wrong
+}

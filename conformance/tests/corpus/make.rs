@@ -1,0 +1,223 @@
+//! The programs of the corpus: what each is made with, and how.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+
+/// A program, and what it comes from.
+#[derive(Debug)]
+pub(crate) enum Program {
+    /// Built by a tool: its words, as in the table.
+    Built(Tool, Vec<String>),
+    /// A file of the distribution.
+    Host(PathBuf),
+}
+
+/// What builds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tool {
+    Go,
+    GoArm64,
+    Gcc,
+    MuslGcc,
+    Rustc,
+    Cargo,
+    Zig,
+}
+
+impl Program {
+    pub(crate) fn read(words: &str) -> Result<Self, String> {
+        let mut words = words.split_whitespace().map(str::to_owned);
+        let tool = match words.next().as_deref() {
+            Some("go") => Tool::Go,
+            Some("go-arm64") => Tool::GoArm64,
+            Some("gcc") => Tool::Gcc,
+            Some("musl-gcc") => Tool::MuslGcc,
+            Some("rustc") => Tool::Rustc,
+            Some("cargo") => Tool::Cargo,
+            Some("zig") => Tool::Zig,
+            Some("host") => return Ok(Self::Host(words.next().ok_or("host what?")?.into())),
+            other => return Err(format!("nothing is made by {other:?}")),
+        };
+        Ok(Self::Built(tool, words.collect()))
+    }
+
+    /// What it needs that is not here.
+    pub(crate) fn missing(&self) -> Option<String> {
+        let (name, mut command) = match self {
+            Self::Host(path) if path.exists() => return None,
+            Self::Host(path) => return Some(path.display().to_string()),
+            Self::Built(Tool::Cargo, words) => return can_fetch(&words[0]).err(),
+            Self::Built(tool, _) => tool.version(),
+        };
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        (!status.is_ok_and(|status| status.success())).then_some(name.to_owned())
+    }
+
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self, Self::Built(Tool::GoArm64, _))
+    }
+
+    /// As images name it.
+    pub(crate) fn architecture(&self) -> &'static str {
+        if self.is_foreign() {
+            return "arm64";
+        }
+        match std::env::consts::ARCH {
+            "aarch64" => "arm64",
+            "x86_64" => "amd64",
+            other => other,
+        }
+    }
+
+    /// Its file, and its path in the image.
+    pub(crate) fn make(&self, folder: &Path) -> anyhow::Result<(PathBuf, String)> {
+        match self {
+            Self::Host(path) => Ok((path.clone(), path.display().to_string())),
+            Self::Built(tool, words) => {
+                let program = tool.build(words, folder)?;
+                Ok((program, "/pause".to_owned()))
+            }
+        }
+    }
+}
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/src")
+}
+
+impl Tool {
+    fn version(self) -> (&'static str, Command) {
+        let (name, arguments): (_, &[&str]) = match self {
+            Self::Go | Self::GoArm64 => ("go", &["version"]),
+            Self::Gcc => ("gcc", &["--version"]),
+            Self::MuslGcc => ("musl-gcc", &["--version"]),
+            Self::Rustc => ("rustc", &["--version"]),
+            Self::Cargo => ("cargo", &["--version"]),
+            Self::Zig => ("python3", &["-m", "ziglang", "version"]),
+        };
+        let mut command = Command::new(name);
+        command.args(arguments);
+        (name, command)
+    }
+
+    fn build(self, words: &[String], folder: &Path) -> anyhow::Result<PathBuf> {
+        let program = folder.join("pause");
+        if self == Self::Cargo {
+            return build_package(&words[0], folder);
+        }
+        let (name, _) = self.version();
+        let mut command = Command::new(name);
+        command.current_dir(sources());
+        let output = program.display().to_string();
+        match self {
+            Self::Go | Self::GoArm64 => {
+                let target = if self == Self::Go { "" } else { "arm64" };
+                command
+                    .args(["build", "-trimpath", "-ldflags", "-s -w", "-o", &output])
+                    .args(words)
+                    .env("CGO_ENABLED", "0")
+                    .env("GO111MODULE", "off")
+                    .env("GOCACHE", folder.join("cache"));
+                if !target.is_empty() {
+                    command.env("GOARCH", target);
+                }
+            }
+            Self::Gcc | Self::MuslGcc => {
+                command
+                    .args(["-O2", "-s", "-pthread", "-o", &output])
+                    .args(words);
+            }
+            Self::Rustc => {
+                let how = [
+                    "--edition",
+                    "2024",
+                    "-O",
+                    "-C",
+                    "strip=symbols",
+                    "-o",
+                    &output,
+                ];
+                command.args(how).args(words);
+            }
+            Self::Zig => {
+                let cache = folder.join("cache");
+                command
+                    .args([
+                        "-m",
+                        "ziglang",
+                        "build-exe",
+                        "-O",
+                        "ReleaseSmall",
+                        "-fstrip",
+                        "-fsingle-threaded",
+                    ])
+                    .arg(format!("-femit-bin={output}"))
+                    .args(words)
+                    .env("ZIG_LOCAL_CACHE_DIR", &cache)
+                    .env("ZIG_GLOBAL_CACHE_DIR", &cache);
+            }
+            Self::Cargo => {}
+        }
+        run(&mut command)?;
+        Ok(program)
+    }
+}
+
+/// Outside this workspace, whose lock and settings are not the subject's.
+fn copy_package(name: &str, folder: &Path) -> std::io::Result<PathBuf> {
+    let source = sources().join(name);
+    let package = folder.join("package");
+    std::fs::create_dir(&package)?;
+    std::fs::copy(source.join("main.rs"), package.join("main.rs"))?;
+    std::fs::copy(source.join("Cargo.toml.in"), package.join("Cargo.toml"))?;
+    Ok(package)
+}
+
+/// Whether its dependencies are here or can be had.
+fn can_fetch(name: &str) -> Result<(), String> {
+    let fetched = tempfile::tempdir().and_then(|folder| {
+        let package = copy_package(name, folder.path())?;
+        let mut fetch = Command::new("cargo");
+        fetch.args(["fetch", "--quiet"]).current_dir(package);
+        fetch.stderr(Stdio::null()).status()
+    });
+    match fetched {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(format!("what {name} depends on")),
+    }
+}
+
+fn build_package(name: &str, folder: &Path) -> anyhow::Result<PathBuf> {
+    let package = copy_package(name, folder)?;
+    let about = Command::new("rustc").arg("-vV").output()?;
+    let about = String::from_utf8_lossy(&about.stdout);
+    let host = about.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("rustc names no host")?.to_owned();
+    let mut command = Command::new("cargo");
+    command
+        .current_dir(&package)
+        // A target of its own: what runs at build time is not linked as the subject is.
+        .args(["build", "--quiet", "--release", "--target", &host])
+        .env("CARGO_TARGET_DIR", folder.join("built"))
+        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    run(&mut command)?;
+    Ok(folder.join("built").join(host).join("release/pause"))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("run {name}"))?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "{name}: {}\n{words}",
+        output.status
+    );
+    Ok(())
+}

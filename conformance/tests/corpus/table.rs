@@ -1,0 +1,71 @@
+//! The table of subjects: what its lines mean.
+
+use std::collections::BTreeMap;
+
+use super::make::Program;
+
+/// What must become of a check that is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// It fails, each time.
+    Fails,
+    /// It fails or is not judged.
+    NeverPasses,
+    /// It depends on the host.
+    MayFail,
+}
+
+/// One subject.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) program: Program,
+    pub(crate) base: String,
+    pub(crate) command: Vec<String>,
+    /// By id.
+    pub(crate) fails: BTreeMap<String, Expected>,
+}
+
+/// The rows, or which line is none.
+pub(crate) fn read(table: &str) -> Result<Vec<Row>, String> {
+    table
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
+        .map(|(at, line)| row(line).map_err(|error| format!("line {}: {error}", at + 1)))
+        .collect()
+}
+
+/// Words of a command: JSON where one holds spaces.
+fn words(command: &str) -> Result<Vec<String>, String> {
+    if command.starts_with('[') {
+        return serde_json::from_str(command).map_err(|error| error.to_string());
+    }
+    Ok(command.split_whitespace().map(str::to_owned).collect())
+}
+
+fn row(line: &str) -> Result<Row, String> {
+    let columns: Vec<_> = line.split('|').map(str::trim).collect();
+    let [name, program, base, command, fails] = columns[..] else {
+        return Err(format!("{} columns instead of 5", columns.len()));
+    };
+    let fails = fails.split_whitespace().map(|word| {
+        let (expected, id) = match word.split_at_checked(1) {
+            Some(("~", id)) => (Expected::NeverPasses, id),
+            Some(("?", id)) => (Expected::MayFail, id),
+            _ => (Expected::Fails, word),
+        };
+        // A slip in a name is never a check that is not made.
+        match conformance::catalogue::find(conformance::checks::FAMILIES, id) {
+            Ok(check) => Ok((check.id.to_owned(), expected)),
+            Err(error) => Err(error.to_string()),
+        }
+    });
+    Ok(Row {
+        name: name.to_owned(),
+        program: Program::read(program)?,
+        base: base.to_owned(),
+        command: words(command)?,
+        fails: fails.collect::<Result<_, _>>()?,
+    })
+}
