@@ -25,9 +25,13 @@ pub(super) struct Shown {
 /// Starts the reference, enters its sandbox, and ends it.
 pub(super) fn run(engine: &Embedded) -> Result<Shown, Refusal> {
     // A rootless thread does not come back from where it sends its children.
-    std::thread::scope(|scope| scope.spawn(|| run_here(engine)).join()).unwrap_or_else(|_| {
-        let panic = io::Error::other("a panic");
-        Err(Refusal::at("make a sandbox for a trial")(panic))
+    let at = || Refusal::at("make a sandbox for a trial");
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .spawn_scoped(scope, || run_here(engine))
+            .map_err(at())?
+            .join()
+            .unwrap_or_else(|_| Err(at()(io::Error::other("a panic"))))
     })
 }
 
