@@ -2,9 +2,9 @@
 //! ends with it, and what they write outside of its folder is gone with it.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use serde_json::json;
 
@@ -38,6 +38,32 @@ pub(crate) fn run(row: &Row, suite: &Path) -> Ended {
     rooms[at].run(row, suite)
 }
 
+/// Where all containers are put, in every hierarchy.
+fn cgroup() -> &'static str {
+    static NAME: LazyLock<String> =
+        LazyLock::new(|| format!("/pause-hosts-{}", std::process::id()));
+    &NAME
+}
+
+/// Removes a cgroup of this name, and what is below it, from every hierarchy.
+fn remove_cgroups(name: &str) {
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten();
+    let roots = hierarchies.flatten().map(|entry| entry.path());
+    for root in roots.chain([PathBuf::from("/sys/fs/cgroup")]) {
+        remove(&root.join(name.trim_start_matches('/')));
+    }
+}
+
+/// None of them has a member any more.
+fn remove(cgroup: &Path) {
+    for entry in std::fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            remove(&entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir(cgroup);
+}
+
 /// Closes the rooms.
 pub(crate) fn end() {
     let mut rooms = ROOMS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,6 +75,7 @@ pub(crate) fn end() {
             // `nsenter` ends with what it waits for.
             let _ = daemon.wait();
         }
+        remove_cgroups(cgroup());
     }
 }
 
@@ -167,6 +194,7 @@ impl Room {
     fn run(&self, row: &Row, suite: &Path) -> Ended {
         let mut run = self.engine();
         run.args(["run", "--rm", "--network", "none", "--env", "NO_COLOR=1"]);
+        run.args(["--cgroup-parent", cgroup()]);
         if self.of == Of::Podman {
             // The limits of the caller: larger ones are not everyone's to set.
             run.args(["--ulimit", "host"]);
