@@ -1,3 +1,5 @@
+//! What a policy answers, and what its program does in the kernel.
+
 use nix::libc;
 use rstest::rstest;
 use seccompiler::sock_filter;

@@ -1,3 +1,5 @@
+//! The table of engines against the profile that the distribution ships.
+
 use std::collections::BTreeSet;
 
 use rstest::rstest;
