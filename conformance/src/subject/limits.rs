@@ -87,6 +87,7 @@ impl Budget {
     }
 
     /// What is left.
+    #[cfg(feature = "registry")]
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
