@@ -521,6 +521,11 @@ fn what_can_be_read_is_judged(#[case] name: &str, #[case] line: &str, #[case] st
                 || line.contains("nothing is run")
                 || line.contains("files alone")
         })
+        // Which checks that leaves out changes with each that is added.
+        .map(|line| match line.rsplit_once(": ") {
+            Some((why, ids)) if line.contains("nothing is run") && ids.contains("/*") => why,
+            _ => line,
+        })
         .collect();
     insta::assert_snapshot!(name, shown(line, &ended, &said.join("\n")));
 }

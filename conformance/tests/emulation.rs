@@ -207,12 +207,12 @@ fn without_an_emulator_one_line_names_the_package() {
 }
 
 #[test]
-fn without_an_emulator_static_checks_are_made_all_the_same() {
+fn without_an_emulator_static_checks_are_made_where_they_are_asked_for() {
     let folder = folder();
     let mut suite = Command::new(folder.path().join("suite"));
     suite
         .env("PATH", folder.path())
-        .args(["--filter", "binary"]);
+        .args(["--static-only", "--filter", "binary"]);
     let run = run(&mut suite, folder.path(), 0);
     assert_eq!(verdict(&run, "binary/static"), "pass");
 }

@@ -62,7 +62,9 @@ impl Pod<'_> {
         let is_held = |pod: &Self| pod.suspended() > dispositions.suspended;
         if !is_held(self) {
             let works = self.expect_term_works(after).map(drop);
-            if works.is_ok() || !is_held(self) {
+            // One that waits there itself shows no thread more where it is held.
+            let shows = dispositions.suspended == 0 && !is_held(self);
+            if works.is_ok() || shows {
                 return works;
             }
         }

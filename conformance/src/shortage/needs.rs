@@ -131,13 +131,15 @@ fn raise(resource: Resource) -> Option<u64> {
 /// The limit on descriptors before it was raised.
 static DESCRIPTORS: OnceLock<Rlimit> = OnceLock::new();
 
-/// The limit on descriptors that a program in a sandbox gets.
+/// The limit on descriptors that a program in a sandbox gets: the same on every host, and
+/// nothing for a run-time to raise.
 pub(crate) fn program_descriptors() -> Rlimit {
     let limit = *DESCRIPTORS.get_or_init(|| getrlimit(Resource::Nofile));
     let most = limit.maximum.unwrap_or(u64::MAX);
+    let limit = Some(PROGRAM_DESCRIPTORS.min(most));
     Rlimit {
-        current: Some(PROGRAM_DESCRIPTORS.min(most)),
-        maximum: limit.maximum,
+        current: limit,
+        maximum: limit,
     }
 }
 
