@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Context, PROMPTLY, Pod};
 use crate::backend::{Join, Namespaces, Spec};
-use crate::check::{Finding, Needs, Stop};
+use crate::check::{Finding, Needs, Pass, Stop};
 
 /// How long it is watched.
 const WINDOW: Duration = Duration::from_millis(900);
@@ -76,7 +76,28 @@ impl Context<'_> {
         if !self.offers(Needs::NATIVE) {
             return watch(self);
         }
-        self.shared.idle.get_or_init(|| watch(self)).clone()
+        self.shared
+            .idle
+            .get_or_init(|| watch_for_all(self))
+            .clone()
+    }
+}
+
+/// The same for every check that asks: a shortage that the first one met is not for that one
+/// alone to know.
+fn watch_for_all(cx: &Context<'_>) -> Result<Idle, Stop> {
+    let mut idle = None;
+    let outcome = cx.watched(|cx| {
+        let reaped = match idle.insert(watch(cx)) {
+            Ok(idle) => idle.reaped.as_ref().map(drop),
+            Err(stop) => Err(&*stop),
+        };
+        reaped.map(|()| Pass::new("")).map_err(Clone::clone)
+    });
+    match (outcome, idle) {
+        (Err(short @ Stop::Inconclusive(_)), _) | (Err(short), None) => Err(short),
+        (_, Some(idle)) => idle,
+        (Ok(_), None) => Err(Stop::Error("nothing was watched".to_owned())),
     }
 }
 
