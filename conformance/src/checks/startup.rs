@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use crate::backend::{Root, Spec, Stream};
+use crate::backend::{Root, Spec};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop};
-use crate::context::{Context, Pod, first_to_end, in_words, which_stay};
+use crate::context::{Context, Pod};
 
 mod confined;
 mod limits;
 mod read_only;
 mod seccomp;
+mod stays;
 mod timing;
 
 /// Starting and staying.
@@ -18,7 +19,8 @@ pub static FAMILY: Family = Family {
     name: "startup",
     title: "starting and staying",
     checks: &[
-        &STAYS,
+        &stays::STAYS,
+        &stays::STAYS_WITHOUT_STDIN,
         &BARE_FILESYSTEM,
         &read_only::READ_ONLY_ROOT,
         &confined::NO_PRIVILEGES,
@@ -48,64 +50,6 @@ const PAUSE_C: Source = Source {
     title: "kubernetes build/pause/linux/pause.c",
     url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/linux/pause.c",
 };
-
-static STAYS: Check = Check {
-    id: "startup/stays",
-    title: "the program stays, whatever its standard input is",
-    level: Level::Must,
-    requirement: "The pause process MUST keep running until it is told to end, whether its standard input is open, at its end, or closed.",
-    source: PAUSE_C,
-    needs: RUNS.union(Needs::WINDOW),
-    after: &[],
-    run: stays,
-};
-
-fn stays(cx: &Context<'_>) -> Outcome {
-    let inputs = [
-        ("open and silent", Stream::Captured),
-        ("at its end", Stream::Broken),
-        ("closed", Stream::Closed),
-    ];
-    let mut pods = Vec::new();
-    for (_, stdin) in inputs {
-        pods.push(cx.start_unready(Spec {
-            stdin,
-            ..Spec::default()
-        })?);
-    }
-    let Some((index, status, when)) = first_to_end(&mut pods, WINDOW)? else {
-        return Ok(Pass::new(format!(
-            "running after {WINDOW:?} with standard input open, at its end, and closed"
-        )));
-    };
-    let input = inputs[index].0;
-    let expected = format!("still running after {WINDOW:?} with standard input {input}");
-    let seen = format!("{status} after {when:.1?}");
-    let finding = pods[index].finding(expected, String::new());
-    // One that ends later than this with another input ends with it all the same.
-    let window = (when * 3).clamp(Duration::from_millis(100), WINDOW);
-    let stay = which_stay(&mut pods, cx.scaled(window))?;
-    let stays_with: Vec<_> = inputs
-        .iter()
-        .zip(stay)
-        .filter_map(|((input, _), stays)| stays.then_some(*input))
-        .collect();
-    drop(pods);
-    let lacks = cx.lacks();
-    let observed = if !lacks.is_empty() {
-        format!("{seen}; it stays with {}", in_words(lacks))
-    } else if !stays_with.is_empty() {
-        let inputs = stays_with.join(", or ");
-        format!("{seen}; it stays with standard input {inputs}")
-    } else {
-        seen
-    };
-    Err(Finding {
-        observed,
-        ..finding
-    }
-    .into())
-}
 
 static BARE_FILESYSTEM: Check = Check {
     id: "startup/bare-filesystem",

@@ -103,6 +103,7 @@ const NOT_INSIDE: &[&str] = &[
     "signals/tty-stop-ignored",
     "startup/bare-filesystem",
     "startup/stays",
+    "startup/stays-without-stdin",
 ];
 
 /// Every engine.

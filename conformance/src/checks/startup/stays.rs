@@ -1,0 +1,122 @@
+//! The program stays, whatever its standard input is. What a usual start gives, and that it is
+//! closed, are told apart: who needs it open at all is judged by all other checks.
+
+use std::time::Duration;
+
+use super::{PAUSE_C, RUNS, WINDOW};
+use crate::backend::{Spec, Stream};
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
+use crate::context::{Context, Pod, first_to_end, in_words, which_stay};
+
+pub(super) static STAYS: Check = Check {
+    id: "startup/stays",
+    title: "the program stays, its standard input open or at its end",
+    level: Level::Must,
+    requirement: "The pause process MUST keep running until it is told to end, whether its standard input is open or at its end.",
+    source: PAUSE_C,
+    needs: RUNS.union(Needs::WINDOW),
+    after: &[],
+    run: stays,
+};
+
+pub(super) static STAYS_WITHOUT_STDIN: Check = Check {
+    id: "startup/stays-without-stdin",
+    title: "the program stays without a standard input",
+    level: Level::Must,
+    requirement: "The pause process MUST keep running until it is told to end when its standard input, descriptor 0, is closed.",
+    source: PAUSE_C,
+    needs: RUNS.union(Needs::WINDOW),
+    after: &[],
+    run: stays_without_stdin,
+};
+
+/// A standard input, and what it is called.
+type Input = (&'static str, Stream);
+
+const OPEN: Input = ("open and silent", Stream::Captured);
+const AT_END: Input = ("at its end", Stream::Broken);
+const CLOSED: Input = ("closed", Stream::Closed);
+
+fn stays(cx: &Context<'_>) -> Outcome {
+    let Some((finding, stays_with)) = ends(cx, &[OPEN, AT_END], &[])? else {
+        return Ok(Pass::new(format!(
+            "running after {WINDOW:?} with standard input open, and at its end"
+        )));
+    };
+    let lacks = cx.lacks();
+    let finding = if lacks.is_empty() {
+        but_stays_with(finding, &stays_with)
+    } else {
+        let observed = format!("{}; it stays with {}", finding.observed, in_words(lacks));
+        Finding {
+            observed,
+            ..finding
+        }
+    };
+    Err(finding.into())
+}
+
+fn stays_without_stdin(cx: &Context<'_>) -> Outcome {
+    let Some((finding, stays_with)) = ends(cx, &[CLOSED], &[OPEN, AT_END])? else {
+        return Ok(Pass::new(format!(
+            "running after {WINDOW:?} with standard input closed"
+        )));
+    };
+    // Where it ends with any, that is for `startup/stays` to judge.
+    Err(Stop::NotRunning(but_stays_with(finding, &stays_with)))
+}
+
+/// Watches a program with each of `inputs`, side by side: of the first that ends, how, and with
+/// which it stays, of `others`, too.
+fn ends(
+    cx: &Context<'_>,
+    inputs: &[Input],
+    others: &[Input],
+) -> Result<Option<(Finding, Vec<&'static str>)>, Stop> {
+    let mut pods = Vec::new();
+    for input in inputs {
+        pods.push(start(cx, *input)?);
+    }
+    let Some((index, status, when)) = first_to_end(&mut pods, WINDOW)? else {
+        return Ok(None);
+    };
+    let input = inputs[index].0;
+    let expected = format!("still running after {WINDOW:?} with standard input {input}");
+    let finding = pods[index].finding(expected, format!("{status} after {when:.1?}"));
+    let mut names: Vec<_> = inputs.iter().map(|(name, _)| *name).collect();
+    for input in others {
+        // One that is gone before it is watched does not stay.
+        if let Ok(pod) = start(cx, *input) {
+            pods.push(pod);
+            names.push(input.0);
+        }
+    }
+    // One that ends later than this with another input ends with it all the same.
+    let window = (when * 3).clamp(Duration::from_millis(100), WINDOW);
+    let stay = which_stay(&mut pods, cx.scaled(window))?;
+    let stays_with = names.into_iter().zip(stay);
+    let stays_with = stays_with.filter_map(|(name, stays)| stays.then_some(name));
+    Ok(Some((finding, stays_with.collect())))
+}
+
+fn start<'a>(cx: &Context<'a>, (_, stdin): Input) -> Result<Pod<'a>, Stop> {
+    cx.start_unready(Spec {
+        stdin,
+        ..Spec::default()
+    })
+}
+
+fn but_stays_with(finding: Finding, inputs: &[&str]) -> Finding {
+    if inputs.is_empty() {
+        return finding;
+    }
+    let inputs = inputs.join(", or ");
+    let observed = format!(
+        "{}; it stays with standard input {inputs}",
+        finding.observed
+    );
+    Finding {
+        observed,
+        ..finding
+    }
+}
