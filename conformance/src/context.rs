@@ -30,6 +30,7 @@ mod ready;
 mod time;
 mod trace;
 mod unmount;
+mod waits;
 mod watch;
 
 pub use children::PauseChild;

@@ -30,6 +30,7 @@ use crate::shortage::needs::Room;
 use crate::subject::{self, LoadOptions, Platform, Platforms, Reference, Subject};
 use crate::wasi_engine::Engine;
 
+mod beside;
 mod plan;
 
 use plan::Planned;

@@ -195,6 +195,92 @@ fn without_programs_of_known_worth_nothing_that_runs_is_judged() {
     assert!(text.contains("cargo xtask build --fixtures"), "{text}");
 }
 
+/// The reference for the 32 bits beside amd64, where a toolchain here builds it.
+fn i386(folder: &Path) -> Option<std::path::PathBuf> {
+    let built = std::process::Command::new(env!("CARGO"))
+        .args(["xtask", "build", "--target", "386", "--out"])
+        .arg(folder)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .output()
+        .expect("cargo starts: it runs this");
+    if !built.status.success() {
+        let why = String::from_utf8_lossy(&built.stderr);
+        eprintln!("nothing builds for 386 here: not tried: {why}");
+        return None;
+    }
+    Some(folder.join("linux-386/pause"))
+}
+
+/// As a run under this command, the suite's report of the reference for 386.
+fn run_i386(command: &mut Command, pause: &Path) -> Value {
+    let output = command
+        .args(["--report", "json", "--image"])
+        .arg(format!("binary:{}", pause.display()))
+        .output()
+        .expect("the suite starts");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    let run = report["runs"][0].clone();
+    assert_eq!(run["platform"], "linux/386", "{run:#}");
+    run
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn what_the_kernel_runs_beside_its_own_needs_no_emulator() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(pause) = i386(folder.path()) else {
+        return;
+    };
+    // Where nothing in PATH could run it.
+    let run = run_i386(Command::new(PROGRAM).env("PATH", folder.path()), &pause);
+    if run["error"].is_string() {
+        eprintln!("this kernel runs no program of 32 bits: not tried: {run}");
+        return;
+    }
+    assert!(run["emulator"].is_null(), "{run:#}");
+    let checks = run["checks"].as_array().expect("checks");
+    for check in checks.iter().filter(|check| check["level"] == "must") {
+        let sound = check["verdict"] == "pass" || check["verdict"] == "skipped";
+        assert!(sound, "{check:#}");
+    }
+    for id in [
+        "startup/stays",
+        "startup/time-to-ready",
+        "signals/term-exits-zero",
+        "reaping/burst",
+        "resources/memory",
+        "security/denied-wait-no-spin",
+        "security/syscall-surface",
+        "namespaces/ipc-shared",
+    ] {
+        assert_eq!(verdict(&run, id), "pass", "{id}");
+    }
+}
+
+/// What only an entry of the host's table makes a program is an emulator's to run, and is
+/// judged as that.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn what_an_entry_of_the_hosts_table_runs_is_emulated() {
+    const REGISTER: &str = r#"set -e
+mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+emulator=$(command -v qemu-i386-static)
+printf '%s' ':entry:M::\x7fELF\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x03\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:'"$emulator"':F' > /proc/sys/fs/binfmt_misc/register
+exec "$@""#;
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(pause) = i386(folder.path()) else {
+        return;
+    };
+    let mut suite = Command::new("unshare");
+    suite
+        .args(["--user", "--map-root-user", "--mount"])
+        .args(["sh", "-c", REGISTER, "sh", PROGRAM])
+        .args(["--filter", "startup/stays"]);
+    let run = run_i386(&mut suite, &pause);
+    let emulator = run["emulator"].as_str().expect("it is named");
+    assert!(emulator.starts_with("qemu-i386-static"), "{emulator}");
+}
+
 #[test]
 fn without_an_emulator_one_line_names_the_package() {
     let folder = folder();

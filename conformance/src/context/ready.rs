@@ -11,9 +11,9 @@
 
 use std::time::{Duration, Instant};
 
-use nix::libc;
 use procfs::process::{Process, Status};
 
+use super::waits::{Call, Calls};
 use super::{PROMPTLY, Pod, Stopwatch};
 use crate::check::{Needs, Stop};
 use crate::signal;
@@ -44,15 +44,16 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
         (false, false) => SETTLE * EMULATED,
     });
     let blocked = pod.blocked & signal::bit(signal::TERM) != 0;
+    let calls = Calls::of_program(&context);
     let began = Instant::now();
     for _ in 0..GLANCES {
-        match system_call(pod.pid(), pod.pid()) {
+        match calls.of(pod.pid(), pod.pid()) {
             Call::None => std::thread::yield_now(),
             // A thread that awaits signals shows it by the call alone.
-            Call::Number(libc::SYS_rt_sigtimedwait) if native && has_one_thread(pod.pid()) => {
+            Call::Takes if native && has_one_thread(pod.pid()) => {
                 return Ok(());
             }
-            Call::Number(_) | Call::Unknown => break,
+            _ => break,
         }
     }
     // Most are ready by now, and a stopwatch takes as long as that did.
@@ -203,6 +204,7 @@ fn glance(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
         return (Look::Gone, switches);
     };
     let native = pod.context().offers(Needs::NATIVE);
+    let calls = Calls::of_program(&pod.context());
     let (mut awaits, mut takes, mut first_is_timed, mut ended) = (false, false, false, false);
     for task in tasks {
         let Ok((status, task)) = task.and_then(|task| Ok((task.status()?, task))) else {
@@ -222,20 +224,18 @@ fn glance(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
         if !status.state.starts_with('S') || pending & !status.sigblk != 0 {
             return (Look::Busy, switches);
         }
-        let call = system_call(task.pid, task.tid);
         let is_first = task.tid == task.pid;
-        match call {
+        match calls.of(task.pid, task.tid) {
             // A loop around a call that need not wait is in state S at moments.
             Call::None => return (Look::Busy, switches),
-            Call::Number(libc::SYS_rt_sigtimedwait) => takes = true,
+            Call::Takes => takes = true,
             // The run-times of some languages have a thread that looks around now and then.
-            Call::Number(libc::SYS_nanosleep | libc::SYS_clock_nanosleep) => {
+            Call::Timed => {
                 first_is_timed |= is_first;
                 continue;
             }
-            Call::Number(libc::SYS_futex) => {}
-            Call::Number(_) if !native && is_first => awaits = true,
-            Call::Number(_) | Call::Unknown => {}
+            Call::Other if !native && is_first => awaits = true,
+            Call::Futex | Call::Other | Call::Unknown => {}
         }
         awaits |= native && awaits_term(&status, pod.blocked);
         switches.sum += status.voluntary_ctxt_switches.unwrap_or(0)
@@ -271,27 +271,6 @@ fn awaits_term(status: &Status, blocked_at_exec: u64) -> bool {
 /// A directory has two links, and one more for each directory in it.
 fn has_one_thread(pid: i32) -> bool {
     rustix::fs::stat(format!("/proc/{pid}/task")).is_ok_and(|stat| stat.st_nlink == 3)
-}
-
-/// The system call in which a thread waits.
-enum Call {
-    Number(libc::c_long),
-    /// It does not wait, whatever its state says.
-    None,
-    /// The kernel does not tell.
-    Unknown,
-}
-
-fn system_call(pid: i32, tid: i32) -> Call {
-    let line = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall"));
-    match line
-        .as_deref()
-        .map(|line| line.split_ascii_whitespace().next())
-    {
-        Ok(Some("running")) => Call::None,
-        Ok(Some(number)) => number.parse().map_or(Call::Unknown, Call::Number),
-        Ok(None) | Err(_) => Call::Unknown,
-    }
 }
 
 impl Pod<'_> {

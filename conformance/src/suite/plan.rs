@@ -12,6 +12,8 @@ use crate::subject::elf::is_of;
 use crate::subject::{self, Platform, Subject};
 use crate::{wasi_host, wasi_world};
 
+use super::beside;
+
 /// What is judged in one run, or why it cannot be.
 pub(super) struct Planned {
     pub(super) head: RunHead,
@@ -159,7 +161,8 @@ impl Processor {
             Self::None
         } else if let Some(other) = other {
             Self::Mislabelled(other)
-        } else if host.accepts(&subject.platform).is_some() {
+        } else if host.accepts(&subject.platform).is_some() || beside::runs(&subject.platform, host)
+        {
             Self::Own
         } else {
             Self::Emulated(Emulator::find(&subject.platform))
