@@ -45,7 +45,7 @@ pub struct Room {
     memory: Option<u64>,
     /// Processes and threads.
     processes: Option<u64>,
-    /// Open files of the suite itself.
+    /// Open files of the suite itself, beside those that it was started with.
     descriptors: Option<u64>,
 }
 
@@ -55,7 +55,8 @@ impl Room {
         Self {
             memory: available_memory(),
             processes: processes_left(),
-            descriptors: raise(Resource::Nofile),
+            descriptors: raise(Resource::Nofile)
+                .map(|limit| limit.saturating_sub(inherited_descriptors())),
         }
     }
 
@@ -86,9 +87,9 @@ impl Room {
         if let Some(have) = short(self.descriptors, LEAST_DESCRIPTORS) {
             return Err(TooLittle {
                 message: format!(
-                    "too few descriptors: {have} may be open at a time, a run needs at least {LEAST_DESCRIPTORS}"
+                    "too few descriptors: {have} more may be open at a time, a run needs at least {LEAST_DESCRIPTORS}"
                 ),
-                hint: "raise the hard limit: ulimit -Hn",
+                hint: "raise the hard limit (ulimit -Hn), or hand the suite fewer open files",
             });
         }
         Ok(())
@@ -126,6 +127,12 @@ fn raise(resource: Resource) -> Option<u64> {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     }
+}
+
+/// Open files, but for the three of every program and the one that is opened to see them.
+fn inherited_descriptors() -> u64 {
+    let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    u64::try_from(open.saturating_sub(4)).unwrap_or(u64::MAX)
 }
 
 /// The limit on descriptors before it was raised.
@@ -273,7 +280,7 @@ mod tests {
                     descriptors: Some(64),
                     ..MUCH
                 },
-                "64 may be open",
+                "64 more may be open",
             ),
         ] {
             let error = room.suffices().expect_err("it is too little");
