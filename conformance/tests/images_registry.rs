@@ -316,6 +316,7 @@ impl TokenServer {
         }
     }
 
+    #[expect(clippy::disallowed_methods)]
     fn token(&self) -> String {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)

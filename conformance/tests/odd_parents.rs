@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -72,6 +73,14 @@ fn expect(output: &Output, comes: Comes) {
 #[case::umask_of_all("umask 0777; exec $SUITE", Comes::Conformant)]
 #[case::no_files("ulimit -f 0; exec $SUITE", Comes::NotJudged("file too large"))]
 #[case::no_locked_memory("ulimit -l 0; exec $SUITE", Comes::Conformant)]
+#[case::few_descriptors_left(
+    "ulimit -Sn 256; for fd in {6..255}; do eval \"exec $fd< /dev/null\"; done; exec $SUITE",
+    Comes::Conformant
+)]
+#[case::few_descriptors_left_for_good(
+    "ulimit -n 256; for fd in {6..255}; do eval \"exec $fd< /dev/null\"; done; exec $SUITE",
+    Comes::NotJudged("too few descriptors: ")
+)]
 #[case::no_core("ulimit -c 0; exec $SUITE", Comes::Conformant)]
 #[case::closed_descriptors("exec $SUITE <&- >&- 2>&-", Comes::Conformant)]
 #[case::no_stdin("exec $SUITE <&-", Comes::Conformant)]
@@ -112,6 +121,63 @@ fn root_can_give_it_namespaces_that_are_odd(#[case] script: &str, #[case] comes:
     let folder = folder();
     let output = shell(script, folder.path()).output().expect("bash");
     expect(&output, comes);
+}
+
+/// As a user of whom nothing else runs, since the limit counts all of a user's processes and
+/// root's are not limited.
+#[test]
+fn few_processes_of_a_user_are_named() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not root: not tried");
+        return;
+    }
+    let folder = folder();
+    let suite = folder.path().join("suite");
+    fs::copy(env!("CARGO_BIN_EXE_pause-conformance"), &suite).expect("copied");
+    for (path, mode) in [(folder.path(), 0o755), (&*suite, 0o755)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode set");
+    }
+    let script = "ulimit -u 16; \
+        exec setpriv --reuid 54321 --regid 54321 --clear-groups --inh-caps=-all \
+        ./suite --image binary:pause";
+    let output = shell(script, folder.path()).output().expect("bash");
+    expect(&output, Comes::NotJudged("too few processes: "));
+}
+
+/// No other clock of the host is set for it: what the suite reads as the time of day jumps at
+/// each look, between two days that are far apart.
+#[test]
+fn a_time_of_day_that_jumps_decides_nothing() {
+    const JUMPS: &str = r"
+#define _GNU_SOURCE
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *to) {
+    static unsigned looks;
+    int result = syscall(SYS_clock_gettime, clock, to);
+    if (clock == CLOCK_REALTIME)
+        to->tv_sec = __sync_fetch_and_add(&looks, 1) % 2 ? 86400 : 4102444800;
+    return result;
+}";
+    let folder = folder();
+    fs::write(folder.path().join("jumps.c"), JUMPS).expect("written");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o", "jumps.so", "jumps.c"])
+        .current_dir(folder.path())
+        .status()
+        .expect("cc, which has linked this");
+    assert!(built.success(), "{built}");
+    let script = "LD_PRELOAD=./jumps.so exec $SUITE --report json=report";
+    let output = shell(script, folder.path()).output().expect("bash");
+    expect(&output, Comes::Conformant);
+    let report = fs::read_to_string(folder.path().join("report")).expect("it was written");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let started = report["started"].as_str().expect("it is said");
+    let jumped = ["1970-01-02", "2100-01-01"]
+        .iter()
+        .any(|day| started.starts_with(day));
+    assert!(jumped, "the suite has not seen it jump: {started}");
 }
 
 #[test]
