@@ -29,12 +29,12 @@ left() {
     find /sys/fs/cgroup -name 'pause-conformance-*'
 }
 
-# Kills a suite once it has cgroups, and waits until what it left is gone.
+# Kills a suite once it runs a program, and waits until what it left is gone.
 killed() {
     /suite --image binary:/pause > /dev/null 2>&1 &
     pid=$!
     for _ in $(seq 600); do
-        [ -n "$(find /sys/fs/cgroup -name 'pause-conformance-*')" ] && echo running && break
+        pidof pause > /dev/null && echo running && break
         usleep 20000
     done
     kill -9 $pid
