@@ -196,6 +196,7 @@ fn without_programs_of_known_worth_nothing_that_runs_is_judged() {
 }
 
 /// The reference for the 32 bits beside amd64, where a toolchain here builds it.
+#[cfg(target_arch = "x86_64")]
 fn i386(folder: &Path) -> Option<std::path::PathBuf> {
     let built = std::process::Command::new(env!("CARGO"))
         .args(["xtask", "build", "--target", "386", "--out"])
@@ -211,7 +212,8 @@ fn i386(folder: &Path) -> Option<std::path::PathBuf> {
     Some(folder.join("linux-386/pause"))
 }
 
-/// As a run under this command, the suite's report of the reference for 386.
+/// The suite's report of the reference for 386, started by this command.
+#[cfg(target_arch = "x86_64")]
 fn run_i386(command: &mut Command, pause: &Path) -> Value {
     let output = command
         .args(["--report", "json", "--image"])
