@@ -76,10 +76,7 @@ impl Context<'_> {
         if !self.offers(Needs::NATIVE) {
             return watch(self);
         }
-        self.shared
-            .idle
-            .get_or_init(|| watch_for_all(self))
-            .clone()
+        self.shared.idle.get_or_init(|| watch_for_all(self)).clone()
     }
 }
 
