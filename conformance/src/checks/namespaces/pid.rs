@@ -9,6 +9,7 @@ use super::{MEMBERS, held, outside, told, told_after};
 use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
+use crate::probe::Probe;
 
 const NAMESPACE_MODE: Source = Source {
     title: "CRI api.proto, NamespaceMode",
@@ -65,16 +66,42 @@ fn pid_shared(cx: &Context<'_>) -> Outcome {
         ),
     )?;
     let (mut control, outside) = outside(cx, quick())?;
+    let itself = told(&mut control, "say its pid", outside.who())?.pid;
     let elsewhere = told(&mut control, "list /proc", outside.processes())?;
+    let strangers = strangers(&outside, &elsewhere, itself);
     ensure(
-        elsewhere.len() == 2,
-        "a process of another sandbox sees that sandbox's two processes only",
-        format!("it sees {elsewhere:?}"),
+        elsewhere.contains(&1) && strangers.is_empty(),
+        "a process of another sandbox sees itself, that sandbox's pause and its children only",
+        format!("it sees {elsewhere:?}, of which {strangers:?} are none of these"),
     )?;
     pod.expect_running("members looked around")?;
     Ok(Pass::new(format!(
         "a member sees {seen:?}, of which 1 is the pause process"
     )))
+}
+
+/// Of what a process of a sandbox sees: what is neither itself nor comes from the pause process,
+/// whose children, where it has any, are not judged here.
+fn strangers(probe: &Probe, seen: &[i32], itself: i32) -> Vec<i32> {
+    let parents: Vec<_> = seen
+        .iter()
+        .filter_map(|pid| {
+            // One that has ended is nobody's.
+            let stat = probe.read_file(&format!("/proc/{pid}/stat")).ok()?;
+            Some((*pid, Stat::from_read(stat.as_slice()).ok()?.ppid))
+        })
+        .collect();
+    let mut known = vec![1, itself];
+    loop {
+        let (own, others): (Vec<_>, Vec<_>) = parents
+            .iter()
+            .filter(|(pid, _)| !known.contains(pid))
+            .partition(|(_, parent)| known.contains(parent));
+        if own.is_empty() {
+            return others.into_iter().map(|(pid, _)| pid).collect();
+        }
+        known.extend(own.into_iter().map(|(pid, _)| pid));
+    }
 }
 
 pub(super) static PRIVATE: Check = Check {
