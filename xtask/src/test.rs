@@ -6,13 +6,14 @@ use crate::{build, cargo, link, packages, platform, python, tidy, toolchain};
 use anyhow::{Context as _, Result, ensure};
 
 /// What the tests run besides cargo, as Debian calls it.
-const PACKAGES: [&str; 24] = [
+const PACKAGES: [&str; 27] = [
     "busybox-static",
     "catatonit",
     "containerd",
     "containernetworking-plugins",
     "crun",
     "curl",
+    "debian-archive-keyring",
     "docker-registry",
     "docker.io",
     "dumb-init",
@@ -20,6 +21,7 @@ const PACKAGES: [&str; 24] = [
     "golang-github-containers-common",
     "golang-go",
     "libc6-dev",
+    "mmdebstrap",
     "musl-tools",
     "nodejs",
     "openssl",
@@ -28,6 +30,7 @@ const PACKAGES: [&str; 24] = [
     "python3-venv",
     "qemu-user-static",
     "runc",
+    "s6",
     "skopeo",
     "strace",
     "tini",

@@ -14,6 +14,9 @@ const COMMANDS: [&str; 4] = ["sh", "sleep", "tail", "cat"];
 /// Where the distribution has it.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
 
+/// The tree that mmdebstrap(1) makes.
+pub(crate) const MMDEBSTRAP: &str = "mmdebstrap";
+
 /// Directories that every distribution's tree has, some with their modes.
 const DIRECTORIES: [(&str, u32); 8] = [
     ("dev", 0o755),
@@ -29,7 +32,8 @@ const DIRECTORIES: [(&str, u32); 8] = [
 /// Adds a base by its name.
 pub(crate) fn add(base: &str, layer: &mut Tar, program: &Path) -> anyhow::Result<()> {
     match base {
-        "scratch" => Ok(()),
+        // The tree is a layer of its own below.
+        "scratch" | MMDEBSTRAP => Ok(()),
         "busybox" => busybox(layer),
         "debian" => debian(layer, program),
         other => bail!("there is no base {other}"),

@@ -9,6 +9,7 @@ mod foreign;
 
 mod base;
 mod make;
+mod mmdebstrap;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     };
     let is_gated = std::env::var_os("CI").is_some();
     let trials = rows.into_iter().map(|row| {
-        let missing = row.program.missing();
+        let missing = missing(&row);
         let is_ignored = missing.is_some() && !is_gated;
         if let Some(missing) = &missing {
             eprintln!("{}: {missing} is not here", row.name);
@@ -53,6 +54,15 @@ fn main() -> ExitCode {
         .with_ignored_flag(is_ignored)
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// What a row needs that is not here.
+fn missing(row: &Row) -> Option<String> {
+    let program = row.program.missing();
+    program.or_else(|| match row.base.as_str() {
+        base::MMDEBSTRAP => mmdebstrap::tree().err(),
+        _ => None,
+    })
 }
 
 fn judge(row: &Row, folder: &Path) -> Result<(), Failed> {
@@ -84,14 +94,22 @@ fn write_image(row: &Row, folder: &Path, image: &Path) -> anyhow::Result<()> {
     let (program, path) = row.program.make(folder)?;
     base::add(&row.base, &mut layer, &program)?;
     let content = fs::read(&program)?;
-    // Of the base, where that has it.
-    if !(row.base != "scratch" && path == base::BUSYBOX) {
+    let has_program = match row.base.as_str() {
+        "scratch" => false,
+        base::MMDEBSTRAP => row.program.is_of_host(),
+        _ => path == base::BUSYBOX,
+    };
+    if !has_program {
         layer.file(path.trim_start_matches('/'), 0o755, &content);
     }
     let mut builder = ImageBuilder::of_layer(&layer, row.program.architecture())
         .set("Entrypoint", json!(row.command));
     // To compress a tree takes longer than to judge it.
     builder.layers[0].1 = Packing::Plain;
+    if row.base == base::MMDEBSTRAP {
+        let tree = fs::read(mmdebstrap::tree().map_err(anyhow::Error::msg)?)?;
+        builder.layers.insert(0, (tree, Packing::Plain));
+    }
     LayoutBuilder::single(&builder, "3.10").write(image)?;
     Ok(())
 }

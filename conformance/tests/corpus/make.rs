@@ -59,6 +59,10 @@ impl Program {
         (!status.is_ok_and(|status| status.success())).then_some(name.to_owned())
     }
 
+    pub(crate) fn is_of_host(&self) -> bool {
+        matches!(self, Self::Host(_))
+    }
+
     pub(crate) fn is_foreign(&self) -> bool {
         matches!(self, Self::Built(Tool::GoArm64, _))
     }
