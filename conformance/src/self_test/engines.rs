@@ -111,7 +111,7 @@ pub(super) static ENGINES: &[EngineFixture] = &[
     EngineFixture {
         name: "no-pid-namespace",
         about: "makes no pid namespace for a pod",
-        breaks: &["pid1/is-one"],
+        breaks: &["namespaces/pid-shared", "pid1/is-one"],
         also: NOT_INSIDE,
         fault: Fault {
             spec: |spec| spec.own_pid_namespace = false,
