@@ -374,7 +374,9 @@ fn cgroup_and_time(cx: &Context<'_>) -> Outcome {
         let joined = match member.read_link(&path) {
             // The pod's /proc shows only what is in its pid namespace.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Stop::Skip("a member does not see itself in /proc".to_owned()));
+                return Err(Stop::Skip(
+                    "a member does not see itself in /proc".to_owned(),
+                ));
             }
             joined => told(&mut pod, "say its namespaces", joined)?,
         };
