@@ -55,6 +55,10 @@ impl Planned {
         let Ok(subject) = &self.subject else {
             return None;
         };
+        // Then that none is run is what was asked for.
+        if self.head.static_only {
+            return None;
+        }
         let other = if subject.wasm.is_some() {
             Needs::PROGRAM
         } else {
