@@ -228,6 +228,7 @@ impl Trial {
                 // What this host cannot provoke says nothing of the program.
                 Verdict::Skipped if breaks && self.needs_the_host() && !is_for_another(record) => {}
                 Verdict::Pass | Verdict::Skipped if breaks => judged.missed.push(line()),
+                Verdict::Inconclusive if breaks => judged.open.push(id.to_owned()),
                 // The host was too busy to tell, and says so: neither caught nor wrong.
                 Verdict::Inconclusive | Verdict::Pass | Verdict::Skipped => {}
             }
@@ -293,6 +294,8 @@ pub struct Judged {
     pub caught: Vec<String>,
     /// Checks that the trial breaks and that did not fail, with what they came to.
     pub missed: Vec<String>,
+    /// Checks that the trial breaks, and that this host was too busy to decide.
+    pub open: Vec<String>,
     /// Checks that failed, or were in error, on what is right here; with what was seen.
     pub wrong: Vec<String>,
 }
