@@ -70,9 +70,7 @@ pub trait Backend: Sync {
 
     /// What was killed and refused so far, for whatever limit, outside of what sandboxes say
     /// of themselves.
-    fn counters(&self) -> Counters {
-        Counters::default()
-    }
+    fn counters(&self) -> Counters;
 
     /// Prepares the calling thread for starting sandboxes.
     ///
@@ -147,9 +145,7 @@ pub trait Sandbox: Send {
 
     /// What ran short in it so far, if anything did; `killed` says that the suite has sent
     /// SIGKILL to the pause process.
-    fn shortage(&mut self, _killed: bool) -> Option<Shortage> {
-        None
-    }
+    fn shortage(&mut self, killed: bool) -> Option<Shortage>;
 }
 
 /// What is started.

@@ -228,7 +228,6 @@ impl Trial {
                 // What this host cannot provoke says nothing of the program.
                 Verdict::Skipped if breaks && self.needs_the_host() && !is_for_another(record) => {}
                 Verdict::Pass | Verdict::Skipped if breaks => judged.missed.push(line()),
-                Verdict::Inconclusive if breaks => judged.open.push(id.to_owned()),
                 // The host was too busy to tell, and says so: neither caught nor wrong.
                 Verdict::Inconclusive | Verdict::Pass | Verdict::Skipped => {}
             }
@@ -294,8 +293,6 @@ pub struct Judged {
     pub caught: Vec<String>,
     /// Checks that the trial breaks and that did not fail, with what they came to.
     pub missed: Vec<String>,
-    /// Checks that the trial breaks, and that this host was too busy to decide.
-    pub open: Vec<String>,
     /// Checks that failed, or were in error, on what is right here; with what was seen.
     pub wrong: Vec<String>,
 }
@@ -351,12 +348,41 @@ pub fn run(
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     let not_made = not_made(&checks, &**backend);
     let not_made = not_made.into_iter().map(|(id, why)| (id, why.to_owned()));
-    Ok(Matrix {
+    let mut matrix = Matrix {
         not_made: not_made.collect(),
         checks,
         results: results.into_values().collect(),
         interrupted: settings.interrupted.load(Ordering::Relaxed),
-    })
+    };
+    if !matrix.interrupted {
+        let unbroken = matrix.unbroken();
+        let again = judge_alone(&unbroken, &matrix.checks, backend, time_scale, settings)?;
+        for (trial, judged) in again {
+            let places = matrix.results.iter_mut();
+            places
+                .filter(|(other, _)| other.name() == trial.name() && other.kind() == trial.kind())
+                .for_each(|(_, before)| *before = judged.clone());
+        }
+    }
+    Ok(matrix)
+}
+
+/// Judges what breaks these checks, one trial at a time: beside others, a busy host may have
+/// left open what only one of them breaks.
+///
+/// # Errors
+/// As [`Trial::judge`].
+pub fn judge_alone(
+    ids: &[&str],
+    checks: &[&'static Check],
+    backend: &Arc<dyn Backend + Send + Sync>,
+    time_scale: f64,
+    settings: &Settings,
+) -> Result<Vec<(Trial, Judged)>, NotMade> {
+    trials()
+        .filter(|trial| trial.breaks().iter().any(|id| ids.contains(id)))
+        .map(|trial| Ok((trial, trial.judge(checks, backend, time_scale, settings)?)))
+        .collect()
 }
 
 /// How many trials at a time: most of one is waiting, for windows in which nothing happens.

@@ -65,6 +65,10 @@ impl Backend for Engine {
             Ok(())
         }
     }
+
+    fn counters(&self) -> crate::shortage::Counters {
+        crate::shortage::Counters::default()
+    }
 }
 
 fn new(engine: Engine, programs: Programs) -> Calibration {

@@ -335,6 +335,10 @@ impl Backend for Engine {
             Err(io::Error::other("no threads"))
         }
     }
+
+    fn counters(&self) -> crate::shortage::Counters {
+        crate::shortage::Counters::default()
+    }
 }
 
 #[test]

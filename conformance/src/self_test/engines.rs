@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::backend::{Backend, Join, Launch, Namespaces, Sandbox, Spec, StartError, Stdio};
 use crate::check::Needs;
 use crate::probe::Probe;
+use crate::shortage::{Counters, Shortage};
 use crate::signal;
 use crate::sys::{self, ExitStatus};
 use crate::wasi_engine::Command;
@@ -304,6 +305,10 @@ impl Backend for Faulty {
         self.engine.start_engine(command, spec)
     }
 
+    fn counters(&self) -> Counters {
+        self.engine.counters()
+    }
+
     fn adopt_thread(&self) -> io::Result<()> {
         self.engine.adopt_thread()
     }
@@ -369,6 +374,10 @@ impl Sandbox for FaultySandbox {
 
     fn memory_used(&self) -> Option<u64> {
         self.sandbox.memory_used()
+    }
+
+    fn shortage(&mut self, killed: bool) -> Option<Shortage> {
+        self.sandbox.shortage(killed)
     }
 }
 

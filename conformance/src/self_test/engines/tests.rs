@@ -14,6 +14,11 @@ struct Noting {
     specs: Mutex<Vec<Spec>>,
 }
 
+const COUNTED: Counters = Counters {
+    killed: Some(3),
+    refused: 4,
+};
+
 fn refuses() -> io::Error {
     io::Error::other("refused")
 }
@@ -44,6 +49,10 @@ impl Backend for Noting {
 
     fn adopt_thread(&self) -> io::Result<()> {
         Err(refuses())
+    }
+
+    fn counters(&self) -> Counters {
+        COUNTED
     }
 }
 
@@ -89,6 +98,10 @@ impl Sandbox for Pod {
 
     fn memory_used(&self) -> Option<u64> {
         Some(7)
+    }
+
+    fn shortage(&mut self, killed: bool) -> Option<Shortage> {
+        killed.then_some(Shortage::Killed)
     }
 }
 
@@ -143,6 +156,9 @@ fn what_is_not_spoilt_is_handed_on() {
     assert_eq!(pod.try_wait().ok(), Some(Some(ExitStatus::Signaled(9))));
     assert!(pod.take_stdio().stdin.is_some());
     assert_eq!(pod.memory_used(), Some(7));
+    assert_eq!(faulty.counters(), COUNTED);
+    assert_eq!(pod.shortage(true), Some(Shortage::Killed));
+    assert_eq!(pod.shortage(false), None);
     let refused = pod.enter(&Join::default()).expect_err("it refuses");
     assert_eq!(refused.to_string(), "refused");
     let refused = pod.run_beside(command(), true).expect_err("it cannot");

@@ -22,7 +22,6 @@ fn judged(name: &str, caught: &[&str], missed: &[&str], wrong: &[&str]) -> (Tria
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let judged = Judged {
         caught: owned(caught),
-        open: Vec::new(),
         missed: owned(missed),
         wrong: owned(wrong),
     };
