@@ -1,66 +1,30 @@
-//! Builds the programs that the suite carries, with the compiler that builds the
-//! suite, for the machine that the suite is for: the probe and the reference pause.
+//! Takes over the program that fixtures are made from, and says which version of the WASI engine
+//! is built in.
 
-use std::env;
 use std::path::{Path, PathBuf};
-
-#[path = "../pause/link.rs"]
-#[allow(
-    dead_code,
-    unreachable_pub,
-    reason = "a build script is a crate of one file"
-)]
-mod link;
+use std::{env, fs};
 
 fn main() {
-    let variable = |name: &str| env::var_os(name).expect("cargo sets it for build scripts");
-    let out = PathBuf::from(variable("OUT_DIR"));
-    let target = env::var("TARGET").expect("cargo sets TARGET");
+    let directory = |name: &str| PathBuf::from(env::var_os(name).expect("cargo sets it"));
+    let built = directory("DEP_PAUSE_SANDBOX_PROGRAMS").join("fixture");
+    fs::copy(&built, directory("OUT_DIR").join("fixture")).expect("it was built before");
+    println!("cargo::rerun-if-changed={}", built.display());
+
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
-        .expect("a crate of a workspace")
-        .to_owned();
-    for watched in [
-        "fixtures/src",
-        "fixtures/Cargo.toml",
-        "pause",
-        "Cargo.toml",
-        "Cargo.lock",
-    ] {
-        println!("cargo::rerun-if-changed={}", root.join(watched).display());
-    }
-    let version = locked_version(&root, "wasmi").unwrap_or_default();
-    println!("cargo::rustc-env=WASMI_VERSION={version}");
-
-    let linker = link::linker(&variable("RUSTC")).expect("rust-lld comes with the toolchain");
-    let target_dir = out.join("programs");
-    let status = link::build(
-        &variable("CARGO"),
-        &root,
-        &linker,
-        &target_dir,
-        &[&target],
-        &["fixtures", "pause"],
-    )
-    .status()
-    .expect("cargo can be run: it runs this");
-    assert!(
-        status.success(),
-        "cannot build the probe and the reference pause: {status}"
+        .expect("a crate of a workspace");
+    println!(
+        "cargo::rerun-if-changed={}",
+        root.join("Cargo.lock").display()
     );
-
-    let built = target_dir.join(&target).join(link::PROFILE);
-    for name in ["probe", "pause", "fixture"] {
-        let mut program = std::fs::read(built.join(name)).expect("cargo has just built it");
-        program.truncate(link::segments_end(&program).expect("the linker writes ELF"));
-        std::fs::write(out.join(name), program).expect("OUT_DIR can be written");
-    }
+    let version = locked_version(root, "wasmi").unwrap_or_default();
+    println!("cargo::rustc-env=WASMI_VERSION={version}");
 }
 
 /// The version of a package that the workspace is locked to: reports name it, and no crate
 /// says its own.
 fn locked_version(root: &Path, package: &str) -> Option<String> {
-    let lock = std::fs::read_to_string(root.join("Cargo.lock")).ok()?;
+    let lock = fs::read_to_string(root.join("Cargo.lock")).ok()?;
     let (_, entry) = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?;
     Some(entry.split_once('"')?.0.to_owned())
 }

@@ -10,6 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use fixtures::Fixture;
 
+use pause_sandbox::Features;
+
 use crate::backend::{Backend, Spec};
 use crate::check::{Check, Level, Needs, Outcome, Stop};
 use crate::context::{CheckOptions, Context, Shared};
@@ -148,7 +150,7 @@ impl Calibration {
     }
 
     fn cannot(&self, name: &str, stop: &Stop) -> String {
-        let emulation = self.backend.lacks(Needs::NATIVE).unwrap_or_default();
+        let emulation = self.backend.lacks(Features::NATIVE).unwrap_or_default();
         let seen = match stop {
             Stop::NotRunning(finding) | Stop::Ended(finding) | Stop::Fail(finding) => {
                 format!("{emulation}: {}", finding.observed)
@@ -169,7 +171,7 @@ impl Calibration {
             Err(Stop::Skip(_) | Stop::Inconclusive(_) | Stop::Error(_)) => return outcome,
         };
         if half == Half::Right
-            && let Some(doubt) = self.backend.doubts(check.needs)
+            && let Some(doubt) = self.backend.doubts(check.needs.host)
         {
             let seen = outcome
                 .err()

@@ -88,7 +88,10 @@ const WORDS: &[(Needs, &str)] = &[
         "a process 1 that the default actions of signals spare",
     ),
     (Needs::SANDBOX_PROC, "a sandbox with a /proc of its own"),
-    (Needs::LEAVES, "a program that could leave its namespaces"),
+    (
+        Needs::CAN_UNSHARE,
+        "a program that could leave its namespaces",
+    ),
     (
         Needs::NOCLDSTOP,
         "a kernel that tells of stopped children as the program asked",
@@ -275,7 +278,7 @@ fn write_explanation(out: &mut String, check: &Check) -> fmt::Result {
     for (number, id) in after.iter().enumerate() {
         writeln!(out, "  {:<6}  {id}", if number == 0 { "after" } else { "" })?;
     }
-    if needs.contains(Needs::QUIET) {
+    if needs.contains(Needs::EXCLUSIVE) {
         writeln!(out, "  runs alone, no other check beside it")?;
     }
     let weight = match level {

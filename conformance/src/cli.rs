@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wildmatch::WildMatch;
@@ -11,7 +12,7 @@ use wildmatch::WildMatch;
 use crate::catalogue::ListFormat;
 use crate::check::{Check, Level, Needs};
 use crate::checks::FAMILIES;
-use crate::emulator::Way;
+use crate::emulator::EmulationMode;
 use crate::report::spec::{ReportSpec, SpecError};
 use crate::subject::{Platform, Platforms};
 use crate::wasi_engine::Engine;
@@ -91,8 +92,8 @@ pub struct Judge {
 
     /// How the kernel is brought to run programs for another processor; default: the first
     /// that is open here
-    #[arg(long, value_enum, value_name = "WAY")]
-    pub emulation: Option<Way>,
+    #[arg(long, value_parser = emulation_mode(), value_name = "WAY")]
+    pub emulation: Option<EmulationMode>,
 
     /// Folder of the programs by which an emulator is tried first, `linux-ARCH/pause` and
     /// `linux-ARCH/fixture`; default: $PAUSE_CONFORMANCE_PROGRAMS
@@ -403,5 +404,27 @@ fn platform(word: &str) -> Result<Platform, String> {
         os: os.to_owned(),
         architecture: architecture.to_owned(),
         variant: variant.map(str::to_owned),
+    })
+}
+/// Reads [`EmulationMode`]; its crate knows of no command line.
+fn emulation_mode() -> impl TypedValueParser<Value = EmulationMode> {
+    use EmulationMode::{Host, Private, Program};
+    let modes = [
+        (
+            "private",
+            Private,
+            "By an entry in a binfmt_misc of the sandboxes' own user namespace (Linux 6.7)",
+        ),
+        ("host", Host, "By the host's own entry"),
+        (
+            "program",
+            Program,
+            "Not at all: the emulator is started, with the program as its argument",
+        ),
+    ];
+    let values = modes.map(|(name, _, help)| PossibleValue::new(name).help(help));
+    PossibleValuesParser::new(values).try_map(move |name| {
+        let mode = modes.iter().find(|(known, ..)| *known == name);
+        mode.map(|(_, mode, _)| *mode).ok_or("unknown")
     })
 }

@@ -9,6 +9,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use pause_sandbox::Features;
+
 use crate::backend::{Backend, Launch, Spec, StartError};
 use crate::check::{Finding, Needs, Outcome, Stop};
 use crate::event::Measurement;
@@ -204,16 +206,16 @@ impl<'a> Context<'a> {
     /// Whether the backend offers all of this.
     pub(crate) fn offers(&self, needs: Needs) -> bool {
         let backend = self.shared.backend.as_ref();
-        backend.is_some_and(|backend| backend.offers().contains(needs))
+        backend.is_some_and(|backend| backend.offers().contains(needs.host))
     }
 
     /// Says under which emulator its programs run, where they do.
     fn emulation(&self) -> Option<&str> {
         let backend = self.shared.backend.as_deref()?;
-        if backend.offers().contains(Needs::NATIVE) {
+        if backend.offers().contains(Features::NATIVE) {
             return None;
         }
-        backend.lacks(Needs::NATIVE)
+        backend.lacks(Features::NATIVE)
     }
 
     /// A duration at this host's speed.

@@ -93,10 +93,10 @@ pub fn run(
     let awaited = awaited_by_windows(&run.pending);
     run.pending.sort_by_key(|check| {
         (
-            !check.needs.contains(Needs::WINDOW),
-            check.needs.contains(Needs::QUIET),
+            !check.needs.contains(Needs::WAITS),
+            check.needs.contains(Needs::EXCLUSIVE),
             !awaited.contains(check.id),
-            !check.needs.contains(Needs::LATE),
+            !check.needs.contains(Needs::SLOW_FAIL),
         )
     });
     let interrupted = run.execute();
@@ -116,7 +116,7 @@ fn awaited_by_windows(checks: &[&'static Check]) -> BTreeSet<&'static str> {
     let mut awaited = BTreeSet::new();
     let mut waiting: Vec<&Check> = checks
         .iter()
-        .filter(|check| check.needs.contains(Needs::WINDOW))
+        .filter(|check| check.needs.contains(Needs::WAITS))
         .copied()
         .collect();
     while let Some(check) = waiting.pop() {
@@ -129,9 +129,9 @@ fn awaited_by_windows(checks: &[&'static Check]) -> BTreeSet<&'static str> {
 }
 
 fn offers(shared: &Shared) -> Needs {
-    let mut offered = shared.subject.offers().union(Needs::HINTS);
+    let mut offered = Needs::from(shared.subject.traits()) | Needs::HINTS;
     if let Some(backend) = &shared.backend {
-        offered |= backend.offers();
+        offered |= backend.offers().into();
     }
     if offered.contains(Needs::WASM_MODULE)
         || RUNS_COMPONENTS && offered.contains(Needs::WASM_COMPONENT)
@@ -165,7 +165,7 @@ fn missing(check: &Check, offered: Needs, shared: &Shared) -> Option<String> {
         return Some(NO_COMPONENTS.to_owned());
     }
     let why = match &shared.backend {
-        Some(backend) => backend.lacks(need),
+        Some(backend) => backend.lacks(need.host),
         None => shared
             .not_run
             .as_deref()
@@ -239,7 +239,7 @@ impl<'a> Runner<'a> {
         let ordinary_left = self
             .pending
             .iter()
-            .any(|check| !check.needs.intersects(Needs::QUIET.union(Needs::WINDOW)));
+            .any(|check| !check.needs.intersects(Needs::EXCLUSIVE.union(Needs::WAITS)));
         for check in std::mem::take(&mut self.pending) {
             match self.blocked_by(check) {
                 Blocked::No if self.has_room(check, ordinary_left) => {
@@ -272,12 +272,12 @@ impl<'a> Runner<'a> {
         let working = || {
             self.running
                 .values()
-                .filter(|other| !other.check.needs.contains(Needs::WINDOW) || other.confirming)
+                .filter(|other| !other.check.needs.contains(Needs::WAITS) || other.confirming)
         };
-        if check.needs.contains(Needs::WINDOW) {
+        if check.needs.contains(Needs::WAITS) {
             return true;
         }
-        if check.needs.contains(Needs::QUIET) {
+        if check.needs.contains(Needs::EXCLUSIVE) {
             return working().next().is_none() && !ordinary_left;
         }
         // What wants quiet begins only when nothing ordinary is left to begin beside it.

@@ -81,7 +81,10 @@ pub fn not_made<'a>(
     backend: &'a dyn Backend,
 ) -> Vec<(&'static str, &'a str)> {
     let why = |check: &&'static Check| {
-        let lacking = check.needs.iter().find_map(|need| backend.lacks(need))?;
+        let lacking = check
+            .needs
+            .iter()
+            .find_map(|need| backend.lacks(need.host))?;
         Some((check.id, lacking))
     };
     checks.iter().filter_map(why).collect()

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::MemfdFlags;
 
+pub use pause_sandbox::workload::{Command, Executable};
+
 use crate::wasi_host::{self, Fault, Order};
 
 mod node;
@@ -40,28 +42,6 @@ pub struct NoEngine {
     pub why: String,
     /// What the user can do.
     pub hint: &'static str,
-}
-
-/// A program of this machine's that runs a WASI program: what is executed, and how.
-#[derive(Debug)]
-pub struct Command {
-    /// What is executed.
-    pub executable: Executable,
-    /// Arguments, the name first.
-    pub argv: Vec<String>,
-    /// Environment.
-    pub env: Vec<String>,
-    /// The module, open at its number across exec.
-    pub module: OwnedFd,
-}
-
-/// What is executed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Executable {
-    /// The suite's own program.
-    Itself,
-    /// A file of the host's.
-    File(PathBuf),
 }
 
 impl Engine {

@@ -13,7 +13,6 @@
 //! as the `wasmtime` command says it; 120 where the guest could not be started.
 
 use std::ffi::OsString;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 mod confine;
 mod guest;
@@ -42,8 +41,6 @@ pub fn describe() -> String {
     format!("wasmi {}, the suite's own host", env!("WASMI_VERSION"))
 }
 
-static HELD: AtomicBool = AtomicBool::new(false);
-
 /// Becomes the host, and ends as it, where this program was executed for that. A program
 /// whose sandboxes are to have WASI workloads calls it before anything else.
 pub fn run_if_asked() {
@@ -51,12 +48,7 @@ pub fn run_if_asked() {
     if words.next().is_some_and(|name| name == NAME) {
         std::process::exit(run(words));
     }
-    HELD.store(true, Ordering::Relaxed);
-}
-
-/// Whether this program can be executed as the host.
-pub fn is_held() -> bool {
-    HELD.load(Ordering::Relaxed)
+    pause_sandbox::workload::allow_itself();
 }
 
 /// The status to end with.

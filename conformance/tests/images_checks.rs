@@ -6,9 +6,9 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Elf, failures, load_archive, load_text};
-use conformance::check::Needs;
 use conformance::context::CheckOptions;
 use conformance::subject::Platforms;
+use conformance::subject::Traits;
 use conformance::subject::build::{ImageBuilder, LayoutBuilder, Tar};
 use serde_json::json;
 
@@ -25,8 +25,8 @@ fn a_bare_program_skips_the_image_checks() {
     let path = folder.path().join("pause");
     std::fs::write(&path, Elf::of(AMD64).bytes()).expect("writing the program");
     let subjects = load_text(path.to_str().expect("UTF-8"), Platforms::Host).expect("a program");
-    assert!(!subjects[0].offers().contains(Needs::IMAGE));
-    assert!(subjects[0].offers().contains(Needs::ELF));
+    assert!(!subjects[0].traits().contains(Traits::IMAGE));
+    assert!(subjects[0].traits().contains(Traits::ELF));
     assert_eq!(
         failures(&subjects[0], &CheckOptions::default()),
         BTreeSet::new()

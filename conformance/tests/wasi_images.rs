@@ -4,7 +4,7 @@
 mod common;
 
 use common::{load_layout, load_text};
-use conformance::check::Needs;
+use conformance::subject::Traits;
 use conformance::subject::build::{ImageBuilder, LayoutBuilder, Packing, Tar, WasmImageBuilder};
 use conformance::subject::{Kind, NoProgram, Platforms, Subject};
 use serde_json::json;
@@ -42,9 +42,9 @@ fn a_wasi_subject_offers_nothing_native() {
     ] {
         let subject = only(&layout);
         assert_eq!(subject.program.as_ref().err(), Some(&NoProgram::Wasm));
-        let offers = subject.offers();
-        assert!(offers.contains(Needs::WASM | Needs::WASM_MODULE | Needs::IMAGE));
-        assert!(!offers.intersects(Needs::PROGRAM | Needs::ELF | Needs::NATIVE_IMAGE));
+        let offers = subject.traits();
+        assert!(offers.contains(Traits::WASM | Traits::WASM_MODULE | Traits::IMAGE));
+        assert!(!offers.intersects(Traits::PROGRAM | Traits::ELF | Traits::NATIVE_IMAGE));
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rstest::rstest;
 
+use pause_sandbox::Features;
+
 use super::{AT_A_TIME, Calibration, Programs, TRIED, breakers};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
@@ -35,15 +37,15 @@ impl Backend for Engine {
         "none".to_owned()
     }
 
-    fn offers(&self) -> Needs {
-        Needs::SANDBOX
+    fn offers(&self) -> Features {
+        Features::SANDBOX
     }
 
-    fn lacks(&self, need: Needs) -> Option<&str> {
-        (need == Needs::NATIVE).then_some("runs under qemu-x")
+    fn lacks(&self, need: Features) -> Option<&str> {
+        (need == Features::NATIVE).then_some("runs under qemu-x")
     }
 
-    fn doubts(&self, _: Needs) -> Option<&str> {
+    fn doubts(&self, _: Features) -> Option<&str> {
         self.doubts.then_some("qemu-x may have done it")
     }
 

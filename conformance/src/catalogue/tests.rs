@@ -12,7 +12,7 @@ static TERM: Check = Check {
         title: "pause.c",
         url: "https://example.org/v1/pause.c",
     },
-    needs: Needs::SANDBOX.union(Needs::NATIVE).union(Needs::QUIET),
+    needs: Needs::SANDBOX.union(Needs::NATIVE).union(Needs::EXCLUSIVE),
     after: &["startup/stays"],
     run: |_| Ok(Pass::new("seen")),
 };
@@ -45,7 +45,7 @@ static FAMILIES: [&Family; 2] = [
 #[test]
 fn every_need_but_the_hints_has_words_once() {
     let named = WORDS.iter().fold(Needs::empty(), |all, (need, _)| {
-        assert_eq!(need.bits().count_ones(), 1);
+        assert_eq!(need.iter().count(), 1);
         assert!(!all.contains(*need), "{need:?} twice");
         all | *need
     });
@@ -55,7 +55,7 @@ fn every_need_but_the_hints_has_words_once() {
 
 #[test]
 fn missing_needs_are_a_reason() {
-    let missing = Needs::PIDS_LIMIT | Needs::MEMORY_LIMIT | Needs::QUIET;
+    let missing = Needs::PIDS_LIMIT | Needs::MEMORY_LIMIT | Needs::EXCLUSIVE;
     assert_eq!(
         missing_in_words(missing),
         "needs a memory cgroup, a pids cgroup"

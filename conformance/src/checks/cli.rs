@@ -30,7 +30,7 @@ static VERSION: Check = Check {
         title: "kubernetes#56762",
         url: "https://github.com/kubernetes/kubernetes/pull/56762",
     },
-    needs: RUNS.union(Needs::LATE),
+    needs: RUNS.union(Needs::SLOW_FAIL),
     after: &[],
     run: version,
 };

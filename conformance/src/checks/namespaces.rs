@@ -72,7 +72,7 @@ static STABLE: Check = Check {
         title: "namespaces(7)",
         url: "https://man7.org/linux/man-pages/man7/namespaces.7.html",
     },
-    needs: Needs::LEAVES.union(MEMBERS.union(Needs::HOST_PID).union(Needs::WINDOW)),
+    needs: Needs::CAN_UNSHARE.union(MEMBERS.union(Needs::HOST_PID).union(Needs::WAITS)),
     after: &[
         "signals/survives-hup",
         "signals/survives-others",
@@ -147,7 +147,7 @@ static UTS_SHARED: Check = Check {
         title: "uts_namespaces(7)",
         url: "https://man7.org/linux/man-pages/man7/uts_namespaces.7.html",
     },
-    needs: Needs::LEAVES.union(MEMBERS),
+    needs: Needs::CAN_UNSHARE.union(MEMBERS),
     after: &[],
     run: uts_shared,
 };
@@ -341,7 +341,7 @@ static CGROUP_AND_TIME: Check = Check {
         title: "time_namespaces(7)",
         url: "https://man7.org/linux/man-pages/man7/time_namespaces.7.html",
     },
-    needs: Needs::LEAVES.union(
+    needs: Needs::CAN_UNSHARE.union(
         MEMBERS
             .union(Needs::HOST_PID)
             .union(Needs::SANDBOX_PROC)
@@ -407,7 +407,7 @@ static TEARDOWN: Check = Check {
         title: "kubernetes#66892",
         url: "https://github.com/kubernetes/kubernetes/issues/66892",
     },
-    needs: MEMBERS.union(Needs::HOST_PID).union(Needs::LATE),
+    needs: MEMBERS.union(Needs::HOST_PID).union(Needs::SLOW_FAIL),
     after: &[
         "signals/term-exits-zero",
         "signals/kill-is-137",

@@ -23,7 +23,7 @@ static QUIET: Check = Check {
         title: "openshift/images ee7e02d5",
         url: "https://github.com/openshift/images/commit/ee7e02d5",
     },
-    needs: RUNS.union(Needs::WINDOW),
+    needs: RUNS.union(Needs::WAITS),
     after: &[],
     run: quiet,
 };

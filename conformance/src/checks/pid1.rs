@@ -141,7 +141,7 @@ static OWNS_NAMESPACE: Check = Check {
         title: "Kubernetes CRI api.proto, NamespaceMode",
         url: "https://github.com/kubernetes/cri-api/blob/v0.34.0/pkg/apis/runtime/v1/api.proto",
     },
-    needs: Needs::LEAVES.union(SEEN),
+    needs: Needs::CAN_UNSHARE.union(SEEN),
     after: &[],
     run: owns_namespace,
 };

@@ -121,7 +121,7 @@ static BURST: Check = Check {
         title: "dumb-init#44",
         url: "https://github.com/Yelp/dumb-init/issues/44",
     },
-    needs: JOINED.union(Needs::LATE),
+    needs: JOINED.union(Needs::SLOW_FAIL),
     after: AFTER_ONE,
     run: burst,
 };
@@ -488,7 +488,7 @@ static NO_LOST_WAKEUP: Check = Check {
         title: "sigsuspend(2)",
         url: "https://man7.org/linux/man-pages/man2/sigsuspend.2.html",
     },
-    needs: JOINED.union(Needs::LATE),
+    needs: JOINED.union(Needs::SLOW_FAIL),
     after: &["reaping/burst", "reaping/spares-the-living"],
     run: no_lost_wakeup,
 };
@@ -589,7 +589,7 @@ static LATENCY: Check = Check {
     level: Level::Info,
     requirement: "The time from an orphan's end to its reaping, and orphans reaped in a second, are measured.",
     source: PAUSE_C,
-    needs: JOINED.union(Needs::NATIVE).union(Needs::QUIET),
+    needs: JOINED.union(Needs::NATIVE).union(Needs::EXCLUSIVE),
     after: &["reaping/burst"],
     run: |cx| latency(cx).map_err(or_inconclusive),
 };

@@ -45,7 +45,7 @@ static IDLE_CPU: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST use no processor time while nothing happens in the pod, also once it has reaped.",
     source: IDLE_ISSUE,
-    needs: SEEN.union(Needs::WINDOW),
+    needs: SEEN.union(Needs::WAITS),
     after: &[],
     run: idle_cpu,
 };
@@ -80,7 +80,7 @@ static IDLE_WAKEUPS: Check = Check {
     level: Level::Should,
     requirement: "The pause process SHOULD NOT wake up while nothing happens in the pod, also once it has reaped.",
     source: IDLE_ISSUE,
-    needs: SEEN.union(Needs::NATIVE).union(Needs::WINDOW),
+    needs: SEEN.union(Needs::NATIVE).union(Needs::WAITS),
     after: &[],
     run: idle_wakeups,
 };

@@ -331,7 +331,7 @@ static DENIED_WAIT_NO_SPIN: Check = Check {
     needs: SEEN
         .union(Needs::NATIVE)
         .union(Needs::SECCOMP)
-        .union(Needs::WINDOW),
+        .union(Needs::WAITS),
     after: &[],
     run: denied_wait,
 };
@@ -430,7 +430,7 @@ static DENIED_EXIT: Check = Check {
     needs: SEEN
         .union(Needs::NATIVE)
         .union(Needs::SECCOMP)
-        .union(Needs::WINDOW),
+        .union(Needs::WAITS),
     after: &["signals/term-exits-zero"],
     run: denied_exit,
 };

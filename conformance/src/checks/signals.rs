@@ -87,7 +87,7 @@ static TERM_EXITS_ZERO: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST exit with status 0 within one second of SIGTERM.",
     source: PAUSE_C,
-    needs: RUNS.union(Needs::LATE),
+    needs: RUNS.union(Needs::SLOW_FAIL),
     after: &[],
     run: |cx| exits_zero(cx, TERM),
 };
@@ -98,7 +98,7 @@ static INT_EXITS_ZERO: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST exit with status 0 within one second of SIGINT.",
     source: PAUSE_C,
-    needs: RUNS.union(Needs::LATE),
+    needs: RUNS.union(Needs::SLOW_FAIL),
     after: &[],
     run: |cx| exits_zero(cx, INT),
 };
@@ -119,7 +119,7 @@ static TERM_FROM_INSIDE: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST exit with status 0 within one second of a SIGTERM that a member of its pid namespace sends.",
     source: PID_NAMESPACES,
-    needs: JOINED.union(Needs::LATE),
+    needs: JOINED.union(Needs::SLOW_FAIL),
     after: AFTER_TERM,
     run: term_from_inside,
 };
@@ -257,7 +257,7 @@ static SURVIVES_REALTIME: Check = Check {
         title: "signal(7)",
         url: "https://man7.org/linux/man-pages/man7/signal.7.html",
     },
-    needs: SETTLES.union(Needs::NATIVE).union(Needs::LATE),
+    needs: SETTLES.union(Needs::NATIVE).union(Needs::SLOW_FAIL),
     after: AFTER_TERM,
     run: |cx| {
         const ALL: RangeInclusive<i32> = RT_FIRST..=RT_LAST;
@@ -311,7 +311,7 @@ static TTY_STOP_IGNORED: Check = Check {
     level: Level::Should,
     requirement: "The pause process SHOULD NOT stop or end on SIGTSTP, SIGTTIN and SIGTTOU.",
     source: CATATONIT,
-    needs: SETTLES.union(Needs::LATE),
+    needs: SETTLES.union(Needs::SLOW_FAIL),
     after: AFTER_TERM,
     run: tty_stop_ignored,
 };
@@ -453,7 +453,7 @@ static TERM_IN_CHLD_STORM: Check = Check {
         title: "catatonit#4",
         url: "https://github.com/openSUSE/catatonit/issues/4",
     },
-    needs: JOINED.union(Needs::LATE),
+    needs: JOINED.union(Needs::SLOW_FAIL),
     after: &["signals/term-exits-zero", "reaping/burst"],
     run: term_in_chld_storm,
 };
@@ -521,7 +521,7 @@ static BLOCKED_AT_EXEC: Check = Check {
         title: "podman#3440",
         url: "https://github.com/containers/podman/issues/3440",
     },
-    needs: SETTLES.union(Needs::START_CONTROL).union(Needs::LATE),
+    needs: SETTLES.union(Needs::START_CONTROL).union(Needs::SLOW_FAIL),
     after: AFTER_TERM,
     run: blocked_at_exec,
 };
@@ -555,7 +555,7 @@ static BROKEN_STDERR: Check = Check {
     level: Level::Should,
     requirement: "The pause process SHOULD exit with status 0 within one second of SIGTERM also where standard error is closed, a broken pipe, or a full pipe that nobody reads.",
     source: PAUSE_C,
-    needs: RUNS.union(Needs::START_CONTROL).union(Needs::LATE),
+    needs: RUNS.union(Needs::START_CONTROL).union(Needs::SLOW_FAIL),
     after: AFTER_TERM,
     run: |cx| broken_stderr(cx, true),
 };
@@ -603,7 +603,7 @@ static SIGACTION_FAILS: Check = Check {
         .union(Needs::START_CONTROL)
         .union(Needs::SECCOMP)
         .union(Needs::NATIVE)
-        .union(Needs::WINDOW),
+        .union(Needs::WAITS),
     after: AFTER_TERM,
     run: sigaction_fails,
 };
@@ -636,7 +636,7 @@ static TERM_LATENCY: Check = Check {
     level: Level::Info,
     requirement: "The time from SIGTERM to the end of the pause process is measured.",
     source: PAUSE_C,
-    needs: RUNS.union(Needs::NATIVE).union(Needs::QUIET),
+    needs: RUNS.union(Needs::NATIVE).union(Needs::EXCLUSIVE),
     after: AFTER_TERM,
     run: term_latency,
 };

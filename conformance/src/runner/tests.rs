@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rstest::rstest;
 
+use pause_sandbox::Features;
+
 use super::{NO_COMPONENTS, Ran, SAYS_NOTHING, Settings, blame_nobody, run};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
 use crate::calibration::tests as calibration;
@@ -316,12 +318,12 @@ impl Backend for Engine {
         "none".to_owned()
     }
 
-    fn offers(&self) -> Needs {
-        Needs::SANDBOX
+    fn offers(&self) -> Features {
+        Features::SANDBOX
     }
 
-    fn lacks(&self, need: Needs) -> Option<&str> {
-        (need == Needs::MEMORY_LIMIT).then_some("no cgroup of its own")
+    fn lacks(&self, need: Features) -> Option<&str> {
+        (need == Features::MEMORY_LIMIT).then_some("no cgroup of its own")
     }
 
     fn start(&self, _: &Launch<'_>, _: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
@@ -589,7 +591,7 @@ fn while_a_verdict_is_confirmed_others_begin_but_none_that_wants_quiet() {
     }
     // On the subject it passes; what shows that it can be believed lasts until the other has begun.
     static SHOWN: Check = Check {
-        needs: Needs::SANDBOX.union(Needs::WINDOW),
+        needs: Needs::SANDBOX.union(Needs::WAITS),
         ..calibration::check("signals/term-exits-zero", |context| {
             if context.subject().reference == "program" {
                 return passes_at_last();
@@ -619,7 +621,7 @@ fn while_a_verdict_is_confirmed_others_begin_but_none_that_wants_quiet() {
         passes_at_last()
     });
     static QUIET: Check = Check {
-        needs: Needs::QUIET,
+        needs: Needs::EXCLUSIVE,
         ..check("a/quiet", |_| {
             note("quiet");
             passes_at_last()
@@ -642,7 +644,7 @@ fn while_a_verdict_is_confirmed_others_begin_but_none_that_wants_quiet() {
 fn what_takes_long_to_fail_begins_early() {
     static PLAIN: Check = check("a/plain", passes);
     static LATE: Check = Check {
-        needs: Needs::LATE,
+        needs: Needs::SLOW_FAIL,
         ..check("a/late", passes)
     };
     let one = Settings {
@@ -698,7 +700,7 @@ fn long_windows_begin_first_and_what_wants_quiet_comes_last_and_alone() {
         passes_at_last()
     }
     static QUIET: Check = Check {
-        needs: Needs::QUIET,
+        needs: Needs::EXCLUSIVE,
         ..check("a/quiet", |_| {
             // The window is no disturbance: it is still open, and is closed from here.
             *CLOSE.0.lock().expect("nobody panics") = true;
@@ -709,7 +711,7 @@ fn long_windows_begin_first_and_what_wants_quiet_comes_last_and_alone() {
     static PLAIN: Check = check("a/plain", |_| begin("plain"));
     static OTHER: Check = check("a/other", |_| begin("other"));
     static WINDOW: Check = Check {
-        needs: Needs::WINDOW,
+        needs: Needs::WAITS,
         ..check("a/window", |_| {
             let outcome = begin("window");
             let closed = CLOSE.0.lock().expect("nobody panics");
@@ -753,7 +755,7 @@ fn long_windows_begin_first_and_what_wants_quiet_comes_last_and_alone() {
 fn what_a_window_waits_for_begins_before_all_else() {
     static PLAIN: Check = check("a/plain", passes);
     static LATE: Check = Check {
-        needs: Needs::LATE,
+        needs: Needs::SLOW_FAIL,
         ..check("a/late", passes)
     };
     static FIRST: Check = check("a/first", passes);
@@ -762,7 +764,7 @@ fn what_a_window_waits_for_begins_before_all_else() {
         ..check("a/second", passes)
     };
     static WINDOW: Check = Check {
-        needs: Needs::WINDOW,
+        needs: Needs::WAITS,
         after: &["a/second", "a/not-asked-for"],
         ..check("a/window", passes)
     };
@@ -797,11 +799,11 @@ fn nothing_begins_beside_what_wants_quiet() {
         passes_at_last()
     }
     static A: Check = Check {
-        needs: Needs::QUIET,
+        needs: Needs::EXCLUSIVE,
         ..check("a/a", alone)
     };
     static B: Check = Check {
-        needs: Needs::QUIET,
+        needs: Needs::EXCLUSIVE,
         ..check("a/b", alone)
     };
     static C: Check = check("a/c", alone);

@@ -8,13 +8,13 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::backend::{Backend, Join, Launch, Namespaces, Sandbox, Spec, StartError, Stdio};
-use crate::check::Needs;
 use crate::probe::Probe;
 use crate::shortage::{Counters, Shortage};
 use crate::signal;
 use crate::sys::{self, ExitStatus};
 use crate::wasi_engine::Command;
 use crate::workload::Workload;
+use pause_sandbox::Features;
 
 /// One engine under the suite.
 #[derive(Clone, Copy, Debug)]
@@ -270,11 +270,11 @@ impl Backend for Faulty {
         self.engine.describe()
     }
 
-    fn offers(&self) -> Needs {
+    fn offers(&self) -> Features {
         self.engine.offers()
     }
 
-    fn lacks(&self, need: Needs) -> Option<&str> {
+    fn lacks(&self, need: Features) -> Option<&str> {
         self.engine.lacks(need)
     }
 

@@ -350,7 +350,7 @@ mod tests {
     use std::path::Path;
 
     use super::{TEXTS, pairs, programs};
-    use crate::check::Needs;
+    use pause_image::Traits;
 
     #[test]
     fn every_text_is_in_the_table() {
@@ -382,8 +382,8 @@ mod tests {
     #[test]
     fn every_guest_of_a_host_is_a_module() {
         for pair in pairs() {
-            let offers = pair.subject().offers();
-            assert!(offers.contains(Needs::WASM_MODULE), "{}", pair.name);
+            let offers = pair.subject().traits();
+            assert!(offers.contains(Traits::WASM_MODULE), "{}", pair.name);
         }
     }
 }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use pause_image::Traits;
+use pause_sandbox::Features;
+
 use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, Emulated};
 use crate::calibration::Calibration;
 use crate::check::{Check, Needs};
-use crate::emulator::{Emulator, NoEmulator, Way};
+use crate::emulator::{EmulationMode, Emulator, NoEmulator};
 use crate::event::{Record, RunHead, Verdict};
 use crate::subject::elf::is_of;
 use crate::subject::{self, Platform, Subject};
@@ -36,7 +39,7 @@ impl Planned {
         if !self.head.companion {
             return all.to_vec();
         }
-        let offered = subject.offers().union(Needs::HINTS).union(Needs::FILES) - OF_THE_WHOLE;
+        let offered = (Needs::from(subject.traits()) | Needs::HINTS | Needs::FILES) - OF_THE_WHOLE;
         let applies = |check: &&&'static Check| offered.contains(check.needs);
         all.iter().filter(applies).copied().collect()
     }
@@ -158,7 +161,7 @@ impl Processor {
             }
             _ => None,
         };
-        if subject.offers().contains(Needs::WASM_MODULE) {
+        if subject.traits().contains(Traits::WASM_MODULE) {
             // Its engine is the host's program.
             Self::Own
         } else if subject.program.is_err() {
@@ -179,7 +182,7 @@ pub(super) fn plan(
     subject: Subject,
     processor: Processor,
     engine: Option<&Arc<Embedded>>,
-    way: Option<Way>,
+    way: Option<EmulationMode>,
 ) -> Planned {
     let mut head = RunHead {
         image: subject.reference.clone(),
@@ -245,14 +248,15 @@ pub(super) fn name_wasi_engines(planned: &mut [Planned], checks: &[&Check], aske
         .iter()
         .any(|check| check.needs.contains(Needs::WASI_HOST));
     for run in planned.iter_mut().filter(|_| run_any) {
-        let offers = |it: &Arc<dyn Backend + Send + Sync>| it.offers().contains(Needs::WASI_HOST);
+        let offers =
+            |it: &Arc<dyn Backend + Send + Sync>| it.offers().contains(Features::SELF_EXEC);
         let Ok(subject) = &run.subject else { continue };
         if !run.backend.as_ref().is_some_and(offers) {
             continue;
         }
         if subject.wasm.is_none() {
             run.head.wasi_engine = Some(wasi_host::describe());
-        } else if subject.offers().contains(Needs::WASM_MODULE) {
+        } else if subject.traits().contains(Traits::WASM_MODULE) {
             run.head.wasi_engine = asked.map(str::to_owned);
         }
     }

@@ -188,12 +188,13 @@ pub(crate) fn subject(layout: &LayoutBuilder) -> Subject {
 
 /// Ids of the static checks that fail; any other end but pass and skip is part of the id.
 pub(crate) fn failures(subject: &Subject, options: &CheckOptions) -> BTreeSet<String> {
-    let mut offered = subject.offers();
-    offered.set(Needs::KUBERNETES, options.kubernetes.is_some());
-    offered.set(
-        Needs::REQUIRED_PLATFORMS,
-        !options.required_platforms.is_empty(),
-    );
+    let mut offered = Needs::from(subject.traits());
+    if options.kubernetes.is_some() {
+        offered |= Needs::KUBERNETES;
+    }
+    if !options.required_platforms.is_empty() {
+        offered |= Needs::REQUIRED_PLATFORMS;
+    }
     let shared = Shared::new(subject.clone(), options.clone(), None, 1.0);
     let cx = Context::new(&shared);
     let mut failed = BTreeSet::new();

@@ -19,7 +19,7 @@ use conformance::backend::embedded::{Embedded, Emulated};
 use conformance::calibration::{Calibration, Programs};
 use conformance::check::Check;
 use conformance::context::{CheckOptions, Shared};
-use conformance::emulator::{Emulator, Way};
+use conformance::emulator::{EmulationMode, Emulator};
 use conformance::event::{Record, Verdict};
 use conformance::subject::{Platform, Subject};
 use conformance::{runner, self_test, wasi_host};
@@ -77,7 +77,11 @@ impl Room {
         subject: Subject,
         checks: &[&'static Check],
     ) -> Result<Vec<Record>, String> {
-        let emulated = Emulated::new(Arc::clone(&self.engine), emulator, Some(Way::Program))?;
+        let emulated = Emulated::new(
+            Arc::clone(&self.engine),
+            emulator,
+            Some(EmulationMode::Program),
+        )?;
         let emulated: Arc<dyn Backend + Send + Sync> = Arc::new(emulated);
         Ok(run(shared(subject, &emulated, false), checks))
     }

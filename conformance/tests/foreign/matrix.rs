@@ -89,7 +89,7 @@ fn broken(room: &Room, fixture: Option<&'static Fixture>, whole: bool) -> Result
     let doubted: BTreeSet<_> = room
         .checks
         .iter()
-        .filter(|check| room.backend.doubts(check.needs).is_some())
+        .filter(|check| room.backend.doubts(check.needs.host).is_some())
         .map(|check| check.id)
         .collect();
     let wrong = records.iter().filter(|record| {

@@ -151,7 +151,7 @@ fn judged(subject: &Subject) {
         kubernetes: Some((1, 34)),
         ..CheckOptions::default()
     };
-    let offered = subject.offers() | Needs::KUBERNETES | Needs::HINTS;
+    let offered = Needs::from(subject.traits()) | Needs::KUBERNETES | Needs::HINTS;
     let shared = Shared::new(subject.clone(), options, None, 1.0);
     // A program that is run, even on a virtual clock, has a target of its own.
     let families = FAMILIES.iter().filter(|family| family.name != "wasi");

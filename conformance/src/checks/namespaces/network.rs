@@ -23,7 +23,7 @@ pub(super) static SHARED: Check = Check {
     level: Level::Must,
     requirement: "All members of a pod MUST see the devices, addresses, routes and listening ports that its network namespace holds, and nobody outside MUST reach them over localhost.",
     source: PODS,
-    needs: Needs::LEAVES.union(MEMBERS.union(Needs::NETWORK)),
+    needs: Needs::CAN_UNSHARE.union(MEMBERS.union(Needs::NETWORK)),
     after: &[],
     run: network_shared,
 };
@@ -72,7 +72,7 @@ pub(super) static SURVIVES_RESTART: Check = Check {
     level: Level::Must,
     requirement: "A member that leaves and joins again MUST find the same devices and addresses, and the neighbours that kept running.",
     source: PODS,
-    needs: Needs::LEAVES.union(MEMBERS.union(Needs::NETWORK)),
+    needs: Needs::CAN_UNSHARE.union(MEMBERS.union(Needs::NETWORK)),
     after: &[],
     run: network_survives_restart,
 };

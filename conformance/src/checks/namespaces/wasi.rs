@@ -106,7 +106,7 @@ pub(super) static REACHABLE: Check = Check {
     level: Level::Must,
     requirement: "A native member of a pod MUST reach a WASI workload's server at 127.0.0.1, and nobody outside MUST reach it there.",
     source: RUNWASI,
-    needs: MIXED.union(Needs::LATE),
+    needs: MIXED.union(Needs::SLOW_FAIL),
     after: &[],
     run: reachable,
 };
@@ -298,7 +298,7 @@ pub(super) static TEARDOWN: Check = Check {
     level: Level::Must,
     requirement: "When the pause process ends on TERM, a WASI workload in its pid namespace MUST end with it within 3 s, and one in a pid namespace of its own MUST keep serving its neighbours.",
     source: SHARE_PID,
-    needs: MIXED.union(Needs::LATE),
+    needs: MIXED.union(Needs::SLOW_FAIL),
     after: &[REACHABLE_ID, "signals/term-exits-zero"],
     run: teardown,
 };

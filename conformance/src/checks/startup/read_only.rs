@@ -27,7 +27,7 @@ pub(super) static READ_ONLY_ROOT: Check = Check {
         .union(Needs::HOST_PID)
         .union(Needs::START_CONTROL)
         .union(Needs::PROBE)
-        .union(Needs::WINDOW),
+        .union(Needs::WAITS),
     after: TERM_WORKS,
     run: read_only_root,
 };

@@ -92,7 +92,7 @@ pub(super) static SAFE_SOON: Check = Check {
         .union(Needs::HOST_PID)
         .union(Needs::NATIVE)
         .union(Needs::START_CONTROL)
-        .union(Needs::WINDOW),
+        .union(Needs::WAITS),
     after: TERM_WORKS,
     run: safe_soon,
 };
@@ -149,7 +149,7 @@ pub(super) static LOSS_WINDOW: Check = Check {
         .union(Needs::HOST_PID)
         .union(Needs::NATIVE)
         .union(Needs::START_CONTROL)
-        .union(Needs::QUIET),
+        .union(Needs::EXCLUSIVE),
     after: TERM_WORKS,
     run: loss_window,
 };
@@ -225,7 +225,7 @@ pub(super) static TIME_TO_READY: Check = Check {
         .union(Needs::HOST_PID)
         .union(Needs::NATIVE)
         .union(Needs::START_CONTROL)
-        .union(Needs::QUIET),
+        .union(Needs::EXCLUSIVE),
     after: &["startup/answers-when-ready"],
     run: time_to_ready,
 };

@@ -59,7 +59,7 @@ pub(super) static HOLDS: Check = Check {
     level: Level::Must,
     requirement: "An engine that runs the program as PID 1 of a sandbox MUST keep running.",
     source: PAUSE,
-    needs: PAIR.union(Needs::WINDOW),
+    needs: PAIR.union(Needs::WAITS),
     after: STARTS,
     run: holds,
 };
@@ -224,7 +224,7 @@ pub(super) static IDLE: Check = Check {
         title: "kubernetes#95840",
         url: "https://github.com/kubernetes/kubernetes/issues/95840",
     },
-    needs: PAIR.union(Needs::WINDOW),
+    needs: PAIR.union(Needs::WAITS),
     after: HELD,
     run: idle,
 };

@@ -28,12 +28,12 @@ impl Backend for Noting {
         "noting".to_owned()
     }
 
-    fn offers(&self) -> Needs {
-        Needs::SANDBOX
+    fn offers(&self) -> Features {
+        Features::SANDBOX
     }
 
-    fn lacks(&self, need: Needs) -> Option<&str> {
-        (need == Needs::NATIVE).then_some("runs under qemu-x")
+    fn lacks(&self, need: Features) -> Option<&str> {
+        (need == Features::NATIVE).then_some("runs under qemu-x")
     }
 
     fn start(&self, _: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
@@ -136,9 +136,9 @@ fn command() -> Command {
 fn what_is_not_spoilt_is_handed_on() {
     let faulty = around("no-pid-namespace", &Arc::default());
     assert_eq!(faulty.describe(), "noting");
-    assert_eq!(faulty.offers(), Needs::SANDBOX);
-    assert_eq!(faulty.lacks(Needs::NATIVE), Some("runs under qemu-x"));
-    assert_eq!(faulty.lacks(Needs::PROBE), None);
+    assert_eq!(faulty.offers(), Features::SANDBOX);
+    assert_eq!(faulty.lacks(Features::NATIVE), Some("runs under qemu-x"));
+    assert_eq!(faulty.lacks(Features::PROBE), None);
     assert_eq!(
         faulty.adopt_thread().map_err(|it| it.to_string()),
         Err("refused".to_owned())

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use rstest::rstest;
 
+use pause_sandbox::Features;
+
 use super::{Planned, Processor, absent, emulators, name_wasi_engines, plan, processors, run_any};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
 use crate::check::{Check, Needs, Pass};
@@ -218,18 +220,18 @@ fn without_an_emulator_nothing_is_judged() {
 }
 
 /// An engine in name only.
-struct Engine(Needs);
+struct Engine(Features);
 
 impl Backend for Engine {
     fn describe(&self) -> String {
         "none".to_owned()
     }
 
-    fn offers(&self) -> Needs {
+    fn offers(&self) -> Features {
         self.0
     }
 
-    fn lacks(&self, _: Needs) -> Option<&str> {
+    fn lacks(&self, _: Features) -> Option<&str> {
         None
     }
 
@@ -254,18 +256,18 @@ static OF_NONE: Check = Check {
 #[rstest]
 #[case::beside(
     native(Platform::host()),
-    Needs::WASI_HOST,
+    Features::SELF_EXEC,
     Some(wasi_host::describe())
 )]
-#[case::module(wasm(MODULE), Needs::WASI_HOST, Some("node 22".to_owned()))]
-#[case::component(wasm(COMPONENT), Needs::WASI_HOST, None)]
-#[case::not_offered(native(Platform::host()), Needs::SANDBOX, None)]
+#[case::module(wasm(MODULE), Features::SELF_EXEC, Some("node 22".to_owned()))]
+#[case::component(wasm(COMPONENT), Features::SELF_EXEC, None)]
+#[case::not_offered(native(Platform::host()), Features::SANDBOX, None)]
 fn a_run_names_what_runs_wasi_programs_in_it(
     #[case] subject: Subject,
-    #[case] offers: Needs,
+    #[case] offers: Features,
     #[case] named: Option<String>,
 ) {
-    let with = |checks: &[&Check], engine: Option<Needs>| {
+    let with = |checks: &[&Check], engine: Option<Features>| {
         let planned = plan(subject.clone(), Processor::None, None, None);
         let mut planned = [Planned {
             backend: engine.map(|offers| Arc::new(Engine(offers)) as _),

@@ -1,0 +1,342 @@
+//! The border between checks and engines: what a sandbox is asked to be, and what
+//! it can be asked for. One file an engine under `backend/`.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use seccompiler::BpfProgram;
+
+use crate::Features;
+use crate::probe::Probe;
+use crate::shortage::{Counters, Shortage};
+use crate::sys::ExitStatus;
+use crate::workload::Command;
+use crate::workload::Workload;
+use pause_image::{Program, Rootfs};
+
+pub mod embedded;
+
+/// Runs sandboxes.
+pub trait Backend: Sync {
+    /// Name and way for reports: `embedded (rootless)`.
+    fn describe(&self) -> String;
+
+    /// What it and this host offer.
+    fn offers(&self) -> Features;
+
+    /// Why a single bit that it might offer elsewhere is not offered here.
+    fn lacks(&self, need: Features) -> Option<&str>;
+
+    /// Why a failure of a check with these needs may be the engine's doing and not the
+    /// program's, if it may.
+    fn doubts(&self, _needs: Features) -> Option<&str> {
+        None
+    }
+
+    /// Makes a sandbox and starts the program in it; returns once the program has
+    /// been executed (not: once it is ready).
+    ///
+    /// # Errors
+    /// [`StartError`]: the image's fault and the host's are kept apart.
+    fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError>;
+
+    /// As [`Backend::start`], where what is started is a program of the host's, with the
+    /// host's files, read-only; of the specification, program and root do not count.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    fn start_engine(
+        &self,
+        _command: Command,
+        _spec: &Spec,
+    ) -> Result<Box<dyn Sandbox>, StartError> {
+        Err(StartError::Host {
+            step: "start an engine",
+            cause: io::ErrorKind::Unsupported.into(),
+        })
+    }
+
+    /// The same, where programs run on the oldest processor of their architecture, in
+    /// software; and what that processor is called.
+    ///
+    /// # Errors
+    /// In words, where no such processor is to be had.
+    fn on_baseline(
+        self: Arc<Self>,
+    ) -> Result<(Arc<dyn Backend + Send + Sync>, &'static str), String> {
+        Err("this engine has none".to_owned())
+    }
+
+    /// What was killed and refused so far, for whatever limit, outside of what sandboxes say
+    /// of themselves.
+    fn counters(&self) -> Counters;
+
+    /// Prepares the calling thread for starting sandboxes.
+    ///
+    /// # Errors
+    /// When the host refuses.
+    fn adopt_thread(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A running pod sandbox. Dropping it kills and removes everything in it.
+pub trait Sandbox: Send {
+    /// Readable when the pause process has ended.
+    fn pidfd(&self) -> BorrowedFd<'_>;
+
+    /// Process id of the pause process as the suite sees it.
+    fn host_pid(&self) -> i32;
+
+    /// Sends a signal to the pause process from outside its pid namespace.
+    ///
+    /// # Errors
+    /// When it has been reaped already, or the kernel refuses.
+    fn signal(&self, signal: i32) -> io::Result<()>;
+
+    /// How the pause process ended, once it has.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    fn try_wait(&mut self) -> io::Result<Option<ExitStatus>>;
+
+    /// Our ends of its standard streams, taken once.
+    fn take_stdio(&mut self) -> Stdio;
+
+    /// Starts the probe inside the sandbox's namespaces.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the pause process is gone.
+    fn enter(&self, join: &Join) -> io::Result<Probe>;
+
+    /// Starts a program of the host's beside the pause process, as a runtime starts a
+    /// container of the pod: in its network, IPC and UTS namespaces, with the host's files,
+    /// read-only; in its pid namespace too where `shares_pid`, else as PID 1 of its own.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the pause process is gone.
+    fn run_beside(&self, _command: Command, _shares_pid: bool) -> io::Result<Workload> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Lets a sandbox that was started `held` go on, without waiting for its exec: for
+    /// one who traces it.
+    ///
+    /// # Errors
+    /// When it is gone.
+    fn open_gate(&mut self) -> io::Result<()>;
+
+    /// Executes the program of a sandbox that was started `held`.
+    ///
+    /// # Errors
+    /// As [`Backend::start`].
+    fn release(&mut self) -> Result<(), StartError>;
+
+    /// What of the image its root could not be given here, in words.
+    fn lacks(&self) -> &[String] {
+        &[]
+    }
+
+    /// Bytes of memory that the sandbox's memory cgroup accounts for, if it has one.
+    fn memory_used(&self) -> Option<u64> {
+        None
+    }
+
+    /// What ran short in it so far, if anything did; `killed` says that the suite has sent
+    /// SIGKILL to the pause process.
+    fn shortage(&mut self, killed: bool) -> Option<Shortage>;
+}
+
+/// What is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// The image's files. One and the same image is one and the same allocation.
+    pub rootfs: &'a Arc<Rootfs>,
+    /// Its program, arguments, environment and user.
+    pub program: &'a Program,
+}
+
+/// Why a sandbox did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The kernel would not execute the program: the image's fault.
+    #[error("cannot execute {path}: {cause}")]
+    Exec {
+        /// The program as the configuration names it.
+        path: String,
+        /// The kernel's word.
+        cause: io::Error,
+    },
+    /// No runtime could make a root filesystem of the image: its fault.
+    #[error("cannot make the root filesystem: {cause}")]
+    Root {
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The sandbox could not be made: the host's fault, or the suite's.
+    #[error("cannot make a sandbox: {step}: {cause}")]
+    Host {
+        /// What was being done.
+        step: &'static str,
+        /// The kernel's word.
+        cause: io::Error,
+    },
+}
+
+/// What a sandbox is to be. The default is what a CRI runtime gives a pause container.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Arguments after argv\[0\] instead of the image's.
+    pub arguments: Option<Vec<String>>,
+    /// User and group instead of the image's.
+    pub user: Option<(u32, u32)>,
+    /// With all capabilities over the sandbox's user namespace, also after exec; refused
+    /// where there is no user namespace to confine them. Else with none, for good.
+    pub privileged: bool,
+    /// With a bounding set (capabilities(7)), which engines that drop all empty as well. No
+    /// program gets a capability back either way: no_new_privs is set.
+    pub bounding_set: bool,
+    /// Environment instead of the image's.
+    pub env: Option<Vec<String>>,
+    /// The root filesystem.
+    pub root: Root,
+    /// Standard input.
+    pub stdin: Stream,
+    /// Standard output.
+    pub stdout: Stream,
+    /// Standard error.
+    pub stderr: Stream,
+    /// A pid namespace of its own, in which the program is PID 1.
+    pub own_pid_namespace: bool,
+    /// A network namespace of its own, loopback up; else an empty one shared by all such sandboxes.
+    pub own_network: bool,
+    /// A time namespace of its own.
+    pub own_time: bool,
+    /// 65536 ids mapped instead of the one or all that the way of running would map.
+    pub id_range: bool,
+    /// Signals blocked at exec, bit n-1 for signal n.
+    pub blocked: u64,
+    /// Signals ignored at exec.
+    pub ignored: u64,
+    /// How many descriptors beyond 2 are left open across exec.
+    pub extra_descriptors: u32,
+    /// Filter installed before exec.
+    pub seccomp: Option<Arc<BpfProgram>>,
+    /// Memory limit in bytes.
+    pub memory_limit: Option<u64>,
+    /// Limit on processes.
+    pub pids_limit: Option<u32>,
+    /// Everything is made, but the program is not executed before [`Sandbox::release`].
+    pub held: bool,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            arguments: None,
+            user: None,
+            privileged: false,
+            bounding_set: true,
+            env: None,
+            root: Root::ReadOnly,
+            stdin: Stream::Null,
+            stdout: Stream::Captured,
+            stderr: Stream::Captured,
+            own_pid_namespace: true,
+            own_network: true,
+            own_time: false,
+            id_range: false,
+            blocked: 0,
+            ignored: 0,
+            extra_descriptors: 0,
+            seccomp: None,
+            memory_limit: None,
+            pids_limit: None,
+            held: false,
+        }
+    }
+}
+
+/// The root filesystem of a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// All of the image's files with /proc and /dev, read-only, as CRI runtimes mount it.
+    ReadOnly,
+    /// The same, writable.
+    Writable,
+    /// The image's files and nothing else: no /proc, no /dev.
+    Bare,
+    /// Not the image's: the host's files, read-only, with a /proc of the sandbox's own.
+    Host,
+}
+
+/// A standard stream of the pause process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// `/dev/null`.
+    Null,
+    /// Not open at all.
+    Closed,
+    /// A pipe whose other end the suite reads (output) or holds open unwritten (input).
+    Captured,
+    /// A pipe whose other end is closed.
+    Broken,
+    /// A full pipe that nobody reads.
+    Full,
+}
+
+/// Our ends of the standard streams; `None` where the stream is not a pipe.
+#[derive(Debug, Default)]
+pub struct Stdio {
+    /// Write end of its input.
+    pub stdin: Option<OwnedFd>,
+    /// Read end of its output, non-blocking.
+    pub stdout: Option<OwnedFd>,
+    /// Read end of its error output, non-blocking.
+    pub stderr: Option<OwnedFd>,
+    /// Read ends of full pipes, held so that they stay full.
+    pub unread: Vec<OwnedFd>,
+}
+
+bitflags::bitflags! {
+    /// Namespaces of a sandbox that a joiner enters.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Namespaces: u32 {
+        /// pid_namespaces(7).
+        const PID = 1;
+        /// network_namespaces(7).
+        const NETWORK = 1 << 1;
+        /// ipc_namespaces(7).
+        const IPC = 1 << 2;
+        /// uts_namespaces(7).
+        const UTS = 1 << 3;
+        /// mount_namespaces(7).
+        const MOUNT = 1 << 4;
+        /// cgroup_namespaces(7).
+        const CGROUP = 1 << 5;
+        /// time_namespaces(7).
+        const TIME = 1 << 6;
+    }
+}
+
+/// How the probe enters a sandbox.
+#[derive(Clone, Copy, Debug)]
+pub struct Join {
+    /// What it enters; its own (the host's side, isolated) for the rest.
+    pub namespaces: Namespaces,
+    /// With all capabilities over the sandbox's user namespace, as a runtime has them.
+    pub privileged: bool,
+    /// User and group, where the sandbox maps more than one; else the pause process's.
+    pub user: Option<(u32, u32)>,
+}
+
+impl Default for Join {
+    fn default() -> Self {
+        Self {
+            namespaces: Namespaces::all() - Namespaces::TIME,
+            privileged: false,
+            user: None,
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! The default engine: namespaces made by the suite itself, rootless where the
+//! kernel allows it. It treats every image as hostile.
+//!
+//! **How nothing is left behind.** [`Embedded::prepare`] moves the suite's future
+//! children into a pid namespace whose PID 1, the keeper, ends when the suite does; the
+//! kernel then kills whatever is in it, sandboxes with their own pid namespaces
+//! included. Mounts live in mount namespaces that end with their processes. Cgroups, and
+//! folders with the files of big images, which nothing takes along, are removed by the
+//! keeper; those of a suite that was killed together with its keeper, by the next one that
+//! starts. The
+//! suite stays in the host's pid namespace, so it is the parent of every pause
+//! process and reads its true wait status.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::libc;
+use rustix::fs::{MemfdFlags, Mode};
+use rustix::pipe::PipeFlags;
+
+use crate::Features;
+use crate::backend::{Backend, Launch, Root, Sandbox, Spec, StartError, Stdio, Stream};
+use crate::emulator::Emulator;
+use crate::emulator::baseline::Baseline;
+use crate::shortage::Counters;
+use crate::sys;
+use crate::workload::{self, Command};
+use pause_image::Platform;
+
+mod beside;
+mod binfmt;
+mod capabilities;
+mod cgroup;
+mod child;
+mod emulated;
+mod fill;
+mod folder;
+mod ids;
+mod keeper;
+mod launch;
+mod limits;
+mod obstacles;
+mod outer;
+mod plan;
+mod root;
+mod sandbox;
+mod stage;
+mod trial;
+
+pub use emulated::Emulated;
+use emulated::Emulation;
+use ids::Mapping;
+use keeper::Keeper;
+use obstacles::{Host, Refusal};
+use plan::Plan;
+use root::{Roots, Wanted};
+use stage::Stage;
+
+/// The user and group of engines: as those of upstream's pause.
+const ENGINE_USER: (u32, u32) = (65535, 65535);
+
+/// The engine, prepared.
+#[derive(Debug)]
+pub struct Embedded {
+    mapping: Mapping,
+    /// What the way of root failed at, which would show more.
+    instead_of: Option<Refusal>,
+    offers: Features,
+    lacking: Vec<(Features, String)>,
+    null: OwnedFd,
+    /// The suite itself, as its children see whether it is there.
+    suite: OwnedFd,
+    probe: OwnedFd,
+    cgroups: cgroup::Cgroups,
+    binfmt: Binfmt,
+    /// `None` where the host refuses a mount that it needs.
+    stage: Option<Stage>,
+    /// Those of the last images.
+    roots: Roots,
+    /// Whether an overlay was refused in a user namespace.
+    refuses_overlay: AtomicBool,
+    /// The suite's own /proc.
+    proc: OwnedFd,
+    /// The suite's own, as they stand there.
+    arguments: Vec<u8>,
+    /// PID 1 of the pid namespace of all sandboxes; the last field, so the last to go.
+    keeper: Keeper,
+}
+
+/// Where foreign programs' emulators are registered, if anywhere.
+#[derive(Debug)]
+enum Binfmt {
+    /// In a user namespace above those of all sandboxes, for as long as this is open.
+    Held(#[expect(dead_code, reason = "held, not used")] OwnedFd),
+    /// In each sandbox's own.
+    EachSandbox,
+    /// Nowhere; says why.
+    None(String),
+}
+
+/// Why no sandbox can be made on this host.
+#[derive(Debug, thiserror::Error)]
+#[error("{line}")]
+pub struct PrepareError {
+    line: String,
+    hint: Option<String>,
+}
+
+impl PrepareError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl Embedded {
+    /// Leaves the host's namespaces for the children to come and starts the keeper.
+    /// Call with one thread: unshare(2) refuses a new user namespace otherwise.
+    ///
+    /// # Errors
+    /// When no way of making sandboxes is open to the caller here.
+    pub fn prepare() -> Result<Self, PrepareError> {
+        Self::prepare_for(&[])
+    }
+
+    /// As [`Embedded::prepare`], where programs are to run under these emulators.
+    ///
+    /// Each way of making sandboxes is tried by making one; where it fails, the next is tried:
+    /// a caller with more privileges is never worse off.
+    ///
+    /// # Errors
+    /// As [`Embedded::prepare`].
+    pub fn prepare_for(emulators: &[Emulator]) -> Result<Self, PrepareError> {
+        let host = Host::before();
+        let mut refused = Vec::new();
+        for way in outer::ways() {
+            match Self::by(way, emulators) {
+                Ok(mut engine) => {
+                    engine.instead_of = refused.pop().map(|(_, refusal)| refusal);
+                    return Ok(engine);
+                }
+                Err(refusal) => refused.push((way, refusal)),
+            }
+        }
+        // Of root that finds no user namespaces the first says more, of all others the last.
+        let refusal = match refused.first() {
+            Some((Mapping::Host, refusal)) => Some(refusal),
+            _ => refused.last().map(|(_, refusal)| refusal),
+        };
+        let (line, hint) = refusal.map_or_else(Default::default, |it| host.looked_at().explain(it));
+        Err(PrepareError { line, hint })
+    }
+
+    fn by(way: Mapping, emulators: &[Emulator]) -> Result<Self, Refusal> {
+        let null = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .map_err(Refusal::at("open /dev/null"))?
+            .into();
+        let suite = rustix::process::pidfd_open(
+            rustix::process::getpid(),
+            rustix::process::PidfdFlags::empty(),
+        )
+        .map_err(|cause| Refusal::at("open a handle on itself")(cause.into()))?;
+        let binfmt = outer::enter(way, emulators)?;
+        let probe = probe_file().map_err(Refusal::at("store the probe"))?;
+        folder::sweep();
+        let cgroups = cgroup::Cgroups::detect(limits::processes());
+        let keeper = Keeper::start(&probe, &cgroups.groups(), &cgroups.locks());
+        let keeper = keeper.map_err(|cause| {
+            cgroups.remove();
+            Refusal::at("start the keeper")(cause)
+        })?;
+        let proc = sys::proc().map_err(Refusal::at("open /proc"))?;
+        let arguments =
+            std::fs::read("/proc/self/cmdline").map_err(Refusal::at("read its own arguments"))?;
+        let mut engine = Self {
+            arguments,
+            stage: Stage::build(&keeper, proc.as_fd()).ok(),
+            roots: Roots::default(),
+            refuses_overlay: AtomicBool::new(false),
+            proc,
+            mapping: way,
+            instead_of: None,
+            offers: Features::empty(),
+            lacking: Vec::new(),
+            null,
+            suite,
+            probe,
+            cgroups,
+            binfmt,
+            keeper,
+        };
+        let shown = trial::run(&engine)?;
+        engine.find_offers(shown);
+        Ok(engine)
+    }
+
+    fn find_offers(&mut self, shown: trial::Shown) {
+        self.offers = Features::SANDBOX
+            | Features::PROBE
+            | Features::NATIVE
+            | Features::DEFAULT_ACTIONS
+            | Features::CAN_UNSHARE
+            | Features::NOCLDSTOP
+            | Features::HOST_PID
+            | Features::NETWORK
+            | Features::SECCOMP
+            | Features::TRACE
+            | Features::CGROUP_NAMESPACE
+            | Features::HOST_PID_NAMESPACE
+            | Features::START_CONTROL;
+        let mut offer = |need: Features, have: Result<(), String>| match have {
+            Ok(()) => self.offers |= need,
+            Err(why) => self.lacking.push((need, why)),
+        };
+        offer(Features::MEMORY_LIMIT, self.cgroups.can_limit_memory());
+        offer(Features::PIDS_LIMIT, self.cgroups.can_limit_pids());
+        offer(
+            Features::USER_NAMESPACE,
+            match self.mapping {
+                Mapping::Host => Err("this host allows no user namespaces".to_owned()),
+                _ => Ok(()),
+            },
+        );
+        offer(
+            Features::ID_RANGE,
+            match self.mapping {
+                Mapping::Range => Ok(()),
+                Mapping::Single { .. } => Err("a rootless caller maps one id".to_owned()),
+                Mapping::Host => Err("this host allows no user namespaces".to_owned()),
+            },
+        );
+        let exists = |path: &str, what: &str| {
+            if std::path::Path::new(path).exists() {
+                Ok(())
+            } else {
+                Err(format!("the kernel has no {what}"))
+            }
+        };
+        offer(
+            Features::SANDBOX_PROC,
+            if shown.has_proc {
+                Ok(())
+            } else {
+                Err("this host lets no sandbox mount /proc".to_owned())
+            },
+        );
+        offer(
+            Features::TIME_NAMESPACE,
+            exists("/proc/self/ns/time", "time namespaces"),
+        );
+        offer(
+            Features::MQUEUE,
+            exists("/proc/sys/fs/mqueue", "POSIX message queues"),
+        );
+        offer(Features::BASELINE, Baseline::is_there(&Platform::host()));
+        offer(
+            Features::SELF_EXEC,
+            if workload::may_execute_itself() {
+                Ok(())
+            } else {
+                Err("this program is not made to run in a sandbox".to_owned())
+            },
+        );
+        offer(
+            Features::PIDFD_HUP,
+            if kernel_at_least(6, 9) {
+                Ok(())
+            } else {
+                Err("the kernel reports no reaping on a pidfd before Linux 6.9".to_owned())
+            },
+        );
+    }
+
+    fn streams(&self, spec: &Spec) -> io::Result<(Stdio, [Option<OwnedFd>; 3])> {
+        let mut ours = Stdio::default();
+        let input = match spec.stdin {
+            Stream::Null => Some(self.null.try_clone()?),
+            Stream::Closed => None,
+            Stream::Captured | Stream::Full => {
+                let (read, write) = pipe()?;
+                ours.stdin = Some(write);
+                Some(read)
+            }
+            Stream::Broken => Some(pipe()?.0),
+        };
+        let mut unread = Vec::new();
+        let mut output = |stream, ours: &mut Option<OwnedFd>| -> io::Result<Option<OwnedFd>> {
+            Ok(match stream {
+                Stream::Null => Some(self.null.try_clone()?),
+                Stream::Closed => None,
+                Stream::Captured => {
+                    let (read, write) = pipe()?;
+                    rustix::io::ioctl_fionbio(&read, true)?;
+                    *ours = Some(read);
+                    Some(write)
+                }
+                Stream::Broken => Some(pipe()?.1),
+                Stream::Full => {
+                    let (read, write) = pipe()?;
+                    fill(&write)?;
+                    unread.push(read);
+                    Some(write)
+                }
+            })
+        };
+        let stdout = output(spec.stdout, &mut ours.stdout)?;
+        let stderr = output(spec.stderr, &mut ours.stderr)?;
+        ours.unread = unread;
+        Ok((ours, [input, stdout, stderr]))
+    }
+}
+
+impl Backend for Embedded {
+    fn describe(&self) -> String {
+        let way = match self.mapping {
+            Mapping::Single { .. } => "rootless",
+            Mapping::Range => "root, user namespace",
+            Mapping::Host => "root, no user namespace",
+        };
+        let proc = if self.offers.contains(Features::SANDBOX_PROC) {
+            ""
+        } else {
+            ", no /proc"
+        };
+        let instead = self.instead_of.as_ref();
+        let instead = instead.map_or_else(String::new, |it| format!("; as root: {it}"));
+        format!("embedded ({way}{proc}{instead})")
+    }
+
+    fn offers(&self) -> Features {
+        self.offers
+    }
+
+    /// The children of this thread go into the keeper's pid namespace and out of the suite's
+    /// own cgroup from now on.
+    fn adopt_thread(&self) -> io::Result<()> {
+        self.cgroups.adopt_thread()?;
+        sys::setns(self.keeper.pid_namespace(), libc::CLONE_NEWPID)
+    }
+
+    fn counters(&self) -> Counters {
+        self.cgroups.counters()
+    }
+
+    fn lacks(&self, need: Features) -> Option<&str> {
+        self.lacking
+            .iter()
+            .find(|(bit, _)| *bit == need)
+            .map(|(_, why)| why.as_str())
+    }
+
+    fn on_baseline(
+        self: Arc<Self>,
+    ) -> Result<(Arc<dyn Backend + Send + Sync>, &'static str), String> {
+        let emulator = Emulator::find(&Platform::host()).map_err(|error| error.to_string())?;
+        Emulated::on_baseline(self, &emulator)
+    }
+
+    fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
+        self.start_under(launch, spec, None)
+    }
+
+    fn start_engine(&self, command: Command, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
+        let (uid, gid) = spec.user.unwrap_or(ENGINE_USER);
+        let path = command.argv.first().cloned().unwrap_or_default();
+        let plan = Plan::of_engine(command, spec, self.mapping.ids(uid, gid));
+        let plan = plan.map_err(|cause| StartError::Host {
+            step: "plan it",
+            cause,
+        })?;
+        self.run(plan, None, spec, path)
+    }
+}
+
+impl Embedded {
+    fn start_under(
+        &self,
+        launch: &Launch<'_>,
+        spec: &Spec,
+        emulation: Option<&Emulation>,
+    ) -> Result<Box<dyn Sandbox>, StartError> {
+        let host = |step: &'static str| move |cause: io::Error| StartError::Host { step, cause };
+        let (uid, gid) = spec.user.unwrap_or((
+            launch.program.uid.unwrap_or(0),
+            launch.program.gid.unwrap_or(0),
+        ));
+        let ids = self.mapping.ids(uid, gid);
+        if spec.privileged && self.mapping == Mapping::Host {
+            return Err(host("confine its capabilities")(
+                io::ErrorKind::Unsupported.into(),
+            ));
+        }
+        let start = || {
+            let mut plan = Plan::new(launch, spec, ids, emulation).map_err(host("plan it"))?;
+            let bare = spec.root == Root::Bare;
+            let wanted = Wanted::new(launch, self.mapping, (uid, gid), bare)?;
+            let root = self.take_root(&mut plan, wanted)?;
+            let path = launch.program.argv.first().cloned().unwrap_or_default();
+            self.run(plan, Some(&root), spec, path)
+        };
+        match start() {
+            Err(StartError::Host { step, .. }) if step == child::Step::Overlay.words() => {
+                // From now on each has a copy.
+                self.refuses_overlay.store(true, Ordering::Relaxed);
+                start()
+            }
+            other => other,
+        }
+    }
+
+    fn refuses_overlay(&self) -> bool {
+        self.refuses_overlay.load(Ordering::Relaxed)
+    }
+}
+
+/// The probe as an anonymous file that can be executed by descriptor from any root.
+fn probe_file() -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC;
+    let file = rustix::fs::memfd_create(c"probe", flags | MemfdFlags::EXEC)
+        // MFD_EXEC is known from Linux 6.3 on.
+        .or_else(|_| rustix::fs::memfd_create(c"probe", flags))?;
+    // Whoever cannot read what it executes can be traced by nobody, from its first
+    // instruction on: ptrace(2), "Ptrace access mode checking"; proc(5), "suid_dumpable".
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o111))?;
+    let mut rest = crate::programs::PROBE;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(file)
+}
+
+fn write_gate(gate: &OwnedFd) -> io::Result<()> {
+    rustix::io::write(gate, &[1])?;
+    Ok(())
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?)
+}
+
+/// Writes until the pipe takes no more, then lets it block again.
+fn fill(pipe: &OwnedFd) -> io::Result<()> {
+    rustix::io::ioctl_fionbio(pipe, true)?;
+    let page = [b'\n'; 4096];
+    for size in [page.len(), 1] {
+        while rustix::io::write(pipe, &page[..size]).is_ok() {}
+    }
+    rustix::io::ioctl_fionbio(pipe, false)?;
+    Ok(())
+}
+
+fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(a)), Some(Ok(b))) => (a, b) >= (major, minor),
+        _ => false,
+    }
+}

@@ -1,0 +1,295 @@
+//! Folders on disk for what is too big for memory. Each suite has one, below the folder for
+//! temporary files and closed to others, made when it is first needed.
+//!
+//! **How nothing is left behind.** The suite removes it; where the suite is killed, the keeper
+//! does, who was told of it first. Where both were killed, the next suite does: a folder whose
+//! lock is free is nobody's.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, FlockOperation, IFlags, Mode, OFlags, StatVfsMountFlags,
+};
+use rustix::io::Errno;
+
+use super::keeper::Keeper;
+
+/// How their names begin; sixteen hexadecimal digits follow.
+const PREFIX: &str = "pause-conformance.root-";
+/// Names that are tried before it is given up.
+const NAMES: usize = 8;
+/// To open a directory and nothing else.
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// Where they may be, the best first.
+fn places() -> Vec<PathBuf> {
+    let mut places = vec![std::env::temp_dir(), PathBuf::from("/var/tmp")];
+    places.dedup();
+    places
+}
+
+/// The folder of this suite, once there is one.
+#[derive(Debug, Default)]
+pub(super) struct Folders(Mutex<Option<Own>>);
+
+#[derive(Debug)]
+struct Own {
+    path: PathBuf,
+    #[expect(dead_code, reason = "held, not used")]
+    lock: OwnedFd,
+}
+
+/// A folder in it; dropping this removes it with all that is in it.
+#[derive(Debug)]
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+impl Folders {
+    /// Makes a new one.
+    ///
+    /// # Errors
+    /// Where no place takes programs that can be executed.
+    pub(super) fn make(&self, keeper: &Keeper) -> io::Result<Folder> {
+        // What panicked while it held this has changed nothing that matters.
+        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = match &*own {
+            Some(own) => own.path.join(name()?),
+            None => own.insert(new(keeper)?).path.join(name()?),
+        };
+        rustix::fs::mkdir(&folder, Mode::from_raw_mode(0o700))?;
+        Ok(Folder(folder))
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        remove(&self.path);
+    }
+}
+
+/// A folder that nobody else has, locked.
+fn new(keeper: &Keeper) -> io::Result<Own> {
+    let mut refused = io::Error::from(io::ErrorKind::NotFound);
+    for place in places() {
+        match usable(&place).and_then(|()| new_in(&place, keeper)) {
+            Ok(made) => return Ok(made),
+            Err(error) => {
+                let words = pause_image::io_words(&error);
+                let words = format!("no folder for it in {}: {words}", place.display());
+                refused = io::Error::new(error.kind(), words);
+            }
+        }
+    }
+    Err(refused)
+}
+
+/// Whether programs could be executed there.
+fn usable(place: &Path) -> io::Result<()> {
+    let flags = rustix::fs::statvfs(place)?.f_flag;
+    if flags.contains(StatVfsMountFlags::RDONLY) {
+        return Err(io::Error::other("it is mounted read-only"));
+    }
+    if flags.bits() & nix::libc::ST_NOEXEC != 0 {
+        return Err(io::Error::other("it is mounted noexec"));
+    }
+    Ok(())
+}
+
+fn new_in(place: &Path, keeper: &Keeper) -> io::Result<Own> {
+    for _ in 0..NAMES {
+        let path = std::path::absolute(place)?.join(format!("{PREFIX}{}", name()?));
+        // Before it is there: whoever is killed in between leaves nothing.
+        keeper.take_over(&path)?;
+        match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)) {
+            Err(Errno::EXIST) => continue,
+            made => made?,
+        }
+        let lock = rustix::fs::open(&path, DIRECTORY, Mode::empty())?;
+        let locked = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        // Another suite may have swept it before it was locked.
+        if locked && is_at(&lock, &path) {
+            // ext4 looks for room for a folder in it anywhere, and not where others were just
+            // removed: there an inode that is free again is passed over for minutes.
+            let _ = rustix::fs::ioctl_setflags(&lock, IFlags::TOPDIR);
+            return Ok(Own { path, lock });
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+fn is_at(folder: &OwnedFd, path: &Path) -> bool {
+    let (Ok(open), Ok(there)) = (rustix::fs::fstat(folder), rustix::fs::lstat(path)) else {
+        return false;
+    };
+    (open.st_dev, open.st_ino) == (there.st_dev, there.st_ino)
+}
+
+/// That nobody can guess.
+fn name() -> io::Result<String> {
+    let mut random = [0_u8; 8];
+    let mut file = std::fs::File::open("/dev/urandom")?;
+    io::Read::read_exact(&mut file, &mut random)?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(random)))
+}
+
+/// Removes what suites left that were killed together with their keepers.
+pub(super) fn sweep() {
+    for place in places() {
+        let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| is_name(entry.file_name().as_bytes())) {
+            sweep_one(&entry.path());
+        }
+    }
+}
+
+fn is_name(name: &[u8]) -> bool {
+    let digits = name.strip_prefix(PREFIX.as_bytes()).unwrap_or_default();
+    digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit)
+}
+
+fn sweep_one(path: &Path) {
+    let Ok(folder) = rustix::fs::open(path, DIRECTORY, Mode::empty()) else {
+        return;
+    };
+    let own = rustix::fs::fstat(&folder)
+        .is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw());
+    if own && rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        remove(path);
+    }
+}
+
+/// Removes a directory and what is in it, as far as that can be done: nothing is followed, no
+/// other file system is entered, and two descriptors do, however deep it goes. What somebody
+/// else removes meanwhile is gone as well.
+fn remove(path: &Path) {
+    let Ok(top) = rustix::fs::open(path, DIRECTORY, Mode::empty()) else {
+        return;
+    };
+    if empty_whole(top).is_ok() {
+        let _ = rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR);
+    }
+}
+
+fn empty_whole(top: OwnedFd) -> io::Result<()> {
+    let device = rustix::fs::fstat(&top)?.st_dev;
+    let (mut at, mut depth) = (top, 0_usize);
+    loop {
+        if let Some(name) = first_not_empty(&at)? {
+            // Its owner, the suite, may have no access to it by the image's mode.
+            let mode = Mode::from_raw_mode(0o700);
+            let _ = rustix::fs::chmodat(&at, &name, mode, AtFlags::empty());
+            at = rustix::fs::openat(&at, &name, DIRECTORY, Mode::empty())?;
+            depth += 1;
+            if rustix::fs::fstat(&at)?.st_dev != device {
+                return Err(Errno::XDEV.into());
+            }
+        } else if depth > 0 {
+            at = rustix::fs::openat(&at, c"..", DIRECTORY, Mode::empty())?;
+            depth -= 1;
+        } else {
+            return Ok(());
+        }
+    }
+}
+
+/// Empties a directory up to the first in it that is not empty itself.
+fn first_not_empty(directory: &OwnedFd) -> io::Result<Option<CString>> {
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name: &CStr = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let is_directory = match entry.file_type() {
+            FileType::Unknown => {
+                let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                FileType::from_raw_mode(stat.st_mode).is_dir()
+            }
+            kind => kind.is_dir(),
+        };
+        let flags = if is_directory {
+            AtFlags::REMOVEDIR
+        } else {
+            AtFlags::empty()
+        };
+        match rustix::fs::unlinkat(directory.as_fd(), name, flags) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::NOTEMPTY | Errno::EXIST) if is_directory => {
+                return Ok(Some(name.to_owned()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_removed_however_deep_and_closed_it_is_and_nothing_beside_it() {
+        let place = tempfile::tempdir().expect("a folder");
+        let outside = place.path().join("outside");
+        std::fs::create_dir(&outside).expect("made");
+        std::fs::write(outside.join("file"), "stays").expect("written");
+        let top = place.path().join("top");
+        std::fs::create_dir(&top).expect("made");
+        std::os::unix::fs::symlink(&outside, top.join("link")).expect("made");
+        // Deeper than there are descriptors, and than a path may be long.
+        let mut at = rustix::fs::open(&top, DIRECTORY, Mode::empty()).expect("a folder");
+        for depth in 0..2500 {
+            let mode = Mode::from_raw_mode(0o700);
+            for name in [c"b", c"a"] {
+                rustix::fs::mkdirat(&at, name, mode).expect("made");
+            }
+            let below = rustix::fs::openat(&at, c"a", DIRECTORY, mode).expect("a folder");
+            if depth % 7 == 0 {
+                rustix::fs::fchmod(&at, Mode::empty()).expect("its mode is set");
+            }
+            at = below;
+        }
+        remove(&top);
+        assert!(!top.exists());
+        assert!(outside.join("file").exists());
+    }
+
+    #[test]
+    fn the_sweep_takes_what_nobody_holds() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = |digit: &str| {
+            let path = place.path().join(format!("{PREFIX}{}", digit.repeat(16)));
+            std::fs::create_dir(&path).expect("made");
+            std::fs::write(path.join("file"), "left").expect("written");
+            path
+        };
+        let (left, held) = (folder("a"), folder("b"));
+        let lock = rustix::fs::open(&held, DIRECTORY, Mode::empty()).expect("a folder");
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).expect("locked");
+        sweep_one(&left);
+        sweep_one(&held);
+        assert!(!left.exists() && held.join("file").exists());
+        assert!(is_name(left.file_name().expect("it has one").as_bytes()));
+        assert!(!is_name(b"pause-conformance.root-mine"));
+    }
+}

@@ -1,0 +1,389 @@
+//! The root filesystem of an image: made once a run and image, and shared by all sandboxes
+//! that only read it. A small one is in memory, a big one on disk; either is a mount of the
+//! suite's, in a mount namespace that sandboxes are cloned from.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use nix::libc;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+use super::fill::{self, User};
+use super::folder::{Folder, Folders};
+use super::ids::Mapping;
+use super::keeper::Keeper;
+use super::stage::{self, Stage};
+use crate::backend::{Launch, StartError};
+use crate::sys;
+use pause_image::{EntryKind, ResolveError, Rootfs, show_path};
+
+/// Above so many bytes of memory it goes to disk.
+const SMALL: u64 = 16 << 20;
+/// What a file costs in memory beside its content.
+const EACH: u64 = 1 << 10;
+/// A copy that a sandbox has alone is at most this big.
+const COPY: u64 = 128 << 20;
+/// How many files a program may make in it.
+const FILES: usize = 4096;
+/// How many are kept.
+const KEPT: usize = 8;
+/// Where runtimes mount something that is no directory's business but theirs.
+const ORDINARY: [&str; 2] = ["proc", "sys"];
+/// On what a root is mounted where there is no stage: nobody else sees that mount.
+pub(super) const PLACES: [&CStr; 6] = [c"/tmp", c"/run", c"/var", c"/mnt", c"/home", c"/etc"];
+
+/// What a root is made from.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    rootfs: Arc<Rootfs>,
+    /// Directories that a runtime adds: what it mounts on, and the working directory.
+    besides: Vec<Vec<u8>>,
+    /// Where /dev is, links followed.
+    pub(super) dev: CString,
+    mapping: Mapping,
+    user: User,
+}
+
+impl Wanted {
+    /// For a program that runs as `user`; with mount points unless it is to be `bare`.
+    ///
+    /// # Errors
+    /// Where a runtime could make no root of the image.
+    pub(super) fn new(
+        launch: &Launch<'_>,
+        mapping: Mapping,
+        user: User,
+        bare: bool,
+    ) -> Result<Self, StartError> {
+        let mut wanted = Self {
+            rootfs: Arc::clone(launch.rootfs),
+            besides: Vec::new(),
+            dev: c"dev".to_owned(),
+            mapping,
+            user,
+        };
+        if !bare {
+            wanted.add_mount_points()?;
+        }
+        let folder = &launch.program.working_dir;
+        let what = || format!("WorkingDir {}", pause_image::quote(folder));
+        wanted.add_directory(folder.as_bytes(), what)?;
+        Ok(wanted)
+    }
+
+    fn add_mount_points(&mut self) -> Result<(), StartError> {
+        for name in ORDINARY {
+            // runc, libcontainer/rootfs_linux.go: a link there could lead its mount anywhere.
+            let kind = self.rootfs.get(name.as_bytes()).map(|entry| &entry.kind);
+            if kind.is_some_and(|kind| !matches!(kind, EntryKind::Directory)) {
+                let cause = format!("/{name} is no directory, and runtimes mount on no other");
+                return Err(StartError::Root { cause });
+            }
+            self.add_directory(name.as_bytes(), || format!("/{name}"))?;
+        }
+        let dev = self.add_directory(b"dev", || "/dev".to_owned())?;
+        self.dev = CString::new(dev).unwrap_or_default();
+        Ok(())
+    }
+
+    /// Says where it is.
+    fn add_directory(
+        &mut self,
+        path: &[u8],
+        what: impl Fn() -> String,
+    ) -> Result<Vec<u8>, StartError> {
+        let fault = |cause: String| StartError::Root {
+            cause: format!("{}: {cause}", what()),
+        };
+        let path = self.rootfs.leads_to(path);
+        let path = path.map_err(|error| fault(error.to_string()))?;
+        match self.rootfs.get(&path).map(|entry| &entry.kind) {
+            Some(EntryKind::Directory) => return Ok(path),
+            Some(_) => return Err(fault(ResolveError::NotDirectory(path).to_string())),
+            None => {}
+        }
+        if path.contains(&0) {
+            return Err(fault(format!("{} holds a NUL byte", show_path(&path))));
+        }
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let ends: Vec<usize> = ends.map(|(at, _)| at).chain([path.len()]).collect();
+        for end in ends {
+            let above = &path[..end];
+            if self.rootfs.get(above).is_none() && !self.besides.iter().any(|it| it == above) {
+                self.besides.push(above.to_vec());
+            }
+        }
+        Ok(path)
+    }
+
+    /// Bytes that it would take in memory.
+    fn cost(&self) -> u64 {
+        let entries = self.rootfs.entries.values().map(|entry| {
+            let content = match &entry.kind {
+                EntryKind::File {
+                    content: Some(content),
+                    ..
+                } => content.stored().next_multiple_of(4096),
+                _ => 0,
+            };
+            EACH + content
+        });
+        entries.fold(0, u64::saturating_add)
+    }
+
+    /// Whether the same root does for both: the ids count as far as they show in its modes.
+    fn is_made_by(&self, other: &Self) -> bool {
+        let same_modes = || {
+            let mode = |wanted: &Self, entry| fill::mode(wanted.mapping, wanted.user, entry);
+            let mut entries = self.rootfs.entries.values().chain([&self.rootfs.root]);
+            entries.all(|entry| mode(self, entry) == mode(other, entry))
+        };
+        self.is(other) || self.is_but_for_the_user(other) && same_modes()
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        let one_for_all = !matches!(self.mapping, Mapping::Single { .. });
+        self.is_but_for_the_user(other) && (one_for_all || self.user == other.user)
+    }
+
+    fn is_but_for_the_user(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.rootfs, &other.rootfs) && self.besides == other.besides
+    }
+}
+
+/// A root that is made, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct ImageRoot {
+    /// The mount namespace that it is in.
+    namespace: OwnedFd,
+    /// Where it is mounted there.
+    place: &'static CStr,
+    dev: CString,
+    /// With the stage's /dev, as the root of a namespace.
+    scene: OnceLock<Option<OwnedFd>>,
+    /// What of the image it does not have.
+    pub(super) lacks: Vec<String>,
+    #[expect(dead_code, reason = "held, not used")]
+    folder: Option<Folder>,
+}
+
+/// All roots of a suite.
+#[derive(Debug, Default)]
+pub(super) struct Roots {
+    /// Before their folders, in which they are.
+    known: Mutex<Vec<(Wanted, Arc<ImageRoot>)>>,
+    folders: Folders,
+}
+
+/// What roots are made with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Maker<'a> {
+    pub(super) stage: Option<&'a Stage>,
+    pub(super) keeper: &'a Keeper,
+    pub(super) proc: BorrowedFd<'a>,
+}
+
+impl Roots {
+    /// The one that is shared.
+    pub(super) fn shared(&self, wanted: Wanted, by: Maker<'_>) -> io::Result<Arc<ImageRoot>> {
+        // Held while one is made: others that want it wait. A panic has changed nothing.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.iter().find(|(made, _)| wanted.is(made));
+        if let Some((_, root)) = found {
+            return Ok(Arc::clone(root));
+        }
+        let alike = known.iter().find(|(made, _)| wanted.is_made_by(made));
+        let root = match alike {
+            Some((_, root)) => Arc::clone(root),
+            None => Arc::new(self.make(&wanted, by, false)?),
+        };
+        known.truncate(KEPT - 1);
+        known.insert(0, (wanted, Arc::clone(&root)));
+        Ok(root)
+    }
+
+    /// Whether it would be made in memory; then a copy costs little.
+    pub(super) fn is_small(wanted: &Wanted) -> bool {
+        wanted.cost() <= SMALL
+    }
+
+    /// One for a sandbox alone, which may write to it: in memory, where what it writes has a
+    /// bound that no disk gives.
+    ///
+    /// # Errors
+    /// Also where the image is too big for that.
+    pub(super) fn own(&self, wanted: &Wanted, by: Maker<'_>) -> io::Result<Arc<ImageRoot>> {
+        if wanted.cost() > COPY {
+            let why = format!(
+                "a copy of more than {} MiB, for no overlay can be had",
+                COPY >> 20
+            );
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
+        Ok(Arc::new(self.make(wanted, by, true)?))
+    }
+
+    fn make(&self, wanted: &Wanted, by: Maker<'_>, writable: bool) -> io::Result<ImageRoot> {
+        let cost = wanted.cost();
+        let folder = if cost <= SMALL || writable {
+            None
+        } else {
+            Some(self.folders.make(by.keeper)?)
+        };
+        let files = wanted.rootfs.entries.len() + wanted.besides.len() + FILES;
+        let size = cost + (1 << 20);
+        let options = format!("mode=700,size={size},nr_inodes={files}");
+        let options = CString::new(options)?;
+        let mounted = sys::in_helper(|| {
+            let place = mount(by.stage, folder.as_ref(), &options)?;
+            Ok::<_, io::Error>((own_namespace(by.proc)?, place))
+        });
+        let (namespace, place) = mounted??;
+        let filled = sys::in_helper_apart(|| {
+            sys::setns(namespace.as_fd(), libc::CLONE_NEWNS)?;
+            rustix::process::chdir(place)?;
+            let lacks = fill::fill(&wanted.rootfs, &wanted.besides, wanted.mapping, wanted.user)?;
+            let mut flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV;
+            flags.set(MountFlags::RDONLY, !writable);
+            rustix::mount::mount_remount(place, flags, c"")?;
+            Ok::<_, io::Error>(lacks)
+        });
+        let lacks = filled??;
+        Ok(ImageRoot {
+            namespace,
+            place,
+            dev: wanted.dev.clone(),
+            scene: OnceLock::new(),
+            lacks,
+            folder,
+        })
+    }
+}
+
+impl ImageRoot {
+    /// To clone from: where there is a stage, the root is at [`stage::ROOT`] in it.
+    pub(super) fn namespace(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
+    }
+
+    /// To clone from for those sandboxes that only read it: all that is left for each to make
+    /// is what no two share. `None` where it cannot be made.
+    pub(super) fn scene(&self, proc: BorrowedFd<'_>) -> Option<BorrowedFd<'_>> {
+        let make = || {
+            let made = sys::in_helper(|| {
+                sys::setns(self.namespace(), libc::CLONE_NEWNS)?;
+                sys::unshare(libc::CLONE_NEWNS)?;
+                rustix::process::chdir(self.place)?;
+                rustix::mount::mount_bind_recursive(stage::DEV, &self.dev)?;
+                stage::cover()?;
+                own_namespace(proc)
+            });
+            made.and_then(|made| made).ok()
+        };
+        self.scene.get_or_init(make).as_ref().map(AsFd::as_fd)
+    }
+
+    /// The root as a mount that is nowhere yet, to be attached once.
+    pub(super) fn detached(&self) -> io::Result<OwnedFd> {
+        let opened = sys::in_helper(|| {
+            sys::setns(self.namespace(), libc::CLONE_NEWNS)?;
+            open_tree(self.place)
+        });
+        opened?
+    }
+}
+
+fn open_tree(place: &CStr) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    Ok(rustix::mount::open_tree(CWD, place, flags)?)
+}
+
+/// In a mount namespace of the caller's own, a copy of the stage where there is one: mounts
+/// memory, or the folder, and goes there.
+fn mount(
+    stage: Option<&Stage>,
+    folder: Option<&Folder>,
+    options: &CStr,
+) -> io::Result<&'static CStr> {
+    let private = || {
+        sys::unshare(libc::CLONE_NEWNS)?;
+        let flags = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+        rustix::mount::mount_change(c"/", flags).map_err(io::Error::from)
+    };
+    let tree = match folder {
+        Some(folder) => {
+            private()?;
+            Some(open_tree(&CString::new(
+                folder.path().as_os_str().as_encoded_bytes(),
+            )?)?)
+        }
+        None => None,
+    };
+    match stage {
+        Some(stage) => {
+            sys::setns(stage.namespace(), libc::CLONE_NEWNS)?;
+            sys::unshare(libc::CLONE_NEWNS)?;
+        }
+        None if tree.is_none() => private()?,
+        None => {}
+    }
+    let places = if stage.is_some() {
+        &[stage::ROOT][..]
+    } else {
+        &PLACES[..]
+    };
+    let mut failed = io::ErrorKind::NotFound.into();
+    for place in places {
+        let mounted = match &tree {
+            Some(tree) => attach(tree, place),
+            None => mount_memory(place, options),
+        };
+        match mounted.and_then(|()| Ok(rustix::process::chdir(*place)?)) {
+            Ok(()) => return Ok(place),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+/// Mounts a tree that [`ImageRoot::detached`] gave.
+pub(super) fn attach(tree: &OwnedFd, place: &CStr) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(tree, c"", CWD, place, flags)?)
+}
+
+/// Mounts an empty file system in memory.
+pub(super) fn mount_memory(place: &CStr, options: &CStr) -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    Ok(rustix::mount::mount(
+        c"tmpfs",
+        place,
+        c"tmpfs",
+        flags,
+        Some(options),
+    )?)
+}
+
+/// The mount namespace of the calling process, which the suite's /proc has.
+pub(super) fn own_namespace(proc: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let path = c"self/ns/mnt";
+    Ok(rustix::fs::openat(proc, path, flags, Mode::empty())?)
+}
+
+/// Makes the working directory, a mount, the root, and the old root be nowhere; an initramfs,
+/// which cannot be pivoted (pivot_root(2)), stays below, as under runc's `--no-pivot`.
+pub(super) fn pivot() -> io::Result<()> {
+    // pivot_root(2), NOTES: the old root lands on top of the new one and is taken off.
+    match rustix::process::pivot_root(c".", c".") {
+        Err(rustix::io::Errno::INVAL) => return stage::cover(),
+        other => other?,
+    }
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir(c"/")?)
+}

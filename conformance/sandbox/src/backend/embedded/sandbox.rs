@@ -1,0 +1,337 @@
+//! A sandbox that was started: what is done to it, who enters it, how it is removed.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::libc;
+
+use super::child::{self, Step};
+use super::keeper::Keeper;
+use super::plan::Ids;
+use super::root::ImageRoot;
+use super::{beside, capabilities, cgroup, limits, write_gate};
+use crate::backend::{Join, Namespaces, Sandbox, StartError, Stdio};
+use crate::probe::Probe;
+use crate::shortage::Shortage;
+use crate::sys::{self, Child, ExitStatus, StringVector};
+use crate::workload::Command;
+use crate::workload::Workload;
+
+/// How long the way to exec may take.
+const START: Duration = Duration::from_mins(1);
+
+/// A running sandbox; it knows how to let others in, and how it goes.
+pub(super) struct EmbeddedSandbox {
+    pub(super) child: Child,
+    pub(super) status: Option<ExitStatus>,
+    pub(super) stdio: Stdio,
+    pub(super) ids: Ids,
+    /// The one that was made for it, wherever the program has gone since.
+    pub(super) user_namespace: Option<OwnedFd>,
+    /// PID 1 of the namespace that it is in, where that is not its own.
+    pub(super) node: Option<Keeper>,
+    pub(super) own_network: bool,
+    pub(super) own_time: bool,
+    /// It is PID 1 of a pid namespace of its own.
+    pub(super) is_first: bool,
+    /// Where children of the suite go when no sandbox's is meant.
+    pub(super) keepers_pid_namespace: OwnedFd,
+    pub(super) probe: OwnedFd,
+    pub(super) gate: Option<OwnedFd>,
+    pub(super) progress: OwnedFd,
+    pub(super) path: String,
+    /// Held for as long as it is used.
+    pub(super) root: Option<Arc<ImageRoot>>,
+    pub(super) cgroup: Option<cgroup::Held>,
+}
+
+impl EmbeddedSandbox {
+    /// Starts a child of this thread in the pid namespace of the pod.
+    pub(super) fn spawn_member(&self, child: impl FnOnce() -> i32) -> io::Result<Child> {
+        let pid_namespace = self
+            .node
+            .as_ref()
+            .map_or_else(|| self.child.pidfd.as_fd(), Keeper::pid_namespace);
+        // Of this thread, for its next child only (setns(2)).
+        sys::setns(pid_namespace, libc::CLONE_NEWPID)?;
+        let child = sys::spawn(0, child);
+        sys::setns(self.keepers_pid_namespace.as_fd(), libc::CLONE_NEWPID)?;
+        child
+    }
+
+    /// Moves it where it has limits that are judged; where they are not, it began there.
+    pub(super) fn enter_cgroup(&self) -> Result<(), StartError> {
+        let judged = self.cgroup.as_ref().filter(|cgroup| cgroup.judged);
+        let moved = judged
+            .and_then(cgroup::Held::group)
+            .map(|group| group.add(self.child.pid));
+        moved.unwrap_or(Ok(())).map_err(|cause| StartError::Host {
+            step: "move it into its cgroup",
+            cause,
+        })
+    }
+
+    fn group(&self) -> Option<&cgroup::Group> {
+        self.cgroup.as_ref().and_then(cgroup::Held::group)
+    }
+
+    fn write_gate(&self) -> io::Result<()> {
+        self.gate.as_ref().map_or(Ok(()), write_gate)
+    }
+
+    /// What the child has said of a failure, if it has. That its end of the pipe is closed
+    /// need not show: others that were cloned meanwhile have copies until they execute.
+    pub(super) fn failed_before_exec(&mut self) -> Result<(), StartError> {
+        match crate::wait::readable(self.progress.as_fd(), Duration::ZERO) {
+            Ok(true) => self.await_progress(false),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the child is held or has executed the program.
+    pub(super) fn await_progress(&mut self, held: bool) -> Result<(), StartError> {
+        let host = |step: &'static str, cause: io::Error| StartError::Host { step, cause };
+        let mut message = [0; 8];
+        if !crate::wait::readable(self.progress.as_fd(), START)
+            .map_err(|e| host("await its start", e))?
+        {
+            return Err(host("await its start", io::ErrorKind::TimedOut.into()));
+        }
+        let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.progress, &mut message))
+            .map_err(|e| host("read its status", e.into()))?;
+        if length == 0 {
+            return if held {
+                // Nobody but the kernel ends it there.
+                let cause = "the kernel killed it, as where memory is short";
+                Err(host("hold it before exec", io::Error::other(cause)))
+            } else {
+                Ok(())
+            };
+        }
+        let [s0, s1, s2, s3, e0, e1, e2, e3] = message;
+        let step = Step::from_number(u32::from_ne_bytes([s0, s1, s2, s3]));
+        let cause = io::Error::from_raw_os_error(i32::from_ne_bytes([e0, e1, e2, e3]));
+        match step {
+            Some(Step::Held) if held => Ok(()),
+            // For want of what the host has too little of, no image is to blame.
+            Some(Step::Exec)
+                if !matches!(
+                    cause.raw_os_error(),
+                    Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE)
+                ) =>
+            {
+                Err(StartError::Exec {
+                    path: self.path.clone(),
+                    cause,
+                })
+            }
+            // The image's word, where its root is the image's.
+            Some(step @ Step::WorkingDir) if self.root.is_some() => Err(StartError::Root {
+                cause: format!("{}: {cause}", step.words()),
+            }),
+            Some(step) => Err(host(step.words(), cause)),
+            None => Err(host("read its status", io::ErrorKind::InvalidData.into())),
+        }
+    }
+}
+
+impl Sandbox for EmbeddedSandbox {
+    fn pidfd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
+    }
+
+    fn host_pid(&self) -> i32 {
+        self.child.pid
+    }
+
+    fn signal(&self, signal: i32) -> io::Result<()> {
+        sys::send_signal(self.child.pidfd.as_fd(), signal)
+    }
+
+    fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        if self.status.is_none() {
+            self.status = sys::try_wait(self.child.pidfd.as_fd())?;
+        }
+        Ok(self.status)
+    }
+
+    fn take_stdio(&mut self) -> Stdio {
+        std::mem::take(&mut self.stdio)
+    }
+
+    fn open_gate(&mut self) -> io::Result<()> {
+        self.write_gate()
+    }
+
+    fn release(&mut self) -> Result<(), StartError> {
+        let host = |cause| StartError::Host {
+            step: "open its gate",
+            cause,
+        };
+        match self.write_gate() {
+            // It was killed while it was held; its end says so, executed or not.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written.map_err(host)?,
+        }
+        self.gate = None;
+        self.await_progress(false)
+    }
+
+    fn enter(&self, join: &Join) -> io::Result<Probe> {
+        let (ours, theirs) = Probe::socket()?;
+        let argv = StringVector::new(["probe"])?;
+        let envp = StringVector::new(Vec::<String>::new())?;
+        let entry = Entry {
+            sandbox: self,
+            join,
+            socket: &theirs,
+            argv: &argv,
+            envp: &envp,
+        };
+        let child = if join.namespaces.contains(Namespaces::PID) {
+            if !self.group().is_some_and(cgroup::Group::limits_pids) {
+                limits::make_room_for_others(self.child.pid);
+            }
+            self.spawn_member(|| entry.run())
+        } else {
+            sys::spawn(0, || entry.run())
+        };
+        // With our copy open, the end of a probe that failed would not show.
+        drop(theirs);
+        Probe::new(child?, ours)
+    }
+
+    fn run_beside(&self, command: Command, shares_pid: bool) -> io::Result<Workload> {
+        beside::start(self, command, shares_pid)
+    }
+
+    fn lacks(&self) -> &[String] {
+        self.root.as_ref().map_or(&[], |root| &root.lacks)
+    }
+
+    fn memory_used(&self) -> Option<u64> {
+        self.group().and_then(cgroup::Group::memory_peak)
+    }
+
+    fn shortage(&mut self, killed: bool) -> Option<Shortage> {
+        let status = self.try_wait().ok().flatten();
+        let judged = self.cgroup.as_ref().is_some_and(|cgroup| cgroup.judged);
+        let group = self.group();
+        // What a limit does that is judged is what the check has asked for.
+        match group.and_then(cgroup::Group::killed) {
+            Some(cgroup::Limit::Own(_)) if judged => return None,
+            Some(cgroup::Limit::Own(limit)) => return Some(Shortage::Memory(Some(limit))),
+            Some(cgroup::Limit::Above) => return Some(Shortage::Memory(None)),
+            None => {}
+        }
+        // PID 1 takes no SIGKILL from its own namespace (pid_namespaces(7)); another process
+        // may have had it from a neighbour, or from itself.
+        let ended = status == Some(ExitStatus::Signaled(libc::SIGKILL));
+        if ended && !killed && self.is_first && !judged {
+            return Some(Shortage::Killed);
+        }
+        match group.and_then(cgroup::Group::refused) {
+            Some(cgroup::Limit::Own(_)) if judged => None,
+            Some(cgroup::Limit::Own(limit)) => Some(Shortage::Processes(Some(limit))),
+            Some(cgroup::Limit::Above) => Some(Shortage::Processes(None)),
+            None => None,
+        }
+    }
+}
+
+impl Drop for EmbeddedSandbox {
+    fn drop(&mut self) {
+        if self.status.is_none() && self.signal(libc::SIGKILL).is_ok() {
+            // Its namespace ends with it; members that the suite started were reaped
+            // by their own owners before.
+            let _ = sys::wait(self.child.pidfd.as_fd());
+        }
+        self.node = None;
+        // For another sandbox, once all that was in it has gone.
+        self.cgroup = None;
+    }
+}
+
+/// The way of the probe from clone into the sandbox to exec.
+struct Entry<'a> {
+    sandbox: &'a EmbeddedSandbox,
+    join: &'a Join,
+    socket: &'a OwnedFd,
+    argv: &'a StringVector,
+    envp: &'a StringVector,
+}
+
+impl Entry<'_> {
+    /// Returns only where a step fails.
+    fn run(&self) -> i32 {
+        match self.enter() {
+            Ok(()) => sys::exec(Some(self.sandbox.probe.as_fd()), c"", self.argv, self.envp),
+            Err(error) => error,
+        };
+        child::FAILED
+    }
+
+    fn enter(&self) -> io::Result<()> {
+        // Until exec this is a copy of the suite, in reach of the program.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+        let pidfd = self.sandbox.child.pidfd.as_fd();
+        let _ =
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        // Before the suite, where memory runs short, and with it the orphans that it makes.
+        child::die_first();
+        let _ = rustix::process::setsid();
+        let mut joined = self.join.namespaces;
+        if !self.sandbox.own_network {
+            // Where the suite's children are already; it belongs to the outer user namespace.
+            joined -= Namespaces::NETWORK;
+        }
+        let mut flags = 0;
+        for (namespace, flag) in [
+            (Namespaces::NETWORK, libc::CLONE_NEWNET),
+            (Namespaces::IPC, libc::CLONE_NEWIPC),
+            (Namespaces::UTS, libc::CLONE_NEWUTS),
+            (Namespaces::CGROUP, libc::CLONE_NEWCGROUP),
+            (Namespaces::MOUNT, libc::CLONE_NEWNS),
+        ] {
+            if joined.contains(namespace) {
+                flags |= flag;
+            }
+        }
+        if self.join.namespaces.contains(Namespaces::TIME) && self.sandbox.own_time {
+            flags |= libc::CLONE_NEWTIME;
+        }
+        // With the suite's own privileges, which reach every namespace below its own:
+        // a program that left its user namespace stands in nobody's way.
+        if flags != 0 {
+            sys::setns(pidfd, flags)?;
+        }
+        if let Some(user_namespace) = &self.sandbox.user_namespace {
+            sys::setns(user_namespace.as_fd(), libc::CLONE_NEWUSER)?;
+        }
+        sys::close_range_cloexec(3)?;
+        rustix::stdio::dup2_stdin(self.socket)?;
+        child::usual_umask();
+        let ids = self
+            .join
+            .user
+            .unwrap_or((self.sandbox.ids.uid, self.sandbox.ids.gid));
+        if self.sandbox.ids.setup.is_some() {
+            if self.join.privileged {
+                sys::set_ids(0, 0)?;
+            } else {
+                sys::drop_groups()?;
+                sys::set_ids(ids.0, ids.1)?;
+            }
+        }
+        if self.join.privileged {
+            capabilities::keep()?;
+        } else {
+            capabilities::give_up()?;
+        }
+        let _ =
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        sys::reset_signals(0, 0)
+    }
+}

@@ -1,0 +1,89 @@
+//! One sandbox made for a trial, before a way of making them is settled on: only what has been
+//! done once is known to be allowed here.
+
+use std::io;
+use std::time::Duration;
+
+use super::Embedded;
+use super::obstacles::Refusal;
+use crate::backend::{Backend, Join, Launch, Spec, StartError};
+use crate::programs::REFERENCE;
+use crate::sys::ExitStatus;
+use crate::wait;
+use pause_image::{Platform, Subject};
+
+/// How long a sandbox that was killed may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a trial has shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    /// A sandbox has a /proc of its own.
+    pub(super) has_proc: bool,
+}
+
+/// Starts the reference, enters its sandbox, and ends it.
+pub(super) fn run(engine: &Embedded) -> Result<Shown, Refusal> {
+    // A rootless thread does not come back from where it sends its children.
+    let at = || Refusal::at("make a sandbox for a trial");
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .spawn_scoped(scope, || run_here(engine))
+            .map_err(at())?
+            .join()
+            .unwrap_or_else(|_| Err(at()(io::Error::other("a panic"))))
+    })
+}
+
+fn run_here(engine: &Embedded) -> Result<Shown, Refusal> {
+    engine
+        .adopt_thread()
+        .map_err(Refusal::at("enter the pid namespace of sandboxes"))?;
+    let subject = Subject::of_program("the reference", REFERENCE.into(), Platform::host());
+    let launch = Launch {
+        rootfs: &subject.rootfs,
+        program: subject
+            .program
+            .as_ref()
+            .map_err(|_| Refusal::at("read the reference")(io::ErrorKind::InvalidData.into()))?,
+    };
+    let mut sandbox = engine
+        .start(&launch, &Spec::default())
+        .map_err(|error| match error {
+            StartError::Host { step, cause } => Refusal::at(step)(cause),
+            StartError::Exec { cause, .. } => Refusal::at("execute the reference")(cause),
+            StartError::Root { cause } => {
+                Refusal::at("make the reference's root")(io::Error::other(cause))
+            }
+        })?;
+    look_at(sandbox.host_pid()).map_err(Refusal::at("look at a sandbox"))?;
+    let entered = sandbox.enter(&Join::default());
+    let has_proc = entered.and_then(|probe| match probe.read_link("/proc/self") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other.map(|_| true),
+    });
+    let has_proc = has_proc.map_err(Refusal::at("enter a sandbox"))?;
+    let ended = sandbox.signal(crate::signal::KILL).and_then(|()| {
+        wait::readable(sandbox.pidfd(), PATIENCE)?;
+        sandbox.try_wait()
+    });
+    match ended.map_err(Refusal::at("end a sandbox"))? {
+        Some(ExitStatus::Signaled(crate::signal::KILL)) => Ok(Shown { has_proc }),
+        other => {
+            let said = other.map_or_else(|| "it did not end".to_owned(), |how| how.to_string());
+            Err(Refusal::at("run the reference in a sandbox")(
+                io::Error::other(said),
+            ))
+        }
+    }
+}
+
+/// As checks do from outside: files that the kernel shows to their owner, and to privileges.
+fn look_at(pid: i32) -> io::Result<()> {
+    std::fs::read_dir(format!("/proc/{pid}/fd"))?;
+    match std::fs::read(format!("/proc/{pid}/syscall")) {
+        // Not every kernel has it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map(drop),
+    }
+}

@@ -1,0 +1,16 @@
+//! Pod sandboxes without root and without a daemon, and a probe that acts inside them.
+
+pub mod backend;
+pub mod emulator;
+mod features;
+pub mod inherited;
+pub mod interrupt;
+pub mod probe;
+pub mod programs;
+pub mod shortage;
+pub mod signal;
+pub mod sys;
+pub mod wait;
+pub mod workload;
+
+pub use features::Features;
