@@ -16,7 +16,7 @@ use crate::backend::{Backend, Spec};
 use crate::check::{Check, Level, Needs, Outcome, Stop};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::event::{Record, Verdict};
-use crate::runner::{self, Settings};
+use crate::runner::{self, Confirm, Settings};
 use crate::subject::{Platform, Subject};
 
 /// Programs of known worth at a time: most of the broken ones wait for what does not come.
@@ -88,6 +88,40 @@ pub struct Calibration {
     places: (Mutex<usize>, Condvar),
 }
 
+impl Confirm for Calibration {
+    fn says_nothing(&self) -> Option<&str> {
+        let works = self.works.get_or_init(|| {
+            // In a thread that is prepared for it, as those of checks are.
+            let tried = std::thread::scope(|scope| scope.spawn(|| self.try_out()).join());
+            tried.unwrap_or_else(|_| Err("the programs of known worth were not run".to_owned()))
+        });
+        works.as_ref().err().map(String::as_str)
+    }
+
+    fn confirm(&self, check: &'static Check, outcome: Outcome) -> Outcome {
+        if check.level == Level::Info || !check.needs.contains(Needs::SANDBOX) {
+            return outcome;
+        }
+        let half = match &outcome {
+            Ok(_) => Half::Wrong,
+            Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_)) => Half::Right,
+            Err(_) => return outcome,
+        };
+        if half == Half::Right
+            && let Some(doubt) = self.backend.doubts(check.needs.host)
+        {
+            let seen = outcome
+                .err()
+                .map_or_else(String::new, |stop| stop.to_string());
+            return Err(Stop::Inconclusive(format!("{doubt}: {seen}")));
+        }
+        match self.show(check, half) {
+            Ok(()) => outcome,
+            Err(why) => Err(Stop::Inconclusive(format!("under the emulator {why}"))),
+        }
+    }
+}
+
 impl Calibration {
     /// For one emulator and platform; runs nothing yet.
     pub fn new(
@@ -107,17 +141,6 @@ impl Calibration {
             shown: Mutex::default(),
             places: (Mutex::new(AT_A_TIME), Condvar::new()),
         }
-    }
-
-    /// Why no check says anything here, if none does: programs of known worth are missing,
-    /// or do not even run.
-    pub fn says_nothing(&self) -> Option<&str> {
-        let works = self.works.get_or_init(|| {
-            // In a thread that is prepared for it, as those of checks are.
-            let tried = std::thread::scope(|scope| scope.spawn(|| self.try_out()).join());
-            tried.unwrap_or_else(|_| Err("the programs of known worth were not run".to_owned()))
-        });
-        works.as_ref().err().map(String::as_str)
     }
 
     fn try_out(&self) -> Shown {
@@ -155,33 +178,9 @@ impl Calibration {
             Stop::NotRunning(finding) | Stop::Ended(finding) | Stop::Fail(finding) => {
                 format!("{emulation}: {}", finding.observed)
             }
-            Stop::Skip(words) | Stop::Inconclusive(words) | Stop::Error(words) => words.clone(),
+            other => other.to_string(),
         };
         format!("nothing can be judged: {name}, which is known to be right, does not run; {seen}")
-    }
-
-    /// What the outcome of a check is worth; it is replaced where it is worth nothing.
-    pub fn confirm(&self, check: &'static Check, outcome: Outcome) -> Outcome {
-        if check.level == Level::Info || !check.needs.contains(Needs::SANDBOX) {
-            return outcome;
-        }
-        let half = match &outcome {
-            Ok(_) => Half::Wrong,
-            Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_)) => Half::Right,
-            Err(Stop::Skip(_) | Stop::Inconclusive(_) | Stop::Error(_)) => return outcome,
-        };
-        if half == Half::Right
-            && let Some(doubt) = self.backend.doubts(check.needs.host)
-        {
-            let seen = outcome
-                .err()
-                .map_or_else(String::new, |stop| stop.to_string());
-            return Err(Stop::Inconclusive(format!("{doubt}: {seen}")));
-        }
-        match self.show(check, half) {
-            Ok(()) => outcome,
-            Err(why) => Err(Stop::Inconclusive(format!("under the emulator {why}"))),
-        }
     }
 
     fn show(&self, check: &'static Check, half: Half) -> Shown {

@@ -113,24 +113,9 @@ pub fn missing_in_words(missing: Needs) -> String {
     format!("needs {}", needs_in_words(missing).join(", "))
 }
 
-/// The candidate that is most like `name`, if any is like it at all.
-pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // As long, it is no slip of the pen, and the comparison takes the product of the lengths.
-    if name.len() > 200 {
-        return None;
-    }
-    // The same measure and bound as clap's suggestions.
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, candidate)| candidate)
-}
-
 /// An id that the registry does not hold; exit status 64.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown check `{}`", crate::report::text::escape(id))]
+#[error("unknown check `{}`", pause_image::escape_text(id))]
 pub struct UnknownCheck {
     /// As given.
     pub id: String,
@@ -163,7 +148,7 @@ pub fn find(families: &[&'static Family], id: &str) -> Result<&'static Check, Un
         .find(|check| check.id == id)
         .ok_or_else(|| UnknownCheck {
             id: id.to_owned(),
-            nearest: nearest(id, checks(families).map(|check| check.id)),
+            nearest: crate::suggest::nearest(id, checks(families).map(|check| check.id)),
         })
 }
 

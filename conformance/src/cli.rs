@@ -266,7 +266,7 @@ impl Judge {
         };
         for filter in &self.filters {
             if !all().any(|check| matches(filter, check.id)) {
-                let near = crate::catalogue::nearest(filter, all().map(|check| check.id));
+                let near = crate::suggest::nearest(filter, all().map(|check| check.id));
                 return Err(UsageError {
                     message: format!("no check matches --filter {filter}"),
                     hint: Some(match near {

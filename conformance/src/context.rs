@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use pause_sandbox::Features;
 
 use crate::backend::{Backend, Launch, Spec, StartError};
-use crate::check::{Finding, Needs, Outcome, Stop};
 use crate::event::Measurement;
+use crate::need::Needs;
+use crate::outcome::{Finding, Outcome, Stop};
 use crate::shortage::{self, Counters, Shortage, Watch};
 use crate::signal;
 use crate::subject::{Platform, Subject};
@@ -73,10 +74,6 @@ pub struct Shared {
     pub options: CheckOptions,
     /// What runs it; `None` where only static checks are made.
     pub backend: Option<std::sync::Arc<dyn Backend + Send + Sync>>,
-    /// Why nothing runs it, where that is the subject's own doing.
-    pub not_run: Option<String>,
-    /// What shows whether a verdict can be believed where it runs; `None` where it can.
-    pub calibration: Option<std::sync::Arc<crate::calibration::Calibration>>,
     /// Deadlines are multiplied by this; 1 on a host of nominal speed.
     pub time_scale: f64,
     /// The program showed no sign of awaiting TERM once, so nobody waits long for one again.
@@ -109,8 +106,6 @@ impl Shared {
             subject,
             options,
             backend,
-            not_run: None,
-            calibration: None,
             time_scale,
             shy: AtomicBool::new(false),
             known: Mutex::new(false),

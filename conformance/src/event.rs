@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Check, Level};
+use crate::requirement::Level;
 
 mod fold;
 
@@ -148,6 +148,9 @@ pub struct Record {
     /// Why it was skipped, inconclusive or an error.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// The check because of which it was skipped.
+    #[serde(skip)]
+    pub blocked_by: Option<String>,
     /// Why `--expect` says that it fails; absent where it says nothing. With
     /// `fail` the failure is known and does not count, with `pass` the
     /// expectation is out of date and that does.
@@ -165,20 +168,21 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record of the check with nothing observed yet.
-    pub fn new(check: &Check, verdict: Verdict) -> Self {
+    /// Of no check yet, with nothing observed.
+    pub fn new(verdict: Verdict) -> Self {
         Self {
-            id: check.id.to_owned(),
-            title: check.title.to_owned(),
-            level: check.level,
+            id: String::new(),
+            title: String::new(),
+            level: Level::Must,
             verdict,
-            requirement: check.requirement.to_owned(),
-            source: check.source.title.to_owned(),
-            source_url: check.source.url.to_owned(),
+            requirement: String::new(),
+            source: String::new(),
+            source_url: String::new(),
             expected: None,
             observed: None,
             evidence: Vec::new(),
             reason: None,
+            blocked_by: None,
             expected_failure: None,
             baseline: None,
             reproduce: None,

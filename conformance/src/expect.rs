@@ -19,8 +19,8 @@ use wildmatch::WildMatch;
 use crate::catalogue;
 use crate::check::Family;
 use crate::event::Record;
-use crate::report::text::escape;
 use crate::subject::regular;
+use pause_image::escape_text as escape;
 
 /// The known failures of a file.
 #[derive(Clone, Debug, Default, PartialEq)]

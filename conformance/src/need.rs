@@ -30,6 +30,8 @@ bitflags::bitflags! {
         const EXCLUSIVE = 1 << 1;
         /// It mostly waits for a window to pass: start it early.
         const WAITS = 1 << 2;
+        /// It says whether the program stays: where it fails, what others saw end says nothing.
+        const GATE = 1 << 3;
     }
 }
 
@@ -135,6 +137,8 @@ impl Needs {
     pub const EXCLUSIVE: Self = Self::schedule(Schedule::EXCLUSIVE);
     /// See [`Schedule::WAITS`].
     pub const WAITS: Self = Self::schedule(Schedule::WAITS);
+    /// See [`Schedule::GATE`].
+    pub const GATE: Self = Self::schedule(Schedule::GATE);
 }
 
 impl Needs {
@@ -274,7 +278,7 @@ mod tests {
     fn a_set_is_the_sum_of_its_bits() {
         let all = Needs::all();
         assert_eq!(all.iter().fold(Needs::empty(), Needs::union), all);
-        assert_eq!(all.iter().count(), 42);
+        assert_eq!(all.iter().count(), 43);
         for bit in all.iter() {
             assert!(all.contains(bit) && !(all - bit).intersects(bit), "{bit:?}");
             assert!(!Needs::empty().contains(bit) && !bit.is_empty());

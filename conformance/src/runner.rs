@@ -12,21 +12,15 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::catalogue::missing_in_words;
-use crate::check::{Check, Finding, Level, Needs, Outcome, Stop};
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
 use crate::context::{Context, GaveUp, Lack, Shared, in_words};
 use crate::event::{Event, Record, Verdict};
 use crate::subject::NoProgram;
 use crate::wasi_world::RUNS_COMPONENTS;
 
-/// The check without which nothing that needs a running program can be said.
-const STAYS: &str = "startup/stays";
-
 /// How many times as many checks at a time there are of a program that mostly sleeps before it
 /// is ready.
 const SLEEPERS: usize = 3;
-
-/// How the reason of a check begins that was skipped for another's sake.
-pub const SAYS_NOTHING: &str = "says nothing without";
 
 /// Why a component is not run.
 const NO_COMPONENTS: &str = "needs an engine for components: `cargo xtask conformance` builds it in for a file, a layout or an archive that holds one and for `--platform wasip2/wasm`, or `cargo install` with `--features wasmtime`";
@@ -53,61 +47,59 @@ pub struct Ran {
     pub interrupted: bool,
 }
 
-/// Runs `checks` over what `shared` holds.
+/// Says whether a verdict can be believed where that is in doubt: under an emulator.
+pub trait Confirm: Send + Sync {
+    /// Why no check says anything here, if none does.
+    fn says_nothing(&self) -> Option<&str>;
+
+    /// The outcome of a check, or another where it is worth nothing.
+    fn confirm(&self, check: &'static Check, outcome: Outcome) -> Outcome;
+}
+
+/// What is judged, and how.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// The subject, and what runs it.
+    pub shared: &'a Arc<Shared>,
+    /// How the run is made.
+    pub settings: &'a Settings,
+    /// What shows whether a verdict can be believed; `None` where it can.
+    pub confirm: Option<&'a Arc<dyn Confirm>>,
+    /// Why nothing runs the subject, where that is its own doing.
+    pub not_run: Option<&'a str>,
+}
+
+/// Runs `checks` over what `shared` holds; their verdicts can be believed.
 pub fn run(
     checks: &[&'static Check],
     shared: &Arc<Shared>,
     settings: &Settings,
     emit: &mut dyn FnMut(&Event<'_>),
 ) -> Ran {
-    let offered = offers(shared);
-    let mut run = Runner {
+    let run = Run {
         shared,
         settings,
-        emit,
-        pending: Vec::new(),
-        running: BTreeMap::new(),
-        records: BTreeMap::new(),
-        not_running: Vec::new(),
-        ended: Vec::new(),
-        held: Vec::new(),
-        selected: checks.iter().map(|check| check.id).collect(),
+        confirm: None,
+        not_run: None,
     };
-    let says_nothing = |check: &Check| {
-        let calibration = shared.calibration.as_ref()?;
-        let runs = check.needs.contains(Needs::SANDBOX);
-        runs.then(|| calibration.says_nothing()).flatten()
-    };
-    for check in checks {
-        if let Some(reason) = missing(check, offered, shared) {
-            run.finish(check, Verdict::Skipped, None, Some(reason), Duration::ZERO);
-        } else if let Some(why) = says_nothing(check) {
-            let why = Some(why.to_owned());
-            run.finish(check, Verdict::Inconclusive, None, why, Duration::ZERO);
-        } else {
-            run.pending.push(check);
+    run.over(checks, emit)
+}
+
+impl Run<'_> {
+    /// Runs these checks.
+    pub fn over(self, checks: &[&'static Check], emit: &mut dyn FnMut(&Event<'_>)) -> Ran {
+        let mut runner = Runner::new(self, checks, emit);
+        runner.sort_out(checks);
+        let interrupted = runner.execute();
+        runner.settle();
+        let mut records = runner.records;
+        Ran {
+            records: checks
+                .iter()
+                .filter_map(|check| records.remove(check.id))
+                .collect(),
+            interrupted,
         }
-    }
-    // Long windows first, and what they wait for; figures that want quiet last; where it is of
-    // use, late failures early.
-    let awaited = awaited_by_windows(&run.pending);
-    run.pending.sort_by_key(|check| {
-        (
-            !check.needs.contains(Needs::WAITS),
-            check.needs.contains(Needs::EXCLUSIVE),
-            !awaited.contains(check.id),
-            !check.needs.contains(Needs::SLOW_FAIL),
-        )
-    });
-    let interrupted = run.execute();
-    run.settle();
-    let mut records = run.records;
-    Ran {
-        records: checks
-            .iter()
-            .filter_map(|check| records.remove(check.id))
-            .collect(),
-        interrupted,
     }
 }
 
@@ -151,7 +143,8 @@ fn offers(shared: &Shared) -> Needs {
 }
 
 /// Why a check does not apply, if it does not.
-fn missing(check: &Check, offered: Needs, shared: &Shared) -> Option<String> {
+fn missing(check: &Check, offered: Needs, run: &Run<'_>) -> Option<String> {
+    let shared = run.shared;
     let need = (check.needs - offered).iter().next()?;
     if need == Needs::PROGRAM
         && let Err(why) = &shared.subject.program
@@ -166,27 +159,25 @@ fn missing(check: &Check, offered: Needs, shared: &Shared) -> Option<String> {
     }
     let why = match &shared.backend {
         Some(backend) => backend.lacks(need.host),
-        None => shared
-            .not_run
-            .as_deref()
-            .filter(|_| check.needs.contains(Needs::SANDBOX)),
+        None => run.not_run.filter(|_| check.needs.contains(Needs::SANDBOX)),
     };
     Some(why.map_or_else(|| missing_in_words(need), str::to_owned))
 }
 
 struct Runner<'a> {
-    shared: &'a Arc<Shared>,
-    settings: &'a Settings,
+    run: Run<'a>,
     emit: &'a mut dyn FnMut(&Event<'_>),
+    /// The check that says whether the program stays, where it is among those that are run.
+    gate: Option<&'static str>,
     pending: Vec<&'static Check>,
     running: BTreeMap<&'static str, Running>,
     records: BTreeMap<&'static str, Record>,
-    /// Whose program was not there; what that means is known when `startup/stays` has ended.
+    /// Whose program was not there; what that means is known when the gate has ended.
     not_running: Vec<(&'static Check, Finding, Duration)>,
     /// Whose program ended upon what was done to it; whether that is why is known then, too.
     ended: Vec<(&'static Check, Finding, Duration)>,
     /// Passes of what a program may do without, while it is not known whether it stays.
-    held: Vec<(&'static Check, Finding, Duration)>,
+    held: Vec<(&'static Check, Pass, Duration)>,
     selected: BTreeSet<&'static str>,
 }
 
@@ -206,11 +197,74 @@ enum Told {
     Confirmed(&'static Check, Result<Outcome, String>, Duration),
 }
 
+/// How a check was concluded.
+enum Concluded {
+    Pass(Pass),
+    Fail(Finding),
+    Skipped(String),
+    /// It was not run, or its end says nothing, for another check did not pass.
+    Blocked {
+        by: String,
+        why: Option<String>,
+    },
+    Inconclusive(String),
+    Error(String),
+}
+
 impl<'a> Runner<'a> {
+    fn new(run: Run<'a>, checks: &[&'static Check], emit: &'a mut dyn FnMut(&Event<'_>)) -> Self {
+        let gate = checks
+            .iter()
+            .find(|check| check.needs.contains(Needs::GATE));
+        Self {
+            run,
+            emit,
+            gate: gate.map(|check| check.id),
+            pending: Vec::new(),
+            running: BTreeMap::new(),
+            records: BTreeMap::new(),
+            not_running: Vec::new(),
+            ended: Vec::new(),
+            held: Vec::new(),
+            selected: checks.iter().map(|check| check.id).collect(),
+        }
+    }
+
+    /// Concludes the checks that do not apply, and puts the others in order.
+    fn sort_out(&mut self, checks: &[&'static Check]) {
+        let offered = offers(self.run.shared);
+        let confirm = self.run.confirm;
+        let says_nothing = |check: &Check| {
+            let runs = check.needs.contains(Needs::SANDBOX);
+            runs.then(|| confirm?.says_nothing()).flatten()
+        };
+        for check in checks {
+            if let Some(reason) = missing(check, offered, &self.run) {
+                self.finish(check, Concluded::Skipped(reason), Duration::ZERO);
+            } else if let Some(why) = says_nothing(check) {
+                let why = why.to_owned();
+                self.finish(check, Concluded::Inconclusive(why), Duration::ZERO);
+            } else {
+                self.pending.push(check);
+            }
+        }
+        // Long windows first, and what they wait for; figures that want quiet last; where it is
+        // of use, late failures early.
+        let awaited = awaited_by_windows(&self.pending);
+        self.pending.sort_by_key(|check| {
+            (
+                !check.needs.contains(Needs::WAITS),
+                check.needs.contains(Needs::EXCLUSIVE),
+                !awaited.contains(check.id),
+                !check.needs.contains(Needs::SLOW_FAIL),
+            )
+        });
+    }
+
     fn execute(&mut self) -> bool {
         let (send, receive) = mpsc::channel::<Told>();
         loop {
-            let interrupted = self.settings.interrupted.load(Ordering::Relaxed);
+            let interrupted = self.run.settings.interrupted.load(Ordering::Relaxed);
             if interrupted {
                 self.pending.clear();
             } else {
@@ -246,8 +300,9 @@ impl<'a> Runner<'a> {
                     self.launch(check, send.clone());
                 }
                 Blocked::By(id) => {
-                    let reason = format!("{SAYS_NOTHING} {id}, which did not pass");
-                    self.finish(check, Verdict::Skipped, None, Some(reason), Duration::ZERO);
+                    let by = id.to_owned();
+                    let blocked = Concluded::Blocked { by, why: None };
+                    self.finish(check, blocked, Duration::ZERO);
                 }
                 Blocked::No | Blocked::NotYet => waiting.push(check),
             }
@@ -263,7 +318,7 @@ impl<'a> Runner<'a> {
         {
             let check = waiting.remove(at);
             let reason = "its prerequisites wait for each other".to_owned();
-            self.finish(check, Verdict::Error, None, Some(reason), Duration::ZERO);
+            self.finish(check, Concluded::Error(reason), Duration::ZERO);
         }
         self.pending = waiting;
     }
@@ -281,10 +336,10 @@ impl<'a> Runner<'a> {
             return working().next().is_none() && !ordinary_left;
         }
         // What wants quiet begins only when nothing ordinary is left to begin beside it.
-        let at_a_time = if Context::new(self.shared).starts_slowly() {
-            self.settings.jobs * SLEEPERS
+        let at_a_time = if Context::new(self.run.shared).starts_slowly() {
+            self.run.settings.jobs * SLEEPERS
         } else {
-            self.settings.jobs
+            self.run.settings.jobs
         };
         working().filter(|other| !other.confirming).count() < at_a_time
     }
@@ -298,7 +353,7 @@ impl<'a> Runner<'a> {
             confirming: false,
         };
         self.running.insert(check.id, running);
-        let shared = Arc::clone(self.shared);
+        let shared = Arc::clone(self.run.shared);
         let body = move || {
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 if let Some(backend) = &shared.backend {
@@ -323,13 +378,8 @@ impl<'a> Runner<'a> {
             .spawn(body)
         {
             self.running.remove(check.id);
-            self.finish(
-                check,
-                Verdict::Error,
-                None,
-                Some(format!("cannot start a thread: {error}")),
-                began.elapsed(),
-            );
+            let reason = format!("cannot start a thread: {error}");
+            self.finish(check, Concluded::Error(reason), began.elapsed());
         }
     }
 
@@ -344,15 +394,15 @@ impl<'a> Runner<'a> {
         let Some(running) = self.running.get_mut(check.id) else {
             return;
         };
-        let (calibration, outcome) = match (&self.shared.calibration, result) {
-            (Some(calibration), Ok(outcome)) => (Arc::clone(calibration), outcome),
+        let (confirm, outcome) = match (self.run.confirm, result) {
+            (Some(confirm), Ok(outcome)) => (Arc::clone(confirm), outcome),
             (_, result) => return self.end(check, result, took),
         };
         running.since = Instant::now();
         running.confirming = true;
         let send = send.clone();
         let body = move || {
-            let confirm = || calibration.confirm(check, outcome);
+            let confirm = || confirm.confirm(check, outcome);
             let result = std::panic::catch_unwind(AssertUnwindSafe(confirm))
                 .map_err(|panic| panic_words(&*panic));
             let _ = send.send(Told::Confirmed(check, result, took));
@@ -375,97 +425,97 @@ impl<'a> Runner<'a> {
         let overdue: Vec<_> = self
             .running
             .values()
-            .filter(|running| running.since.elapsed() > self.settings.timeout)
+            .filter(|running| running.since.elapsed() > self.run.settings.timeout)
             .map(|running| (running.check, running.since.elapsed()))
             .collect();
         for (check, took) in overdue {
             self.running.remove(check.id);
-            let reason = format!("did not end within {:?}", self.settings.timeout);
-            self.finish(check, Verdict::Error, None, Some(reason), took);
+            let reason = format!("did not end within {:?}", self.run.settings.timeout);
+            self.finish(check, Concluded::Error(reason), took);
         }
     }
 
     fn conclude(&mut self, check: &'static Check, result: Result<Outcome, String>, took: Duration) {
-        match result {
-            Ok(Ok(pass)) => {
-                let seen = Finding {
-                    expected: String::new(),
-                    observed: pass.observed,
-                    evidence: pass.evidence,
-                };
-                if check.id == STAYS {
-                    self.finish(check, Verdict::Pass, Some(seen), None, took);
-                } else {
-                    self.held.push((check, seen, took));
-                }
-            }
-            Ok(Err(Stop::Fail(finding))) => {
-                self.finish(check, Verdict::Fail, Some(finding), None, took);
-            }
-            Ok(Err(Stop::NotRunning(finding) | Stop::Ended(finding))) if check.id == STAYS => {
-                self.finish(check, Verdict::Fail, Some(finding), None, took);
-            }
-            Ok(Err(Stop::Ended(finding))) => self.ended.push((check, finding, took)),
-            Ok(Err(Stop::NotRunning(finding))) => self.not_running.push((check, finding, took)),
-            Ok(Err(Stop::Skip(reason))) => {
-                self.finish(check, Verdict::Skipped, None, Some(reason), took);
-            }
-            Ok(Err(Stop::Inconclusive(reason))) => {
-                self.finish(check, Verdict::Inconclusive, None, Some(reason), took);
-            }
-            Ok(Err(Stop::Error(reason))) => {
-                self.finish(check, Verdict::Error, None, Some(reason), took);
-            }
+        let is_gate = self.gate == Some(check.id);
+        let outcome = match result {
+            Ok(outcome) => outcome,
             Err(panic) => {
-                self.finish(
-                    check,
-                    Verdict::Error,
-                    None,
-                    Some(format!("the check panicked: {panic}")),
-                    took,
-                );
+                let reason = format!("the check panicked: {panic}");
+                return self.finish(check, Concluded::Error(reason), took);
             }
-        }
+        };
+        let concluded = match outcome {
+            Ok(pass) if !is_gate => return self.held.push((check, pass, took)),
+            Err(Stop::Ended(finding)) if !is_gate => {
+                return self.ended.push((check, finding, took));
+            }
+            Err(Stop::NotRunning(finding)) if !is_gate => {
+                return self.not_running.push((check, finding, took));
+            }
+            Ok(pass) => Concluded::Pass(pass),
+            Err(Stop::Fail(finding) | Stop::NotRunning(finding) | Stop::Ended(finding)) => {
+                Concluded::Fail(finding)
+            }
+            Err(Stop::Skip(reason)) => Concluded::Skipped(reason),
+            Err(Stop::Blocked { by, why }) => Concluded::Blocked {
+                by: by.to_owned(),
+                why: Some(why),
+            },
+            Err(Stop::Inconclusive(reason)) => Concluded::Inconclusive(reason),
+            Err(Stop::Error(reason)) => Concluded::Error(reason),
+        };
+        self.finish(check, concluded, took);
+    }
+
+    /// Whether the program stays, as far as that is known.
+    fn stays(&self) -> Option<Verdict> {
+        Some(self.records.get(self.gate?)?.verdict)
+    }
+
+    /// Whether the gate is still to say whether the program stays.
+    fn awaits_gate(&self) -> bool {
+        self.gate.is_some() && self.stays().is_none()
     }
 
     /// Lets a pass stand, once it is known that the program does not lack what it is about: a
     /// program that ends late for want of it is gone after that check was made.
     fn settle_held(&mut self, at_last: bool) {
-        let stays = self.records.get(STAYS).map(|record| record.verdict);
-        let awaited = stays.is_none() && self.selected.contains(STAYS) && !at_last;
-        let lacks = if stays == Some(Verdict::Pass) {
+        let awaited = self.awaits_gate() && !at_last;
+        let lacks = if self.stays() == Some(Verdict::Pass) {
             &[]
         } else {
             self.lacks()
         };
         let names = |lacks: &[Lack], id| lacks.iter().any(|lack| lack.check() == id);
-        for (check, seen, took) in std::mem::take(&mut self.held) {
+        for (check, pass, took) in std::mem::take(&mut self.held) {
             if awaited && names(&Lack::ALL, check.id) {
-                self.held.push((check, seen, took));
+                self.held.push((check, pass, took));
             } else if names(lacks, check.id) {
                 let expected = format!("it stays without {}", in_words(lacks));
-                let observed = format!("it ends without, as `--filter {STAYS}` shows");
+                let observed = match self.gate {
+                    Some(gate) => format!("it ends without, as `--filter {gate}` shows"),
+                    None => "it ends without".to_owned(),
+                };
                 let finding = Finding::new(expected, observed);
-                self.finish(check, Verdict::Fail, Some(finding), None, took);
+                self.finish(check, Concluded::Fail(finding), took);
             } else {
-                self.finish(check, Verdict::Pass, Some(seen), None, took);
+                self.finish(check, Concluded::Pass(pass), took);
             }
         }
     }
 
     /// What the program ends without, as far as anybody has asked.
     fn lacks(&self) -> &'a [Lack] {
-        self.shared.lacks.get().map_or(&[], Vec::as_slice)
+        self.run.shared.lacks.get().map_or(&[], Vec::as_slice)
     }
 
     /// Says what came of programs that ended, once it is known whether they stay by themselves.
     fn settle_ended(&mut self) {
-        let stays = self.records.get(STAYS).map(|record| record.verdict);
-        if stays.is_none() && self.selected.contains(STAYS) {
+        if self.awaits_gate() {
             return;
         }
         for (check, finding, took) in std::mem::take(&mut self.ended) {
-            self.fail_or_skip(stays, check, finding, took);
+            self.fail_or_block(check, finding, took);
         }
     }
 
@@ -473,32 +523,25 @@ impl<'a> Runner<'a> {
     /// elsewhere and not here fails this one.
     fn settle(&mut self) {
         self.settle_held(true);
-        let stays = self.records.get(STAYS).map(|record| record.verdict);
         let waiting = std::mem::take(&mut self.ended)
             .into_iter()
             .chain(std::mem::take(&mut self.not_running));
         for (check, finding, took) in waiting.collect::<Vec<_>>() {
-            self.fail_or_skip(stays, check, finding, took);
+            self.fail_or_block(check, finding, took);
         }
     }
 
-    fn fail_or_skip(
-        &mut self,
-        stays: Option<Verdict>,
-        check: &'static Check,
-        finding: Finding,
-        took: Duration,
-    ) {
-        if stays == Some(Verdict::Fail) {
-            let reason = format!("{SAYS_NOTHING} {}, which did not pass", self.to_blame());
-            self.finish(check, Verdict::Skipped, None, Some(reason), took);
+    fn fail_or_block(&mut self, check: &'static Check, finding: Finding, took: Duration) {
+        let concluded = if self.stays() == Some(Verdict::Fail) {
+            let (by, why) = (self.to_blame().to_owned(), None);
+            Concluded::Blocked { by, why }
         } else if check.level == Level::Info {
             // What is only measured is never failed.
-            let reason = Some(finding.observed);
-            self.finish(check, Verdict::Inconclusive, None, reason, took);
+            Concluded::Inconclusive(finding.observed)
         } else {
-            self.finish(check, Verdict::Fail, Some(finding), None, took);
-        }
+            Concluded::Fail(finding)
+        };
+        self.finish(check, concluded, took);
     }
 
     /// The check that says what a program lacks that does not stay.
@@ -508,7 +551,8 @@ impl<'a> Runner<'a> {
             record.is_some_and(|record| record.verdict == Verdict::Fail)
         };
         let checks = self.lacks().iter().map(|lack| lack.check());
-        checks.into_iter().find(failed).unwrap_or(STAYS)
+        let gate = self.gate.unwrap_or_default();
+        checks.into_iter().find(failed).unwrap_or(gate)
     }
 
     fn blocked_by(&self, check: &Check) -> Blocked {
@@ -530,46 +574,60 @@ impl<'a> Runner<'a> {
         Blocked::No
     }
 
-    fn finish(
-        &mut self,
-        check: &'static Check,
-        verdict: Verdict,
-        finding: Option<Finding>,
-        reason: Option<String>,
-        took: Duration,
-    ) {
-        let (expected, observed, evidence) = match finding {
-            Some(f) => (
-                Some(f.expected).filter(|e| !e.is_empty()),
-                Some(f.observed),
-                f.evidence,
-            ),
-            None => (None, None, Vec::new()),
-        };
-        let shows_again = matches!(
-            verdict,
-            Verdict::Fail | Verdict::Inconclusive | Verdict::Error
-        );
-        let record = Record {
-            id: check.id.to_owned(),
-            title: check.title.to_owned(),
-            level: check.level,
-            verdict,
-            requirement: check.requirement.to_owned(),
-            source: check.source.title.to_owned(),
-            source_url: check.source.url.to_owned(),
-            expected,
-            observed,
-            evidence,
-            reason,
-            expected_failure: None,
-            baseline: None,
-            reproduce: shows_again
-                .then(|| format!("{} --filter {}", self.settings.reproduce, check.id)),
+    fn finish(&mut self, check: &'static Check, concluded: Concluded, took: Duration) {
+        let mut record = Record {
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            ..record(check, Verdict::Error)
         };
+        record.conclude(concluded);
+        if matches!(
+            record.verdict,
+            Verdict::Fail | Verdict::Inconclusive | Verdict::Error
+        ) {
+            let command = &self.run.settings.reproduce;
+            record.reproduce = Some(format!("{command} --filter {}", check.id));
+        }
         (self.emit)(&Event::CheckFinished { record: &record });
         self.records.insert(check.id, record);
+    }
+}
+
+/// What a check says of itself, with this verdict and nothing observed.
+pub fn record(check: &Check, verdict: Verdict) -> Record {
+    Record {
+        id: check.id.to_owned(),
+        title: check.title.to_owned(),
+        level: check.level,
+        requirement: check.requirement.to_owned(),
+        source: check.source.title.to_owned(),
+        source_url: check.source.url.to_owned(),
+        ..Record::new(verdict)
+    }
+}
+
+impl Record {
+    fn conclude(&mut self, concluded: Concluded) {
+        let (verdict, reason) = match concluded {
+            Concluded::Pass(pass) => {
+                (self.observed, self.evidence) = (Some(pass.observed), pass.evidence);
+                (Verdict::Pass, None)
+            }
+            Concluded::Fail(finding) => {
+                self.expected = Some(finding.expected).filter(|line| !line.is_empty());
+                (self.observed, self.evidence) = (Some(finding.observed), finding.evidence);
+                (Verdict::Fail, None)
+            }
+            Concluded::Skipped(reason) => (Verdict::Skipped, Some(reason)),
+            Concluded::Blocked { by, why } => {
+                let why = why.map_or_else(String::new, |why| format!(": {why}"));
+                let reason = format!("depends on {by}, which did not pass{why}");
+                self.blocked_by = Some(by);
+                (Verdict::Skipped, Some(reason))
+            }
+            Concluded::Inconclusive(reason) => (Verdict::Inconclusive, Some(reason)),
+            Concluded::Error(reason) => (Verdict::Error, Some(reason)),
+        };
+        (self.verdict, self.reason) = (verdict, reason);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use nix::libc;
 use seccompiler::BpfProgram;
 
-use crate::check::Stop;
+use crate::outcome::Stop;
 use crate::sys::Call;
 
 pub use abi::{Abi, name_of};

@@ -211,6 +211,7 @@ impl Trial {
 
     fn compare(self, records: &[Record]) -> Judged {
         let mut judged = Judged::default();
+        let mut missed = Vec::new();
         for record in records {
             let id = record.id.as_str();
             let breaks = self.breaks().contains(&id);
@@ -229,17 +230,17 @@ impl Trial {
                 Verdict::Error if self.is_engine() && self.also().contains(&id) => {}
                 Verdict::Fail | Verdict::Error => judged.wrong.push(line()),
                 // What this host cannot provoke says nothing of the program.
-                Verdict::Skipped if breaks && self.needs_the_host() && !is_for_another(record) => {}
-                Verdict::Pass | Verdict::Skipped if breaks => judged.missed.push(line()),
+                Verdict::Skipped
+                    if breaks && self.needs_the_host() && record.blocked_by.is_none() => {}
+                Verdict::Pass | Verdict::Skipped if breaks => missed.push((record, line())),
                 // The host was too busy to tell, and says so: neither caught nor wrong.
                 Verdict::Inconclusive | Verdict::Pass | Verdict::Skipped => {}
             }
         }
         // What was skipped since another check failed that may is not missed.
-        let caught = &judged.caught;
-        judged
-            .missed
-            .retain(|line| !caught.iter().any(|id| line.contains(&format!(" {id},"))));
+        let caught = |id: &String| judged.caught.contains(id);
+        missed.retain(|(record, _)| !record.blocked_by.as_ref().is_some_and(caught));
+        judged.missed = missed.into_iter().map(|(_, line)| line).collect();
         judged
     }
 
@@ -255,14 +256,6 @@ impl Trial {
     fn is_engine(self) -> bool {
         matches!(self, Self::Engine(_))
     }
-}
-
-/// Skipped because another check did not pass, and not because of the host.
-fn is_for_another(record: &Record) -> bool {
-    record
-        .reason
-        .as_ref()
-        .is_some_and(|reason| reason.starts_with(runner::SAYS_NOTHING))
 }
 
 /// A fixture as a subject.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use pause_sandbox::shortage::{Counters, Shortage, groups, needs, of};
 
-use crate::check::{Outcome, Stop};
+use crate::outcome::{Outcome, Stop};
 
 /// Looks for a shortage around one check.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ fn killed_on_host() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Finding, Pass};
+    use crate::outcome::{Finding, Pass};
 
     const NONE: Counters = Counters {
         killed: Some(1),

@@ -24,7 +24,7 @@ use crate::report::patient::Patient;
 use crate::report::progress::Progress;
 use crate::report::reporters::{ReportError, Reporters};
 use crate::report::spec as report;
-use crate::runner::{self, Settings};
+use crate::runner::{self, Confirm, Settings};
 use crate::self_test;
 use crate::shortage::needs::Room;
 use crate::subject::{self, LoadOptions, Platform, Platforms, Reference, Subject};
@@ -394,21 +394,22 @@ impl Suite<'_> {
             long: self.options.long,
             wasi_engine: self.options.wasi_engine.into(),
         };
-        let mut shared = Shared::new(
-            subject.clone(),
-            options,
-            planned.backend.clone(),
-            self.time_scale,
-        );
-        shared.not_run.clone_from(&planned.not_run);
-        shared.calibration.clone_from(&planned.calibration);
+        let backend = planned.backend.clone();
+        let shared = Shared::new(subject.clone(), options, backend, self.time_scale);
         let shared = Arc::new(shared);
         let mut settings = self.settings(&subject.reference);
         if planned.head.companion {
             settings.reproduce = format!("{} --platform {}", settings.reproduce, subject.platform);
         }
         let checks = planned.checks(self.checks);
-        let ran = runner::run(&checks, &shared, &settings, emit);
+        let confirm = planned.calibration.clone().map(|it| it as Arc<dyn Confirm>);
+        let run = runner::Run {
+            shared: &shared,
+            settings: &settings,
+            confirm: confirm.as_ref(),
+            not_run: planned.not_run.as_deref(),
+        };
+        let ran = run.over(&checks, emit);
         let mut run = Run::new(&planned.head, ran.records);
         run.not_run = planned.idle(&checks, &run.checks);
         run.interrupted = ran.interrupted;

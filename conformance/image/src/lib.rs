@@ -41,7 +41,7 @@ use std::sync::Arc;
 
 pub use error::Error;
 pub use error::io_words;
-pub use escape::{escape, quote, show_path};
+pub use escape::{escape, escape_text, is_plain, quote, show_path};
 pub use facts::{LARGE_PAGES, Traits, Version};
 pub use limits::Limits;
 pub use load::{LoadOptions, Platforms, load};

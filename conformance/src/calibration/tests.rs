@@ -10,7 +10,7 @@ use rstest::rstest;
 
 use pause_sandbox::Features;
 
-use super::{AT_A_TIME, Calibration, Programs, TRIED, breakers};
+use super::{AT_A_TIME, Calibration, Confirm as _, Programs, TRIED, breakers};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
 use crate::context::Context;

@@ -1,7 +1,8 @@
 //! The catalogue over a small registry of its own.
 
-use super::{ListFormat, WORDS, explain, find, list, missing_in_words, nearest, needs_in_words};
+use super::{ListFormat, WORDS, explain, find, list, missing_in_words, needs_in_words};
 use crate::check::{Check, Family, Level, Needs, Pass, Source};
+use crate::suggest::nearest;
 
 static TERM: Check = Check {
     id: "signals/term-exits-zero",

@@ -7,7 +7,7 @@ use procfs::ProcError;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::Pod;
-use crate::check::Stop;
+use crate::outcome::Stop;
 use crate::sys;
 
 /// One child; the handle holds whatever happens to its number.

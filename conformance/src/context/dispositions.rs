@@ -13,7 +13,7 @@ use nix::libc;
 
 use super::{Context, Pod};
 use crate::backend::Spec;
-use crate::check::Stop;
+use crate::outcome::Stop;
 use crate::signal;
 
 /// Has QEMU print the program's system calls to standard error.

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::Pod;
 use crate::backend::{Join, Namespaces};
-use crate::check::Stop;
+use crate::outcome::Stop;
 use crate::probe::Probe;
 
 /// More files than this are not looked at: an image that is read has fewer.

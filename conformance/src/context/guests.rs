@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::{Context, PROMPTLY, Pod, ready};
 use crate::backend::{Spec, StartError};
-use crate::check::{Finding, Stop};
+use crate::outcome::{Finding, Stop};
 use crate::sys::ExitStatus;
 use crate::wasi_engine;
 use crate::wasi_host::LISTENING;

@@ -7,7 +7,8 @@ use nix::libc;
 
 use super::{Context, PROMPTLY, Pod};
 use crate::backend::{Join, Namespaces, Spec};
-use crate::check::{Finding, Needs, Pass, Stop};
+use crate::need::Needs;
+use crate::outcome::{Finding, Pass, Stop};
 
 /// How long it is watched.
 const WINDOW: Duration = Duration::from_millis(900);

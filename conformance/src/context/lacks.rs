@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::{Context, Pod, which_stay};
 use crate::backend::{Root, Spec, Stream};
-use crate::check::{Finding, Needs, Outcome, Stop};
-use crate::runner::SAYS_NOTHING;
+use crate::need::Needs;
+use crate::outcome::{Finding, Outcome, Stop};
 
 /// The longest that a start is watched.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -155,12 +155,10 @@ impl Context<'_> {
     pub(crate) fn blame_leaving(&self, outcome: Outcome) -> Outcome {
         let controls = Needs::HOST_PID.union(Needs::START_CONTROL);
         match outcome {
-            Err(Stop::Error(why)) if self.offers(controls) && self.leaves() => {
-                Err(Stop::Skip(format!(
-                    "{SAYS_NOTHING} {STAYS_INSIDE}, which did not pass: the program has left its \
-                     namespaces, and the suite {why}"
-                )))
-            }
+            Err(Stop::Error(why)) if self.offers(controls) && self.leaves() => Err(Stop::Blocked {
+                by: STAYS_INSIDE,
+                why: format!("the program has left its namespaces, and the suite {why}"),
+            }),
             outcome => outcome,
         }
     }

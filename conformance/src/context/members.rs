@@ -5,7 +5,8 @@ use std::time::Duration;
 use nix::libc;
 
 use super::{Context, PROMPTLY, Pod, ready};
-use crate::check::{Needs, Stop};
+use crate::need::Needs;
+use crate::outcome::Stop;
 use crate::probe::Probe;
 use crate::signal;
 use crate::sys::ExitStatus;

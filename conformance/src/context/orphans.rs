@@ -7,7 +7,7 @@ use fixtures::protocol::Death;
 
 use super::Pod;
 use super::pod::PROMPTLY;
-use crate::check::Stop;
+use crate::outcome::Stop;
 use crate::probe::{Probe, Reaped};
 use crate::shortage::needs;
 

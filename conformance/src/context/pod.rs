@@ -7,8 +7,8 @@ use procfs::process::{Process, Stat, Status};
 
 use super::{Context, Stopwatch, start_error};
 use crate::backend::{Join, Namespaces, Sandbox, Stdio};
-use crate::check::{Finding, Stop};
 use crate::emulator;
+use crate::outcome::{Finding, Stop};
 use crate::probe::Probe;
 use crate::shortage;
 use crate::signal;

@@ -15,7 +15,8 @@ use procfs::process::{Process, Status};
 
 use super::waits::{Call, Calls};
 use super::{PROMPTLY, Pod, Stopwatch};
-use crate::check::{Needs, Stop};
+use crate::need::Needs;
+use crate::outcome::Stop;
 use crate::signal;
 
 /// How long a program that shows no sign of awaiting TERM is given to show one.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 
 use super::{Context, Pod};
-use crate::check::Stop;
+use crate::outcome::Stop;
 use crate::sys::{self, Call, ExitStatus, TraceStop};
 
 /// How long a traced program may take to become ready, and to end then.

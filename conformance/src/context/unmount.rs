@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 
 use super::Pod;
-use crate::check::Stop;
+use crate::outcome::Stop;
 
 /// Watches a file system of a sandbox without keeping it.
 #[derive(Debug)]

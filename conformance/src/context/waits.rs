@@ -4,7 +4,7 @@
 use nix::libc;
 
 use super::Context;
-use crate::check::Needs;
+use crate::need::Needs;
 use crate::seccomp::Abi;
 use crate::subject::Platform;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Pod;
-use crate::check::Stop;
+use crate::outcome::Stop;
 use crate::sys::ExitStatus;
 
 /// How finely the use of the processor is looked at.

@@ -3,8 +3,8 @@
 //! Owns what a verdict weighs. Every format asks [`Record::effect`] whether a
 //! record is red, so no report can disagree with the exit status.
 
-use crate::check::Level;
 use crate::event::{Baseline, Conclusion, Record, Report, Run, Tally, Verdict};
+use crate::requirement::Level;
 
 impl Tally {
     /// Counts one record.

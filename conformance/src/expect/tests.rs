@@ -5,7 +5,7 @@ use rstest::rstest;
 
 use super::{ExpectError, Expectations, LineError};
 use crate::check::{Check, Family, Level, Needs, Pass, Source};
-use crate::event::{Conclusion, Record, Run, RunHead, Verdict};
+use crate::event::{Conclusion, Run, RunHead, Verdict};
 
 const fn check(id: &'static str) -> Check {
     Check {
@@ -36,7 +36,7 @@ fn parse(text: &str) -> Result<Expectations, (usize, LineError)> {
 }
 
 fn reason(text: &str, image: &str, check: &Check) -> Option<String> {
-    let mut record = Record::new(check, Verdict::Fail);
+    let mut record = crate::runner::record(check, Verdict::Fail);
     parse(text).unwrap().apply(image, &mut record);
     record.expected_failure
 }
@@ -164,7 +164,7 @@ fn an_expectation_decides_as_documented(#[case] verdict: Verdict, #[case] expect
         static_only: false,
         companion: false,
     };
-    let mut record = Record::new(&TWO, verdict);
+    let mut record = crate::runner::record(&TWO, verdict);
     parse("reaping/burst image # why")
         .unwrap()
         .apply(&head.image, &mut record);
@@ -175,7 +175,7 @@ fn an_expectation_decides_as_documented(#[case] verdict: Verdict, #[case] expect
 
 #[test]
 fn what_no_line_names_loses_an_older_mark() {
-    let mut record = Record::new(&TWO, Verdict::Fail);
+    let mut record = crate::runner::record(&TWO, Verdict::Fail);
     record.expected_failure = Some("old".to_owned());
     Expectations::default().apply("image", &mut record);
     assert_eq!(record.expected_failure, None);
@@ -185,7 +185,7 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "(reaping/burst|[ -~\\n]|\\PC){0,40}", image in any::<String>()) {
         if let Ok(expectations) = parse(&text) {
-            expectations.apply(&image, &mut Record::new(&TWO, Verdict::Fail));
+            expectations.apply(&image, &mut crate::runner::record(&TWO, Verdict::Fail));
         }
     }
 }

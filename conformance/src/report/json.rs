@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::event::Report;
-use crate::report::text::is_unprintable;
+use pause_image::is_plain;
 
 /// The report as indented JSON, `schema_version` first, with a newline at its end.
 ///
@@ -21,7 +21,7 @@ pub fn render(report: &Report) -> serde_json::Result<String> {
 fn escape(json: &str) -> String {
     let mut out = String::with_capacity(json.len() + 1);
     for c in json.chars() {
-        if c >= '\x7f' && is_unprintable(c) {
+        if c >= '\x7f' && !is_plain(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 // Writing to a string does not fail.
                 let _ = write!(out, "\\u{unit:04x}");

@@ -89,7 +89,7 @@ impl SpecError {
                 let words = Format::value_variants()
                     .iter()
                     .map(|format| format.as_str());
-                match crate::catalogue::nearest(name, words) {
+                match crate::suggest::nearest(name, words) {
                     Some(nearest) => format!("did you mean `{nearest}`?"),
                     None => "write `--report FORMAT` or `--report FORMAT=FILE`".to_owned(),
                 }

@@ -1,59 +1,17 @@
 //! Text that may come from an image, made fit to be read; figures, made fit for people.
 //!
-//! Owns the one escape. [`legible`] gives a copy of a report in which no string can
+//! [`legible`] gives a copy of a report in which no string can
 //! move a cursor, hide or reorder text, break a line or be illegal in XML, so the formats for
 //! people only add what their own syntax needs.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+
+pub use pause_image::escape_text as escape;
 
 use crate::event::{Baseline, Host, Measurement, Record, Report, Run, Tool};
 
 /// Longest line that a report for people shows, in characters.
 const LONGEST: usize = 1000;
-
-/// Shows what cannot be seen: control characters as `\n`, `\t`, `\r` or `\x1b`,
-/// everything that is invisible or changes the direction of text as `\u{202e}`.
-pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unprintable) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_unprintable(c) {
-            push_escaped(&mut out, c);
-        } else {
-            out.push(c);
-        }
-    }
-    Cow::Owned(out)
-}
-
-fn push_escaped(out: &mut String, c: char) {
-    match c {
-        '\n' => out.push_str("\\n"),
-        '\t' => out.push_str("\\t"),
-        '\r' => out.push_str("\\r"),
-        _ => {
-            // Writing to a string does not fail.
-            let _ = match u8::try_from(c) {
-                Ok(code) => write!(out, "\\x{code:02x}"),
-                Err(_) => write!(out, "\\u{{{:x}}}", u32::from(c)),
-            };
-        }
-    }
-}
-
-/// Control characters (C0, DEL, C1), line and paragraph separators, marks of
-/// direction, invisible characters and noncharacters.
-pub(crate) fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
-            | '\u{e0000}'..='\u{e007f}')
-}
 
 /// [`escape`], and cut after a thousand characters.
 pub fn line(text: &str) -> String {
@@ -194,6 +152,7 @@ fn legible_record(record: &Record) -> Record {
         observed,
         evidence,
         reason,
+        blocked_by,
         expected_failure,
         baseline,
         reproduce,
@@ -211,6 +170,7 @@ fn legible_record(record: &Record) -> Record {
         observed: optional(observed.as_ref()),
         evidence: lines(evidence),
         reason: optional(reason.as_ref()),
+        blocked_by: optional(blocked_by.as_ref()),
         expected_failure: optional(expected_failure.as_ref()),
         baseline: *baseline,
         reproduce: optional(reproduce.as_ref()),

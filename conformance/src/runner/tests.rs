@@ -9,7 +9,7 @@ use rstest::rstest;
 
 use pause_sandbox::Features;
 
-use super::{NO_COMPONENTS, Ran, SAYS_NOTHING, Settings, blame_nobody, run};
+use super::{Confirm, NO_COMPONENTS, Ran, Run, Settings, blame_nobody, record, run};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
 use crate::calibration::tests as calibration;
 use crate::calibration::{Calibration, Programs};
@@ -28,8 +28,16 @@ fn passes_at_last() -> Outcome {
     Ok(Pass::new("seen"))
 }
 
-static STAYS: Check = check("startup/stays", passes);
-static STAYS_NOT: Check = check("startup/stays", never_runs);
+/// One that says whether the program stays.
+const fn gate(run: fn(&Context<'_>) -> Outcome) -> Check {
+    Check {
+        needs: Needs::GATE,
+        ..check("startup/stays", run)
+    }
+}
+
+static STAYS: Check = gate(passes);
+static STAYS_NOT: Check = gate(never_runs);
 
 #[expect(clippy::unnecessary_wraps, reason = "as every check's function")]
 fn passes(_: &Context<'_>) -> Outcome {
@@ -130,7 +138,7 @@ fn a_record_holds_what_the_check_saw_and_what_it_is() {
     assert_eq!(fail.expected.as_deref(), Some("expected"));
     assert_eq!(fail.observed.as_deref(), Some("observed"));
     assert_eq!(fail.evidence, ["evidence"]);
-    let like = Record::new(&FAIL, Verdict::Fail);
+    let like = record(&FAIL, Verdict::Fail);
     assert_eq!(
         (
             &fail.id,
@@ -261,9 +269,13 @@ fn where_the_subject_is_not_to_be_run_its_own_reason_is_given() {
         needs: Needs::KUBERNETES,
         ..check("a/minor", passes)
     };
-    let mut shared = shared();
-    shared.not_run = Some("it is for another platform".to_owned());
-    let records = ran_with(&[&SANDBOX, &MINOR], shared, &settings()).records;
+    let run = Run {
+        shared: &Arc::new(shared()),
+        settings: &settings(),
+        confirm: None,
+        not_run: Some("it is for another platform"),
+    };
+    let records = run.over(&[&SANDBOX, &MINOR], &mut |_| {}).records;
     let reasons = records.iter().map(|record| record.reason.as_deref());
     assert_eq!(
         reasons.collect::<Vec<_>>(),
@@ -377,7 +389,7 @@ fn a_check_says_nothing_without_the_one_before_it() {
         after: &["a/good", "a/first"],
         ..check("a/after", passes)
     };
-    let skipped = format!("{SAYS_NOTHING} a/first, which did not pass");
+    let skipped = "depends on a/first, which did not pass".to_owned();
     // Also where it comes first in the list, and not where the other was not asked for.
     assert_eq!(
         ends(&[&AFTER, &FIRST, &GOOD])[0],
@@ -403,7 +415,7 @@ fn checks_that_wait_for_each_other_are_errors_and_not_a_hang() {
     );
     let skipped = (
         Verdict::Skipped,
-        format!("{SAYS_NOTHING} a/one, which did not pass"),
+        "depends on a/one, which did not pass".to_owned(),
     );
     let free = (Verdict::Pass, String::new());
     assert_eq!(ends(&[&ONE, &TWO, &FREE]), [error, skipped, free]);
@@ -416,7 +428,7 @@ fn a_program_that_never_runs_fails_one_check_and_not_all() {
         after: &["a/other"],
         ..check("a/after", passes)
     };
-    let nothing = format!("{SAYS_NOTHING} startup/stays, which did not pass");
+    let nothing = "depends on startup/stays, which did not pass".to_owned();
     let records = ran(&[&OTHER, &AFTER, &STAYS_NOT]);
     assert_eq!(records[0].verdict, Verdict::Skipped);
     assert_eq!(records[0].reason, Some(nothing));
@@ -444,7 +456,7 @@ fn a_program_that_ends_upon_what_was_done_to_it_fails_where_it_stays_by_itself()
     let nothing = |id| {
         (
             Verdict::Skipped,
-            format!("{SAYS_NOTHING} {id}, which did not pass"),
+            format!("depends on {id}, which did not pass"),
         )
     };
     let failed = (Verdict::Fail, String::new());
@@ -509,9 +521,9 @@ fn what_ended_holds_back_what_says_nothing_without_it_and_nothing_else() {
 
 #[test]
 fn where_startup_stays_ends_it_fails() {
-    static ENDS: Check = check("startup/stays", ends_upon_it);
+    static ENDS: Check = gate(ends_upon_it);
     static OTHER: Check = check("a/other", ends_upon_it);
-    let nothing = format!("{SAYS_NOTHING} startup/stays, which did not pass");
+    let nothing = "depends on startup/stays, which did not pass".to_owned();
     let expected = [(Verdict::Fail, String::new()), (Verdict::Skipped, nothing)];
     assert_eq!(ends(&[&ENDS, &OTHER]), expected);
 }
@@ -539,12 +551,22 @@ fn no_program_is_blamed_for_an_emulator_that_gave_up(
     assert_eq!(blame_nobody(outcome.clone(), None), outcome);
 }
 
-/// For a run under an emulator.
-fn emulated(calibration: Calibration) -> Shared {
+/// Runs them under an emulator.
+fn emulated(
+    checks: &[&'static Check],
+    calibration: Calibration,
+    settings: &Settings,
+) -> Vec<Record> {
     let engine = Arc::new(calibration::Engine::default());
-    let mut shared = Shared::new(subject(), CheckOptions::default(), Some(engine), 1.0);
-    shared.calibration = Some(Arc::new(calibration));
-    shared
+    let shared = Shared::new(subject(), CheckOptions::default(), Some(engine), 1.0);
+    let confirm: Arc<dyn Confirm> = Arc::new(calibration);
+    let run = Run {
+        shared: &Arc::new(shared),
+        settings,
+        confirm: Some(&confirm),
+        not_run: None,
+    };
+    run.over(checks, &mut |_| {}).records
 }
 
 #[test]
@@ -557,7 +579,7 @@ fn where_programs_of_known_worth_are_missing_only_what_runs_is_inconclusive() {
     let engine = Arc::new(calibration::Engine::default());
     let none = Programs::default();
     let calibration = Calibration::new(engine, none, Platform::host(), 1.0, settings());
-    let records = ran_with(&[&READS, &RUNS], emulated(calibration), &settings()).records;
+    let records = emulated(&[&READS, &RUNS], calibration, &settings());
     assert_eq!(records[0].verdict, Verdict::Pass);
     assert_eq!(records[1].verdict, Verdict::Inconclusive);
     let why = records[1].reason.as_deref().expect("it says why");
@@ -571,8 +593,8 @@ fn what_cannot_be_believed_is_inconclusive_and_what_panics_an_error() {
         assert_eq!(context.subject().reference, "program", "of its own");
         passes_at_last()
     });
-    let shared = emulated(calibration::working(calibration::Engine::default()));
-    let records = ran_with(&[&BLIND, &PANICS], shared, &settings()).records;
+    let calibration = calibration::working(calibration::Engine::default());
+    let records = emulated(&[&BLIND, &PANICS], calibration, &settings());
     assert_eq!(records[0].verdict, Verdict::Inconclusive);
     let reasons: Vec<_> = records
         .iter()
@@ -631,8 +653,8 @@ fn while_a_verdict_is_confirmed_others_begin_but_none_that_wants_quiet() {
         jobs: 1,
         ..settings()
     };
-    let shared = emulated(calibration::working(calibration::Engine::default()));
-    let records = ran_with(&[&SHOWN, &OTHER, &QUIET], shared, &one).records;
+    let calibration = calibration::working(calibration::Engine::default());
+    let records = emulated(&[&SHOWN, &OTHER, &QUIET], calibration, &one);
     assert!(records.iter().all(|it| it.verdict == Verdict::Pass));
     assert_eq!(
         *ON.0.lock().expect("nobody panics"),
@@ -876,7 +898,7 @@ fn what_the_program_lacks_fails_the_check_of_it_and_is_named_by_the_rest() {
     assert_eq!(verdicts, [fail, fail, skipped, skipped]);
     let observed = "it does not; it stays with a writable root";
     assert_eq!(records[1].observed.as_deref(), Some(observed));
-    let reason = format!("{SAYS_NOTHING} startup/read-only-root, which did not pass");
+    let reason = "depends on startup/read-only-root, which did not pass".to_owned();
     assert_eq!(records[2].reason, Some(reason.clone()));
     assert_eq!(records[3].reason, Some(reason));
 }
@@ -889,7 +911,12 @@ fn what_a_program_ends_without_fails_although_it_had_passed_before_that() {
         ..check("a/after", passes)
     };
     let checks: [&'static Check; 3] = [&ROOT, &AFTER, &STAYS_NOT];
-    let records = ran_with(&checks, without_writable_root(), &settings()).records;
+    // In this order.
+    let one = Settings {
+        jobs: 1,
+        ..settings()
+    };
+    let records = ran_with(&checks, without_writable_root(), &one).records;
     let verdicts: Vec<_> = records.iter().map(|record| record.verdict).collect();
     assert_eq!(verdicts, [Verdict::Fail, Verdict::Pass, Verdict::Fail]);
     let expected = "it stays without a writable root";

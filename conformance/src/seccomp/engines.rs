@@ -4,7 +4,7 @@
 use nix::libc::{EINVAL, ENOSYS, EPERM};
 
 use super::{Answer, Case, Policy, Test};
-use crate::check::Source;
+use crate::requirement::Source;
 
 /// An engine's default profile.
 pub struct Profile {

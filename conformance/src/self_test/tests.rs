@@ -140,10 +140,12 @@ const fn check(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Check {
 /// What a trial is taken for where a check comes to this, for this reason.
 fn judged(name: &str, id: &str, verdict: Verdict, reason: &str) -> Judged {
     static ANY: Check = check("a/any", |_| unreachable!("it is not run"));
+    let by = reason.strip_prefix("depends on ").map(str::to_owned);
     let record = Record {
         id: id.to_owned(),
         reason: Some(reason.to_owned()),
-        ..Record::new(&ANY, verdict)
+        blocked_by: by,
+        ..runner::record(&ANY, verdict)
     };
     trial(name).compare(&[record])
 }
@@ -179,11 +181,7 @@ fn what_fails_on_what_is_right_there_is_wrong(
 /// On an image, nothing that breaks it depends on the host.
 #[rstest]
 #[case::passes(PROGRAM, Verdict::Pass, "")]
-#[case::for_another(
-    PROGRAM,
-    Verdict::Skipped,
-    "says nothing without a/b, which did not pass"
-)]
+#[case::for_another(PROGRAM, Verdict::Skipped, "depends on a/b")]
 #[case::image("user-alone", Verdict::Skipped, "needs a user")]
 #[case::guest("broken_exits", Verdict::Skipped, "needs a clock")]
 fn what_is_broken_and_does_not_fail_is_missed(
@@ -225,17 +223,16 @@ fn a_component_waits_for_an_engine_that_this_build_may_lack() {
 #[test]
 fn what_is_skipped_since_another_check_caught_it_is_not_missed() {
     static ANY: Check = check("a/any", |_| unreachable!("it is not run"));
-    let record = |id: &str, verdict, reason: &str| Record {
+    let record = |id: &str, verdict, blocked_by: Option<&str>| Record {
         id: id.to_owned(),
-        reason: Some(reason.to_owned()),
-        ..Record::new(&ANY, verdict)
+        blocked_by: blocked_by.map(str::to_owned),
+        ..runner::record(&ANY, verdict)
     };
-    let skipped = |id: &str| {
-        let reason = format!("{} {id}, which did not pass", runner::SAYS_NOTHING);
-        record("pid1/is-one", Verdict::Skipped, &reason)
+    let failed = record("startup/stays", Verdict::Fail, None);
+    let judged = |by| {
+        let skipped = record("pid1/is-one", Verdict::Skipped, Some(by));
+        trial(ENGINE).compare(&[failed.clone(), skipped])
     };
-    let failed = record("startup/stays", Verdict::Fail, "");
-    let judged = |reason| trial(ENGINE).compare(&[failed.clone(), skipped(reason)]);
     assert!(judged("startup/stays").is_right());
     assert_eq!(judged("startup/other").missed.len(), 1);
     assert_eq!(judged("startup/stays-on").missed.len(), 1);

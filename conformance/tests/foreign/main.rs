@@ -21,8 +21,9 @@ use conformance::check::Check;
 use conformance::context::{CheckOptions, Shared};
 use conformance::emulator::{EmulationMode, Emulator};
 use conformance::event::{Record, Verdict};
+use conformance::runner::{Confirm, Run};
 use conformance::subject::{Platform, Subject};
-use conformance::{runner, self_test, wasi_host};
+use conformance::{self_test, wasi_host};
 use libtest_mimic::Arguments;
 
 /// What all tests here share.
@@ -34,7 +35,7 @@ struct Room {
     checks: Vec<&'static Check>,
     /// The programs for arm64.
     programs: PathBuf,
-    calibration: Arc<Calibration>,
+    calibration: Arc<dyn Confirm>,
 }
 
 impl Room {
@@ -67,7 +68,7 @@ impl Room {
 
     /// Runs these checks over a subject.
     fn run(&self, subject: Subject, checks: &[&'static Check], long: bool) -> Vec<Record> {
-        run(shared(subject, &self.backend, long), checks)
+        run(shared(subject, &self.backend, long), checks, None)
     }
 
     /// As [`Room::run`], under an emulator that is a program of the test's own.
@@ -83,14 +84,13 @@ impl Room {
             Some(EmulationMode::Program),
         )?;
         let emulated: Arc<dyn Backend + Send + Sync> = Arc::new(emulated);
-        Ok(run(shared(subject, &emulated, false), checks))
+        Ok(run(shared(subject, &emulated, false), checks, None))
     }
 
     /// Runs all checks as for a user: no verdict that the emulator does not allow.
     fn judge(&self, subject: Subject) -> Vec<Record> {
-        let mut shared = shared(subject, &self.backend, false);
-        shared.calibration = Some(Arc::clone(&self.calibration));
-        run(shared, &self.checks)
+        let shared = shared(subject, &self.backend, false);
+        run(shared, &self.checks, Some(&self.calibration))
     }
 }
 
@@ -102,9 +102,18 @@ fn shared(subject: Subject, backend: &Arc<dyn Backend + Send + Sync>, long: bool
     Shared::new(subject, options, Some(Arc::clone(backend)), 1.0)
 }
 
-fn run(shared: Shared, checks: &[&'static Check]) -> Vec<Record> {
-    let settings = self_test::settings(Arc::default());
-    runner::run(checks, &Arc::new(shared), &settings, &mut |_| {}).records
+fn run(
+    shared: Shared,
+    checks: &[&'static Check],
+    confirm: Option<&Arc<dyn Confirm>>,
+) -> Vec<Record> {
+    let run = Run {
+        shared: &Arc::new(shared),
+        settings: &self_test::settings(Arc::default()),
+        confirm,
+        not_run: None,
+    };
+    run.over(checks, &mut |_| {}).records
 }
 
 fn arm64() -> Platform {

@@ -34,6 +34,7 @@ pub(crate) fn record(id: &str, level: Level, verdict: Verdict) -> Record {
         observed: (!undecided).then(|| format!("what was seen of {id}")),
         evidence: Vec::new(),
         reason: undecided.then(|| format!("{} for a reason", verdict.as_str())),
+        blocked_by: None,
         expected_failure: None,
         baseline: None,
         reproduce: (verdict != Verdict::Pass)

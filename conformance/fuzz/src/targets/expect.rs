@@ -2,7 +2,7 @@
 
 use conformance::check::Level;
 use conformance::checks::FAMILIES;
-use conformance::event::{Record, Verdict};
+use conformance::event::Verdict;
 use conformance::expect::Expectations;
 
 use super::held;
@@ -38,7 +38,7 @@ pub fn run(bytes: &[u8]) {
 fn marked(text: &str, expectations: &Expectations) {
     let image = text.split_whitespace().nth(1).unwrap_or("image");
     for check in FAMILIES.iter().flat_map(|family| family.checks) {
-        let mut record = Record::new(check, Verdict::Fail);
+        let mut record = conformance::runner::record(check, Verdict::Fail);
         expectations.apply(image, &mut record);
         if let Some(reason) = &record.expected_failure {
             assert!(text.contains(check.id) && text.contains(reason.as_str()));

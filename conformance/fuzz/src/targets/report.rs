@@ -171,6 +171,7 @@ fn report(seed: &[u8], texts: &[&str]) -> Report {
                 observed: Some(text()),
                 evidence: vec![text(), text()],
                 reason: Some(text()),
+                blocked_by: None,
                 expected_failure: (place % 3 == 0).then(&mut text),
                 baseline: (seed & 32 != 0).then(|| verdicts[place % verdicts.len()]),
                 reproduce: Some(text()),

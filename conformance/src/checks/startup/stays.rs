@@ -14,7 +14,7 @@ pub(super) static STAYS: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST keep running until it is told to end, whether its standard input is open or at its end.",
     source: PAUSE_C,
-    needs: RUNS.union(Needs::WAITS),
+    needs: RUNS.union(Needs::WAITS).union(Needs::GATE),
     after: &[],
     run: stays,
 };

@@ -22,6 +22,7 @@ fn record(level: Level, verdict: Verdict, known: bool) -> Record {
         observed: None,
         evidence: Vec::new(),
         reason: None,
+        blocked_by: None,
         expected_failure: known.then(|| "known".to_owned()),
         baseline: None,
         reproduce: None,

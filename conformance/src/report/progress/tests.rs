@@ -10,7 +10,7 @@ static CHECK: Check = Check::made_up("a/first", |_| Ok(Pass::new("seen")));
 fn record(id: &str, verdict: Verdict) -> Record {
     Record {
         id: id.to_owned(),
-        ..Record::new(&CHECK, verdict)
+        ..crate::runner::record(&CHECK, verdict)
     }
 }
 

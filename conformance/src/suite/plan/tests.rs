@@ -378,7 +378,7 @@ fn a_program_is_idle_where_no_check_that_runs_it_decided_anything(
     let planned = plan(native(Platform::host()), Processor::None, None, None);
     let records = checks.iter().map(|check| Record {
         reason: Some("the image has no program".to_owned()),
-        ..Record::new(check, verdict)
+        ..crate::runner::record(check, verdict)
     });
     let idle = planned.idle(checks, &records.collect::<Vec<_>>());
     assert_eq!(idle.as_deref(), why);
