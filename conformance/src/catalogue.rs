@@ -7,6 +7,7 @@
 use std::fmt::{self, Write};
 
 use serde::Serialize;
+use wildmatch::WildMatch;
 
 use crate::check::{Check, Family, Level, Needs};
 
@@ -111,6 +112,13 @@ pub fn needs_in_words(needs: Needs) -> Vec<&'static str> {
 /// Why a check is skipped that needs `missing`: `needs a memory cgroup, a pids cgroup`.
 pub fn missing_in_words(missing: Needs) -> String {
     format!("needs {}", needs_in_words(missing).join(", "))
+}
+
+/// Whether this filter selects this check. A filter is an id, a family, or a pattern in which
+/// `*` stands for anything and `?` for one character.
+pub fn matches(filter: &str, id: &str) -> bool {
+    let family = id.split('/').next().unwrap_or_default();
+    filter == family || WildMatch::new(filter).matches(id)
 }
 
 /// An id that the registry does not hold; exit status 64.

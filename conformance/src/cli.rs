@@ -7,9 +7,8 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use wildmatch::WildMatch;
 
-use crate::catalogue::ListFormat;
+use crate::catalogue::{ListFormat, matches};
 use crate::check::{Check, Level, Needs};
 use crate::checks::FAMILIES;
 use crate::emulator::EmulationMode;
@@ -28,6 +27,7 @@ Exit status:
 const SELF_TEST_STATUS: &str = "\
 Exit status:
    0  everything was judged as it must be, and each check broken by something
+      (with --fixture, only the first)
    2  not so, interrupted, or no sandbox can be made here
   64  wrong usage";
 
@@ -63,7 +63,7 @@ pub enum Command {
     },
     /// Judges the suite: every check over programs, images and engines whose faults are known, on this host
     #[command(after_help = SELF_TEST_STATUS)]
-    SelfTest,
+    SelfTest(SelfTest),
     /// Prints the JSON schema of the JSON report
     Schema,
     /// Prints a completion script for a shell
@@ -71,6 +71,19 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// Which part of the self-test to run; default: all of it.
+#[derive(Debug, Default, Args)]
+pub struct SelfTest {
+    /// Judge only by checks with this id, of this family, or matching this pattern
+    /// (`signals/*`); repeatable
+    #[arg(long = "check", value_name = "ID")]
+    pub checks: Vec<String>,
+
+    /// Judge only the fixtures with this name or matching this pattern (`no-*`); repeatable
+    #[arg(long = "fixture", value_name = "NAME")]
+    pub fixtures: Vec<String>,
 }
 
 /// How to judge.
@@ -352,13 +365,6 @@ impl Judge {
         }
         words.join(" ")
     }
-}
-
-/// A filter is an id, a family, or a pattern in which `*` stands for anything and `?`
-/// for one character.
-fn matches(filter: &str, id: &str) -> bool {
-    let family = id.split('/').next().unwrap_or_default();
-    filter == family || WildMatch::new(filter).matches(id)
 }
 
 /// As a shell takes it for one word.

@@ -62,7 +62,7 @@ fn perform(command: &Command) -> Result<ExitCode, Failure> {
                 Some("build with --features schema".to_owned()),
             ));
         }
-        Command::SelfTest => return suite::self_test(),
+        Command::SelfTest(options) => return suite::self_test(options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(

@@ -24,11 +24,13 @@ use crate::wasi_world::RUNS_COMPONENTS;
 mod engines;
 mod images;
 mod matrix;
+mod selection;
 mod wasi;
 
 pub use engines::EngineFixture;
 pub use images::{ImageFixture, Unread};
 pub use matrix::Matrix;
+pub use selection::{NoMatch, Selection};
 pub use wasi::{PairFixture, WasiFixture};
 
 /// Families of which nothing can be made where the texts of WASI programs cannot be
@@ -172,6 +174,32 @@ impl Trial {
         time_scale: f64,
         settings: &Settings,
     ) -> Result<Judged, NotMade> {
+        let records = self.records(checks, backend, time_scale, settings)?;
+        Ok(self.compare(&records, &|_| true))
+    }
+
+    /// Runs the checks of a selection over it.
+    ///
+    /// # Errors
+    /// As [`Trial::judge`].
+    pub fn judge_by(
+        self,
+        selection: &Selection,
+        backend: &Arc<dyn Backend + Send + Sync>,
+        time_scale: f64,
+        settings: &Settings,
+    ) -> Result<Judged, NotMade> {
+        let records = self.records(&selection.run, backend, time_scale, settings)?;
+        Ok(self.compare(&records, &|id| selection.counts(id)))
+    }
+
+    fn records(
+        self,
+        checks: &[&'static Check],
+        backend: &Arc<dyn Backend + Send + Sync>,
+        time_scale: f64,
+        settings: &Settings,
+    ) -> Result<Vec<Record>, NotMade> {
         let options = CheckOptions {
             long: self.breaks_in_the_long_run(checks),
             ..CheckOptions::default()
@@ -198,8 +226,7 @@ impl Trial {
                 Shared::new(pair.subject(), options, backend, time_scale)
             }
         };
-        let ran = runner::run(checks, &Arc::new(shared), settings, &mut |_| {});
-        Ok(self.compare(&ran.records))
+        Ok(runner::run(checks, &Arc::new(shared), settings, &mut |_| {}).records)
     }
 
     /// Whether one of the checks that it breaks is for long runs alone. Others do not wait for it.
@@ -209,7 +236,8 @@ impl Trial {
             .any(|check| check.needs.contains(Needs::LONG) && self.breaks().contains(&check.id))
     }
 
-    fn compare(self, records: &[Record]) -> Judged {
+    /// Holds records against what it says of itself, as far as the checks count.
+    fn compare(self, records: &[Record], counts: &dyn Fn(&str) -> bool) -> Judged {
         let mut judged = Judged::default();
         let mut missed = Vec::new();
         for record in records {
@@ -228,6 +256,7 @@ impl Trial {
                     judged.caught.push(id.to_owned());
                 }
                 Verdict::Error if self.is_engine() && self.also().contains(&id) => {}
+                _ if !counts(id) => {}
                 Verdict::Fail | Verdict::Error => judged.wrong.push(line()),
                 // What this host cannot provoke says nothing of the program.
                 Verdict::Skipped
@@ -241,6 +270,7 @@ impl Trial {
         let caught = |id: &String| judged.caught.contains(id);
         missed.retain(|(record, _)| !record.blocked_by.as_ref().is_some_and(caught));
         judged.missed = missed.into_iter().map(|(_, line)| line).collect();
+        judged.caught.retain(|id| counts(id));
         judged
     }
 
@@ -300,20 +330,20 @@ impl Judged {
     }
 }
 
-/// Every trial through every check, several trials at a time; each is handed to `seen`
-/// as it is judged, from one thread at a time.
+/// Every trial of a selection through its checks, several trials at a time; each is handed to
+/// `seen` as it is judged, from one thread at a time.
 ///
 /// # Errors
 /// As [`Trial::judge`].
 pub fn run(
+    selection: &Selection,
     backend: &Arc<dyn Backend + Send + Sync>,
     time_scale: f64,
     settings: &Settings,
     at_a_time: usize,
     seen: &(dyn Fn(Trial, &Judged) + Sync),
 ) -> Result<Matrix, NotMade> {
-    let checks = checks();
-    let all: Vec<Trial> = trials().collect();
+    let all = &selection.trials;
     let next = AtomicUsize::new(0);
     let results = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
@@ -324,7 +354,7 @@ pub fn run(
                 if settings.interrupted.load(Ordering::Relaxed) {
                     break;
                 }
-                let judged = trial.judge(&checks, backend, time_scale, settings)?;
+                let judged = trial.judge_by(selection, backend, time_scale, settings)?;
                 if settings.interrupted.load(Ordering::Relaxed) {
                     break;
                 }
@@ -342,17 +372,19 @@ pub fn run(
         })
     })?;
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let not_made = not_made(&checks, &**backend);
+    let not_made = not_made(&selection.checks, &**backend);
     let not_made = not_made.into_iter().map(|(id, why)| (id, why.to_owned()));
     let mut matrix = Matrix {
         not_made: not_made.collect(),
-        checks,
+        checks: selection.checks.clone(),
+        some_checks: selection.some_checks,
+        some_trials: selection.some_trials,
         results: results.into_values().collect(),
         interrupted: settings.interrupted.load(Ordering::Relaxed),
     };
     if !matrix.interrupted {
         let unbroken = matrix.unbroken();
-        let again = judge_alone(&unbroken, &matrix.checks, backend, time_scale, settings)?;
+        let again = judge_alone(&unbroken, selection, backend, time_scale, settings)?;
         for (trial, judged) in again {
             let places = matrix.results.iter_mut();
             places
@@ -370,14 +402,19 @@ pub fn run(
 /// As [`Trial::judge`].
 pub fn judge_alone(
     ids: &[&str],
-    checks: &[&'static Check],
+    selection: &Selection,
     backend: &Arc<dyn Backend + Send + Sync>,
     time_scale: f64,
     settings: &Settings,
 ) -> Result<Vec<(Trial, Judged)>, NotMade> {
-    trials()
-        .filter(|trial| trial.breaks().iter().any(|id| ids.contains(id)))
-        .map(|trial| Ok((trial, trial.judge(checks, backend, time_scale, settings)?)))
+    let breaks = |trial: &&Trial| trial.breaks().iter().any(|id| ids.contains(id));
+    let trials = selection.trials.iter().copied();
+    trials
+        .filter(|trial| breaks(&trial))
+        .map(|trial| {
+            let judged = trial.judge_by(selection, backend, time_scale, settings)?;
+            Ok((trial, judged))
+        })
         .collect()
 }
 

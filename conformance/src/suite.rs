@@ -14,7 +14,7 @@ use crate::backend::embedded::{Embedded, PrepareError};
 use crate::calibration::{Calibration, Programs};
 use crate::check::{Check, Needs};
 use crate::checks::FAMILIES;
-use crate::cli::Judge;
+use crate::cli::{Judge, SelfTest};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::emulator::Emulator;
 use crate::event::{Baseline, Conclusion, Event, Host, Report, Run, SCHEMA_VERSION, Tool, Verdict};
@@ -25,7 +25,7 @@ use crate::report::progress::Progress;
 use crate::report::reporters::{ReportError, Reporters};
 use crate::report::spec as report;
 use crate::runner::{self, Confirm, Settings};
-use crate::self_test;
+use crate::self_test::{self, Selection};
 use crate::shortage::needs::Room;
 use crate::subject::{self, LoadOptions, Platform, Platforms, Reference, Subject};
 use crate::wasi_engine::Engine;
@@ -245,8 +245,10 @@ fn load(options: &Judge, platforms: Platforms) -> Result<Vec<Vec<Subject>>, subj
 /// Judges the suite by its fixtures, and prints the matrix.
 ///
 /// # Errors
-/// [`Failure`] where no sandbox can be made.
-pub fn self_test() -> Result<ExitCode, Failure> {
+/// [`Failure`] where a filter selects nothing or no sandbox can be made.
+pub fn self_test(options: &SelfTest) -> Result<ExitCode, Failure> {
+    let selection = Selection::of(&options.checks, &options.fixtures)
+        .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
     see_processes()?;
     let room = Room::find();
     suffices(room)?;
@@ -257,9 +259,10 @@ pub fn self_test() -> Result<ExitCode, Failure> {
     let time_scale = measure_host(&engine)?;
     let backend = engine as Arc<dyn Backend + Send + Sync>;
     let settings = self_test::settings(interrupt::flag());
-    let of = self_test::trials().count();
+    let of = selection.fixtures();
     let number = AtomicUsize::new(1);
     let matrix = self_test::run(
+        &selection,
         &backend,
         time_scale,
         &settings,

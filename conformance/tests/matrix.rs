@@ -12,10 +12,15 @@ use conformance::backend::{Backend, Root, Spec};
 use conformance::check::Check;
 use conformance::context::{CheckOptions, Context, Shared};
 use conformance::runner::Settings;
-use conformance::self_test;
+use conformance::self_test::{self, Selection};
 use conformance::subject::{Platform, Subject};
 use conformance::wasi_host;
 use libtest_mimic::{Arguments, Failed, Trial};
+
+#[path = "common/filter.rs"]
+mod filter;
+
+use filter::Named;
 
 fn engine() -> anyhow::Result<Arc<dyn Backend + Send + Sync>> {
     Ok(Arc::new(Embedded::prepare()?))
@@ -72,7 +77,8 @@ fn all_are_broken(
     };
     backend.adopt_thread()?;
     let open = unbroken(&caught);
-    for (trial, judged) in self_test::judge_alone(&open, checks, backend, 1.0, settings)? {
+    for (trial, judged) in self_test::judge_alone(&open, &Selection::all(), backend, 1.0, settings)?
+    {
         let (kind, name) = (trial.kind(), trial.name());
         eprintln!("judged alone: {kind} {name} fails {:?}", judged.caught);
         anyhow::ensure!(judged.is_right(), "{kind} {name}: {judged:?}");
@@ -111,7 +117,7 @@ fn main() -> ExitCode {
                 checks.clone(),
                 Arc::clone(&caught),
             );
-            Trial::test(trial.name(), move || {
+            let test = Trial::test(trial.name(), move || {
                 let judged = trial.judge(&checks, &backend, 1.0, &settings)?;
                 caught
                     .lock()
@@ -123,12 +129,13 @@ fn main() -> ExitCode {
                 let lines = judged.missed.iter().map(|line| format!("missed {line}"));
                 let lines = lines.chain(judged.wrong.iter().map(|line| format!("wrong {line}")));
                 Err(Failed::from(lines.collect::<Vec<_>>().join("\n")))
-            })
-            .with_kind(trial.kind())
+            });
+            let checks = trial.breaks().iter().chain(trial.also()).copied();
+            Named::new(test.with_kind(trial.kind()), checks)
         })
-        .chain([shares_files])
-        .collect();
+        .chain([Named::new(shares_files, [])]);
     let whole = arguments.filter.is_none() && !arguments.list && arguments.skip.is_empty();
+    let trials = filter::chosen(&mut arguments, trials);
     let score = || std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
     let before = score();
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -1,11 +1,16 @@
 //! What the program itself prints of its runs.
 
+#[path = "common/filter.rs"]
+mod filter;
+
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use assert_cmd::Command;
 use conformance::programs::REFERENCE;
 use conformance::self_test;
+use filter::Named;
+use libtest_mimic::{Arguments, Trial};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -157,4 +162,76 @@ fn static_checks_alone_of_what_is_none_are_wrong_usage() {
         .code(64);
     let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
     assert!(said.contains("--filter signals"), "{said}");
+}
+
+/// One check over every fixture is minutes; a family's fixture and a wrong name are not.
+#[test]
+fn a_part_of_the_self_test_is_chosen_by_check_and_by_fixture() {
+    let self_test = |args: &[&str]| {
+        let mut suite = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
+        let ended = suite.arg("self-test").args(args).assert();
+        let output = ended.get_output();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (status, matrix, log) = self_test(&["--check", "wasi/stays", "--fixture", "broken_*"]);
+    assert_eq!(status, Some(0), "{matrix}");
+    assert!(matrix.contains("  broken_exits "), "{matrix}");
+    // It breaks another check.
+    assert!(!matrix.contains("  broken_spins "), "{matrix}");
+    assert!(log.contains(" right guest broken_spins\n"), "{log}");
+    assert!(matrix.contains("; 1 checks, "), "{matrix}");
+
+    let (status, matrix, log) = self_test(&["--fixture", "ignores-term"]);
+    assert_eq!(status, Some(0), "{matrix}");
+    assert_eq!(log, "  1/1 right program ignores-term\n");
+    assert!(matrix.contains("signals/term-exits-zero"), "{matrix}");
+
+    let (status, matrix, log) = self_test(&["--check", "signals/term-exit-zero"]);
+    assert_eq!((status, &*matrix), (Some(64), ""));
+    assert!(
+        log.contains("did you mean signals/term-exits-zero?"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_filter_of_trials_takes_names_kinds_and_checks() {
+    let trial = |name: &str, kind: &str, checks: &[&str]| {
+        let trial = Trial::test(name, || Ok(())).with_kind(kind);
+        Named::new(trial, checks.iter().copied())
+    };
+    let chosen = |words: &[&str]| {
+        let mut arguments = Arguments::from_iter([&["test"], words].concat());
+        let trials = [
+            trial("ignores-term", "program", &["signals/term-exits-zero"]),
+            trial("ignores-int", "program", &["signals/int-exits-zero"]),
+            trial("plain", "image", &[]),
+        ];
+        let chosen = filter::chosen(&mut arguments, trials);
+        // What it is asked to skip is left to it.
+        let kept = chosen
+            .iter()
+            .filter(|trial| !arguments.is_filtered_out(trial));
+        kept.map(|trial| trial.name().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(chosen(&[]), ["ignores-term", "ignores-int", "plain"]);
+    assert_eq!(chosen(&["ignores-int"]), ["ignores-int"]);
+    assert_eq!(chosen(&["image"]), ["plain"]);
+    assert_eq!(chosen(&["signals/"]), ["ignores-term", "ignores-int"]);
+    assert_eq!(chosen(&["signals/term-exits-zero"]), ["ignores-term"]);
+    assert_eq!(
+        chosen(&["signals/term-exits-zero", "--exact"]),
+        ["ignores-term"]
+    );
+    assert_eq!(chosen(&["signals/term", "--exact"]), [""; 0]);
+    assert_eq!(
+        chosen(&["signals/", "--skip", "ignores-term"]),
+        ["ignores-int"]
+    );
+    assert_eq!(chosen(&["nothing"]), [""; 0]);
 }

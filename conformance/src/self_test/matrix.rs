@@ -12,13 +12,21 @@ pub struct Matrix {
     pub(super) checks: Vec<&'static Check>,
     /// Those of them that this host does not allow, and why.
     pub(super) not_made: Vec<(&'static str, String)>,
+    /// Only some of the checks were asked for: of them alone is told.
+    pub(super) some_checks: bool,
+    /// Only some of the trials: they need not break every check.
+    pub(super) some_trials: bool,
     pub(super) results: Vec<(Trial, Judged)>,
     pub(super) interrupted: bool,
 }
 
 impl Matrix {
-    /// Checks that nothing failed, although they can be made here.
+    /// Checks that nothing failed, although they can be made here and everything was run that
+    /// could.
     pub fn unbroken(&self) -> Vec<&'static str> {
+        if self.some_trials {
+            return Vec::new();
+        }
         let caught: BTreeSet<&str> = self
             .results
             .iter()
@@ -53,12 +61,19 @@ impl Matrix {
     }
 
     fn write_trials(&self, out: &mut impl Write) -> io::Result<()> {
-        let (sound, broken): (Vec<_>, Vec<_>) =
-            self.results.iter().partition(|(trial, _)| trial.is_sound());
+        let (sound, broken): (Vec<_>, Vec<_>) = self
+            .results
+            .iter()
+            .filter(|(_, judged)| !self.some_checks || !judged.caught.is_empty())
+            .partition(|(trial, _)| trial.is_sound());
         for (title, trials) in [
             ("Sound: no MUST fails", sound),
             ("Broken: caught by", broken),
         ] {
+            // Of some checks alone, only what they caught is of interest.
+            if trials.is_empty() {
+                continue;
+            }
             writeln!(out, "{title}")?;
             let width = width(trials.iter().map(|(trial, _)| trial.name()));
             for (trial, judged) in trials {

@@ -91,7 +91,7 @@ fn each_guest_fails_exactly_what_it_breaks() {
         let options = CheckOptions::default();
         let shared = Arc::new(Shared::new(guest.subject(), options, None, 1.0));
         let ran = runner::run(&checks, &shared, &settings, &mut |_| {});
-        let judged = Trial::Guest(guest).compare(&ran.records);
+        let judged = Trial::Guest(guest).compare(&ran.records, &|_| true);
         assert!(judged.is_right(), "{}: {judged:?}", guest.name);
         let engine = RUNS_COMPONENTS || !guest.is_component();
         let caught = judged.caught.len() == guest.breaks.len();
@@ -108,7 +108,7 @@ fn each_image_fails_exactly_what_it_breaks() {
         let subject = image.subject().expect("the suite reads its own images");
         let shared = Arc::new(Shared::new(subject, options, None, 1.0));
         let ran = runner::run(&checks, &shared, &settings, &mut |_| {});
-        let judged = Trial::Image(image).compare(&ran.records);
+        let judged = Trial::Image(image).compare(&ran.records, &|_| true);
         assert!(judged.is_right(), "{}: {judged:?}", image.name);
         let is_static = |id: &&&str| {
             let check = checks.iter().find(|check| check.id == **id);
@@ -147,7 +147,7 @@ fn judged(name: &str, id: &str, verdict: Verdict, reason: &str) -> Judged {
         blocked_by: by,
         ..runner::record(&ANY, verdict)
     };
-    trial(name).compare(&[record])
+    trial(name).compare(&[record], &|_| true)
 }
 
 #[rstest]
@@ -231,7 +231,7 @@ fn what_is_skipped_since_another_check_caught_it_is_not_missed() {
     let failed = record("startup/stays", Verdict::Fail, None);
     let judged = |by| {
         let skipped = record("pid1/is-one", Verdict::Skipped, Some(by));
-        trial(ENGINE).compare(&[failed.clone(), skipped])
+        trial(ENGINE).compare(&[failed.clone(), skipped], &|_| true)
     };
     assert!(judged("startup/stays").is_right());
     assert_eq!(judged("startup/other").missed.len(), 1);

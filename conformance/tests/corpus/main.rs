@@ -4,6 +4,8 @@
 //! `PAUSE_CONFORMANCE_CORPUS=N` judges each N times, any of which may not differ. What a row
 //! needs and this host does not have, leaves it out, which is shown; not where `CI` is set.
 
+#[path = "../common/filter.rs"]
+mod filter;
 #[path = "../common/foreign.rs"]
 mod foreign;
 
@@ -18,6 +20,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use conformance::subject::build::{ImageBuilder, LayoutBuilder, Packing, Tar};
+use filter::Named;
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Value, json};
 
@@ -46,14 +49,17 @@ fn main() -> ExitCode {
         }
         let (name, kind) = (row.name.clone(), row.base.clone());
         let folder = folder.join(&row.name);
-        Trial::test(name, move || match missing {
+        let fails: Vec<String> = row.fails.keys().cloned().collect();
+        let trial = Trial::test(name, move || match missing {
             Some(missing) => Err(format!("{missing} is not here").into()),
             None => judge(&row, &folder),
         })
         .with_kind(kind)
-        .with_ignored_flag(is_ignored)
+        .with_ignored_flag(is_ignored);
+        Named::new(trial, fails.iter().map(String::as_str))
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let trials = filter::chosen(&mut arguments, trials);
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 /// What a row needs that is not here.

@@ -3,6 +3,8 @@
 //!
 //! `PAUSE_CONFORMANCE_FOREIGN=all` runs all fixtures through all checks, not a choice of them.
 
+#[path = "../common/filter.rs"]
+mod filter;
 #[path = "../common/foreign.rs"]
 mod foreign;
 
@@ -24,7 +26,8 @@ use conformance::event::{Record, Verdict};
 use conformance::runner::{Confirm, Run};
 use conformance::subject::{Platform, Subject};
 use conformance::{self_test, wasi_host};
-use libtest_mimic::Arguments;
+use filter::Named;
+use libtest_mimic::{Arguments, Trial};
 
 /// What all tests here share.
 struct Room {
@@ -172,5 +175,13 @@ fn main() -> ExitCode {
         dying::trials(&room),
         packages::trials(&room, fetched.as_deref()),
     ];
-    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
+    let trials = filter::chosen(&mut arguments, trials.into_iter().flatten().map(named));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// With the checks that the fixture of its name breaks.
+fn named(trial: Trial) -> Named {
+    let fixture = fixtures::all().find(|fixture| fixture.name == trial.name());
+    let checks = fixture.map_or(&[][..], |fixture| fixture.breaks);
+    Named::new(trial, checks.iter().copied())
 }

@@ -38,6 +38,8 @@ fn matrix(checks: Vec<&'static Check>, results: Vec<(Trial, Judged)>, interrupte
     Matrix {
         checks,
         not_made: Vec::new(),
+        some_checks: false,
+        some_trials: false,
         results,
         interrupted,
     }
@@ -111,6 +113,37 @@ fn a_check_that_is_not_made_here_need_not_be_broken() {
 }
 
 static WASI: Check = check("wasi/host-holds", |_| Ok(Pass::new("seen")));
+
+/// One check over every fixture: what it caught and nothing else.
+#[test]
+fn of_some_checks_only_what_they_caught_is_told() {
+    let results = vec![
+        judged("sigwaitinfo", &[], &[], &[]),
+        judged("leaves-on-usr1", &["namespaces/stable"], &[], &[]),
+        judged("no-pid-namespace", &[], &[], &[]),
+    ];
+    let some = |results| Matrix {
+        some_checks: true,
+        ..matrix(vec![&STABLE], results, false)
+    };
+    let one = some(results);
+    assert!(one.is_right());
+    insta::assert_snapshot!("some_checks", written(&one));
+    let silent = some(vec![judged("sigwaitinfo", &[], &[], &[])]);
+    assert_eq!(silent.unbroken(), ["namespaces/stable"]);
+}
+
+/// One fixture through every check: what others break is not missed.
+#[test]
+fn some_trials_need_not_break_every_check() {
+    let matrix = Matrix {
+        some_trials: true,
+        ..matrix(vec![&STAYS, &WASI], right(), false)
+    };
+    assert!(matrix.is_right() && matrix.unbroken().is_empty());
+    let text = written(&matrix);
+    assert!(text.ends_with("0 broken by nothing\n"), "{text}");
+}
 
 #[test]
 fn a_matrix_that_was_interrupted_is_not_right() {

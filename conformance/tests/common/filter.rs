@@ -1,0 +1,47 @@
+//! A filter of tests that takes checks too: `cargo xtask test signals/term-exits-zero` runs what
+//! that check must fail on.
+
+use libtest_mimic::{Arguments, Trial};
+
+/// A trial, and the checks that must or may fail on it.
+pub(crate) struct Named {
+    pub(crate) trial: Trial,
+    pub(crate) checks: Vec<String>,
+}
+
+impl Named {
+    /// With these checks.
+    pub(crate) fn new<'a>(trial: Trial, checks: impl IntoIterator<Item = &'a str>) -> Self {
+        let checks = checks.into_iter().map(str::to_owned).collect();
+        Self { trial, checks }
+    }
+}
+
+/// The trials that the filter names by their name, their kind or a check; what is skipped is for
+/// the harness.
+pub(crate) fn chosen(
+    arguments: &mut Arguments,
+    trials: impl IntoIterator<Item = Named>,
+) -> Vec<Trial> {
+    let Some(filter) = arguments.filter.clone() else {
+        return trials.into_iter().map(|named| named.trial).collect();
+    };
+    let mut by_name = Arguments::from_iter(["test", &filter]);
+    by_name.exact = arguments.exact;
+    let exact = arguments.exact;
+    let fits = |named: &Named| {
+        let is_check = |id: &String| {
+            if exact {
+                *id == filter
+            } else {
+                id.contains(&filter)
+            }
+        };
+        !by_name.is_filtered_out(&named.trial) || named.checks.iter().any(is_check)
+    };
+    let chosen = trials.into_iter().filter(fits).map(|named| named.trial);
+    let chosen = chosen.collect();
+    // Else the harness would look for it in the names alone.
+    arguments.filter = None;
+    chosen
+}
