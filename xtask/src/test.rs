@@ -1,9 +1,19 @@
 //! `cargo xtask test`: everything the project promises about itself.
 
+mod lanes;
+mod programs;
+mod summary;
+
 use crate::sizes::Sizes;
 use crate::soak::Soak;
 use crate::{build, cargo, link, packages, platform, python, tidy, toolchain};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use lanes::{Job, Plan};
+use programs::Program;
+use std::ffi::OsString;
+use std::process::Command;
+use std::time::Instant;
+use summary::{Step, Tests};
 
 /// What the tests run besides cargo, as Debian calls it.
 const PACKAGES: [&str; 27] = [
@@ -39,9 +49,22 @@ const PACKAGES: [&str; 27] = [
 /// What they run that Debian does not have: an engine that runs a WASI pause, a compiler of Zig.
 const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
 
+/// Programs of tests that mostly wait, and whose verdicts hold beside any load: two are run at
+/// a time, the longest first. All others are run alone.
+const BESIDE: [&str; 1] = ["conformance: matrix"];
+
 /// Arguments of `test`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Test {
+    /// Only tests with this in their name, and fixtures that break a check with this in its id;
+    /// nothing but tests is run then
+    filter: Option<String>,
+    /// Only the tests of this package; repeatable
+    #[arg(long = "package", short, value_name = "NAME")]
+    packages: Vec<String>,
+    /// Only this program of tests; repeatable
+    #[arg(long = "test", value_name = "NAME")]
+    programs: Vec<String>,
     /// Also what takes hours: 100 kills of the suite, 200 idle and 100 loaded runs
     #[arg(long)]
     long: bool,
@@ -52,25 +75,15 @@ pub struct Test {
     /// Have rustup add the targets that no toolchain here builds for
     #[arg(long)]
     add_targets: bool,
-    /// Handed to `cargo test`
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "ARGS"
-    )]
+    /// Handed to each program of tests
+    #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
 }
 
 impl Test {
-    /// Runs every step; the first that fails is the last, but for the tests, which all run.
+    /// Runs every step, whatever becomes of those before it, and sums up.
     pub fn run(self) -> Result<()> {
-        let mut python = None;
-        if std::env::var_os("CI").is_some() {
-            let needed = [&PACKAGES[..], &["umoci"], &toolchain::DEBIAN].concat();
-            packages::ensure(&needed)?;
-            python = Some(python::Environment::with(&PYTHON_PACKAGES)?);
-            packages::know("arm64")?;
-        }
+        let python = provide()?;
         if self.hosts {
             packages::ensure(&PACKAGES)?;
             return cargo::run(&HOSTS);
@@ -80,45 +93,161 @@ impl Test {
             toolchain::add_targets(&[link::WASI_TRIPLE])?;
         }
         // The emulator's tests cannot do without; other targets are tried where they can be.
-        if self.args.is_empty() {
+        if self.is_whole() {
             toolchain::find("aarch64-unknown-linux-gnu")?;
         }
-        tidy::run()?;
-        cargo::run(&["fmt", "--all", "--check"])?;
-        lint()?;
-        let mut tests = cargo::command();
-        tests.args(["test", "--workspace", "--no-fail-fast"]);
-        tests.args(&self.args);
-        if let Some(python) = &python {
-            tests.env("PATH", python.path()?);
+        let begun = Instant::now();
+        let steps = self.steps(python.as_ref())?;
+        println!("\n{}", summary::write(&steps, begun.elapsed()));
+        let failed: Vec<&str> = steps
+            .iter()
+            .filter(|step| step.fault.is_some())
+            .map(|step| step.name.as_str())
+            .collect();
+        ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+        if let Some(filter) = &self.filter {
+            let ran = steps.iter().any(|step| !step.tests.is_empty());
+            ensure!(ran, "no test, fixture or check matches {filter}");
         }
-        if self.long {
-            tests.env("PAUSE_CONFORMANCE_KILLS", "100");
-            tests.env("PAUSE_CONFORMANCE_FAULTS", "all");
-            tests.env("PAUSE_CONFORMANCE_FOREIGN", "all");
-            tests.env("PAUSE_CONFORMANCE_LIMITS", "all");
-        }
-        // Cargo names at its end each program of tests that failed.
-        let status = tests.status().context("run cargo test")?;
-        let mut failed = Vec::new();
-        if !status.success() {
-            failed.push(format!("cargo test: {status}"));
-        }
-        if self.args.is_empty()
-            && let Err(error) = cargo::run(&COMPONENTS)
-        {
-            failed.push(format!("{error:#}"));
-        }
-        ensure!(failed.is_empty(), "failed: {}", failed.join("; "));
         // Not in the short form: where one verdict of thousands is inconclusive, which an idle
         // soak counts, a change that is right would not land.
-        if self.long {
+        if self.long && self.is_whole() {
             cargo::run(&HOSTS)?;
             let (idle, loaded) = (200, 100);
             return Soak { idle, loaded }.run();
         }
         Ok(())
     }
+
+    /// Whether nothing is left out.
+    fn is_whole(&self) -> bool {
+        self.filter.is_none()
+            && self.packages.is_empty()
+            && self.programs.is_empty()
+            && self.args.is_empty()
+    }
+
+    fn steps(&self, python: Option<&python::Environment>) -> Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        let mut plan = Plan::default();
+        if self.is_whole() {
+            steps.push(in_place("tidy", tidy::run));
+            steps.push(in_place("rustfmt", || {
+                cargo::run(&["fmt", "--all", "--check"])
+            }));
+            plan.background = background().into();
+        }
+        let mut programs = Vec::new();
+        steps.push(in_place("build of the tests", || {
+            programs = programs::build(&self.selection())?;
+            Ok(())
+        }));
+        let path = python.map(python::Environment::path).transpose()?;
+        let (beside, alone) = split(programs);
+        let job = |program| self.job(&program, path.as_ref());
+        plan.beside = beside.into_iter().map(job).collect();
+        plan.alone = alone.into_iter().map(job).collect();
+        steps.extend(plan.run());
+        Ok(steps)
+    }
+
+    /// What cargo is to build.
+    fn selection(&self) -> Vec<String> {
+        let option = |name: &str, values: &[String]| -> Vec<String> {
+            let pairs = values.iter().map(|value| [name.to_owned(), value.clone()]);
+            pairs.flatten().collect()
+        };
+        let mut selection = option("--package", &self.packages);
+        if selection.is_empty() {
+            selection.push("--workspace".to_owned());
+        }
+        selection.extend(option("--test", &self.programs));
+        selection
+    }
+
+    fn job(&self, program: &Program, path: Option<&OsString>) -> Job {
+        let args: Vec<String> = self.filter.iter().chain(&self.args).cloned().collect();
+        let mut command = program.command(&args);
+        if let Some(path) = path {
+            command.env("PATH", path);
+        }
+        if self.long {
+            command.env("PAUSE_CONFORMANCE_KILLS", "100");
+            command.env("PAUSE_CONFORMANCE_FAULTS", "all");
+            command.env("PAUSE_CONFORMANCE_FOREIGN", "all");
+            command.env("PAUSE_CONFORMANCE_LIMITS", "all");
+        }
+        Job {
+            name: program.name.clone(),
+            command,
+            only_if_tested: self.filter.is_some(),
+        }
+    }
+}
+
+/// Where the project is gated, installs what the tests need.
+fn provide() -> Result<Option<python::Environment>> {
+    if std::env::var_os("CI").is_none() {
+        return Ok(None);
+    }
+    let needed = [&PACKAGES[..], &["umoci"], &toolchain::DEBIAN].concat();
+    packages::ensure(&needed)?;
+    let python = python::Environment::with(&PYTHON_PACKAGES)?;
+    packages::know("arm64")?;
+    Ok(Some(python))
+}
+
+/// Those that stand company, in the order of their table, and all others.
+fn split(programs: Vec<Program>) -> (Vec<Program>, Vec<Program>) {
+    let place = |program: &Program| BESIDE.iter().position(|name| *name == program.name);
+    let (mut beside, alone): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|it| place(it).is_some());
+    beside.sort_by_key(place);
+    (beside, alone)
+}
+
+/// A step that this program makes itself.
+fn in_place(name: &str, run: impl FnOnce() -> Result<()>) -> Step {
+    println!("\n     Running {name}");
+    let begun = Instant::now();
+    let fault = run().err().map(|error| format!("{error:#}"));
+    Step {
+        name: name.to_owned(),
+        took: begun.elapsed(),
+        tests: Tests::default(),
+        fault,
+    }
+}
+
+/// What the compiler does beside programs that wait.
+fn background() -> Vec<Job> {
+    let mut jobs: Vec<Job> = lints();
+    jobs.push(job(
+        "documentation tests",
+        &["test", "--workspace", "--doc"],
+    ));
+    jobs.push(job("conformance: components", &COMPONENTS));
+    jobs
+}
+
+fn job(name: &str, args: &[&str]) -> Job {
+    Job {
+        name: name.to_owned(),
+        command: patient(args),
+        only_if_tested: false,
+    }
+}
+
+/// Cargo, that leaves the processor to whoever else wants it.
+fn patient(args: &[&str]) -> Command {
+    let cargo = cargo::command();
+    let mut command = Command::new("nice");
+    command
+        .args(["-n", "10"])
+        .arg(cargo.get_program())
+        .args(args);
+    command.current_dir(crate::workspace());
+    command
 }
 
 /// The rows that need a daemon are ignored in the short form.
@@ -147,21 +276,14 @@ const COMPONENTS: [&str; 9] = [
 
 /// `cargo xtask ci`.
 pub fn ci() -> Result<()> {
-    Test {
-        long: false,
-        hosts: false,
-        add_targets: false,
-        args: Vec::new(),
-    }
-    .run()?;
+    Test::default().run()?;
     Sizes { check: true }.run()
 }
 
 /// Clippy, on everything; then on the programs that only link as such.
-fn lint() -> Result<()> {
-    let strict = ["--", "--deny", "warnings"];
+fn lints() -> Vec<Job> {
+    let features = format!("pause/{0},fixtures/{0}", link::FEATURE);
     let workspace = ["clippy", "--workspace", "--all-targets"];
-    cargo::run(&[&workspace[..], &strict].concat())?;
     // As a first `cargo xtask conformance` builds it.
     let small = [
         "clippy",
@@ -170,8 +292,6 @@ fn lint() -> Result<()> {
         "--bins",
         "--no-default-features",
     ];
-    cargo::run(&[&small[..], &strict].concat())?;
-    let features = format!("pause/{0},fixtures/{0}", link::FEATURE);
     let programs = [
         "clippy",
         "--package",
@@ -179,7 +299,112 @@ fn lint() -> Result<()> {
         "--package",
         "fixtures",
         "--bins",
+        "--profile",
+        link::PROFILE,
+        "--features",
+        &features,
     ];
-    let how = ["--profile", link::PROFILE, "--features", &features];
-    cargo::run(&[&programs[..], &how, &strict].concat())
+    let strict = ["--", "--deny", "warnings"];
+    [
+        ("clippy", &workspace[..]),
+        ("clippy, without features", &small),
+        ("clippy, without a C runtime", &programs),
+    ]
+    .map(|(name, args)| job(name, &[args, &strict].concat()))
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+    use rstest::rstest;
+
+    #[derive(clap::Parser)]
+    struct Task {
+        #[command(flatten)]
+        test: Test,
+    }
+
+    fn parse(line: &str) -> Test {
+        let words = ["test"].into_iter().chain(line.split_whitespace());
+        Task::try_parse_from(words).expect("it is right").test
+    }
+
+    #[rstest]
+    #[case("", true, "--workspace")]
+    #[case("--long", true, "--workspace")]
+    #[case("signals/term", false, "--workspace")]
+    #[case(
+        "--test matrix --test runs",
+        false,
+        "--workspace --test matrix --test runs"
+    )]
+    #[case("spins -p xtask -- --nocapture", false, "--package xtask")]
+    fn what_is_built_is_what_may_hold_a_test_that_is_asked_for(
+        #[case] line: &str,
+        #[case] whole: bool,
+        #[case] selection: &str,
+    ) {
+        let test = parse(line);
+        assert_eq!(test.is_whole(), whole);
+        assert_eq!(test.selection().join(" "), selection);
+    }
+
+    fn program(name: &str) -> Program {
+        Program {
+            name: name.to_owned(),
+            path: "/w/target/x".into(),
+            folder: "/w/x".into(),
+        }
+    }
+
+    #[test]
+    fn a_program_gets_the_filter_and_what_is_for_programs() {
+        let job = parse("signals --long -- --exact").job(&program("x: y"), Some(&"/bin".into()));
+        assert!(job.command.get_args().eq(["signals", "--exact"]));
+        let of = |name: &str| {
+            let mut set = job.command.get_envs();
+            set.find_map(|(key, value)| (key == name).then_some(value?.to_owned()))
+        };
+        assert_eq!(of("PATH"), Some("/bin".into()));
+        assert_eq!(of("PAUSE_CONFORMANCE_FAULTS"), Some("all".into()));
+        assert!(job.only_if_tested);
+        let job = parse("").job(&program("x: y"), None);
+        assert_eq!(job.command.get_args().count(), 0);
+        assert!(!job.only_if_tested);
+    }
+
+    #[test]
+    fn programs_that_stand_company_come_in_the_order_of_their_table() {
+        let last = BESIDE[BESIDE.len() - 1];
+        let programs = ["a: lib", last, "z: lib", BESIDE[0]].map(program);
+        let (beside, alone) = split(programs.into());
+        let names = |programs: &[Program]| -> Vec<String> {
+            programs.iter().map(|it| it.name.clone()).collect()
+        };
+        assert_eq!(names(&beside), [BESIDE[0], last]);
+        assert_eq!(names(&alone), ["a: lib", "z: lib"]);
+    }
+
+    /// One that is not there any more would be run alone, and nobody would see why that is slow.
+    #[test]
+    fn every_program_that_stands_company_is_there() {
+        for name in BESIDE {
+            let (package, target) = name.split_once(": ").expect("package and target");
+            let tests = crate::workspace().join(package).join("tests");
+            let folder = tests.join(target).join("main.rs");
+            assert!(
+                tests.join(format!("{target}.rs")).exists() || folder.exists(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_step_that_fails_says_why() {
+        let step = in_place("x", || anyhow::bail!("no cargo"));
+        assert_eq!(step.fault.as_deref(), Some("no cargo"));
+        assert_eq!(in_place("x", || Ok(())).fault, None);
+    }
 }

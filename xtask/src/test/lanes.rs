@@ -1,0 +1,313 @@
+//! Runs steps, two at a time where they say that they can stand company. Every step runs,
+//! whatever became of those before it.
+//!
+//! One lane shows what its steps print as they print it. What the other's print is shown whole,
+//! between two steps of the first: no two steps' lines are mixed.
+
+use super::summary::{Step, Tests};
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, PipeReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long what a step started may hold its output after the step itself has ended.
+const GRACE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+
+/// A step to be run.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// As the sum names it.
+    pub(super) name: String,
+    /// What to run.
+    pub(super) command: Command,
+    /// Shown only where it ran a test or failed: of many programs a filter leaves few tests.
+    pub(super) only_if_tested: bool,
+}
+
+/// What is run, and beside what.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// For the second lane, in this order, before it helps with `beside`.
+    pub(super) background: VecDeque<Job>,
+    /// For both lanes, in this order.
+    pub(super) beside: VecDeque<Job>,
+    /// With nothing beside them, after all others.
+    pub(super) alone: VecDeque<Job>,
+}
+
+impl Plan {
+    /// Runs everything; the steps as they ended.
+    pub(super) fn run(self) -> Vec<Step> {
+        let Self {
+            mut background,
+            beside,
+            alone,
+        } = self;
+        let beside = Mutex::new(beside);
+        let next = || lock(&beside).pop_front();
+        let hidden = Mutex::new(String::new());
+        let show_hidden = || print!("{}", std::mem::take(&mut *lock(&hidden)));
+        let mut steps = Vec::new();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                let mut steps = Vec::new();
+                while let Some(job) = background.pop_front().or_else(next) {
+                    let (step, output) = job.run_hidden();
+                    lock(&hidden).push_str(&output);
+                    steps.push(step);
+                }
+                steps
+            });
+            while let Some(job) = next() {
+                steps.push(job.run_shown());
+                show_hidden();
+            }
+            match second.join() {
+                Ok(more) => steps.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        });
+        show_hidden();
+        steps.extend(alone.into_iter().map(Job::run_shown));
+        steps
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Job {
+    /// Shows its output as it comes, unless that may turn out to be of no interest.
+    pub(super) fn run_shown(self) -> Step {
+        if self.only_if_tested {
+            let (step, output) = self.run_hidden();
+            print!("{output}");
+            return step;
+        }
+        println!("{}", self.title());
+        self.run(&mut |line| println!("{line}"))
+    }
+
+    /// Keeps its output.
+    fn run_hidden(self) -> (Step, String) {
+        let only_if_tested = self.only_if_tested;
+        let mut output = self.title() + "\n";
+        let step = self.run(&mut |line| {
+            output.push_str(line);
+            output.push('\n');
+        });
+        let tested = step.tests.passed + step.tests.failed > 0 || step.fault.is_some();
+        if only_if_tested && !tested {
+            output.clear();
+        }
+        (step, output)
+    }
+
+    fn title(&self) -> String {
+        format!("\n     Running {}", self.name)
+    }
+
+    fn run(mut self, line: &mut dyn FnMut(&str)) -> Step {
+        let begun = Instant::now();
+        let mut tests = Tests::default();
+        let ended = self.start().map(|(mut child, lines)| {
+            let held = follow(&mut child, &lines, &mut |text| {
+                tests.read(text);
+                line(text);
+            });
+            (child.wait(), held)
+        });
+        let fault = match ended {
+            Err(error) => Some(format!("cannot be run: {error}")),
+            Ok((Err(error), _)) => Some(format!("cannot be waited for: {error}")),
+            Ok((Ok(status), _)) if !status.success() => Some(status.to_string()),
+            Ok((Ok(_), true)) => Some("what it started still runs".to_owned()),
+            Ok((Ok(_), false)) => None,
+        };
+        Step {
+            name: self.name,
+            took: begun.elapsed(),
+            tests,
+            fault,
+        }
+    }
+
+    /// Starts it; the lines that it and what it starts print, in the order that they do.
+    fn start(&mut self) -> std::io::Result<(Child, Receiver<String>)> {
+        let (reader, writer) = std::io::pipe()?;
+        self.command
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer);
+        let child = self.command.spawn();
+        // It keeps its own end of the pipe else, and the lines have none.
+        self.command.stdout(Stdio::null()).stderr(Stdio::null());
+        Ok((child?, lines(reader)))
+    }
+}
+
+/// Reads lines beside the caller.
+fn lines(reader: PipeReader) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(reader);
+        let mut bytes = Vec::new();
+        while reader
+            .read_until(b'\n', &mut bytes)
+            .is_ok_and(|read| read > 0)
+        {
+            let line = String::from_utf8_lossy(&bytes);
+            if sender.send(line.trim_end_matches('\n').to_owned()).is_err() {
+                break;
+            }
+            bytes.clear();
+        }
+    });
+    receiver
+}
+
+/// Hands on lines until the last writer has gone; whether one is still there although the child
+/// itself has ended.
+fn follow(child: &mut Child, lines: &Receiver<String>, line: &mut dyn FnMut(&str)) -> bool {
+    let mut ended: Option<Instant> = None;
+    loop {
+        match lines.recv_timeout(Duration::from_millis(200)) {
+            Ok(text) => line(&text),
+            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if ended.is_none() && !matches!(child.try_wait(), Ok(None)) {
+            ended = Some(Instant::now());
+        }
+        if ended.is_some_and(|ended| ended.elapsed() > GRACE) {
+            return true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn job(name: &str, script: &str) -> Job {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Job {
+            name: name.to_owned(),
+            command,
+            only_if_tested: false,
+        }
+    }
+
+    fn jobs(jobs: impl IntoIterator<Item = Job>) -> VecDeque<Job> {
+        jobs.into_iter().collect()
+    }
+
+    #[test]
+    fn every_step_runs_whatever_became_of_those_before_it() {
+        let passes = "echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured'";
+        let plan = Plan {
+            background: jobs([job("first", "exit 3")]),
+            beside: jobs([job("second", "kill -9 $$"), job("third", passes)]),
+            alone: jobs([job("fourth", "exit 1"), job("fifth", "true")]),
+        };
+        let steps = plan.run();
+        let fault = |name: &str| {
+            let step = steps.iter().find(|step| step.name == name);
+            step.expect("it ran").fault.clone()
+        };
+        assert_eq!(steps.len(), 5);
+        assert_eq!(fault("first").as_deref(), Some("exit status: 3"));
+        assert_eq!(fault("second").as_deref(), Some("signal: 9 (SIGKILL)"));
+        assert_eq!(fault("fourth").as_deref(), Some("exit status: 1"));
+        assert_eq!((fault("third"), fault("fifth")), (None, None));
+        let counted: u32 = steps.iter().map(|step| step.tests.passed).sum();
+        assert_eq!(counted, 2);
+    }
+
+    /// Each waits for the other to have begun; neither ends where they are run in turn.
+    #[test]
+    fn two_that_stand_company_run_side_by_side_and_the_rest_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let meets = |own: &str, other: &str| {
+            let at = folder.path().display();
+            let script = format!(
+                "touch {at}/{own}; i=0; until test -e {at}/{other}; do i=$((i+1)); \
+                 test $i -lt 200 || exit 1; sleep 0.05; done"
+            );
+            job(own, &script)
+        };
+        let alone = format!("rmdir {0}/x && mkdir {0}/x", folder.path().display());
+        std::fs::create_dir(folder.path().join("x")).expect("a folder");
+        let plan = Plan {
+            background: VecDeque::new(),
+            beside: jobs([meets("a", "b"), meets("b", "a")]),
+            alone: jobs([job("c", &alone), job("d", &alone)]),
+        };
+        let steps = plan.run();
+        assert!(steps.iter().all(|step| step.fault.is_none()), "{steps:?}");
+        assert_eq!(steps.len(), 4);
+    }
+
+    #[test]
+    fn output_is_kept_whole_and_in_order() {
+        let (step, output) = job("both", "echo one; echo two >&2; printf three").run_hidden();
+        assert_eq!(output, "\n     Running both\none\ntwo\nthree\n");
+        assert_eq!(step.fault, None);
+    }
+
+    #[rstest]
+    #[case::no_test("test result: ok. 0 passed; 0 failed; 0 ignored;", 0, "")]
+    #[case::a_test(
+        "test result: ok. 1 passed; 0 failed; 0 ignored;",
+        0,
+        "\n     Running x\n"
+    )]
+    #[case::a_fault(
+        "test result: ok. 0 passed; 0 failed; 0 ignored;",
+        1,
+        "\n     Running x\n"
+    )]
+    fn what_a_filter_leaves_no_test_of_is_not_shown(
+        #[case] result: &str,
+        #[case] status: u8,
+        #[case] begins: &str,
+    ) {
+        let mut job = job("x", &format!("echo '{result}'; exit {status}"));
+        job.only_if_tested = true;
+        let (_, output) = job.run_hidden();
+        assert!(output.starts_with(begins), "{output}");
+        assert_eq!(output.is_empty(), begins.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_a_fault() {
+        let mut job = job("x", "");
+        job.command = Command::new("/nowhere/program");
+        let (step, _) = job.run_hidden();
+        let fault = step.fault.expect("it is not there");
+        assert!(fault.starts_with("cannot be run: "), "{fault}");
+    }
+
+    /// A process left behind neither hangs the run nor goes unnoticed.
+    #[test]
+    fn what_a_step_leaves_behind_is_a_fault() {
+        let begun = Instant::now();
+        let (step, output) = job("x", "sleep 30 & echo $!").run_hidden();
+        let sleep = output.lines().last().expect("its id");
+        let killed = Command::new("kill")
+            .arg(sleep)
+            .status()
+            .expect("kill is there");
+        assert!(killed.success());
+        assert_eq!(step.fault.as_deref(), Some("what it started still runs"));
+        assert!(
+            begun.elapsed() < Duration::from_secs(25),
+            "it was waited for"
+        );
+    }
+}

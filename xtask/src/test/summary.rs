@@ -1,0 +1,220 @@
+//! What became of the steps of a run: how long each took, how many of its tests passed, and
+//! which failed.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// One step that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Of a program of tests, package and target.
+    pub(super) name: String,
+    /// By the clock.
+    pub(super) took: Duration,
+    /// What its tests came to; nothing where it has none.
+    pub(super) tests: Tests,
+    /// Why it failed, if it did.
+    pub(super) fault: Option<String>,
+}
+
+/// What the tests of a program came to, as it says itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tests {
+    /// That passed.
+    pub(super) passed: u32,
+    /// That failed.
+    pub(super) failed: u32,
+    /// That were left out.
+    pub(super) ignored: u32,
+    /// The names of those that failed.
+    pub(super) names: BTreeSet<String>,
+}
+
+impl Tests {
+    /// Takes in one line of a program's output: `test NAME ... FAILED` and `test result: …`, as
+    /// libtest and libtest-mimic write them.
+    pub(super) fn read(&mut self, line: &str) {
+        if let Some(counts) = line.strip_prefix("test result: ") {
+            for count in counts.split([';', '.']) {
+                let mut words = count.split_whitespace();
+                let number = words.next().and_then(|word| word.parse::<u32>().ok());
+                match (number, words.next()) {
+                    (Some(number), Some("passed")) => self.passed += number,
+                    (Some(number), Some("failed")) => self.failed += number,
+                    (Some(number), Some("ignored")) => self.ignored += number,
+                    _ => {}
+                }
+            }
+        } else if let Some(name) = line
+            .strip_prefix("test ")
+            .and_then(|line| line.strip_suffix(" ... FAILED"))
+        {
+            self.names.insert(name.trim_end().to_owned());
+        }
+    }
+
+    /// None at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.passed + self.failed + self.ignored == 0
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+}
+
+/// The sum of a run: every step, those that failed last, each kind the slowest first; then all
+/// tests, in the form `N passed, N failed, N skipped`.
+pub(super) fn write(steps: &[Step], took: Duration) -> String {
+    let mut sorted: Vec<&Step> = steps.iter().collect();
+    sorted.sort_by_key(|step| (step.fault.is_some(), std::cmp::Reverse(step.took)));
+    let width = steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
+    let mut out = String::new();
+    let mut all = Tests::default();
+    for step in sorted {
+        all.add(&step.tests);
+        let word = if step.fault.is_some() {
+            "FAILED"
+        } else {
+            "passed"
+        };
+        let tests = tests(&step.tests);
+        let line = format!(
+            "{word} {:>7}  {:<width$}  {tests}",
+            time(step.took),
+            step.name
+        );
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "{}", line.trim_end());
+        for name in &step.tests.names {
+            let _ = writeln!(out, "{:16}{name}", "");
+        }
+        if let Some(fault) = &step.fault {
+            let _ = writeln!(
+                out,
+                "{:16}{}",
+                "",
+                fault.replace('\n', "\n                ")
+            );
+        }
+    }
+    let failed = steps.iter().filter(|step| step.fault.is_some()).count();
+    let passed = steps.len() - failed;
+    let _ = writeln!(
+        out,
+        "\n{} of {} steps passed, in {}",
+        passed,
+        steps.len(),
+        time(took)
+    );
+    let _ = write!(
+        out,
+        "{} passed, {} failed, {} skipped",
+        all.passed, all.failed, all.ignored
+    );
+    out
+}
+
+fn tests(tests: &Tests) -> String {
+    if tests.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("{} passed", tests.passed);
+    for (number, word) in [(tests.failed, "failed"), (tests.ignored, "ignored")] {
+        if number > 0 {
+            let _ = write!(text, ", {number} {word}");
+        }
+    }
+    text
+}
+
+/// `4m 05s`, `12.3s`.
+fn time(took: Duration) -> String {
+    let seconds = took.as_secs();
+    if seconds < 60 {
+        format!("{:.1}s", took.as_secs_f64())
+    } else {
+        format!("{}m {:02}s", seconds / 60, seconds % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &str) -> Tests {
+        let mut tests = Tests::default();
+        lines.lines().for_each(|line| tests.read(line));
+        tests
+    }
+
+    #[test]
+    fn the_counts_are_those_that_a_program_states() {
+        let counts =
+            "31 passed; 8 failed; 2 ignored; 0 measured; 5 filtered out; finished in 7.32s";
+        let tests = read(&format!("test result: FAILED. {counts}"));
+        assert_eq!((tests.passed, tests.failed, tests.ignored), (31, 8, 2));
+    }
+
+    #[test]
+    fn several_results_are_added_up_and_failed_tests_named() {
+        let tests = read(
+            "running 2 tests\n\
+             test a::b ... ok\n\
+             test a::c - should panic ... FAILED\n\
+             test [program] spins      ... FAILED\n\
+             test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out\n\
+             test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n",
+        );
+        assert_eq!((tests.passed, tests.failed, tests.ignored), (4, 2, 0));
+        assert!(
+            tests
+                .names
+                .iter()
+                .eq(["[program] spins", "a::c - should panic"])
+        );
+        assert!(read("test result of mine: 3 passed\n").is_empty());
+    }
+
+    fn step(name: &str, seconds: u64, passed: u32, fault: Option<&str>) -> Step {
+        Step {
+            name: name.to_owned(),
+            took: Duration::from_secs(seconds),
+            tests: Tests {
+                passed,
+                ..Tests::default()
+            },
+            fault: fault.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn the_sum_names_every_step_what_failed_last_and_the_slowest_first() {
+        let mut wrong = step("x: b", 5, 1, Some("exit status: 101"));
+        wrong.tests.failed = 1;
+        wrong.tests.ignored = 2;
+        wrong.tests.names.insert("it_holds".to_owned());
+        let steps = [
+            wrong,
+            step("rustfmt", 1, 0, None),
+            step("x: matrix", 245, 7, None),
+            step("clippy", 9, 0, Some("exit status: 1\n  try: cargo clippy")),
+        ];
+        let expected = "\
+passed  4m 05s  x: matrix  7 passed
+passed    1.0s  rustfmt
+FAILED    9.0s  clippy
+                exit status: 1
+                  try: cargo clippy
+FAILED    5.0s  x: b       1 passed, 1 failed, 2 ignored
+                it_holds
+                exit status: 101
+
+2 of 4 steps passed, in 4m 20s
+8 passed, 1 failed, 2 skipped";
+        assert_eq!(write(&steps, Duration::from_secs(260)), expected);
+    }
+}
