@@ -171,11 +171,16 @@ pub enum ListFormat {
     Markdown,
 }
 
-/// All checks, in the order of the registry.
+/// All checks, in the order of the registry. `breakers` names the fixtures that a check must
+/// fail on: the document says how each requirement is known to be checked.
 ///
 /// # Errors
 /// When a record cannot be put into JSON.
-pub fn list(families: &[&'static Family], format: ListFormat) -> serde_json::Result<String> {
+pub fn list(
+    families: &[&'static Family],
+    format: ListFormat,
+    breakers: &dyn Fn(&str) -> Vec<&'static str>,
+) -> serde_json::Result<String> {
     match format {
         ListFormat::Human => Ok(lines(families)),
         ListFormat::Json => {
@@ -185,7 +190,7 @@ pub fn list(families: &[&'static Family], format: ListFormat) -> serde_json::Res
                 .collect();
             serde_json::to_string_pretty(&entries).map(|text| text + "\n")
         }
-        ListFormat::Markdown => Ok(document(families)),
+        ListFormat::Markdown => Ok(document(families, breakers)),
     }
 }
 
@@ -283,14 +288,18 @@ fn write_explanation(out: &mut String, check: &Check) -> fmt::Result {
 }
 
 /// The requirement document, in Markdown.
-fn document(families: &[&'static Family]) -> String {
+fn document(families: &[&'static Family], breakers: &dyn Fn(&str) -> Vec<&'static str>) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _ = write_document(&mut out, families);
+    let _ = write_document(&mut out, families, breakers);
     out
 }
 
-fn write_document(out: &mut String, families: &[&'static Family]) -> fmt::Result {
+fn write_document(
+    out: &mut String,
+    families: &[&'static Family],
+    breakers: &dyn Fn(&str) -> Vec<&'static str>,
+) -> fmt::Result {
     let all = |level| {
         checks(families)
             .filter(|check| check.level == level)
@@ -300,7 +309,9 @@ fn write_document(out: &mut String, families: &[&'static Family]) -> fmt::Result
     writeln!(
         out,
         "{} requirements: {} MUST, {} SHOULD and {} measurements (INFO). The words MUST and SHOULD are those of\n\
-         [RFC 2119](https://www.rfc-editor.org/rfc/rfc2119). Made by `pause-conformance list --format markdown`.",
+         [RFC 2119](https://www.rfc-editor.org/rfc/rfc2119). *Needs* says when a check applies, *after* what must pass\n\
+         before it, *fails on* the fixtures that it is known to catch: `pause-conformance self-test --check ID`.\n\
+         Made by `pause-conformance list --format markdown`.",
         checks(families).count(),
         all(Level::Must),
         all(Level::Should),
@@ -309,13 +320,13 @@ fn write_document(out: &mut String, families: &[&'static Family]) -> fmt::Result
     for family in families {
         writeln!(out, "\n## {}: {}", family.name, family.title)?;
         for check in family.checks {
-            write_requirement(out, check)?;
+            write_requirement(out, check, &breakers(check.id))?;
         }
     }
     Ok(())
 }
 
-fn write_requirement(out: &mut String, check: &Check) -> fmt::Result {
+fn write_requirement(out: &mut String, check: &Check, breakers: &[&str]) -> fmt::Result {
     writeln!(out, "\n### {}\n\n{}.\n", check.id, check.title)?;
     writeln!(out, "- **{}**: {}", check.level, check.requirement)?;
     writeln!(
@@ -329,6 +340,9 @@ fn write_requirement(out: &mut String, check: &Check) -> fmt::Result {
     }
     if !check.after.is_empty() {
         writeln!(out, "- After: {}", check.after.join(", "))?;
+    }
+    if !breakers.is_empty() {
+        writeln!(out, "- Fails on: {}", breakers.join(", "))?;
     }
     Ok(())
 }

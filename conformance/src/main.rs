@@ -8,7 +8,7 @@ use conformance::catalogue;
 use conformance::checks::FAMILIES;
 use conformance::cli::{Cli, Command, UsageError};
 use conformance::suite::{self, Failure};
-use conformance::{inherited, interrupt};
+use conformance::{inherited, interrupt, self_test};
 
 fn main() -> ExitCode {
     conformance::wasi_host::run_if_asked();
@@ -46,9 +46,10 @@ fn said(failure: &Failure) -> ExitCode {
 
 fn perform(command: &Command) -> Result<ExitCode, Failure> {
     let text = match command {
-        Command::List { format } => catalogue::list(FAMILIES, *format).map_err(|error| {
-            Failure::not_judged(format!("cannot write the list: {error}"), None)
-        })?,
+        Command::List { format } => catalogue::list(FAMILIES, *format, &self_test::breakers)
+            .map_err(|error| {
+                Failure::not_judged(format!("cannot write the list: {error}"), None)
+            })?,
         Command::Explain { id } => catalogue::explain(FAMILIES, id)
             .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?,
         #[cfg(feature = "schema")]

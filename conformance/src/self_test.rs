@@ -65,6 +65,18 @@ pub fn trials() -> impl Iterator<Item = Trial> {
         .chain(wasi::pairs().map(Trial::Host))
 }
 
+/// The names of all that this check must fail on, also of what this build cannot make.
+pub fn breakers(id: &str) -> Vec<&'static str> {
+    let programs = fixtures::all().map(|it| (it.name, it.breaks));
+    let images = images::described().map(|it| (it.name, it.breaks));
+    let engines = engines::ENGINES.iter().map(|it| (it.name, it.breaks));
+    let all = programs.chain(images).chain(engines);
+    all.chain(wasi::described())
+        .filter(|(_, breaks)| breaks.contains(&id))
+        .map(|(name, _)| name)
+        .collect()
+}
+
 /// The checks that trials are run through: those that bind.
 pub fn checks() -> Vec<&'static Check> {
     FAMILIES

@@ -235,3 +235,16 @@ fn a_filter_of_trials_takes_names_kinds_and_checks() {
     );
     assert_eq!(chosen(&["nothing"]), [""; 0]);
 }
+
+/// The page that people read of the requirements is what this program lists.
+#[test]
+fn the_page_of_requirements_is_up_to_date() {
+    let ended = Command::new(env!("CARGO_BIN_EXE_pause-conformance"))
+        .args(["list", "--format", "markdown"])
+        .assert()
+        .code(0);
+    let listed = String::from_utf8_lossy(&ended.get_output().stdout).into_owned();
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/REQUIREMENTS.md");
+    let page = std::fs::read_to_string(page).expect("the page is there");
+    assert!(page == listed, "it is not; try: cargo xtask requirements");
+}

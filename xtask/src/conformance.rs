@@ -28,14 +28,29 @@ pub struct Conformance {
     args: Vec<String>,
 }
 
-impl Conformance {
-    /// A task of the suite's own, instead of judging.
-    pub fn task(name: &str) -> Self {
-        Self {
-            args: vec![name.to_owned()],
-        }
-    }
+/// Arguments of `self-test`.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct SelfTest {
+    /// Arguments of `pause-conformance self-test`, such as --check ID and --fixture NAME
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
+    args: Vec<String>,
+}
 
+impl SelfTest {
+    /// Becomes the suite; comes back only when that fails.
+    pub fn run(self) -> Result<std::convert::Infallible> {
+        let name = ["self-test".to_owned()];
+        let args = name.into_iter().chain(self.args).collect();
+        Conformance { args }.run()
+    }
+}
+
+impl Conformance {
     /// Becomes the suite; comes back only when that fails.
     pub fn run(self) -> Result<std::convert::Infallible> {
         let Self { mut args } = self;

@@ -11,6 +11,7 @@ pub mod link;
 pub mod packages;
 pub mod platform;
 pub mod python;
+pub mod requirements;
 pub mod sizes;
 pub mod soak;
 pub mod test;

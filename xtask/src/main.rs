@@ -4,9 +4,10 @@ use clap::Parser;
 use std::process::ExitCode;
 use xtask::bench::Bench;
 use xtask::build::Build;
-use xtask::conformance::Conformance;
+use xtask::conformance::{Conformance, SelfTest};
 use xtask::fuzz::Fuzz;
 use xtask::image::Image;
+use xtask::requirements::Requirements;
 use xtask::sizes::Sizes;
 use xtask::soak::Soak;
 use xtask::test::Test;
@@ -22,7 +23,7 @@ enum Task {
     /// Build the suite and judge an image, or the reference
     Conformance(Conformance),
     /// Build the suite and have it judge programs, images and engines whose faults are known
-    SelfTest,
+    SelfTest(SelfTest),
     /// Run the suite time and again, idle and under load: no verdict may change
     Soak(Soak),
     /// Test everything the project promises about itself
@@ -37,6 +38,8 @@ enum Task {
     Tidy,
     /// Write the README's table of sizes
     Sizes(Sizes),
+    /// Write the page of requirements
+    Requirements(Requirements),
 }
 
 fn main() -> ExitCode {
@@ -49,12 +52,10 @@ fn main() -> ExitCode {
             failure = ExitCode::from(2);
             task.run().map(|never| match never {})
         }
-        Task::SelfTest => {
+        Task::SelfTest(task) => {
             // As `pause-conformance self-test` documents.
             failure = ExitCode::from(2);
-            Conformance::task("self-test")
-                .run()
-                .map(|never| match never {})
+            task.run().map(|never| match never {})
         }
         Task::Soak(task) => task.run(),
         Task::Test(task) => task.run(),
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Task::Bench(task) => task.run(),
         Task::Tidy => xtask::tidy::run(),
         Task::Sizes(task) => task.run(),
+        Task::Requirements(task) => task.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -133,24 +133,30 @@ pub struct Unread {
     cause: String,
 }
 
-/// Every image, the sound ones first.
+/// Every image that this build can make, the sound ones first.
 pub(super) fn all() -> impl Iterator<Item = &'static ImageFixture> {
-    [
-        sound::IMAGES,
-        content::IMAGES,
-        entrypoint::IMAGES,
-        platforms::IMAGES,
-        config::IMAGES,
-        files::IMAGES,
-        layers::IMAGES,
-        stored::IMAGES,
-        program::IMAGES,
-        root::IMAGES,
-        if ASSEMBLES { wasi::IMAGES } else { &[] },
-    ]
-    .into_iter()
-    .flatten()
+    let assembled = if ASSEMBLES { wasi::IMAGES } else { &[] };
+    NATIVE.iter().copied().flatten().chain(assembled)
 }
+
+/// Every image, to be named.
+pub(super) fn described() -> impl Iterator<Item = &'static ImageFixture> {
+    NATIVE.iter().copied().flatten().chain(wasi::IMAGES)
+}
+
+/// Images of native programs.
+static NATIVE: &[&[ImageFixture]] = &[
+    sound::IMAGES,
+    content::IMAGES,
+    entrypoint::IMAGES,
+    platforms::IMAGES,
+    config::IMAGES,
+    files::IMAGES,
+    layers::IMAGES,
+    stored::IMAGES,
+    program::IMAGES,
+    root::IMAGES,
+];
 
 fn anonymous(bytes: &[u8]) -> io::Result<std::fs::File> {
     let mut file = std::fs::File::from(rustix::fs::memfd_create(c"image", MemfdFlags::CLOEXEC)?);

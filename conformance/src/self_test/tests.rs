@@ -63,6 +63,28 @@ fn each_check_is_broken_by_something() {
 }
 
 #[test]
+fn what_a_check_must_fail_on_is_named_whatever_it_is() {
+    for (id, name) in [
+        ("signals/term-exits-zero", "ignores-term"),
+        ("image/user-numeric", "user-by-name"),
+        ("pid1/is-one", "no-pid-namespace"),
+        ("wasi/stays", "broken_exits"),
+        ("wasi/host-ends-on-int", "host-ignores-int"),
+    ] {
+        assert!(breakers(id).contains(&name), "{id}: {:?}", breakers(id));
+    }
+    for check in checks() {
+        let trials = trials().filter(|trial| trial.breaks().contains(&check.id));
+        assert!(
+            trials.map(Trial::name).eq(breakers(check.id)),
+            "{}",
+            check.id
+        );
+    }
+    assert!(breakers("no/such").is_empty());
+}
+
+#[test]
 fn each_check_that_guards_against_a_known_bug_is_broken_in_two_ways() {
     let broken = broken();
     let once: Vec<_> = checks()

@@ -126,6 +126,12 @@ pub(super) fn programs() -> impl Iterator<Item = &'static WasiFixture> {
         .take(if ASSEMBLES { TEXTS.len() } else { 0 })
 }
 
+/// Name and broken checks of every program and pair, also where none can be assembled.
+pub(super) fn described() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    let programs = PROGRAMS.iter().map(|it| (it.name, it.breaks.as_slice()));
+    programs.chain(PAIRS.iter().map(|it| (it.name, it.breaks)))
+}
+
 /// The bytes of the program of that name.
 pub(super) fn program(name: &str) -> Vec<u8> {
     programs()
