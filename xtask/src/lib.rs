@@ -4,6 +4,7 @@ pub mod bench;
 pub mod build;
 pub mod cargo;
 pub mod conformance;
+pub mod excerpts;
 pub mod fuzz;
 pub mod image;
 #[path = "../../pause/link.rs"]

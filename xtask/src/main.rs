@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use xtask::bench::Bench;
 use xtask::build::Build;
 use xtask::conformance::{Conformance, SelfTest};
+use xtask::excerpts::Excerpts;
 use xtask::fuzz::Fuzz;
 use xtask::image::Image;
 use xtask::requirements::Requirements;
@@ -40,6 +41,8 @@ enum Task {
     Sizes(Sizes),
     /// Write the page of requirements
     Requirements(Requirements),
+    /// Renew the code that stands in documents
+    Excerpts(Excerpts),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Tidy => xtask::tidy::run(),
         Task::Sizes(task) => task.run(),
         Task::Requirements(task) => task.run(),
+        Task::Excerpts(task) => task.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: rules of the house that no compiler knows.
 
+use crate::excerpts::Excerpts;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::path::Path;
 use std::process::Command;
@@ -33,6 +34,9 @@ pub fn run() -> Result<()> {
                 .map(|what| format!("{name}: {what}")),
         );
     }
+    if let Err(error) = (Excerpts { check: true }).run() {
+        complaints.push(format!("{error:#}"));
+    }
     if complaints.is_empty() {
         Ok(())
     } else {
@@ -41,7 +45,7 @@ pub fn run() -> Result<()> {
 }
 
 /// The files that git knows.
-fn files(root: &Path) -> Result<Vec<String>> {
+pub(crate) fn files(root: &Path) -> Result<Vec<String>> {
     let mut git = Command::new("git");
     let output = git
         .current_dir(root)
@@ -74,6 +78,15 @@ fn judge(name: &str, text: &str, root: &Path) -> Vec<String> {
         let named = HOSTS.iter().filter(|host| names_host(text, host));
         complaints.extend(named.map(|host| format!("names the package host {host}")));
     }
+    if Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "md")
+    {
+        let folder = root.join(name);
+        let folder = folder.parent().unwrap_or(root);
+        let dead = links(text).filter(|link| !folder.join(link).exists());
+        complaints.extend(dead.map(|link| format!("links to {link}, which is not there")));
+    }
     // A root folder as short as `/` is in every path.
     let home = std::env::var("HOME").unwrap_or_default();
     for folder in [root.to_string_lossy().into_owned(), home] {
@@ -82,6 +95,14 @@ fn judge(name: &str, text: &str, root: &Path) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// The files that a Markdown text links to, without the places in them.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split([')', '#']).next())
+        .filter(|link| !link.is_empty() && !link.contains("://") && !link.starts_with("mailto:"))
 }
 
 /// As a URL's host; the word alone is nobody's address.
@@ -103,6 +124,11 @@ mod tests {
     #[case("a/Cargo.toml", "[package]", "licence")]
     #[case("README.md", concat!("see https", "://static.", "crates", ".io/x"), "package host")]
     #[case("README.md", "run /srv/project/x", "folder")]
+    #[case(
+        "a/B.md",
+        "see [it](../C.md#place) and [that](https://example.org)",
+        "../C.md"
+    )]
     fn what_is_untidy_is_named(#[case] name: &str, #[case] text: &str, #[case] expected: &str) {
         let complaints = judge(name, text, Path::new("/srv/project"));
         assert!(
@@ -114,6 +140,7 @@ mod tests {
     #[rstest]
     #[case("src/a.rs", "//! Owns a.\n")]
     #[case("README.md", "pull registry.k8s.io/pause")]
+    #[case("README.md", "see [it](https://example.org/x) and [below](#below)")]
     fn what_is_tidy_is_let_be(#[case] name: &str, #[case] text: &str) {
         assert_eq!(
             judge(name, text, Path::new("/srv/project")),
