@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use wildmatch::WildMatch;
 
 use super::{Trial, checks, trials};
-use crate::catalogue::{matches, nearest};
+use crate::catalogue::matches;
 use crate::check::{Check, Needs};
 
 /// Some checks over some fixtures.
@@ -78,14 +78,15 @@ impl Selection {
         };
         for filter in ids {
             if !all.checks.iter().any(|check| matches(filter, check.id)) {
-                let near = nearest(filter, all.checks.iter().map(|check| check.id));
+                let near = crate::suggest::nearest(filter, all.checks.iter().map(|check| check.id));
                 return Err(none("check", "--check", filter, near));
             }
         }
         let is_named = |filter: &str, trial: &Trial| WildMatch::new(filter).matches(trial.name());
         for filter in names {
             if !all.trials.iter().any(|trial| is_named(filter, trial)) {
-                let near = nearest(filter, all.trials.iter().map(|trial| trial.name()));
+                let near =
+                    crate::suggest::nearest(filter, all.trials.iter().map(|trial| trial.name()));
                 return Err(none("fixture", "--fixture", filter, near));
             }
         }
