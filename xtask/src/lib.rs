@@ -1,5 +1,6 @@
 //! The project's tasks, one file each; `main` only chooses.
 
+mod arrows;
 pub mod bench;
 pub mod build;
 pub mod cargo;

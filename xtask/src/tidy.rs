@@ -31,6 +31,7 @@ pub fn run() -> Result<()> {
         complaints.extend(
             judge(&name, &text, &root)
                 .into_iter()
+                .chain(crate::arrows::judge(&name, &text))
                 .map(|what| format!("{name}: {what}")),
         );
     }

@@ -398,6 +398,14 @@ fn trim_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// A decimal number of a PAX record or a sparse map.
+fn number(value: &[u8]) -> io::Result<u64> {
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| malformed("number in a PAX header"))
+}
+
 /// What is not a tar archive.
 fn malformed(what: &str) -> io::Error {
     io::Error::new(

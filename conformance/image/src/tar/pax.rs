@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::malformed;
+use super::{malformed, number};
 use super::sparse::{self, Map};
 use crate::limits::Limits;
 
@@ -123,14 +123,6 @@ fn record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let body = record.strip_suffix(b"\n")?.get(space + 1..)?;
     let equals = body.iter().position(|byte| *byte == b'=')?;
     Some((&body[..equals], &body[equals + 1..], rest))
-}
-
-/// A decimal number.
-pub(super) fn number(value: &[u8]) -> io::Result<u64> {
-    std::str::from_utf8(value)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| malformed("number in a PAX header"))
 }
 
 /// Base64 as libarchive writes it, padding or not; what is not of its alphabet is left out.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use tar::GnuSparseHeader;
 
-use super::pax::number;
-use super::{BLOCK, malformed};
+use super::{BLOCK, malformed, number};
 use crate::limits::Limits;
 
 /// Which parts of a file are stored; the rest are holes.
