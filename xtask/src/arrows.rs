@@ -88,9 +88,18 @@ fn used(text: &str) -> BTreeSet<&str> {
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"));
     code.flat_map(|line| line.split("crate::").skip(1))
-        .map(|rest| {
-            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            &rest[..end.unwrap_or(rest.len())]
+        .flat_map(|rest| match rest.strip_prefix('{') {
+            Some(list) => list
+                .split('}')
+                .next()
+                .unwrap_or_default()
+                .split(", ")
+                .collect(),
+            None => vec![rest],
+        })
+        .map(|path| {
+            let end = path.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            &path[..end.unwrap_or(path.len())]
         })
         .collect()
 }
@@ -121,6 +130,11 @@ mod tests {
         "conformance/sandbox/src/sys/clone.rs",
         "use crate::probe::Probe;",
         "sys uses probe"
+    )]
+    #[case::list(
+        "conformance/src/event.rs",
+        "use crate::{need, suite};",
+        "event uses suite"
     )]
     #[case::no_floor("conformance/src/attic.rs", "", "attic stands on no floor")]
     fn an_arrow_upwards_is_named(#[case] name: &str, #[case] text: &str, #[case] expected: &str) {
