@@ -3,29 +3,18 @@
 //! that a drifting host moves both; prints nanoseconds as JSON for `cargo xtask bench`.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use conformance::backend::embedded::Embedded;
 use conformance::backend::{Backend, Spec};
 use conformance::context::{CheckOptions, Context, Shared};
 use conformance::subject::{Platform, Subject};
-use conformance::sys::{self, StringVector};
-use conformance::{programs, wait};
-use nix::libc;
+use conformance::{process, programs};
 use rustix::fs::MemfdFlags;
 
 const ROUNDS: usize = 200;
-const PATIENCE: Duration = Duration::from_secs(10);
-/// What [`Spec::default`] asks of the engine, where it makes a user namespace as well.
-const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWCGROUP;
 
 fn main() -> io::Result<()> {
     let score = std::fs::read("/proc/self/oom_score_adj")?;
@@ -41,7 +30,7 @@ fn main() -> io::Result<()> {
             let (program, backend) = (&program, &backend);
             let thread = scope.spawn(move || -> io::Result<_> {
                 backend.adopt_thread()?;
-                bare_start(program)
+                process::start_bare(program)
             });
             thread.join().map_err(|_| io::Error::other("a panic"))?
         })?;
@@ -85,27 +74,4 @@ fn program() -> io::Result<OwnedFd> {
         rest = rest.get(written..).unwrap_or_default();
     }
     Ok(file)
-}
-
-/// From clone to exec, as the end of a pipe that exec closes tells.
-fn bare_start(program: &OwnedFd) -> io::Result<Duration> {
-    let argv = StringVector::new(["/pause"])?;
-    let envp = StringVector::new(Vec::<String>::new())?;
-    let (told, teller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let began = Instant::now();
-    let execute = || {
-        sys::exec(Some(program.as_fd()), c"", &argv, &envp);
-        125
-    };
-    let (child, ()) = sys::spawn_sibling(NAMESPACES as u64, || Ok(()), execute, |_| ())?;
-    drop(teller);
-    let executed = wait::readable(told.as_fd(), PATIENCE)?;
-    let took = began.elapsed();
-    let running = sys::try_wait(child.pidfd.as_fd())?.is_none();
-    drop(child);
-    if executed && running {
-        Ok(took)
-    } else {
-        Err(io::Error::other("the bare start executed nothing"))
-    }
 }

@@ -26,5 +26,5 @@ pub mod wasi_world;
 
 pub use pause_image as subject;
 pub use pause_sandbox::{
-    backend, emulator, inherited, interrupt, probe, signal, sys, wait, workload,
+    backend, emulator, inherited, interrupt, probe, process, signal, wait, workload,
 };

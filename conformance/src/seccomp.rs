@@ -8,7 +8,7 @@ use nix::libc;
 use seccompiler::BpfProgram;
 
 use crate::outcome::Stop;
-use crate::sys::Call;
+use pause_sandbox::trace::Call;
 
 pub use abi::{Abi, name_of};
 

@@ -544,7 +544,7 @@ fn cgroups(mounts: &str) -> &'static str {
 
 /// Without /proc nothing can be said of a process.
 fn see_processes() -> Result<(), Failure> {
-    crate::sys::proc().map(drop).map_err(|error| {
+    crate::process::proc().map(drop).map_err(|error| {
         let hint = "mount it: mount -t proc proc /proc";
         Failure::not_judged(format!("cannot judge: {error}"), Some(hint.to_owned()))
     })

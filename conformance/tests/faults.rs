@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 use conformance::backend::embedded::Embedded;
 use conformance::backend::{Backend as _, Join, Launch, Spec};
 use conformance::subject::{Platform, Subject};
-use conformance::{inherited, programs, sys, wait};
+use conformance::{inherited, programs, wait};
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, waitpid};
+use pause_sandbox::supervise;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use syscalls::Sysno;
 
@@ -152,7 +153,7 @@ fn subject(kind: &str) -> ExitCode {
     println!("{}", std::os::fd::AsRawFd::as_raw_fd(&number));
     drop(number);
     // Whoever answers has it by then.
-    drop(sys::supervise().expect("Linux 5.5"));
+    drop(supervise::supervise().expect("Linux 5.5"));
     let before = open_descriptors();
     let _ = rustix::process::getppid();
     let made = make(kind);
@@ -270,7 +271,7 @@ fn answer(
     // Those who are the suite's no more.
     let mut executed = BTreeSet::new();
     let words = |error: std::io::Error| error.to_string();
-    while let Some(call) = sys::next_call(listener, HANGS).map_err(words)? {
+    while let Some(call) = supervise::next_call(listener, HANGS).map_err(words)? {
         if began.elapsed() > HANGS {
             return Err("it hangs".to_owned());
         }
@@ -293,7 +294,7 @@ fn answer(
                 executed.insert(call.pid);
             }
         }
-        sys::answer(listener, call, errno).map_err(words)?;
+        supervise::answer(listener, call, errno).map_err(words)?;
     }
     Ok((calls, failed))
 }

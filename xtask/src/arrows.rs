@@ -34,7 +34,8 @@ const HOUSES: [House; 2] = [
         floors: &[
             &["features", "programs", "shortage", "signal", "wait"],
             &["sys"],
-            &["emulator", "inherited", "interrupt", "probe", "workload"],
+            &["inherited", "interrupt", "process", "supervise"],
+            &["emulator", "probe", "trace", "workload"],
             &["backend"],
         ],
     },

@@ -6,10 +6,13 @@ mod features;
 pub mod inherited;
 pub mod interrupt;
 pub mod probe;
+pub mod process;
 pub mod programs;
 pub mod shortage;
 pub mod signal;
-pub mod sys;
+pub mod supervise;
+mod sys;
+pub mod trace;
 pub mod wait;
 pub mod workload;
 

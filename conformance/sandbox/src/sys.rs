@@ -28,10 +28,14 @@ mod interrupt;
 mod supervise;
 mod trace;
 
-pub use clone::{in_helper, in_helper_apart, spawn, spawn_sibling, spawn_sibling_in_place};
-pub use interrupt::{Interrupt, interrupt, interrupt_by, is_ignored};
+pub(crate) use clone::{
+    InChild, NewNamespaces, in_helper, in_helper_apart, spawn, spawn_sibling,
+    spawn_sibling_in_place,
+};
+pub(crate) use interrupt::{interrupt, interrupt_by, is_ignored};
 pub use supervise::{Supervised, answer, next_call, supervise};
-pub use trace::{Call, TraceStop, trace_continue, trace_interrupt, trace_seize, trace_wait};
+pub use trace::{Call, TraceStop};
+pub(crate) use trace::{trace_continue, trace_interrupt, trace_seize, trace_wait};
 
 /// How a process ended, in the terms of wait(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +59,11 @@ impl std::fmt::Display for ExitStatus {
 
 /// A process that was cloned. Dropping it kills and reaps it, unless that was done.
 #[derive(Debug)]
-pub struct Child {
+pub(crate) struct Child {
     /// Its id in the caller's pid namespace.
-    pub pid: i32,
+    pub(crate) pid: i32,
     /// Readable when it ends; the only handle that pid reuse cannot fool.
-    pub pidfd: OwnedFd,
+    pub(crate) pidfd: OwnedFd,
 }
 
 /// How long a child that was killed may take to end: PID 1 of a namespace waits for all in it.
@@ -76,7 +80,7 @@ impl Drop for Child {
 }
 
 /// The process behind a pidfd, in the pid namespace of this /proc (proc_pid_fdinfo(5)).
-pub fn pid_of(proc: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> io::Result<i32> {
+pub(crate) fn pid_of(proc: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> io::Result<i32> {
     let path = format!("self/fdinfo/{}", pidfd.as_raw_fd());
     let file = rustix::fs::openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut info = [0; 1024];
@@ -89,7 +93,7 @@ pub fn pid_of(proc: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> io::Result<i32> {
 }
 
 /// Writes a file below a folder, all at once, as those of /proc want it.
-pub fn write_at(folder: BorrowedFd<'_>, path: &str, text: &str) -> io::Result<()> {
+pub(crate) fn write_at(folder: BorrowedFd<'_>, path: &str, text: &str) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(folder, path, flags, Mode::empty())?;
     rustix::io::write(&file, text.as_bytes())?;
@@ -107,7 +111,7 @@ pub fn proc() -> io::Result<OwnedFd> {
 }
 
 /// Ends the calling process at once, running nothing of the C library.
-pub fn exit(status: i32) -> ! {
+pub(crate) fn exit(status: i32) -> ! {
     loop {
         // SAFETY: exit_group(2) takes any status and does not return.
         unsafe { libc::syscall(libc::SYS_exit_group, status) };
@@ -116,7 +120,7 @@ pub fn exit(status: i32) -> ! {
 
 /// A null-terminated vector of strings for execve(2), made before the clone.
 #[derive(Debug)]
-pub struct StringVector {
+pub(crate) struct StringVector {
     _strings: Vec<CString>,
     pointers: Vec<*const c_char>,
 }
@@ -128,7 +132,7 @@ unsafe impl Sync for StringVector {}
 
 impl StringVector {
     /// From strings; one that holds a NUL byte is refused.
-    pub fn new<I: IntoIterator<Item = S>, S: Into<Vec<u8>>>(strings: I) -> io::Result<Self> {
+    pub(crate) fn new<I: IntoIterator<Item = S>, S: Into<Vec<u8>>>(strings: I) -> io::Result<Self> {
         let strings = strings
             .into_iter()
             .map(CString::new)
@@ -144,7 +148,7 @@ impl StringVector {
 }
 
 /// execveat(2): the file `fd` itself where `path` is empty, else `path`. Returns only on error.
-pub fn exec(
+pub(crate) fn exec(
     fd: Option<BorrowedFd<'_>>,
     path: &CStr,
     argv: &StringVector,
@@ -190,7 +194,7 @@ impl KernelSigaction {
 
 /// In a child that was just cloned: sets every signal's disposition to default, but ignores
 /// those in `ignored`, and blocks exactly those in `blocked`. Bit n-1 stands for signal n.
-pub fn reset_signals(blocked: u64, ignored: u64) -> io::Result<()> {
+pub(crate) fn reset_signals(blocked: u64, ignored: u64) -> io::Result<()> {
     // The clone has reset the rest.
     let fixed = crate::signal::bit(libc::SIGKILL) | crate::signal::bit(libc::SIGSTOP);
     let mut changed = (ignored ^ inherited_ignored()) & !fixed;
@@ -256,7 +260,7 @@ fn disposition(signal: i32) -> usize {
 }
 
 /// Ignores a signal, or has it take its default action.
-pub fn set_ignored(signal: i32, ignored: bool) -> io::Result<()> {
+pub(crate) fn set_ignored(signal: i32, ignored: bool) -> io::Result<()> {
     let handler = if ignored {
         libc::SIG_IGN
     } else {
@@ -296,7 +300,7 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 }
 
 /// The exit status of a child, if it has ended; reaps it.
-pub fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+pub(crate) fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
     wait_with(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
 }
 
@@ -310,7 +314,7 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
 }
 
 /// Whether a child is stopped, as whoever asks next will find it too.
-pub fn is_stopped(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+pub(crate) fn is_stopped(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let status =
         rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), options))?;
@@ -329,23 +333,23 @@ fn wait_with(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> io::Result<Option
 }
 
 /// setns(2) of the calling thread into the namespaces of a process or of a namespace file.
-pub fn setns(fd: BorrowedFd<'_>, flags: c_int) -> io::Result<()> {
+pub(crate) fn setns(fd: BorrowedFd<'_>, flags: c_int) -> io::Result<()> {
     // SAFETY: takes a descriptor and flags.
     let result = unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), flags) };
     check(result).map(drop)
 }
 
 /// unshare(2) of the calling thread.
-pub fn unshare(flags: c_int) -> io::Result<()> {
-    // SAFETY: CLONE_FILES and CLONE_VM are never among the flags here, so what Rust
-    // believes of descriptors and memory stays true.
-    let result = unsafe { libc::syscall(libc::SYS_unshare, flags) };
+pub(crate) fn unshare(namespaces: NewNamespaces) -> io::Result<()> {
+    // SAFETY: neither CLONE_FILES nor CLONE_VM can be among them, so what Rust believes of
+    // descriptors and memory stays true.
+    let result = unsafe { libc::syscall(libc::SYS_unshare, namespaces.bits()) };
     check(result).map(drop)
 }
 
 /// setresgid(2) and setresuid(2) of the calling thread; the C library's forms would
 /// signal threads that the child does not have.
-pub fn set_ids(uid: u32, gid: u32) -> io::Result<()> {
+pub(crate) fn set_ids(uid: u32, gid: u32) -> io::Result<()> {
     // SAFETY: takes three numbers.
     let result = unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) };
     check(result)?;
@@ -355,14 +359,14 @@ pub fn set_ids(uid: u32, gid: u32) -> io::Result<()> {
 }
 
 /// setgroups(2) to none.
-pub fn drop_groups() -> io::Result<()> {
+pub(crate) fn drop_groups() -> io::Result<()> {
     // SAFETY: a count of zero reads no memory.
     let result = unsafe { libc::syscall(libc::SYS_setgroups, 0, ptr::null::<libc::gid_t>()) };
     check(result).map(drop)
 }
 
 /// Installs a seccomp filter on the calling thread; needs `no_new_privs`.
-pub fn seccomp(filter: BpfProgramRef<'_>) -> io::Result<()> {
+pub(crate) fn seccomp(filter: BpfProgramRef<'_>) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: u16::try_from(filter.len()).map_err(io::Error::other)?,
         filter: filter.as_ptr().cast::<libc::sock_filter>().cast_mut(),
@@ -382,7 +386,7 @@ pub fn seccomp(filter: BpfProgramRef<'_>) -> io::Result<()> {
 
 /// Asks the scheduler for turns of this length for a process, which come the sooner for
 /// being short; what it clones has turns of the usual length. Heeded since Linux 6.12.
-pub fn ask_for_slice(pid: i32, length: Duration) -> io::Result<()> {
+pub(crate) fn ask_for_slice(pid: i32, length: Duration) -> io::Result<()> {
     // SAFETY: its fields are numbers, and 0 is one.
     let mut attributes: libc::sched_attr = unsafe { mem::zeroed() };
     attributes.size = u32::try_from(size_of::<libc::sched_attr>()).map_err(io::Error::other)?;
@@ -396,7 +400,7 @@ pub fn ask_for_slice(pid: i32, length: Duration) -> io::Result<()> {
 }
 
 /// Brings the loopback device of the calling process's network namespace up.
-pub fn bring_loopback_up() -> io::Result<()> {
+pub(crate) fn bring_loopback_up() -> io::Result<()> {
     // SAFETY: socket(2) takes numbers and returns a new descriptor or -1.
     let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     check(c_long::from(socket))?;
@@ -416,7 +420,7 @@ pub fn bring_loopback_up() -> io::Result<()> {
 
 /// Makes every mount of the calling thread's mount namespace read-only, and blind to setuid
 /// bits, for good (mount_setattr(2), Linux 5.12).
-pub fn make_mounts_read_only() -> io::Result<()> {
+pub(crate) fn make_mounts_read_only() -> io::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
         attr_clr: 0,
@@ -438,7 +442,7 @@ pub fn make_mounts_read_only() -> io::Result<()> {
 }
 
 /// Has exec close every descriptor from this number on.
-pub fn close_range_cloexec(first: u32) -> io::Result<()> {
+pub(crate) fn close_range_cloexec(first: u32) -> io::Result<()> {
     // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC closes nothing until exec.
     let result = unsafe {
         libc::syscall(
@@ -451,32 +455,20 @@ pub fn close_range_cloexec(first: u32) -> io::Result<()> {
     check(result).map(drop)
 }
 
-/// A descriptor of ours for what is open at this number, whoever opened it.
-pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+/// A descriptor of our own for what this process was started with at a number.
+///
+/// # Errors
+/// When nothing is open there.
+///
+/// # Safety
+/// Whoever started this process left that number open for it to take: no other part of it uses
+/// the number as its own.
+pub unsafe fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_DUPFD_CLOEXEC takes any number and changes nothing of what it names.
     let result = unsafe { libc::syscall(libc::SYS_fcntl, number, libc::F_DUPFD_CLOEXEC, 3) };
     let new = check(result)? as RawFd;
     // SAFETY: fcntl(2) gave a new descriptor, ours alone.
     Ok(unsafe { OwnedFd::from_raw_fd(new) })
-}
-
-/// Whether the kernel gives a page with this protection, and lets it have `later`.
-///
-/// # Errors
-/// As mmap(2) and mprotect(2).
-pub fn try_page(protection: c_int, later: c_int) -> io::Result<()> {
-    const LENGTH: usize = 4096;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: a new mapping, wherever the kernel puts it.
-    let page = unsafe { libc::mmap(ptr::null_mut(), LENGTH, protection, flags, -1, 0) };
-    if page == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it is ours, and nothing is in it.
-    let changed = check(c_long::from(unsafe { libc::mprotect(page, LENGTH, later) }));
-    // SAFETY: likewise; nobody has its address.
-    unsafe { libc::munmap(page, LENGTH) };
-    changed.map(drop)
 }
 
 fn check(result: c_long) -> io::Result<c_long> {

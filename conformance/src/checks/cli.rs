@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::backend::{Spec, Stream};
 use crate::check::{Check, Family, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::Context;
+use crate::process::ExitStatus;
 use crate::subject;
-use crate::sys::ExitStatus;
 
 /// Arguments.
 pub static FAMILY: Family = Family {

@@ -21,8 +21,8 @@ use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Orphans, Pod};
 use crate::probe::Probe;
+use crate::process::ExitStatus;
 use crate::signal;
-use crate::sys::ExitStatus;
 use ipc::{finds_ipc_objects, leave_ipc_objects};
 use network::{plug_in, same_network};
 

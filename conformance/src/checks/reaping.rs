@@ -12,9 +12,9 @@ use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Orphans, PROMPTLY, Pod};
 use crate::probe::{Probe, Rounds};
+use crate::process::ExitStatus;
 use crate::seccomp::{self, Answer};
 use crate::signal::{CHLD, CONT, KILL, STOP};
-use crate::sys::ExitStatus;
 
 /// Whether the pause process reaps.
 pub static FAMILY: Family = Family {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use crate::backend::Spec;
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Pod, Traced, Watched, trace};
+use crate::process::ExitStatus;
 use crate::seccomp::{self, Abi};
 use crate::signal;
 use crate::subject;
-use crate::sys;
 
 /// What a pause keeps and asks for.
 pub static FAMILY: Family = Family {
@@ -458,7 +458,7 @@ fn denied_exit(cx: &Context<'_>) -> Outcome {
         Watched::Idle(used) => Ok(Pass::new(format!(
             "it sleeps; {used:.1?} of processor time"
         ))),
-        Watched::Ended(sys::ExitStatus::Exited(status)) => {
+        Watched::Ended(ExitStatus::Exited(status)) => {
             Err(Stop::Error(format!("it exited {status}, which was denied")))
         }
         Watched::Ended(status) => Ok(Pass::new(status.to_string())),

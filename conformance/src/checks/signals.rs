@@ -9,9 +9,9 @@ use nix::libc;
 use crate::backend::{Join, Namespaces, Spec, Stream};
 use crate::check::{Check, Family, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Context, Orphans, PROMPTLY, Pod};
+use crate::process::ExitStatus;
 use crate::seccomp::{self, Answer};
 use crate::signal::{CHLD, CONT, HUP, INT, KILL, RT_FIRST, RT_LAST, STOP, TERM, bit, name};
-use crate::sys::ExitStatus;
 
 /// How the pause process answers signals.
 pub static FAMILY: Family = Family {

@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags};
 
 use super::Pod;
 use crate::outcome::Stop;
-use crate::sys;
+use crate::process;
 
 /// One child; the handle holds whatever happens to its number.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl PauseChild {
 
     /// Whether it has ended and been reaped.
     pub fn is_gone(&self) -> bool {
-        sys::send_signal(self.pidfd.as_fd(), 0)
+        process::send_signal(self.pidfd.as_fd(), 0)
             .is_err_and(|error| error.raw_os_error() == Some(nix::libc::ESRCH))
     }
 }

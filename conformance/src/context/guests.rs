@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::{Context, PROMPTLY, Pod, ready};
 use crate::backend::{Spec, StartError};
 use crate::outcome::{Finding, Stop};
-use crate::sys::ExitStatus;
+use crate::process::ExitStatus;
 use crate::wasi_engine;
 use crate::wasi_host::LISTENING;
 use crate::workload::Workload;
@@ -205,7 +205,7 @@ impl Helper {
             let doing = format!("find what the engine left below the pause process ({parent:?})");
             return Err(pod.harness_failed(&doing, &nix::Error::ESRCH.into()));
         }
-        crate::sys::send_signal(self.pidfd.as_fd(), crate::signal::KILL)
+        crate::process::send_signal(self.pidfd.as_fd(), crate::signal::KILL)
             .map_err(|error| pod.harness_failed("end the engine's orphan", &error))?;
         let patience = pod.context.scaled(PATIENCE);
         let ended = crate::wait::readable(self.pidfd.as_fd(), patience)
@@ -227,7 +227,7 @@ impl Helper {
         let watch = pod.stopwatch();
         let limit = pod.context.scaled(PROMPTLY);
         let mut pause = Duration::from_micros(50);
-        while crate::sys::send_signal(self.pidfd.as_fd(), 0).is_ok() {
+        while crate::process::send_signal(self.pidfd.as_fd(), 0).is_ok() {
             pod.expect_running("an orphan of the engine ended")?;
             if watch.left(limit).is_zero() {
                 let observed = format!("it is a zombie {:.1?} after its end", watch.wall());

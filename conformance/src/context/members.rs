@@ -8,8 +8,8 @@ use super::{Context, PROMPTLY, Pod, ready};
 use crate::need::Needs;
 use crate::outcome::Stop;
 use crate::probe::Probe;
+use crate::process::ExitStatus;
 use crate::signal;
-use crate::sys::ExitStatus;
 
 /// How long a program is watched that cannot be asked by TERM whether it works.
 const NO_TERM_WINDOW: Duration = Duration::from_millis(20);

@@ -10,9 +10,9 @@ use crate::backend::{Join, Namespaces, Sandbox, Stdio};
 use crate::emulator;
 use crate::outcome::{Finding, Stop};
 use crate::probe::Probe;
+use crate::process::ExitStatus;
 use crate::shortage;
 use crate::signal;
-use crate::sys::ExitStatus;
 
 /// How much of a stream is kept; what comes beyond is counted only.
 const KEPT: usize = 4096;
@@ -400,7 +400,7 @@ impl<'a> Pod<'a> {
         for member in &self.members {
             match crate::wait::readable(member.as_fd(), PROMPTLY) {
                 // Fails for those that were reaped before.
-                Ok(true) => drop(crate::sys::wait(member.as_fd())),
+                Ok(true) => drop(crate::process::wait(member.as_fd())),
                 Ok(false) | Err(_) => return,
             }
         }

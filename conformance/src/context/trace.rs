@@ -4,10 +4,11 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use pause_sandbox::trace::{Call, TraceStop, Tracee};
 
 use super::{Context, Pod};
 use crate::outcome::Stop;
-use crate::sys::{self, Call, ExitStatus, TraceStop};
+use crate::process::ExitStatus;
 
 /// How long a traced program may take to become ready, and to end then.
 const TRACED: Duration = Duration::from_secs(10);
@@ -57,10 +58,8 @@ pub fn trace(
     when_ready: impl FnOnce(&mut Pod<'_>) -> Result<(), Stop>,
     mut called: impl FnMut(&Call),
 ) -> Result<Traced, Stop> {
-    let pid = pod.pid();
     let failed = |doing: &str, error: io::Error| Stop::Error(format!("cannot {doing}: {error}"));
-    sys::trace_seize(pid).map_err(|error| failed("trace it", error))?;
-    sys::trace_interrupt(pid).map_err(|error| failed("stop it", error))?;
+    let tracee = Tracee::seize(pod.pid()).map_err(|error| failed("trace it", error))?;
     pod.open_gate()?;
 
     let watch = pod.stopwatch();
@@ -82,7 +81,7 @@ pub fn trace(
         {
             when_ready(pod)?;
         }
-        match sys::trace_wait(pid).map_err(|error| failed("follow it", error))? {
+        match tracee.next().map_err(|error| failed("follow it", error))? {
             Some(Err(status)) => {
                 let ready = executed && when_ready.is_none();
                 return Ok(Traced::Ended { status, ready });
@@ -110,7 +109,9 @@ pub fn trace(
                     TraceStop::Signal(number) => deliver = number,
                     TraceStop::Other => {}
                 }
-                sys::trace_continue(pid, deliver).map_err(|error| failed("let it go on", error))?;
+                tracee
+                    .go_on(deliver)
+                    .map_err(|error| failed("let it go on", error))?;
                 stopped = Instant::now();
             }
             // No descriptor tells of a stop; most come at once. By the clock: on a busy host

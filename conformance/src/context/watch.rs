@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Pod;
 use crate::outcome::Stop;
-use crate::sys::ExitStatus;
+use crate::process::ExitStatus;
 
 /// How finely the use of the processor is looked at.
 const LOOK: Duration = Duration::from_millis(10);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use crate::sys::Call;
+use pause_sandbox::trace::Call;
 
 /// One way into the kernel.
 #[derive(Debug)]

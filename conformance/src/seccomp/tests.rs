@@ -6,7 +6,7 @@ use seccompiler::sock_filter;
 
 use super::engines::PROFILES;
 use super::{Abi, Answer, Case, Policy, Test, bpf, name_of};
-use crate::sys::Call;
+use pause_sandbox::trace::Call;
 
 /// What the kernel would make of it: the instructions that a filter may hold.
 fn run(program: &[sock_filter], call: &Call) -> u32 {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use crate::backend::{Backend, Join, Launch, Namespaces, Sandbox, Spec, StartError, Stdio};
 use crate::probe::Probe;
+use crate::process::{self, ExitStatus};
 use crate::shortage::{Counters, Shortage};
 use crate::signal;
-use crate::sys::{self, ExitStatus};
 use crate::wasi_engine::Command;
 use crate::workload::Workload;
 use pause_sandbox::Features;
@@ -153,7 +153,7 @@ pub(super) static ENGINES: &[EngineFixture] = &[
                 let relay = |pause: BorrowedFd<'_>, pid, number| {
                     if (pid, number) == (1, signal::KILL) {
                         // It may be gone; then there is nothing to kill.
-                        let _ = sys::send_signal(pause, number);
+                        let _ = process::send_signal(pause, number);
                     }
                 };
                 Ok(probe.overheard((pause.try_clone_to_owned()?, relay)))

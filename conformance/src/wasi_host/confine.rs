@@ -13,8 +13,6 @@ use seccompiler::{
 };
 use syscalls::Sysno;
 
-use crate::sys;
-
 /// To sleep, to take signals and children, to read and write what is open, to have memory,
 /// and to end. Some are there on some architectures only.
 const ALLOWED: &[&str] = &[
@@ -56,9 +54,10 @@ pub(super) fn confine() -> Result<(), String> {
         return Ok(());
     };
     let failed = |error: io::Error| format!("seccomp: {error}");
-    rustix::thread::set_no_new_privs(true).map_err(|error| failed(error.into()))?;
-    match sys::seccomp(&filter) {
-        Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => {
+    match seccompiler::apply_filter(&filter) {
+        Err(seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error))
+            if !matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) =>
+        {
             Err(failed(error))
         }
         _ => Ok(()),
@@ -96,7 +95,25 @@ mod tests {
     use nix::libc::{self, PROT_EXEC as EXECUTE, PROT_READ as READ};
 
     use super::confine;
-    use crate::sys;
+
+    /// Whether the kernel gives a page with this protection, and lets it have `later`.
+    #[expect(unsafe_code, reason = "no safe crate maps what can be executed")]
+    fn try_page(protection: libc::c_int, later: libc::c_int) -> io::Result<()> {
+        const LENGTH: usize = 4096;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let nowhere = std::ptr::null_mut();
+        // SAFETY: a new mapping, wherever the kernel puts it.
+        let page = unsafe { libc::mmap(nowhere, LENGTH, protection, flags, -1, 0) };
+        if page == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: it is ours, and nothing is in it.
+        let changed = unsafe { libc::mprotect(page, LENGTH, later) };
+        let error = io::Error::last_os_error();
+        // SAFETY: likewise; nobody has its address.
+        unsafe { libc::munmap(page, LENGTH) };
+        if changed == 0 { Ok(()) } else { Err(error) }
+    }
 
     #[test]
     fn a_confined_thread_reaches_nothing_that_it_does_not_hold() {
@@ -113,9 +130,9 @@ mod tests {
                         "signal",
                         rustix::process::test_kill_process(own).map_err(io::Error::from),
                     ),
-                    ("map", sys::try_page(READ | EXECUTE, READ)),
-                    ("make executable", sys::try_page(READ, READ | EXECUTE)),
-                    ("map data", sys::try_page(READ, READ | libc::PROT_WRITE)),
+                    ("map", try_page(READ | EXECUTE, READ)),
+                    ("make executable", try_page(READ, READ | EXECUTE)),
+                    ("map data", try_page(READ, READ | libc::PROT_WRITE)),
                     ("read", io::read_to_string(held).map(drop)),
                 ]
             })

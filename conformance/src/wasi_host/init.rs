@@ -10,7 +10,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::Fault;
-use crate::{signal, sys};
+use crate::signal;
 
 /// TERM or INT came: the status to end with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,11 +109,5 @@ fn reap() {
 
 /// Starts a child that sleeps until it is killed.
 pub(super) fn start_helper() -> io::Result<()> {
-    sys::spawn(0, || {
-        loop {
-            let _ = rustix::event::poll(&mut [], None);
-        }
-    })
-    // For as long as the host lives.
-    .map(std::mem::forget)
+    pause_sandbox::process::leave_sleeper()
 }

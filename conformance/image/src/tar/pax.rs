@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::{malformed, number};
 use super::sparse::{self, Map};
+use super::{malformed, number};
 use crate::limits::Limits;
 
 /// What extended headers say of the member that follows.

@@ -15,13 +15,47 @@ use rustix::thread::futex::{self, Timespec};
 
 use super::{Child, check, exit, forget_handlers, inherited_ignored, pid_of, proc, send_signal};
 
-/// Clones the calling process (memory copied, like fork) into the namespaces that
-/// `flags` ask for, and runs `child` in the copy, which ends with the status it returns.
+bitflags::bitflags! {
+    /// Namespaces that a clone makes anew (namespaces(7)). Nothing else of clone(2) is among
+    /// them, so that none of them shares memory.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct NewNamespaces: c_int {
+        /// user_namespaces(7).
+        const USER = libc::CLONE_NEWUSER;
+        /// pid_namespaces(7).
+        const PID = libc::CLONE_NEWPID;
+        /// network_namespaces(7).
+        const NETWORK = libc::CLONE_NEWNET;
+        /// mount_namespaces(7).
+        const MOUNT = libc::CLONE_NEWNS;
+        /// uts_namespaces(7).
+        const UTS = libc::CLONE_NEWUTS;
+        /// ipc_namespaces(7).
+        const IPC = libc::CLONE_NEWIPC;
+        /// cgroup_namespaces(7).
+        const CGROUP = libc::CLONE_NEWCGROUP;
+        /// time_namespaces(7).
+        const TIME = libc::CLONE_NEWTIME;
+    }
+}
+
+/// What a child does between the clone and its exec, or its end.
 ///
-/// `child` must not allocate, lock, or touch thread-local state: the copy has one
-/// thread, and the others may have held locks. If it panics the copy aborts.
-pub fn spawn<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Child> {
-    let pidfd = clone_here(flags, libc::SIGCHLD, child)?;
+/// # Safety
+///
+/// The child is alone with a copy of the caller's memory in which other threads may hold locks,
+/// or has that very memory, and the thread-local storage of a thread that goes on (vfork(2)). So
+/// [`InChild::run`] must neither allocate nor lock, nor use anything thread-local but `errno`
+/// (signal-safety(7)).
+pub(crate) unsafe trait InChild {
+    /// Does it; the status to end with, where it has not executed a program.
+    fn run(self) -> i32;
+}
+
+/// Clones the calling process (memory copied, as by fork(2)) into new namespaces, and runs
+/// `child` in the copy. If that panics the copy ends.
+pub(crate) fn spawn(namespaces: NewNamespaces, child: impl InChild) -> io::Result<Child> {
+    let pidfd = clone_here(namespaces.bits() as u64, libc::SIGCHLD, child)?;
     // Owned from here on: where a later step fails, it is killed and reaped.
     let mut child = Child { pid: 0, pidfd };
     child.pid = pid_of(proc()?.as_fd(), child.pidfd.as_fd())?;
@@ -35,39 +69,37 @@ pub fn spawn<F: FnOnce() -> i32>(flags: u64, child: F) -> io::Result<Child> {
 ///
 /// The helper runs `first`, for what the child is to inherit, and when the child already
 /// runs `at_once`, with its pidfd. Both may do what the caller, who waits, could do.
-pub fn spawn_sibling<F: FnOnce() -> i32, T>(
-    flags: u64,
+pub(crate) fn spawn_sibling<T>(
+    namespaces: NewNamespaces,
     first: impl FnOnce() -> io::Result<()>,
-    child: F,
+    child: impl InChild,
     at_once: impl FnOnce(BorrowedFd<'_>) -> T,
 ) -> io::Result<(Child, T)> {
     in_helper(|| {
         first()?;
         // CLONE_PARENT: the signal is the helper's own.
-        let pidfd = clone_here(flags | libc::CLONE_PARENT as u64, 0, child)?;
+        let flags = namespaces.bits() | libc::CLONE_PARENT;
+        let pidfd = clone_here(flags as u64, 0, child)?;
         let done = at_once(pidfd.as_fd());
         Ok((Child { pid: 0, pidfd }, done))
     })?
 }
 
 /// As [`spawn_sibling`], but nothing is copied: `child` has the caller's memory, as it would
-/// have after vfork(2), until it executes a program or ends, and the caller waits for that. It
-/// gets no time namespace (`clone(2)` cannot ask for one).
+/// have after vfork(2), until it executes a program or ends, and the caller waits for that.
+/// It runs beside `at_once`, hence `Send`. A time namespace is refused: clone(2) makes none.
 ///
 /// So `at_once`, if it fails, must see to it that the child ends: nobody else does.
-///
-/// # Safety
-///
-/// `child` runs on the thread-local storage of the caller, beside `at_once`: it must neither
-/// allocate nor lock, nor use anything else that is thread-local; `errno` alone it may set,
-/// where it fails (vfork(2), clone(2) on `CLONE_VM`).
-pub unsafe fn spawn_sibling_in_place<F: FnOnce() -> i32, T>(
-    flags: c_int,
+pub(crate) fn spawn_sibling_in_place<C: InChild + Send, T>(
+    namespaces: NewNamespaces,
     first: impl FnOnce() -> io::Result<()>,
-    child: F,
+    child: C,
     at_once: impl FnOnce(BorrowedFd<'_>) -> T,
 ) -> io::Result<(Child, T)> {
-    let flags = flags
+    if namespaces.contains(NewNamespaces::TIME) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let flags = namespaces.bits()
         | libc::CLONE_VM
         | libc::CLONE_PARENT
         | libc::CLONE_PIDFD
@@ -82,10 +114,10 @@ pub unsafe fn spawn_sibling_in_place<F: FnOnce() -> i32, T>(
         clone.set(Cloned::Asked);
         // SAFETY: clone(2) runs `in_place` on a stack of its own. That, `child` and all it
         // borrows live until `await_left` has returned, after which nobody uses them; what
-        // `child` does meanwhile is as this function's caller promises.
+        // `child` does meanwhile is as its `InChild` promises.
         let pid = unsafe {
             libc::clone(
-                in_place::<F>,
+                in_place::<C>,
                 stack.top(),
                 flags,
                 ptr::from_mut(&mut child).cast(),
@@ -138,13 +170,13 @@ enum Cloned {
     Made,
 }
 
-extern "C" fn in_place<F: FnOnce() -> i32>(child: *mut libc::c_void) -> c_int {
+extern "C" fn in_place<C: InChild>(child: *mut libc::c_void) -> c_int {
     // Unwinding would run the caller's code in the child: end it here instead.
     let _guard = EndOnDrop;
     forget_handlers();
     // SAFETY: `spawn_sibling_in_place` passes its own, which nobody else touches meanwhile.
-    let child = unsafe { (*child.cast::<Option<F>>()).take() };
-    exit(child.map_or(125, |child| child()))
+    let child = unsafe { (*child.cast::<Option<C>>()).take() };
+    exit(child.map_or(125, InChild::run))
 }
 
 /// Waits until a child that shares memory has left it, by exec or by its end: then the kernel
@@ -185,7 +217,7 @@ impl Stack {
 /// Runs `work` in a process that shares the caller's memory and descriptors, and nothing
 /// else, while the caller waits: what it does to its namespaces, ids and working directory
 /// ends with it.
-pub fn in_helper<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+pub(crate) fn in_helper<T>(work: impl FnOnce() -> T) -> io::Result<T> {
     help(libc::CLONE_FILES, work)
 }
 
@@ -193,7 +225,7 @@ pub fn in_helper<T>(work: impl FnOnce() -> T) -> io::Result<T> {
 /// nothing that is cloned meanwhile holds a file open that it writes, which the kernel would
 /// then neither execute (ETXTBSY) nor let become read-only (EBUSY). It must close all that it
 /// opens, and the caller has nothing of it.
-pub fn in_helper_apart<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+pub(crate) fn in_helper_apart<T>(work: impl FnOnce() -> T) -> io::Result<T> {
     help(0, work)
 }
 
@@ -258,7 +290,7 @@ extern "C" fn helper<W: FnOnce() -> T, T>(job: *mut libc::c_void) -> c_int {
 const CLEAR_SIGHAND: u64 = 1 << 32;
 
 /// The child's pidfd; does not return in the child.
-fn clone_here<F: FnOnce() -> i32>(flags: u64, exit_signal: c_int, child: F) -> io::Result<OwnedFd> {
+fn clone_here(flags: u64, exit_signal: c_int, child: impl InChild) -> io::Result<OwnedFd> {
     // While locks can be taken.
     inherited_ignored();
     let mut pidfd: RawFd = -1;
@@ -287,7 +319,7 @@ fn clone_here<F: FnOnce() -> i32>(flags: u64, exit_signal: c_int, child: F) -> i
     if check(result)? == 0 {
         // Unwinding would run the caller's code in the child: end it here instead.
         let _guard = EndOnDrop;
-        exit(child())
+        exit(child.run())
     }
     // SAFETY: the clone has succeeded, so the kernel stored a new descriptor here
     // (CLONE_PIDFD), ours alone.

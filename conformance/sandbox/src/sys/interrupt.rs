@@ -18,18 +18,18 @@ use super::{check, disposition, exit};
 
 /// What the handler knows.
 #[derive(Debug)]
-pub struct Interrupt {
+pub(crate) struct Interrupt {
     /// The user has asked for the end.
-    pub asked: Arc<AtomicBool>,
+    pub(crate) asked: Arc<AtomicBool>,
     /// The first signal only asks.
-    pub in_order: AtomicBool,
+    pub(crate) in_order: AtomicBool,
     wake: OwnedFd,
     patience: libc::itimerval,
 }
 
 impl Interrupt {
     /// Readable once the user has asked.
-    pub fn wake(&self) -> BorrowedFd<'_> {
+    pub(crate) fn wake(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 }
@@ -37,12 +37,12 @@ impl Interrupt {
 static INTERRUPT: OnceLock<Interrupt> = OnceLock::new();
 
 /// What is known, once [`interrupt_by`] was called.
-pub fn interrupt() -> Option<&'static Interrupt> {
+pub(crate) fn interrupt() -> Option<&'static Interrupt> {
     INTERRUPT.get()
 }
 
 /// Has the handler answer these signals. Asked to end in order, the process has `patience`.
-pub fn interrupt_by(signals: &[i32], patience: Duration) -> io::Result<()> {
+pub(crate) fn interrupt_by(signals: &[i32], patience: Duration) -> io::Result<()> {
     let time = libc::timeval {
         tv_sec: patience.as_secs() as libc::time_t,
         tv_usec: libc::suseconds_t::from(patience.subsec_micros()),
@@ -67,7 +67,7 @@ pub fn interrupt_by(signals: &[i32], patience: Duration) -> io::Result<()> {
 }
 
 /// Whether this process ignores a signal.
-pub fn is_ignored(signal: i32) -> bool {
+pub(crate) fn is_ignored(signal: i32) -> bool {
     disposition(signal) == libc::SIG_IGN
 }
 

@@ -23,7 +23,7 @@ pub struct Supervised {
 }
 
 /// Has every system call of the calling thread, and of all that it clones, wait for the
-/// answer of whoever holds the descriptor; without one they fail. Features `no_new_privs`.
+/// answer of whoever holds the descriptor; without one they fail. Needs `no_new_privs`.
 pub fn supervise() -> io::Result<OwnedFd> {
     let mut instruction = libc::sock_filter {
         code: (libc::BPF_RET | libc::BPF_K) as u16,

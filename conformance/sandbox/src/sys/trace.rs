@@ -33,7 +33,7 @@ pub enum TraceStop {
 }
 
 /// Seizes a child for system-call tracing by the calling thread; it dies with the tracer.
-pub fn trace_seize(pid: i32) -> io::Result<()> {
+pub(crate) fn trace_seize(pid: i32) -> io::Result<()> {
     let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
     // SAFETY: PTRACE_SEIZE takes no address and options by value.
     let result = unsafe {
@@ -49,14 +49,14 @@ pub fn trace_seize(pid: i32) -> io::Result<()> {
 }
 
 /// Stops a seized process, so that tracing begins.
-pub fn trace_interrupt(pid: i32) -> io::Result<()> {
+pub(crate) fn trace_interrupt(pid: i32) -> io::Result<()> {
     // SAFETY: PTRACE_INTERRUPT takes neither address nor data.
     let result = unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_INTERRUPT, pid, 0, 0) };
     check(result).map(drop)
 }
 
 /// Lets a stopped process go on to its next system call, delivering `signal` (0: none).
-pub fn trace_continue(pid: i32, signal: i32) -> io::Result<()> {
+pub(crate) fn trace_continue(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: PTRACE_SYSCALL takes a signal number as data.
     let result = unsafe {
         libc::syscall(
@@ -71,7 +71,7 @@ pub fn trace_continue(pid: i32, signal: i32) -> io::Result<()> {
 }
 
 /// The next stop of a traced child, if there is one; `Err(status)` when it ended.
-pub fn trace_wait(pid: i32) -> io::Result<Option<Result<TraceStop, ExitStatus>>> {
+pub(crate) fn trace_wait(pid: i32) -> io::Result<Option<Result<TraceStop, ExitStatus>>> {
     let mut status: c_int = 0;
     // SAFETY: wait4(2) stores one int.
     let result = unsafe {

@@ -3,9 +3,9 @@
 use crate::backend::Spec;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Baseline, Context, PROMPTLY, Pod};
+use crate::process::ExitStatus;
 use crate::signal;
 use crate::subject::{Platform, Subject};
-use crate::sys::ExitStatus;
 
 pub(super) static BASELINE_CPU: Check = Check {
     id: "binary/baseline-cpu",

@@ -14,8 +14,8 @@ use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Helper, Orphans, PidMode, Pod};
 use crate::probe::Probe;
+use crate::process::ExitStatus;
 use crate::signal;
-use crate::sys::ExitStatus;
 use crate::wasi_host::{GREETING, TRAPPED};
 use crate::workload::Workload;
 

@@ -4,8 +4,8 @@ use super::{RUNS, TERM_WORKS, not_started};
 use crate::backend::Spec;
 use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
+use crate::process::ExitStatus;
 use crate::signal;
-use crate::sys::ExitStatus;
 
 /// The memory limit under which a pause must work, in bytes.
 const LIMIT: u64 = 4 << 20;

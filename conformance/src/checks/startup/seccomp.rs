@@ -6,7 +6,7 @@ use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Context, Pod, trace};
 use crate::seccomp::engines::{PROFILES, Profile};
 use crate::seccomp::{self, Answer, Policy};
-use crate::sys::Call;
+use pause_sandbox::trace::Call;
 
 pub(super) static DEFAULT_SECCOMP: Check = Check {
     id: "startup/default-seccomp",

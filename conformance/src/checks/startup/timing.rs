@@ -6,8 +6,8 @@ use super::{RUNS, TERM_WORKS};
 use crate::backend::Spec;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Context, PROMPTLY, Pod};
+use crate::process::ExitStatus;
 use crate::signal;
-use crate::sys::ExitStatus;
 
 const PID_NAMESPACES: Source = Source {
     title: "pid_namespaces(7)",

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::backend::{Join, Spec};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Orphans, Pod, Watched};
+use crate::process::ExitStatus;
 use crate::signal;
-use crate::sys::ExitStatus;
 
 /// What every check here needs.
 const PAIR: Needs = Needs::WASM_MODULE

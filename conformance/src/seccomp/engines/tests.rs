@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::seccomp::Abi;
-use crate::sys::Call;
+use pause_sandbox::trace::Call;
 
 const MOBY: usize = 0;
 const CONTAINERD: usize = 1;

@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use std::sync::{Mutex, PoisonError};
 
 use super::*;
-use crate::sys::ExitStatus;
+use crate::process::ExitStatus;
 use crate::wasi_engine::Executable;
 
 /// Notes what it is asked for; its pods are process 42 and refuse whatever they can.

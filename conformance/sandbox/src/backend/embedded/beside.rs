@@ -11,7 +11,7 @@ use rustix::process::Resource;
 
 use super::sandbox::EmbeddedSandbox;
 use super::{capabilities, child, limits, pipe, plan};
-use crate::sys::{self, StringVector};
+use crate::sys::{self, InChild, NewNamespaces, StringVector};
 use crate::workload::Command;
 use crate::workload::Workload;
 
@@ -66,11 +66,10 @@ pub(super) fn start(
         failure: failure_write,
     };
     let child = if shares_pid {
-        sandbox.spawn_member(|| beside.run())
+        sandbox.spawn_member(&beside)
     } else {
         let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
-        let flags = libc::CLONE_NEWPID as u64;
-        sys::spawn_sibling(flags, || Ok(()), || beside.run(), number).and_then(
+        sys::spawn_sibling(NewNamespaces::PID, || Ok(()), &beside, number).and_then(
             |(mut child, pid)| {
                 child.pid = pid?;
                 Ok(child)
@@ -89,9 +88,11 @@ pub(super) fn start(
     Ok(workload)
 }
 
-impl Beside<'_> {
+#[expect(unsafe_code, reason = "the promise of a child")]
+// SAFETY: it makes system calls with what was prepared before the clone, and no more.
+unsafe impl InChild for &Beside<'_> {
     /// Returns only where a step fails.
-    fn run(&self) -> i32 {
+    fn run(self) -> i32 {
         let error = match self.enter() {
             Ok(()) => {
                 let executable = self.executable.as_ref().map(AsFd::as_fd);
@@ -104,7 +105,9 @@ impl Beside<'_> {
         let _ = rustix::io::write(&self.failure, &errno);
         child::FAILED
     }
+}
 
+impl Beside<'_> {
     fn enter(&self) -> io::Result<()> {
         // Until exec this is a copy of the suite, in reach of the program.
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
@@ -113,7 +116,7 @@ impl Beside<'_> {
         let _ = rustix::process::setsid();
         // While the suite's privileges last: what is in the sandbox's user namespace then
         // cannot undo it.
-        sys::unshare(libc::CLONE_NEWNS)?;
+        sys::unshare(NewNamespaces::MOUNT)?;
         sys::make_mounts_read_only()?;
         let mut joined = libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
         if self.sandbox.own_network {

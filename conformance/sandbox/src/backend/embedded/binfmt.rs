@@ -9,12 +9,11 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use nix::libc;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
 
 use crate::emulator::{Emulator, HEADER};
-use crate::sys::{self, ExitStatus};
+use crate::sys::{self, ExitStatus, InChild, NewNamespaces};
 
 /// What is written to `register`, made before the clone.
 #[derive(Debug)]
@@ -94,10 +93,19 @@ pub(super) fn attach(mounted: &OwnedFd) -> io::Result<()> {
     )?)
 }
 
+struct TryToMount;
+
+#[expect(unsafe_code, reason = "the promise of a child")]
+// SAFETY: it makes the system calls of `mount` with constant arguments.
+unsafe impl InChild for TryToMount {
+    fn run(self) -> i32 {
+        i32::from(mount().is_err())
+    }
+}
+
 /// Whether user namespaces can have one here.
 pub(super) fn is_private_to_user_namespaces() -> bool {
-    let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
-    let child = sys::spawn(flags as u64, || i32::from(mount().is_err()));
+    let child = sys::spawn(NewNamespaces::USER | NewNamespaces::MOUNT, TryToMount);
     let Ok(child) = child else { return false };
     matches!(
         sys::wait(child.pidfd.as_fd()),

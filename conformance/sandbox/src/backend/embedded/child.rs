@@ -14,7 +14,7 @@ use super::capabilities;
 use super::plan::{Ground, Plan};
 use super::{root, stage};
 use crate::backend::Root;
-use crate::sys;
+use crate::sys::{self, InChild};
 
 /// Our ends of the pipes between suite and child.
 pub(super) struct Pipes<'a> {
@@ -78,22 +78,34 @@ steps! {
 /// Exit status of a child that did not get as far as the program.
 pub(super) const FAILED: i32 = 125;
 
-/// Does it all; returns only where a step fails, with the status to end with.
-pub(super) fn run(plan: &Plan, pipes: &Pipes<'_>) -> i32 {
-    let (step, error) = match prepare(plan, pipes) {
-        Ok(()) => (
-            Step::Exec,
-            if let Some(emulator) = &plan.emulator {
-                sys::exec(Some(emulator.as_fd()), c"", &plan.argv, &plan.envp)
-            } else {
-                let executable = plan.executable.as_ref().map(AsFd::as_fd);
-                sys::exec(executable, &plan.path, &plan.argv, &plan.envp)
-            },
-        ),
-        Err(failed) => failed,
-    };
-    report(pipes.status, step, error.raw_os_error().unwrap_or(0));
-    FAILED
+/// All that the child of a sandbox does until its exec.
+pub(super) struct ToExec<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) pipes: &'a Pipes<'a>,
+}
+
+#[expect(unsafe_code, reason = "the promise of a child")]
+// SAFETY: it makes system calls with what the plan holds; it neither allocates, locks nor keeps
+// anything of its thread.
+unsafe impl InChild for ToExec<'_> {
+    /// Returns only where a step fails, with the status to end with.
+    fn run(self) -> i32 {
+        let Self { plan, pipes } = self;
+        let (step, error) = match prepare(plan, pipes) {
+            Ok(()) => (
+                Step::Exec,
+                if let Some(emulator) = &plan.emulator {
+                    sys::exec(Some(emulator.as_fd()), c"", &plan.argv, &plan.envp)
+                } else {
+                    let executable = plan.executable.as_ref().map(AsFd::as_fd);
+                    sys::exec(executable, &plan.path, &plan.argv, &plan.envp)
+                },
+            ),
+            Err(failed) => failed,
+        };
+        report(pipes.status, step, error.raw_os_error().unwrap_or(0));
+        FAILED
+    }
 }
 
 fn report(status: BorrowedFd<'_>, step: Step, errno: i32) {

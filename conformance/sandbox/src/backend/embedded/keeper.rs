@@ -13,7 +13,7 @@ use rustix::process::PidfdFlags;
 
 use super::child;
 use crate::signal;
-use crate::sys::{self, Child, StringVector};
+use crate::sys::{self, Child, InChild, NewNamespaces, StringVector};
 
 /// How long it may take over clearing up.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -45,7 +45,7 @@ impl Keeper {
         let (failure, told) = super::pipe()?;
         let (mut entry, alive) = Entry::new(probe, cgroups, locks)?;
         entry.failure = Some(told);
-        let child = sys::spawn(libc::CLONE_NEWPID as u64, || entry.run())?;
+        let child = sys::spawn(NewNamespaces::PID, &entry)?;
         drop(entry);
         // Exec closes the other end, of which nobody has a copy yet.
         let mut errno = [0; size_of::<i32>()];
@@ -62,8 +62,7 @@ impl Keeper {
     pub(super) fn start_node(probe: &OwnedFd) -> io::Result<Self> {
         let (entry, alive) = Entry::new(probe, &[], &[])?;
         let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
-        let flags = libc::CLONE_NEWPID as u64;
-        let (mut child, pid) = sys::spawn_sibling(flags, || Ok(()), || entry.run(), number)?;
+        let (mut child, pid) = sys::spawn_sibling(NewNamespaces::PID, || Ok(()), &entry, number)?;
         child.pid = pid?;
         Self::of(child, alive)
     }
@@ -108,6 +107,23 @@ struct Entry<'a> {
     envp: StringVector,
 }
 
+#[expect(unsafe_code, reason = "the promise of a child")]
+// SAFETY: it makes system calls with what was prepared before the clone, and no more.
+unsafe impl InChild for &Entry<'_> {
+    /// Returns only where a step fails.
+    fn run(self) -> i32 {
+        let error = match self.enter() {
+            Ok(()) => sys::exec(Some(self.probe.as_fd()), c"", &self.argv, &self.envp),
+            Err(error) => error,
+        };
+        if let Some(failure) = &self.failure {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
+            let _ = rustix::io::write(failure, &errno);
+        }
+        child::FAILED
+    }
+}
+
 impl<'a> Entry<'a> {
     fn new(
         probe: &'a OwnedFd,
@@ -127,19 +143,6 @@ impl<'a> Entry<'a> {
             envp: StringVector::new(Vec::<String>::new())?,
         };
         Ok((entry, alive))
-    }
-
-    /// Returns only where a step fails.
-    fn run(&self) -> i32 {
-        let error = match self.enter() {
-            Ok(()) => sys::exec(Some(self.probe.as_fd()), c"", &self.argv, &self.envp),
-            Err(error) => error,
-        };
-        if let Some(failure) = &self.failure {
-            let errno = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
-            let _ = rustix::io::write(failure, &errno);
-        }
-        child::FAILED
     }
 
     fn enter(&self) -> io::Result<()> {

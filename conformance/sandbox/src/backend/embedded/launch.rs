@@ -1,7 +1,6 @@
 //! From a plan to a sandbox that runs: where it stands, the clone, and what is done to it
 //! from outside.
 
-use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use nix::libc;
 use rustix::fs::{Mode, OFlags};
 
 use super::cgroup::Held;
-use super::child::{self, Pipes, Step};
+use super::child::{Pipes, Step, ToExec};
 use super::ids::Mapping;
 use super::keeper::Keeper;
 use super::limits::ProgramLimits;
@@ -21,12 +20,14 @@ use super::sandbox::EmbeddedSandbox;
 use super::stage::Stage;
 use super::{Embedded, pipe, write_gate};
 use crate::backend::{Root, Sandbox, Spec, StartError};
-use crate::sys;
+use crate::sys::{self, NewNamespaces};
 use crate::wait;
 
 /// Namespaces that every sandbox has; pid, network and time are the [`Spec`]'s.
-const COMMON: c_int =
-    libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP;
+const COMMON: NewNamespaces = NewNamespaces::MOUNT
+    .union(NewNamespaces::UTS)
+    .union(NewNamespaces::IPC)
+    .union(NewNamespaces::CGROUP);
 
 /// How long the program's turns on a processor are: among children of its own that never rest
 /// it would wait for many turns of theirs, and with it whoever judges it.
@@ -89,7 +90,10 @@ impl Embedded {
             }
             mounts.map_or(Ok(()), |mounts| sys::setns(mounts, libc::CLONE_NEWNS))
         };
-        let child = || child::run(&plan, &pipes);
+        let child = ToExec {
+            plan: &plan,
+            pipes: &pipes,
+        };
         let at_once = |pidfd: BorrowedFd<'_>| {
             self.set_up(pidfd, &plan, spec, &gate)
                 .inspect_err(|_| drop(sys::send_signal(pidfd, libc::SIGKILL)))
@@ -97,16 +101,11 @@ impl Embedded {
         // A copy of the suite is dear. But one that is held, and moved under a limit, must not
         // have the suite's memory: who reaches the limit is killed with all that share it.
         let in_place = !plan.held && !spec.own_time;
-        let flags = self.namespaces(spec);
+        let namespaces = self.namespaces(spec);
         let (mut child, outside) = if in_place {
-            #[expect(unsafe_code, reason = "what runs is this room's, not that of sys")]
-            // SAFETY: `child::run` only walks what the plan holds: it makes system calls, and
-            // neither allocates, locks nor keeps anything of its thread.
-            unsafe {
-                sys::spawn_sibling_in_place(flags, first, child, at_once)
-            }
+            sys::spawn_sibling_in_place(namespaces, first, child, at_once)
         } else {
-            sys::spawn_sibling(flags as u64, first, child, at_once)
+            sys::spawn_sibling(namespaces, first, child, at_once)
         }
         .map_err(host("clone"))?;
         drop((gate_read, status_write, streams));
@@ -261,21 +260,13 @@ impl Embedded {
         }
     }
 
-    fn namespaces(&self, spec: &Spec) -> c_int {
-        let mut flags = COMMON;
-        if self.mapping != Mapping::Host {
-            flags |= libc::CLONE_NEWUSER;
-        }
-        if spec.own_pid_namespace {
-            flags |= libc::CLONE_NEWPID;
-        }
-        if spec.own_network {
-            flags |= libc::CLONE_NEWNET;
-        }
-        if spec.own_time {
-            flags |= libc::CLONE_NEWTIME;
-        }
-        flags
+    fn namespaces(&self, spec: &Spec) -> NewNamespaces {
+        let mut namespaces = COMMON;
+        namespaces.set(NewNamespaces::USER, self.mapping != Mapping::Host);
+        namespaces.set(NewNamespaces::PID, spec.own_pid_namespace);
+        namespaces.set(NewNamespaces::NETWORK, spec.own_network);
+        namespaces.set(NewNamespaces::TIME, spec.own_time);
+        namespaces
     }
 
     /// What is done to a sandbox from outside, while its process does what needs nobody else.

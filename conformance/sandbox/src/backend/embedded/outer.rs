@@ -1,7 +1,6 @@
 //! The namespaces around all sandboxes, which the suite itself enters: a user namespace where
 //! it is not root, and a network, IPC and UTS namespace in any case.
 
-use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,7 +13,7 @@ use super::capabilities;
 use super::ids::{self, Mapping};
 use super::obstacles::{Refusal, USER_NAMESPACE};
 use crate::emulator::Emulator;
-use crate::sys::{self, ExitStatus};
+use crate::sys::{self, ExitStatus, InChild, NewNamespaces};
 use crate::wait;
 
 /// The ways of making sandboxes that the caller may try, the one that shows most first.
@@ -42,7 +41,9 @@ pub(super) fn ways() -> Vec<Mapping> {
 /// # Errors
 /// Where the host refuses. What was entered until then does not hinder another way.
 pub(super) fn enter(way: Mapping, emulators: &[Emulator]) -> Result<Binfmt, Refusal> {
-    const OUTER: c_int = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    const OUTER: NewNamespaces = NewNamespaces::NETWORK
+        .union(NewNamespaces::IPC)
+        .union(NewNamespaces::UTS);
     let private = !emulators.is_empty() && binfmt::is_private_to_user_namespaces();
     let none = |why: &str| Binfmt::None(why.to_owned());
     let Mapping::Single { uid, gid } = way else {
@@ -84,7 +85,7 @@ fn register_above(
     emulators: &[Emulator],
     caller: (u32, u32),
 ) -> Result<io::Result<OwnedFd>, Refusal> {
-    enter_user_namespace(libc::CLONE_NEWNS)?;
+    enter_user_namespace(NewNamespaces::MOUNT)?;
     map_caller((0, 0), caller)?;
     let register = || {
         let mounted = binfmt::mount()?;
@@ -97,13 +98,13 @@ fn register_above(
 }
 
 /// A user namespace first and alone: a refusal of it is not one of the others.
-fn enter_user_namespace(others: c_int) -> Result<(), Refusal> {
+fn enter_user_namespace(others: NewNamespaces) -> Result<(), Refusal> {
     // A thread of a way that failed, or of a library, may not be gone yet.
     wait::for_single_thread();
     // A sandbox of a way that failed may have changed its ids while it had the suite's memory:
     // then the suite is not dumpable any more, and its /proc not its own.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable);
-    sys::unshare(libc::CLONE_NEWUSER).map_err(Refusal::at(USER_NAMESPACE))?;
+    sys::unshare(NewNamespaces::USER).map_err(Refusal::at(USER_NAMESPACE))?;
     sys::unshare(others).map_err(Refusal::at("make namespaces in a user namespace"))
 }
 
@@ -123,8 +124,18 @@ fn map_caller(inside: (u32, u32), above: (u32, u32)) -> Result<(), Refusal> {
     )
 }
 
+struct EndAtOnce;
+
+#[expect(unsafe_code, reason = "the promise of a child")]
+// SAFETY: it does nothing.
+unsafe impl InChild for EndAtOnce {
+    fn run(self) -> i32 {
+        0
+    }
+}
+
 fn user_namespaces_work() -> bool {
-    match sys::spawn(libc::CLONE_NEWUSER as u64, || 0) {
+    match sys::spawn(NewNamespaces::USER, EndAtOnce) {
         Ok(child) => matches!(
             sys::wait(child.pidfd.as_fd()),
             Ok(Some(ExitStatus::Exited(0)))

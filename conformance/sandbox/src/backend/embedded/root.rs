@@ -19,7 +19,7 @@ use super::ids::Mapping;
 use super::keeper::Keeper;
 use super::stage::{self, Stage};
 use crate::backend::{Launch, StartError};
-use crate::sys;
+use crate::sys::{self, NewNamespaces};
 use pause_image::{EntryKind, ResolveError, Rootfs, show_path};
 
 /// Above so many bytes of memory it goes to disk.
@@ -277,7 +277,7 @@ impl ImageRoot {
         let make = || {
             let made = sys::in_helper(|| {
                 sys::setns(self.namespace(), libc::CLONE_NEWNS)?;
-                sys::unshare(libc::CLONE_NEWNS)?;
+                sys::unshare(NewNamespaces::MOUNT)?;
                 rustix::process::chdir(self.place)?;
                 rustix::mount::mount_bind_recursive(stage::DEV, &self.dev)?;
                 stage::cover()?;
@@ -311,7 +311,7 @@ fn mount(
     options: &CStr,
 ) -> io::Result<&'static CStr> {
     let private = || {
-        sys::unshare(libc::CLONE_NEWNS)?;
+        sys::unshare(NewNamespaces::MOUNT)?;
         let flags = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
         rustix::mount::mount_change(c"/", flags).map_err(io::Error::from)
     };
@@ -327,7 +327,7 @@ fn mount(
     match stage {
         Some(stage) => {
             sys::setns(stage.namespace(), libc::CLONE_NEWNS)?;
-            sys::unshare(libc::CLONE_NEWNS)?;
+            sys::unshare(NewNamespaces::MOUNT)?;
         }
         None if tree.is_none() => private()?,
         None => {}

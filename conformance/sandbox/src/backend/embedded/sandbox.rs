@@ -15,7 +15,7 @@ use super::{beside, capabilities, cgroup, limits, write_gate};
 use crate::backend::{Join, Namespaces, Sandbox, StartError, Stdio};
 use crate::probe::Probe;
 use crate::shortage::Shortage;
-use crate::sys::{self, Child, ExitStatus, StringVector};
+use crate::sys::{self, Child, ExitStatus, InChild, NewNamespaces, StringVector};
 use crate::workload::Command;
 use crate::workload::Workload;
 
@@ -49,14 +49,14 @@ pub(super) struct EmbeddedSandbox {
 
 impl EmbeddedSandbox {
     /// Starts a child of this thread in the pid namespace of the pod.
-    pub(super) fn spawn_member(&self, child: impl FnOnce() -> i32) -> io::Result<Child> {
+    pub(super) fn spawn_member(&self, child: impl InChild) -> io::Result<Child> {
         let pid_namespace = self
             .node
             .as_ref()
             .map_or_else(|| self.child.pidfd.as_fd(), Keeper::pid_namespace);
         // Of this thread, for its next child only (setns(2)).
         sys::setns(pid_namespace, libc::CLONE_NEWPID)?;
-        let child = sys::spawn(0, child);
+        let child = sys::spawn(NewNamespaces::empty(), child);
         sys::setns(self.keepers_pid_namespace.as_fd(), libc::CLONE_NEWPID)?;
         child
     }
@@ -194,9 +194,9 @@ impl Sandbox for EmbeddedSandbox {
             if !self.group().is_some_and(cgroup::Group::limits_pids) {
                 limits::make_room_for_others(self.child.pid);
             }
-            self.spawn_member(|| entry.run())
+            self.spawn_member(&entry)
         } else {
-            sys::spawn(0, || entry.run())
+            sys::spawn(NewNamespaces::empty(), &entry)
         };
         // With our copy open, the end of a probe that failed would not show.
         drop(theirs);
@@ -263,16 +263,20 @@ struct Entry<'a> {
     envp: &'a StringVector,
 }
 
-impl Entry<'_> {
+#[expect(unsafe_code, reason = "the promise of a child")]
+// SAFETY: it makes system calls with what was prepared before the clone, and no more.
+unsafe impl InChild for &Entry<'_> {
     /// Returns only where a step fails.
-    fn run(&self) -> i32 {
+    fn run(self) -> i32 {
         match self.enter() {
             Ok(()) => sys::exec(Some(self.sandbox.probe.as_fd()), c"", self.argv, self.envp),
             Err(error) => error,
         };
         child::FAILED
     }
+}
 
+impl Entry<'_> {
     fn enter(&self) -> io::Result<()> {
         // Until exec this is a copy of the suite, in reach of the program.
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;

@@ -13,7 +13,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use super::keeper::Keeper;
 use super::root;
-use crate::sys;
+use crate::sys::{self, NewNamespaces};
 
 /// Where on the stage an image's root is.
 pub(super) const ROOT: &CStr = c"/root";
@@ -45,7 +45,7 @@ impl Stage {
     fn build_here(keeper: &Keeper, proc: BorrowedFd<'_>) -> io::Result<Self> {
         sys::setns(keeper.pid_namespace(), libc::CLONE_NEWPID)?;
         let built = sys::in_helper(|| {
-            sys::unshare(libc::CLONE_NEWNS)?;
+            sys::unshare(NewNamespaces::MOUNT)?;
             let has_proc = build()?;
             Ok(Self {
                 namespace: root::own_namespace(proc)?,
