@@ -181,8 +181,8 @@ fn a_part_of_the_self_test_is_chosen_by_check_and_by_fixture() {
     assert_eq!(status, Some(0), "{matrix}");
     assert!(matrix.contains("  broken_exits "), "{matrix}");
     // It breaks another check.
-    assert!(!matrix.contains("  broken_spins "), "{matrix}");
-    assert!(log.contains(" right guest broken_spins\n"), "{log}");
+    assert!(!matrix.contains("  broken_memory_grows "), "{matrix}");
+    assert!(log.contains(" right guest broken_memory_grows\n"), "{log}");
     assert!(matrix.contains("; 1 checks, "), "{matrix}");
 
     let (status, matrix, log) = self_test(&["--fixture", "ignores-term"]);
