@@ -78,3 +78,87 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn read(name: &str) -> String {
+        let path = xtask::workspace().join(name);
+        std::fs::read_to_string(path).expect("the project has it")
+    }
+
+    /// What follows `cargo xtask` in a text, up to the end of its line or quotation.
+    fn commands(text: &str) -> impl Iterator<Item = &str> {
+        let after = text.split("cargo xtask ").skip(1);
+        after.filter_map(|rest| rest.split(['`', '\n', '#', '"', ':', ',', '<']).next())
+    }
+
+    /// What is wrong with a command that a document names.
+    fn fault(command: &str) -> Option<String> {
+        let mut words = command.split_whitespace();
+        let name = words.next()?;
+        let tasks = Task::command();
+        let Some(task) = tasks.find_subcommand(name) else {
+            // A placeholder.
+            return (name != "TASK").then(|| format!("there is no task {name}"));
+        };
+        // Handed on to the suite, which knows them.
+        if task.get_arguments().any(clap::Arg::is_trailing_var_arg_set) {
+            return None;
+        }
+        let long = words.filter_map(|word| word.trim_matches(['[', ']']).strip_prefix("--"));
+        let known = |option: &str| task.get_arguments().any(|it| it.get_long() == Some(option));
+        // The end of a comment is no option.
+        let mut options = long.filter(|option| option.starts_with(char::is_alphabetic));
+        let unknown = options.find(|option| !known(option));
+        unknown.map(|option| format!("{name} has no --{option}"))
+    }
+
+    #[test]
+    fn every_task_that_a_document_names_is_there() {
+        let mut seen = 0;
+        for name in [
+            "README.md",
+            "conformance/docs/ARCHITECTURE.md",
+            "conformance/docs/CHANGELOG.md",
+            "conformance/docs/CONTRIBUTING.md",
+            "conformance/docs/SECURITY.md",
+            ".github/workflows/test.yml",
+            ".ci/run",
+        ] {
+            let text = read(name);
+            for command in commands(&text) {
+                assert_eq!(fault(command), None, "cargo xtask {command} in {name}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 20, "{seen} commands");
+    }
+
+    #[test]
+    fn a_task_or_an_option_that_is_not_there_is_found() {
+        assert_eq!(fault("tets"), Some("there is no task tets".to_owned()));
+        assert_eq!(
+            fault("soak --idel 3"),
+            Some("soak has no --idel".to_owned())
+        );
+        assert_eq!(fault("soak --idle 3"), None);
+        assert_eq!(fault("conformance --image x"), None);
+    }
+
+    /// One number, in three places.
+    #[test]
+    fn the_oldest_compiler_is_the_same_wherever_it_is_named() {
+        let manifest = read("Cargo.toml");
+        let (_, rest) = manifest
+            .split_once("rust-version = \"")
+            .expect("it is there");
+        let (version, _) = rest.split_once('"').expect("it ends");
+        let workflow = read(".github/workflows/test.yml");
+        assert!(workflow.contains(&format!("image: rust:{version}-")));
+        let page = read("conformance/docs/CONTRIBUTING.md");
+        assert!(page.contains(&format!("**Rust {version} is the oldest compiler")));
+    }
+}

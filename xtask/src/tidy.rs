@@ -16,6 +16,18 @@ const HOSTS: [&str; 6] = [
     concat!("npmjs", ".org"),
 ];
 
+/// What may lie in the root folder besides names that begin with a dot.
+const TOP: [&str; 8] = [
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "README.md",
+    "conformance",
+    "fixtures",
+    "pause",
+    "xtask",
+];
+
 /// Says what is untidy.
 pub fn run() -> Result<()> {
     let root = crate::workspace();
@@ -65,6 +77,10 @@ fn read(path: &Path) -> Result<String> {
 /// What is wrong with the file `name`.
 fn judge(name: &str, text: &str, root: &Path) -> Vec<String> {
     let mut complaints = Vec::new();
+    let top = name.split('/').next().unwrap_or_default();
+    if !top.starts_with('.') && !TOP.contains(&top) {
+        complaints.push(format!("{top} has no place in the root folder"));
+    }
     if Path::new(name)
         .extension()
         .is_some_and(|extension| extension == "rs")
@@ -121,8 +137,9 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case("src/a.rs", "fn a() {}", "begin")]
-    #[case("a/Cargo.toml", "[package]", "licence")]
+    #[case("xtask/a.rs", "fn a() {}", "begin")]
+    #[case("xtask/Cargo.toml", "[package]", "licence")]
+    #[case("notes.md", "one", "root folder")]
     #[case("README.md", concat!("see https", "://static.", "crates", ".io/x"), "package host")]
     #[case("README.md", "run /srv/project/x", "folder")]
     #[case(
@@ -139,7 +156,8 @@ mod tests {
     }
 
     #[rstest]
-    #[case("src/a.rs", "//! Owns a.\n")]
+    #[case("xtask/a.rs", "//! Owns a.\n")]
+    #[case(".github/x.md", "one")]
     #[case("README.md", "pull registry.k8s.io/pause")]
     #[case("README.md", "see [it](https://example.org/x) and [below](#below)")]
     fn what_is_tidy_is_let_be(#[case] name: &str, #[case] text: &str) {
