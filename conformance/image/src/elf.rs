@@ -8,7 +8,7 @@ use std::fmt;
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader};
 use object::{Endianness, elf};
 
-use super::ElfArchitecture;
+use super::{Architecture, ElfArchitecture};
 
 /// An ELF file, read whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -301,34 +301,13 @@ fn architecture<H: FileHeader<Endian = Endianness>>(
         header.is_class_64(),
         header.is_little_endian(),
     );
-    let (name, architectures): (&str, &[&'static str]) = match (machine, wide, little) {
-        (elf::EM_X86_64, true, true) => ("EM_X86_64", &["amd64"]),
-        (elf::EM_386, false, true) => ("EM_386", &["386"]),
-        (elf::EM_AARCH64, true, true) => ("EM_AARCH64", &["arm64"]),
-        (elf::EM_ARM, false, true) => ("EM_ARM", &["arm"]),
-        (elf::EM_PPC64, true, true) => ("EM_PPC64", &["ppc64le"]),
-        (elf::EM_PPC64, true, false) => ("EM_PPC64", &["ppc64"]),
-        (elf::EM_S390, true, false) => ("EM_S390", &["s390x"]),
-        (elf::EM_RISCV, true, true) => ("EM_RISCV", &["riscv64"]),
-        (elf::EM_LOONGARCH, true, true) => ("EM_LOONGARCH", &["loong64"]),
-        (elf::EM_MIPS, true, true) => ("EM_MIPS", &["mips64le"]),
-        (elf::EM_MIPS, true, false) => ("EM_MIPS", &["mips64"]),
-        (elf::EM_MIPS, false, true) => ("EM_MIPS", &["mipsle"]),
-        (elf::EM_MIPS, false, false) => ("EM_MIPS", &["mips"]),
-        (elf::EM_X86_64, ..) => ("EM_X86_64", &[]),
-        (elf::EM_AARCH64, ..) => ("EM_AARCH64", &[]),
-        (elf::EM_RISCV, ..) => ("EM_RISCV", &[]),
-        _ => ("", &[]),
-    };
+    let row = Architecture::of_elf(machine.0, wide, little);
+    let name = Architecture::machine_name(machine.0);
     let bits = if wide { 64 } else { 32 };
     let order = if little { "little" } else { "big" };
-    let name = if name.is_empty() {
-        format!("e_machine {}", machine.0)
-    } else {
-        name.to_owned()
-    };
+    let name = name.map_or_else(|| format!("e_machine {}", machine.0), str::to_owned);
     ElfArchitecture {
-        architectures: architectures.to_vec(),
+        architectures: row.into_iter().map(|row| row.name).collect(),
         words: format!("{name}, {bits}-bit {order}-endian"),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::elf::Elf;
 use super::wasm::WasmKind;
-use super::{Format, NoProgram, Platform, Subject};
+use super::{Architecture, Format, NoProgram, Platform, Subject};
 
 bitflags::bitflags! {
     /// What a subject is and holds, for those who ask something of it.
@@ -34,9 +34,6 @@ bitflags::bitflags! {
         const FILES = 1 << 11;
     }
 }
-
-/// Architectures whose kernels are built with 64 KiB pages by distributions.
-pub const LARGE_PAGES: &[&str] = &["arm64", "ppc64le"];
 
 /// A version of three numbers, as in the tag `3.10.1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,7 +72,9 @@ impl Subject {
     pub fn traits(&self) -> Traits {
         let elf = self.elf();
         let architectures = elf.iter().flat_map(|elf| &elf.architecture.architectures);
-        let large = architectures.clone().any(|it| LARGE_PAGES.contains(it));
+        let large = architectures
+            .filter_map(|name| Architecture::named(name))
+            .any(|architecture| architecture.large_pages);
         let is_elf = self
             .program
             .as_ref()

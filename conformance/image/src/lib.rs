@@ -4,6 +4,7 @@
 //! with the content of its files, and the defects met on the way. How each transport is read
 //! lives in `subject/`.
 
+pub mod architecture;
 mod archive;
 mod blob;
 pub mod build;
@@ -39,10 +40,11 @@ pub mod wasm;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use architecture::Architecture;
 pub use error::Error;
 pub use error::io_words;
 pub use escape::{escape, escape_text, is_plain, quote, show_path};
-pub use facts::{LARGE_PAGES, Traits, Version};
+pub use facts::{Traits, Version};
 pub use limits::Limits;
 pub use load::{LoadOptions, Platforms, load};
 pub use platform::Platform;

@@ -6,8 +6,8 @@ use super::elf::Elf;
 use super::error::Error;
 use super::limits::Limits;
 use super::{
-    Config, ElfArchitecture, Entry, EntryKind, Format, NoProgram, Program, ResolveError, Rootfs,
-    escape, show_path,
+    Architecture, Config, ElfArchitecture, Entry, EntryKind, Format, NoProgram, Program,
+    ResolveError, Rootfs, escape, show_path,
 };
 
 /// Where engines look for a program without a slash when Env has no PATH.
@@ -299,7 +299,7 @@ fn library_folders(elf: &Elf, path: &[u8], env: &[String]) -> Vec<Vec<u8>> {
         .architecture
         .architectures
         .first()
-        .and_then(|architecture| triplet(architecture));
+        .and_then(|name| Architecture::named(name)?.multiarch);
     let multiarch = triplet.into_iter().flat_map(|triplet| {
         [
             format!("/lib/{triplet}").into_bytes(),
@@ -308,21 +308,6 @@ fn library_folders(elf: &Elf, path: &[u8], env: &[String]) -> Vec<Vec<u8>> {
     });
     let fixed = LIBRARIES.iter().map(|folder| folder.as_bytes().to_vec());
     own.chain(set).chain(multiarch).chain(fixed).collect()
-}
-
-/// Debian's multiarch folders.
-fn triplet(architecture: &str) -> Option<&'static str> {
-    Some(match architecture {
-        "amd64" => "x86_64-linux-gnu",
-        "386" => "i386-linux-gnu",
-        "arm64" => "aarch64-linux-gnu",
-        "arm" => "arm-linux-gnueabihf",
-        "ppc64le" => "powerpc64le-linux-gnu",
-        "s390x" => "s390x-linux-gnu",
-        "riscv64" => "riscv64-linux-gnu",
-        "loong64" => "loongarch64-linux-gnu",
-        _ => return None,
-    })
 }
 
 /// Names after `lib` that musl's loader takes for itself, wherever it is (`load_library`,

@@ -18,7 +18,7 @@ use crate::signal;
 use crate::sys::ExitStatus;
 use crate::wait::readable;
 use pause_image::elf::Elf;
-use pause_image::{Platform, escape};
+use pause_image::{Architecture, Platform, escape};
 
 pub mod baseline;
 pub mod limits;
@@ -26,71 +26,21 @@ pub mod limits;
 /// The package that holds the emulators, as Debian and its descendants call it.
 pub const PACKAGE: &str = "qemu-user-static";
 
-/// One architecture that can be emulated.
-#[derive(Debug)]
-struct Guest {
-    /// As the OCI image specification names it.
-    architecture: &'static str,
-    /// What QEMU calls it: `qemu-NAME`.
-    qemu: &'static str,
-    /// `EI_CLASS`: 64 bit.
-    wide: bool,
-    /// `EI_DATA`: little-endian.
-    little: bool,
-    /// `e_machine` (elf(5), and the registry of the System V ABI).
-    machine: u16,
+/// What the emulator of an architecture may be called.
+fn names_of(architecture: &Architecture) -> Option<[String; 2]> {
+    let qemu = architecture.qemu?;
+    Some([format!("qemu-{qemu}-static"), format!("qemu-{qemu}")])
 }
 
-const fn guest(
-    architecture: &'static str,
-    qemu: &'static str,
-    wide: bool,
-    little: bool,
-    machine: u16,
-) -> Guest {
-    Guest {
-        architecture,
-        qemu,
-        wide,
-        little,
-        machine,
-    }
-}
-
-static GUESTS: [Guest; 11] = [
-    guest("amd64", "x86_64", true, true, 62),
-    guest("386", "i386", false, true, 3),
-    guest("arm64", "aarch64", true, true, 183),
-    guest("arm", "arm", false, true, 40),
-    guest("ppc64le", "ppc64le", true, true, 21),
-    guest("ppc64", "ppc64", true, false, 21),
-    guest("s390x", "s390x", true, false, 22),
-    guest("riscv64", "riscv64", true, true, 243),
-    guest("loong64", "loongarch64", true, true, 258),
-    guest("mips64le", "mips64el", true, true, 8),
-    guest("mips64", "mips64", true, false, 8),
-];
-
-impl Guest {
-    /// What its emulator may be called.
-    fn names(&self) -> [String; 2] {
-        [
-            format!("qemu-{}-static", self.qemu),
-            format!("qemu-{}", self.qemu),
-        ]
-    }
-}
-
-fn guest_of(platform: &Platform) -> Option<&'static Guest> {
-    let architecture = platform.normal().architecture;
-    GUESTS
-        .iter()
-        .find(|guest| platform.os == "linux" && guest.architecture == architecture)
+/// The architecture of a platform whose programs can be emulated.
+fn guest_of(platform: &Platform) -> Option<&'static Architecture> {
+    let guest = Architecture::named(&platform.normal().architecture)?;
+    (platform.os == "linux" && guest.qemu.is_some()).then_some(guest)
 }
 
 /// What the emulator of a platform may be called.
 fn names(platform: &Platform) -> Option<[String; 2]> {
-    guest_of(platform).map(Guest::names)
+    names_of(guest_of(platform)?)
 }
 
 /// Bytes of an ELF header that tell its architecture: `e_ident`, `e_type`, `e_machine`.
@@ -99,7 +49,7 @@ pub const HEADER: usize = 20;
 /// An emulator that is installed.
 #[derive(Clone, Debug)]
 pub struct Emulator {
-    guest: &'static Guest,
+    guest: &'static Architecture,
     /// Its name without the path: `qemu-aarch64-static`.
     pub name: String,
     /// `7.2.22`; empty where it does not say.
@@ -144,7 +94,7 @@ impl Emulator {
     pub fn find_in(platform: &Platform, folders: &[PathBuf]) -> Result<Self, NoEmulator> {
         let unknown = || NoEmulator::Unknown(escape(platform.to_string().as_bytes()));
         let guest = guest_of(platform).ok_or_else(unknown)?;
-        let names = guest.names();
+        let names = names_of(guest).ok_or_else(unknown)?;
         let mut why = format!("neither {} nor {} is in PATH", names[0], names[1]);
         for name in names {
             for path in folders.iter().map(|folder| folder.join(&name)) {
@@ -173,7 +123,7 @@ impl Emulator {
 
     /// The architecture that it runs, as the OCI image specification names it.
     pub fn architecture(&self) -> &'static str {
-        self.guest.architecture
+        self.guest.name
     }
 
     /// Major and minor version.
@@ -185,7 +135,7 @@ impl Emulator {
     /// The first bytes of its programs, and which of their bits count: fixed-address and
     /// position-independent executables of that machine, whatever their ABI (elf(5)).
     pub fn pattern(&self) -> ([u8; HEADER], [u8; HEADER]) {
-        let Guest {
+        let Architecture {
             wide,
             little,
             machine,
@@ -354,11 +304,8 @@ mod tests {
     use super::*;
 
     fn emulator(architecture: &str) -> Emulator {
-        let guest = GUESTS
-            .iter()
-            .find(|guest| guest.architecture == architecture);
         Emulator {
-            guest: guest.expect("a row"),
+            guest: Architecture::named(architecture).expect("a row"),
             name: String::new(),
             version: "7.2.22".to_owned(),
             path: PathBuf::new(),
