@@ -1,8 +1,37 @@
-//! The subject: a pause image (or a bare program) as it stands, before anything runs.
+//! Reads container images as a runtime would unpack them, whoever made them, and writes OCI
+//! layouts.
 //!
-//! Owns what the checks read: index, manifest, configuration, the folded root filesystem
-//! with the content of its files, and the defects met on the way. How each transport is read
-//! lives in `subject/`.
+//! An image is hostile until it has been read. So nothing of it is written to the host while it
+//! is read, no path of it is ever opened, and [`Limits`] bound what it may cost: entries, bytes,
+//! the depth of documents. What is odd about it is kept as [`Defect`]s, for those who judge it.
+//!
+//! The way of an image: a [`Reference`] names it (a layout, an archive, a registry, docker, a
+//! program alone); [`load`] reads its documents, and folds the layers of the platforms that are
+//! asked for, whiteouts applied, into a [`Rootfs`], a map from path to entry. Small contents stay
+//! in memory, those of big images go to a temporary file without a name. A [`Subject`] is one
+//! platform of it: what the index, the manifest and the configuration say, the files, and the
+//! program that the configuration starts.
+//!
+//! ```
+//! use pause_image::build::{ImageBuilder, LayoutBuilder, Tar};
+//! use pause_image::{LoadOptions, load};
+//!
+//! let mut layer = Tar::default();
+//! layer.directory("etc", 0o755).file("etc/motd", 0o644, b"hello");
+//! let image = ImageBuilder::of_layer(&layer, "amd64");
+//! let folder = tempfile::tempdir()?;
+//! LayoutBuilder::single(&image, "v1").write(folder.path())?;
+//!
+//! let name = format!("oci:{}", folder.path().display());
+//! let mut options = LoadOptions::default();
+//! options.platforms = pause_image::Platforms::All;
+//! let subjects = load(&name.parse()?, &options)?;
+//! assert_eq!(subjects[0].platform.to_string(), "linux/amd64");
+//! assert!(subjects[0].rootfs.entries.contains_key(&b"etc/motd"[..]));
+//! // It names no program: a question for whoever wants to run it.
+//! assert!(subjects[0].program.is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod architecture;
 mod archive;

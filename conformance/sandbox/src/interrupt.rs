@@ -3,7 +3,7 @@
 //! At first each of them ends the process at once, with status 2 and one line: nothing is
 //! there yet that needs more. In order, as while checks run, the first one asks: whoever
 //! waits sees it here, and partial reports are written. What then takes longer than
-//! [`PATIENCE`] is cut off, and a second signal ends the process at once.
+//! 800 ms is cut off, and a second signal ends the process at once.
 
 use std::io;
 use std::os::fd::BorrowedFd;
