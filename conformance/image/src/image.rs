@@ -374,22 +374,7 @@ pub(crate) fn fold(
         Layers::Open(stored) => std::mem::take(stored),
         Layers::Described(descriptors) => open(store, descriptors, limits)?,
     };
-    let mut kinds = Vec::new();
-    for (at, layer) in stored.iter().enumerate() {
-        let head = layer
-            .blob
-            .head::<HEAD>()
-            .map_err(|error| Error::io(format_args!("layer {}", layer.name), &error))?;
-        let bytes = Bytes::of(&head);
-        if let Layers::Described(descriptors) = layers {
-            defects.extend(layer_type::compare(
-                &layer.name,
-                descriptors[at].media_type(),
-                bytes,
-            ));
-        }
-        kinds.push(bytes);
-    }
+    let kinds = kinds(&stored, layers, &mut defects)?;
     let unread = stored.iter().zip(&kinds).find_map(|(layer, bytes)| {
         let words = bytes.unread()?;
         Some(format!("the bytes of layer {} are {words}", layer.name))
@@ -400,48 +385,18 @@ pub(crate) fn fold(
     let stored = with_diff_ids(stored, &image.config, &mut defects);
     let mut folded = Folded::read(&stored, limits)?;
     for (index, (stored, measured)) in stored.iter().zip(&folded.measured).enumerate() {
-        if let Layers::Described(descriptors) = layers {
-            defects.extend(compare(
-                &descriptors[index],
-                &measured.digest,
-                stored.blob.len(),
-            ));
-        } else if stored
-            .digest
-            .as_ref()
-            .is_some_and(|digest| *digest != measured.digest)
-        {
-            let expected = stored
-                .digest
-                .as_ref()
-                .map(Digest::to_string)
-                .unwrap_or_default();
-            defects.push(wrong_digest(
-                format!("blob {}", stored.name),
-                expected,
-                measured.digest.to_string(),
-            ));
-        }
+        defects.extend(compare_digest(index, stored, measured, layers));
         defects.extend(compare_diff_id(index, stored, measured));
         defects.extend(layer_type::tail(&stored.name, kinds[index], measured.tail));
-        image.layers[index].uncompressed = measured.uncompressed;
-        if image.layers[index].digest.is_empty() {
-            image.layers[index].digest = measured.digest.to_string();
+        let layer = &mut image.layers[index];
+        layer.uncompressed = measured.uncompressed;
+        if layer.digest.is_empty() {
+            layer.digest = measured.digest.to_string();
         }
     }
     defects.append(&mut folded.defects);
     let rootfs = folded.rootfs();
-    let mut program = program::find(&image.config, &rootfs, limits)?;
-    let mut wasm = None;
-    if let Ok(found) = &program
-        && found.format == Format::Wasm
-    {
-        wasm = Some(WasmSubject::new(
-            super::show_path(&found.path),
-            Arc::clone(&found.content),
-        ));
-        program = Err(NoProgram::Wasm);
-    }
+    let (program, wasm) = find_program(&image.config, &rootfs, limits)?;
     let architecture = program.as_ref().ok().and_then(Program::elf_architecture);
     let uncompressed = folded
         .measured
@@ -456,6 +411,64 @@ pub(crate) fn fold(
         defects,
         uncompressed,
     })
+}
+
+/// What the bytes of each layer are, held against its media type.
+fn kinds(
+    stored: &[Stored],
+    layers: &Layers,
+    defects: &mut Vec<Defect>,
+) -> Result<Vec<Bytes>, Error> {
+    let mut kinds = Vec::new();
+    for (at, layer) in stored.iter().enumerate() {
+        let head = layer
+            .blob
+            .head::<HEAD>()
+            .map_err(|error| Error::io(format_args!("layer {}", layer.name), &error))?;
+        let bytes = Bytes::of(&head);
+        if let Layers::Described(descriptors) = layers {
+            let media_type = descriptors[at].media_type();
+            defects.extend(layer_type::compare(&layer.name, media_type, bytes));
+        }
+        kinds.push(bytes);
+    }
+    Ok(kinds)
+}
+
+/// Digest and size of a layer: as its descriptor says, else as its name does.
+fn compare_digest(
+    index: usize,
+    stored: &Stored,
+    measured: &Measured,
+    layers: &Layers,
+) -> Vec<Defect> {
+    if let Layers::Described(descriptors) = layers {
+        let size = stored.blob.len();
+        return compare(&descriptors[index], &measured.digest, size);
+    }
+    let wrong = stored.digest.as_ref().filter(|it| **it != measured.digest);
+    let defect = wrong.map(|expected| {
+        let (expected, observed) = (expected.to_string(), measured.digest.to_string());
+        wrong_digest(format!("blob {}", stored.name), expected, observed)
+    });
+    defect.into_iter().collect()
+}
+
+/// The program that the configuration starts, and WebAssembly where it is that.
+fn find_program(
+    config: &Config,
+    rootfs: &Rootfs,
+    limits: &Limits,
+) -> Result<(Result<Program, NoProgram>, Option<WasmSubject>), Error> {
+    let program = program::find(config, rootfs, limits)?;
+    match program {
+        Ok(found) if found.format == Format::Wasm => {
+            let path = super::show_path(&found.path);
+            let wasm = WasmSubject::new(path, Arc::clone(&found.content));
+            Ok((Err(NoProgram::Wasm), Some(wasm)))
+        }
+        other => Ok((other, None)),
+    }
 }
 
 /// Of layers that are no tar archives the blobs are verified, and no more.

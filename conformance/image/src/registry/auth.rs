@@ -11,8 +11,8 @@ use docker_credential::{
 };
 use http_auth::{ChallengeParser, ChallengeRef};
 use serde::Deserialize;
-use ureq::Agent;
-use ureq::http::{HeaderMap, Uri};
+use ureq::http::{HeaderMap, Response, Uri};
+use ureq::{Agent, Body};
 
 use crate::RegistryName;
 use crate::error::Error;
@@ -115,93 +115,101 @@ impl Auth {
         challenge: &ChallengeRef<'_>,
         secure: bool,
     ) -> Result<String, Error> {
-        let parameter = |key: &str| {
-            let mut all = challenge.params.iter();
-            all.find(|(name, _)| name.eq_ignore_ascii_case(key))
-                .map(|(_, value)| value.to_unescaped())
-        };
-        let hinted = |cause: String, hint: String| Error::new(name, cause).with_hint(hint);
         let log_in = format!("log in with docker login {}", name.host);
-        let refused = |cause: String| hinted(cause, log_in.clone());
-        let Some(realm) = parameter("realm") else {
-            return Err(refused(
-                "the registry asks for a token but names no server".to_owned(),
-            ));
-        };
-        // A registry reached by TLS must not have credentials sent in the clear.
-        if secure && !realm.starts_with("https://") {
-            return Err(refused(format!(
-                "the token server {realm} is not reached by TLS"
-            )));
-        }
+        let asked = Asked::of(challenge, name, secure)
+            .map_err(|cause| Error::new(name, cause).with_hint(log_in.clone()))?;
         // Whoever answers for the registry chooses the server: it may be anybody's.
         let credential = self.credential.as_ref().filter(|_| {
-            let trusted = is_of(&name.host, &realm);
+            let trusted = is_of(&name.host, &asked.realm);
             if !trusted {
                 self.problem = Some(format!(
-                    "they are not sent to {realm}, which is no token server of {}",
-                    name.host
+                    "they are not sent to {}, which is no token server of {}",
+                    asked.realm, name.host
                 ));
             }
             trusted
         });
         let hint = match &self.problem {
             Some(problem) => format!("stored credentials could not be used: {problem}"),
-            None => log_in.clone(),
+            None => log_in,
         };
-        let refused = |cause: String| hinted(cause, hint.clone());
-        let service = parameter("service").unwrap_or_default();
-        let scope =
-            parameter("scope").unwrap_or_else(|| format!("repository:{}:pull", name.repository));
-        let failed = |error: ureq::Error| {
-            refused(format!(
-                "the token server {realm} cannot be reached: {error}"
-            ))
+        let refused = |what: String| {
+            let cause = format!("the token server {} {what}", asked.realm);
+            Error::new(name, cause).with_hint(hint.clone())
         };
-        let response = if let Some(DockerCredential::IdentityToken(token)) = credential {
-            agent
-                .post(&realm)
-                .send_form([
-                    ("grant_type", "refresh_token"),
-                    ("refresh_token", token),
-                    ("service", &service),
-                    ("scope", &scope),
-                    ("client_id", "pause-conformance"),
-                ])
-                .map_err(failed)?
-        } else {
-            let mut request = agent
-                .get(&realm)
-                .query("service", &service)
-                .query("scope", &scope);
-            if let Some(basic) = credential.and_then(basic) {
-                request = request.header("authorization", basic);
-            }
-            request.call().map_err(failed)?
-        };
+        let unreached = |error: ureq::Error| refused(format!("cannot be reached: {error}"));
+        let response = asked.send(agent, credential).map_err(unreached)?;
         let status = response.status();
         if !status.is_success() {
-            return Err(refused(format!(
-                "the token server {realm} answers {status}"
-            )));
+            return Err(refused(format!("answers {status}")));
         }
-        let body = response
-            .into_body()
-            .into_with_config()
-            .limit(TOKEN)
-            .reader();
+        let body = response.into_body();
+        let body = body.into_with_config().limit(TOKEN).reader();
         let mut bytes = Vec::new();
         pace.hold(body)
             .read_to_end(&mut bytes)
-            .map_err(|error| failed(error.into()))?;
-        let token: Token = serde_json::from_slice(&bytes).map_err(|error| {
-            refused(format!("the token server {realm} sends no token: {error}"))
-        })?;
-        let token = token
-            .token
-            .or(token.access_token)
-            .filter(|token| !token.is_empty());
-        token.ok_or_else(|| refused(format!("the token server {realm} sends no token")))
+            .map_err(|error| unreached(error.into()))?;
+        let token: Token = serde_json::from_slice(&bytes)
+            .map_err(|error| refused(format!("sends no token: {error}")))?;
+        let token = token.token.or(token.access_token);
+        token
+            .filter(|token| !token.is_empty())
+            .ok_or_else(|| refused("sends no token".to_owned()))
+    }
+}
+
+/// What a registry asks for (distribution specification, token authentication).
+struct Asked {
+    /// The token server.
+    realm: String,
+    service: String,
+    scope: String,
+}
+
+impl Asked {
+    /// By the registry's challenge; an error in words.
+    fn of(challenge: &ChallengeRef<'_>, name: &RegistryName, secure: bool) -> Result<Self, String> {
+        let parameter = |key: &str| {
+            let mut all = challenge.params.iter();
+            all.find(|(name, _)| name.eq_ignore_ascii_case(key))
+                .map(|(_, value)| value.to_unescaped())
+        };
+        let Some(realm) = parameter("realm") else {
+            return Err("the registry asks for a token but names no server".to_owned());
+        };
+        // A registry reached by TLS must not have credentials sent in the clear.
+        if secure && !realm.starts_with("https://") {
+            return Err(format!("the token server {realm} is not reached by TLS"));
+        }
+        let scope = parameter("scope");
+        Ok(Self {
+            realm,
+            service: parameter("service").unwrap_or_default(),
+            scope: scope.unwrap_or_else(|| format!("repository:{}:pull", name.repository)),
+        })
+    }
+
+    fn send(
+        &self,
+        agent: &Agent,
+        credential: Option<&DockerCredential>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        if let Some(DockerCredential::IdentityToken(token)) = credential {
+            return agent.post(&self.realm).send_form([
+                ("grant_type", "refresh_token"),
+                ("refresh_token", token),
+                ("service", &self.service),
+                ("scope", &self.scope),
+                ("client_id", "pause-conformance"),
+            ]);
+        }
+        let request = agent.get(&self.realm);
+        let request = request.query("service", &self.service);
+        let mut request = request.query("scope", &self.scope);
+        if let Some(basic) = credential.and_then(basic) {
+            request = request.header("authorization", basic);
+        }
+        request.call()
     }
 }
 
