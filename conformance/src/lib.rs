@@ -61,7 +61,7 @@ pub mod suite;
 mod wasi_abi;
 pub mod wasi_engine;
 pub mod wasi_host;
-pub mod wasi_world;
+pub mod wasi_sim;
 
 pub use pause_image as subject;
 pub use pause_sandbox::{

@@ -16,7 +16,7 @@ use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
 use crate::context::{Context, GaveUp, Lack, Shared, in_words};
 use crate::event::{Event, Record, Verdict};
 use crate::subject::NoProgram;
-use crate::wasi_world::RUNS_COMPONENTS;
+use crate::wasi_sim::RUNS_COMPONENTS;
 
 /// How many times as many checks at a time there are of a program that mostly sleeps before it
 /// is ready.

@@ -19,7 +19,7 @@ use crate::event::{Record, Verdict};
 use crate::programs;
 use crate::runner::{self, Settings};
 use crate::subject::{Platform, Subject};
-use crate::wasi_world::RUNS_COMPONENTS;
+use crate::wasi_sim::RUNS_COMPONENTS;
 
 mod engines;
 mod images;

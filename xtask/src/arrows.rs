@@ -18,7 +18,7 @@ const HOUSES: [House; 2] = [
         floors: &[
             &["need", "requirement", "suggest", "programs", "wasi_abi"],
             &["outcome", "event"],
-            &["shortage", "seccomp", "wasi_host", "wasi_world"],
+            &["shortage", "seccomp", "wasi_host", "wasi_sim"],
             &["wasi_engine"],
             &["context"],
             &["check"],

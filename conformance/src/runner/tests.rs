@@ -17,7 +17,7 @@ use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
 use crate::context::{CheckOptions, Context, Lack, Shared};
 use crate::event::{Event, Record, Verdict};
 use crate::subject::{NoProgram, Platform, Subject};
-use crate::wasi_world::RUNS_COMPONENTS;
+use crate::wasi_sim::RUNS_COMPONENTS;
 
 const fn check(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Check {
     Check::made_up(id, run)

@@ -13,7 +13,7 @@ use crate::emulator::{EmulationMode, Emulator, NoEmulator};
 use crate::event::{Record, RunHead, Verdict};
 use crate::subject::elf::is_of;
 use crate::subject::{self, Platform, Subject};
-use crate::{wasi_host, wasi_world};
+use crate::{wasi_host, wasi_sim};
 
 use super::beside;
 
@@ -192,7 +192,7 @@ pub(super) fn plan(
             .wasm
             .as_ref()
             .map_or("none (static checks)", |wasm| {
-                wasi_world::describe(&wasm.content)
+                wasi_sim::describe(&wasm.content)
             })
             .to_owned(),
         emulator: None,

@@ -1,7 +1,7 @@
 //! A WebAssembly program: what it says of itself, and a minute of its life.
 
 use conformance::subject::wasm::{Wasm, WasmKind};
-use conformance::wasi_world::{Fault, Faults, watch};
+use conformance::wasi_sim::{Fault, Faults, watch};
 
 use super::held;
 

@@ -4,7 +4,7 @@ use super::{read, subject};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
 use crate::subject::wasm::{WasmKind, is_component};
-use crate::wasi_world::{EAGAIN, EINTR, ENOTSUP, End, Fault, Faults, HOUR, MONTH, Watched, watch};
+use crate::wasi_sim::{EAGAIN, EINTR, ENOTSUP, End, Fault, Faults, HOUR, MONTH, Watched, watch};
 
 /// The most waits in an hour of the clock.
 const MOST_WAKES: u64 = 60;

@@ -16,7 +16,7 @@ use crate::event::{Record, Verdict};
 use crate::programs::REFERENCE;
 use crate::subject::{Config, Image, NoProgram, Platform, Subject};
 use crate::wasi_host;
-use crate::wasi_world::RUNS_COMPONENTS;
+use crate::wasi_sim::RUNS_COMPONENTS;
 
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
