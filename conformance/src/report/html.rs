@@ -190,7 +190,7 @@ fn write_record(out: &mut String, class: &str, open: bool, record: &Record) -> f
         match label {
             "evidence" | "" => {}
             "source" => writeln!(out, "<dt>source<dd>{}", Source(record))?,
-            "again" => writeln!(out, "<dt>again<dd><code>{}</code>", Text(&value))?,
+            "rerun" => writeln!(out, "<dt>rerun<dd><code>{}</code>", Text(&value))?,
             _ => writeln!(out, "<dt>{label}<dd>{}", Text(&value))?,
         }
     }

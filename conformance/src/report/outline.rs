@@ -277,7 +277,7 @@ pub fn details(record: &Record) -> Vec<(&'static str, String)> {
         all.push(("known", format!("{what} ({known})")));
     }
     if let Some(command) = &record.reproduce {
-        all.push(("again", command.clone()));
+        all.push(("rerun", command.clone()));
     }
     all
 }
