@@ -1,6 +1,6 @@
 //! Deadlines that a busy host does not shorten.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,8 @@ const DESCENDANTS: usize = 256;
 /// The kernel gives sums, not intervals, so both parts are bounds, and the time that
 /// counts is never more than what it had: all waits added up are at least the time in which
 /// every runnable thread waited; the longest run of one thread, and all runs divided by the
-/// processors, are at most the time in which one of them ran.
+/// processors, are at most the time in which one of them ran. Neither bound falls once it was
+/// reached, though which of the two is the higher changes: the highest so far counts.
 #[derive(Clone, Debug)]
 pub struct Stopwatch {
     started: Instant,
@@ -28,6 +29,10 @@ pub struct Stopwatch {
     threads: RefCell<Threads>,
     /// What it and its descendants had run.
     ran: Runs,
+    /// The most that has counted so far.
+    most: Highest,
+    /// The longest limit that was up.
+    up: Cell<Option<Duration>>,
     /// Its threads when its time first seemed to be up.
     at_limit: RefCell<Option<HashMap<i32, Use>>>,
 }
@@ -41,6 +46,10 @@ struct Use {
     /// It has or awaits a processor.
     runnable: bool,
 }
+
+/// The highest of what was measured so far.
+#[derive(Clone, Debug, Default)]
+struct Highest(Cell<Duration>);
 
 /// How long the threads of a process have waited since a moment, those that ended too.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +74,8 @@ impl Stopwatch {
                 last: HashMap::new(),
             }),
             ran: runs_of_all(pid),
+            most: Highest::default(),
+            up: Cell::new(None),
             at_limit: RefCell::new(None),
         }
     }
@@ -82,17 +93,28 @@ impl Stopwatch {
     fn counted(&self, now: &HashMap<i32, Use>) -> Duration {
         let wall = self.wall();
         let waited = Duration::from_nanos(self.threads.borrow_mut().waited(waits(now)));
-        let counted = wall.saturating_sub(waited);
-        if waited < wall / 2 {
-            return counted;
-        }
-        let ran = least_run(&self.ran, &runs_of_all(self.pid), processors());
-        counted.max(Duration::from_nanos(ran)).min(wall)
+        let ran = || {
+            let ran = least_run(&self.ran, &runs_of_all(self.pid), processors());
+            Duration::from_nanos(ran)
+        };
+        self.most.of(could_run(wall, waited, ran))
     }
 
     /// What is left of a limit. A wait for a processor counts only once it is over: where
-    /// the time is up during one, a little more is left until that has ended.
+    /// the time is up during one, a little more is left until that has ended. Once none is left
+    /// of a limit, none ever is.
     pub fn left(&self, limit: Duration) -> Duration {
+        if self.up.get() >= Some(limit) {
+            return Duration::ZERO;
+        }
+        let left = self.left_now(limit);
+        if left.is_zero() {
+            self.up.set(Some(limit));
+        }
+        left
+    }
+
+    fn left_now(&self, limit: Duration) -> Duration {
         let now = threads(self.pid);
         let left = limit.saturating_sub(self.counted(&now));
         if !left.is_zero() || self.wall() > limit + PATIENCE {
@@ -112,6 +134,14 @@ impl Stopwatch {
     }
 }
 
+impl Highest {
+    /// Of all before, and this.
+    fn of(&self, next: Duration) -> Duration {
+        self.0.set(self.0.get().max(next));
+        self.0.get()
+    }
+}
+
 impl Threads {
     /// All waits together, given those of the threads that are there now.
     fn waited(&mut self, now: HashMap<i32, u64>) -> u64 {
@@ -121,6 +151,16 @@ impl Threads {
         };
         self.last.iter().map(since).sum()
     }
+}
+
+/// The time in which a process could run at least, of `wall`: whichever bound is higher. How
+/// long it `ran` is asked only where its waits leave it open.
+fn could_run(wall: Duration, waited: Duration, ran: impl FnOnce() -> Duration) -> Duration {
+    let counted = wall.saturating_sub(waited);
+    if waited < wall / 2 {
+        return counted;
+    }
+    counted.max(ran()).min(wall)
 }
 
 /// The least time in which one of these threads ran, as far as their sums tell.
@@ -243,6 +283,33 @@ mod tests {
         assert_eq!(threads.waited(HashMap::from([(1, 140)])), 60);
     }
 
+    /// Two threads that share a processor wait half of the time each, and now and then more: the
+    /// bounds fall where they change places.
+    #[test]
+    fn what_has_counted_is_never_taken_back() {
+        const MS: fn(u64) -> Duration = Duration::from_millis;
+        let most = Highest::default();
+        let counted = |wall, waited, ran| could_run(MS(wall), MS(waited), || MS(ran));
+        let bounds = [
+            (counted(100, 49, 40), 51, 51),
+            (counted(102, 52, 40), 50, 51),
+            (counted(140, 80, 60), 60, 60),
+            (counted(150, 95, 58), 58, 60),
+            (counted(200, 99, 90), 101, 101),
+        ];
+        for (bound, now, so_far) in bounds {
+            assert_eq!((bound, most.of(bound)), (MS(now), MS(so_far)));
+        }
+    }
+
+    #[test]
+    fn the_time_that_counts_is_none_of_what_it_ran_where_it_hardly_waited() {
+        let ran = || unreachable!("not asked");
+        let wall = Duration::from_millis(100);
+        let waited = Duration::from_millis(30);
+        assert_eq!(could_run(wall, waited, ran), Duration::from_millis(70));
+    }
+
     #[test]
     fn threads_that_spin_use_their_time_up() {
         let stop = std::sync::atomic::AtomicBool::new(false);
@@ -257,19 +324,25 @@ mod tests {
                 scope.spawn(busy);
             }
             let watch = Stopwatch::start(std::process::id() as i32);
-            let limit = Duration::from_millis(60);
-            let is_up = loop {
-                // Once: whether their waits or their runs say it changes as they run.
-                if watch.left(limit).is_zero() {
-                    break true;
+            let (limit, less) = (Duration::from_millis(60), Duration::from_millis(40));
+            let (mut up_at, mut fell, mut last) = (None, false, Duration::ZERO);
+            while watch.wall() < Duration::from_secs(30) {
+                let now = watch.elapsed();
+                fell |= now < last;
+                last = now;
+                match (watch.left(limit).is_zero(), up_at) {
+                    (true, None) => up_at = Some(watch.wall()),
+                    // Whether their waits or their runs say it changes as they run.
+                    (false, Some(_)) => fell = true,
+                    (true, Some(at)) if watch.wall() > at + limit => break,
+                    _ => {}
                 }
-                if watch.wall() > Duration::from_secs(30) {
-                    break false;
-                }
+                fell |= up_at.is_some() && !watch.left(less).is_zero();
                 std::thread::yield_now();
-            };
+            }
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            assert!(is_up);
+            assert!(up_at.is_some(), "{last:?} of {:?}", watch.wall());
+            assert!(!fell);
             assert!(watch.elapsed() <= watch.wall());
         });
     }
