@@ -25,6 +25,7 @@ use seccompiler::BpfProgramRef;
 
 mod clone;
 mod interrupt;
+mod schedule;
 mod supervise;
 mod trace;
 
@@ -33,6 +34,7 @@ pub(crate) use clone::{
     spawn_sibling_in_place,
 };
 pub(crate) use interrupt::{interrupt, interrupt_by, is_ignored};
+pub(crate) use schedule::run_soon;
 pub use supervise::{Supervised, answer, next_call, supervise};
 pub use trace::{Call, TraceStop};
 pub(crate) use trace::{trace_continue, trace_interrupt, trace_seize, trace_wait};

@@ -337,9 +337,11 @@ impl Backend for Embedded {
     }
 
     /// The children of this thread go into the keeper's pid namespace and out of the suite's
-    /// own cgroup from now on.
+    /// own cgroup from now on; the thread itself runs soon where programs spin.
     fn adopt_thread(&self) -> io::Result<()> {
         self.cgroups.adopt_thread()?;
+        // It works without, too.
+        let _ = sys::run_soon();
         sys::setns(self.keeper.pid_namespace(), libc::CLONE_NEWPID)
     }
 
