@@ -5,8 +5,8 @@
 //! spent runnable without a processor does not count.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pause_sandbox::Features;
@@ -21,6 +21,7 @@ use crate::subject::{Platform, Subject};
 use crate::wasi_engine;
 
 mod children;
+mod discarded;
 mod dispositions;
 pub mod files;
 mod guests;
@@ -37,6 +38,7 @@ mod waits;
 mod watch;
 
 pub use children::PauseChild;
+pub use discarded::Answer;
 pub use guests::{Helper, PidMode};
 pub use idle::{Idle, Rest, TICK};
 pub use lacks::{Lack, in_words};
@@ -240,18 +242,21 @@ impl<'a> Context<'a> {
     /// # Errors
     /// [`Stop::NotRunning`] where it ended instead, [`Stop::Error`] where the host failed.
     pub fn start(&self, spec: Spec) -> Result<Pod<'a>, Stop> {
-        // The first alone: where its program never waits, it is known of all others. Side by
-        // side they would share the processors, and none would settle before the rest.
-        let mut known = match self.shared.known.lock() {
-            Ok(known) => known,
-            Err(poisoned) => poisoned.into_inner(),
-        };
+        let mut known = self.known();
         if !*known {
             *known = spec.blocked & signal::bit(signal::TERM) == 0;
             return self.start_now(spec);
         }
         drop(known);
         self.start_now(spec)
+    }
+
+    /// Whether a start has shown how the program becomes ready: the first is alone. Where its
+    /// program never waits, it is known of all others. Side by side they would share the
+    /// processors, and none would settle before the rest.
+    pub(super) fn known(&self) -> MutexGuard<'a, bool> {
+        let known = self.shared.known.lock();
+        known.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start_now(&self, spec: Spec) -> Result<Pod<'a>, Stop> {

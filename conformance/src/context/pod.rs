@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use procfs::process::{Process, Stat, Status};
 
-use super::{Context, Stopwatch, start_error};
+use super::{Answer, Context, Stopwatch, start_error};
 use crate::backend::{Join, Namespaces, Sandbox, Stdio};
 use crate::emulator;
 use crate::outcome::{Finding, Stop};
@@ -42,7 +42,9 @@ pub struct Pod<'a> {
     /// What was done that must not end it: from then on its end is an answer.
     provoked: Option<String>,
     /// It was sent SIGKILL.
-    killed: bool,
+    pub(super) killed: bool,
+    /// Signals that it was sent, from outside, to end it.
+    pub(super) told: u64,
     /// Signals that were blocked at exec: their block is no sign of the program's.
     pub(super) blocked: u64,
 }
@@ -78,6 +80,7 @@ impl<'a> Pod<'a> {
             members: Vec::new(),
             provoked: None,
             killed: false,
+            told: 0,
             blocked,
         }
     }
@@ -102,11 +105,13 @@ impl<'a> Pod<'a> {
         Stopwatch::start(self.pid())
     }
 
-    /// Executes the program of a held sandbox.
+    /// Executes the program of a held sandbox, once it is known how it becomes ready where that
+    /// is just being found out.
     ///
     /// # Errors
     /// As [`Context::start_unready`].
     pub fn release(&mut self) -> Result<(), Stop> {
+        drop(self.context.known());
         self.sandbox.release().map_err(|error| start_error(&error))
     }
 
@@ -138,8 +143,10 @@ impl<'a> Pod<'a> {
         if let Err(error) = self.sandbox.signal(number) {
             return Err(self.harness_failed(&format!("send {}", signal::name(number)), &error));
         }
-        if ![signal::TERM, signal::INT, signal::KILL].contains(&number) {
-            self.provoke(&signal::name(number));
+        match number {
+            signal::TERM | signal::INT => self.told |= signal::bit(number),
+            signal::KILL => {}
+            _ => self.provoke(&signal::name(number)),
         }
         Ok(())
     }
@@ -248,23 +255,48 @@ impl<'a> Pod<'a> {
         cause: &str,
     ) -> Result<Duration, Stop> {
         let expected = format!("{wanted} within {limit:?} of {cause}");
-        match self.await_end(left)? {
-            Some(status) if status == wanted => Ok(watch.wall()),
-            Some(status) => Err(Stop::Ended(
+        match self.await_answer(left)? {
+            Answer::Ended(status) if status == wanted => Ok(watch.wall()),
+            Answer::Ended(status) => Err(Stop::Ended(
                 self.finding(expected, format!("{status} after {cause}")),
             )),
-            None => {
+            Answer::Discarded => {
                 let state = self.describe();
-                let late = self.await_end_by_the_clock(GRACE)?;
-                let observed = match late {
-                    Some(status) => {
-                        format!("{status}, but only {:.1?} after {cause}", watch.wall())
-                    }
-                    None => format!("still running {:.1?} after {cause}", watch.wall()),
-                };
+                let observed = format!(
+                    "still running after {cause}: the kernel discards what process 1 neither \
+                     handles nor blocks"
+                );
                 Err(self.finding(expected, observed).with(state).into())
             }
+            Answer::None => Err(self.not_ended(watch, expected, cause)?.into()),
         }
+    }
+
+    /// A finding about what did not end in time: what it did in the end.
+    fn not_ended(
+        &mut self,
+        watch: &Stopwatch,
+        expected: String,
+        cause: &str,
+    ) -> Result<Finding, Stop> {
+        let state = self.describe();
+        // One that computes for ever takes that time from all others.
+        let late = if self.computes() {
+            None
+        } else {
+            self.await_end_by_the_clock(GRACE)?
+        };
+        let observed = match late {
+            Some(status) => format!("{status}, but only {:.1?} after {cause}", watch.wall()),
+            None => format!("still running {:.1?} after {cause}", watch.wall()),
+        };
+        Ok(self.finding(expected, observed).with(state))
+    }
+
+    /// Whether it is one that never sleeps, and does not now.
+    fn computes(&self) -> bool {
+        let stat = Process::new(self.pid()).and_then(|process| process.stat());
+        self.context.is_shy() && stat.is_ok_and(|stat| stat.state == 'R')
     }
 
     /// TERM, then exit status 0 promptly: the pause process still works.
@@ -585,7 +617,8 @@ impl<'a> Pod<'a> {
         }
     }
 
-    fn drain(&mut self) {
+    /// Takes what it has written.
+    pub(super) fn drain(&mut self) {
         for (stream, output) in [&mut self.stdio.stdout, &mut self.stdio.stderr]
             .into_iter()
             .zip(&mut self.output)

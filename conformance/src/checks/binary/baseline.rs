@@ -2,7 +2,7 @@
 
 use crate::backend::Spec;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
-use crate::context::{Baseline, Context, PROMPTLY, Pod};
+use crate::context::{Answer, Baseline, Context, PROMPTLY, Pod};
 use crate::process::ExitStatus;
 use crate::signal;
 use crate::subject::{Platform, Subject};
@@ -22,7 +22,8 @@ pub(super) static BASELINE_CPU: Check = Check {
         .union(Needs::HOST_PID)
         .union(Needs::HOST_PID_NAMESPACE)
         .union(Needs::START_CONTROL)
-        .union(Needs::BASELINE),
+        .union(Needs::BASELINE)
+        .union(Needs::SLOW_FAIL),
     after: &["startup/stays"],
     run: baseline_cpu,
 };
@@ -57,7 +58,7 @@ fn baseline_cpu(cx: &Context<'_>) -> Outcome {
         ..Spec::default()
     })?;
     native.signal(signal::TERM)?;
-    if native.await_end(PROMPTLY)? == Some(ExitStatus::Signaled(ILL)) {
+    if native.await_answer(PROMPTLY)? == Answer::Ended(ExitStatus::Signaled(ILL)) {
         let reason = "it runs into an invalid instruction on this processor, too";
         return Err(Stop::Skip(reason.to_owned()));
     }

@@ -3,7 +3,7 @@
 use super::{RUNS, TERM_WORKS, not_started};
 use crate::backend::Spec;
 use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop, ensure};
-use crate::context::Context;
+use crate::context::{Context, Pod};
 use crate::process::ExitStatus;
 use crate::signal;
 
@@ -12,6 +12,9 @@ const LIMIT: u64 = 4 << 20;
 
 /// How finely the least memory that works is looked for, in bytes.
 const STEP: u64 = 16 << 10;
+
+/// How many limits are tried at once.
+const BESIDE: u64 = 7;
 
 pub(super) static TINY_MEMORY: Check = Check {
     id: "startup/tiny-memory",
@@ -29,7 +32,9 @@ pub(super) static TINY_MEMORY: Check = Check {
 
 fn tiny_memory(cx: &Context<'_>) -> Outcome {
     let way = "within 4 MiB of memory";
-    match within(cx, LIMIT).map_err(|stop| not_started(stop, way, "the memory cgroup's limit"))? {
+    let started = cx.start_unready(within(LIMIT));
+    let ended = started.and_then(|mut pod| end_within(&mut pod, LIMIT));
+    match ended.map_err(|stop| not_started(stop, way, "the memory cgroup's limit"))? {
         Some(ExitStatus::Exited(0)) => {}
         other => {
             let observed = other.map_or("still running".to_owned(), |status| status.to_string());
@@ -43,11 +48,21 @@ fn tiny_memory(cx: &Context<'_>) -> Outcome {
     // Counted in steps; `fails` never ran and `works` did.
     let (mut fails, mut works) = (0, LIMIT / STEP);
     while works - fails > 1 {
-        let middle = fails.midpoint(works);
-        match within(cx, middle * STEP) {
-            Ok(Some(ExitStatus::Exited(0))) => works = middle,
-            Ok(_) | Err(Stop::NotRunning(_)) => fails = middle,
-            Err(stop) => return Err(stop),
+        // Those that sleep for long before they are ready do so side by side.
+        let steps = between(fails, works, if cx.starts_slowly() { BESIDE } else { 1 });
+        let pods: Vec<_> = steps
+            .iter()
+            .map(|step| cx.start_unready(within(step * STEP)))
+            .collect();
+        for (pod, step) in pods.into_iter().zip(steps) {
+            match pod.and_then(|mut pod| end_within(&mut pod, step * STEP)) {
+                Ok(Some(ExitStatus::Exited(0))) => {
+                    works = step;
+                    break;
+                }
+                Ok(_) | Err(Stop::NotRunning(_)) => fails = step,
+                Err(stop) => return Err(stop),
+            }
         }
     }
     let least = works * STEP;
@@ -58,14 +73,25 @@ fn tiny_memory(cx: &Context<'_>) -> Outcome {
     )))
 }
 
-/// Runs the program once under a memory limit; how it ended on TERM.
-fn within(cx: &Context<'_>, bytes: u64) -> Result<Option<ExitStatus>, Stop> {
-    let spec = Spec {
+/// So many steps at most that part what is between two of them evenly, the least first.
+fn between(fails: u64, works: u64, most: u64) -> Vec<u64> {
+    let parts = (works - fails).min(most + 1);
+    let part = |number| fails + (works - fails) * number / parts;
+    (1..parts).map(part).collect()
+}
+
+/// A start under a memory limit.
+fn within(bytes: u64) -> Spec {
+    Spec {
         memory_limit: Some(bytes),
         own_network: false,
         ..Spec::default()
-    };
-    let mut pod = cx.start(spec)?;
+    }
+}
+
+/// How a program ends on TERM, once it is ready, that was started under a memory limit.
+fn end_within(pod: &mut Pod<'_>, bytes: u64) -> Result<Option<ExitStatus>, Stop> {
+    pod.await_ready()?;
     let used = pod.memory_used();
     if used.is_none_or(|used| used > bytes) {
         return Err(Stop::Error(format!(
@@ -73,7 +99,7 @@ fn within(cx: &Context<'_>, bytes: u64) -> Result<Option<ExitStatus>, Stop> {
         )));
     }
     pod.signal(signal::TERM)?;
-    pod.await_end(super::WINDOW)
+    Ok(pod.await_answer(super::WINDOW)?.end())
 }
 
 pub(super) static ONE_PID: Check = Check {
@@ -104,4 +130,44 @@ fn one_pid(cx: &Context<'_>) -> Outcome {
     Ok(Pass::new(
         "starts with pids.max = 1, and exits 0 on SIGTERM",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::between;
+
+    #[rstest]
+    #[case::halves((0, 256, 1), &[128])]
+    #[case::odd((3, 6, 1), &[4])]
+    #[case::eighths((0, 256, 7), &[32, 64, 96, 128, 160, 192, 224])]
+    #[case::fewer_than_asked_for((10, 13, 7), &[11, 12])]
+    #[case::none((4, 5, 7), &[])]
+    fn steps_part_what_is_between(
+        #[case] (fails, works, most): (u64, u64, u64),
+        #[case] steps: &[u64],
+    ) {
+        assert_eq!(between(fails, works, most), steps);
+    }
+
+    /// Whatever the least that works is, it is found.
+    #[test]
+    fn what_is_left_gets_smaller_until_nothing_is() {
+        for most in [1, 2, 7] {
+            for least in 1..=256 {
+                let (mut fails, mut works) = (0, 256);
+                while works - fails > 1 {
+                    for step in between(fails, works, most) {
+                        if step >= least {
+                            works = step;
+                            break;
+                        }
+                        fails = step;
+                    }
+                }
+                assert_eq!(works, least, "{most} at once");
+            }
+        }
+    }
 }

@@ -1,0 +1,161 @@
+//! Signals of which nothing can come. The kernel discards, as it is sent, what process 1 of a
+//! pid namespace neither handles nor blocks (pid_namespaces(7); `sig_ignored` in
+//! kernel/signal.c): nobody need wait for the answer.
+
+use std::time::Duration;
+
+use procfs::process::{Process, Status};
+
+use super::Pod;
+use super::waits::{Call, Calls};
+use crate::check::{Needs, Stop};
+use crate::process::ExitStatus;
+
+/// How soon most answer.
+const AT_ONCE: Duration = Duration::from_millis(2);
+
+/// How long, in time in which it can run, a program is seen to leave a signal to the kernel: one
+/// that blocks and awaits it in turn does not look so each time.
+const SURE: Duration = Duration::from_millis(30);
+
+/// What came of a signal that is to end the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Its end.
+    Ended(ExitStatus),
+    /// Nothing, and nothing will: the kernel has discarded it.
+    Discarded,
+    /// Nothing in the time that it had.
+    None,
+}
+
+impl Answer {
+    /// Its end, if it has ended.
+    pub fn end(self) -> Option<ExitStatus> {
+        match self {
+            Self::Ended(status) => Some(status),
+            Self::Discarded | Self::None => None,
+        }
+    }
+}
+
+impl Pod<'_> {
+    /// As [`Pod::await_end`], but no longer than it may still end by what it was sent.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where the kernel does not say.
+    pub fn await_answer(&mut self, limit: Duration) -> Result<Answer, Stop> {
+        let limit = self.context.scaled(limit);
+        let sure = self.context.scaled(SURE);
+        let watch = self.stopwatch();
+        let mut seen = None;
+        loop {
+            let left = watch.left(limit);
+            if let Some(status) = self.await_end_unscaled(left.min(AT_ONCE))? {
+                return Ok(Answer::Ended(status));
+            }
+            if left.is_zero() {
+                return Ok(Answer::None);
+            }
+            if !self.leaves_to_the_kernel() {
+                let ended = self.await_end_unscaled(watch.left(limit))?;
+                return Ok(ended.map_or(Answer::None, Answer::Ended));
+            }
+            let seen = seen.get_or_insert_with(|| self.stopwatch());
+            if seen.elapsed() >= sure {
+                return Ok(Answer::Discarded);
+            }
+        }
+    }
+
+    /// Whether the kernel discards, just now, all that was sent to end the process.
+    fn leaves_to_the_kernel(&self) -> bool {
+        // The masks of an emulated program are the emulator's.
+        if self.told == 0 || self.killed || !self.context.offers(Needs::NATIVE) {
+            return false;
+        }
+        let status = Process::new(self.pid()).and_then(|process| process.status());
+        let is_discarded = status.is_ok_and(|status| discards(&status, self.told));
+        let calls = Calls::of_program(&self.context);
+        // Those that a thread awaits do not show in its mask.
+        is_discarded
+            && !matches!(
+                calls.of(self.pid(), self.pid()),
+                Call::Takes | Call::Unknown
+            )
+    }
+}
+
+/// Whether the kernel discards each of these signals to a process, by its first thread.
+fn discards(status: &Status, signals: u64) -> bool {
+    let is_first = matches!(status.nspid.as_deref(), Some([_, .., 1]));
+    let runs = status.state.starts_with(['R', 'S']);
+    // Its tracer would see them.
+    let is_traced = status.tracerpid != 0;
+    let taken = status.sigcgt | status.sigblk | status.sigpnd | status.shdpnd;
+    is_first && runs && !is_traced && taken & signals == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use procfs::FromRead as _;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::signal::{CHLD, INT, TERM, bit};
+
+    fn status(changes: &[(&str, &str)]) -> Status {
+        let own = std::fs::read_to_string("/proc/self/status").expect("there is a /proc");
+        let of_first = [
+            ("State", "R (running)"),
+            ("TracerPid", "0"),
+            ("NSpid", "4242\t1"),
+            ("SigPnd", "0000000000000000"),
+            ("ShdPnd", "0000000000000000"),
+            ("SigBlk", "0000000000000000"),
+            ("SigIgn", "0000000000000000"),
+            ("SigCgt", "0000000000000000"),
+        ];
+        let mut text = String::new();
+        for line in own.lines() {
+            let Some((name, value)) = line.split_once(":\t") else {
+                continue;
+            };
+            let all = changes.iter().chain(&of_first);
+            let value = all
+                .into_iter()
+                .find(|(it, _)| *it == name)
+                .map_or(value, |(_, value)| value);
+            text += &format!("{name}:\t{value}\n");
+        }
+        Status::from_read(text.as_bytes()).expect("a status")
+    }
+
+    #[rstest]
+    #[case::no_handler(&[], true)]
+    #[case::asleep(&[("State", "S (sleeping)")], true)]
+    #[case::ignored(&[("SigIgn", "0000000000004000")], true)]
+    #[case::handler(&[("SigCgt", "0000000000004000")], false)]
+    #[case::handler_of_another(&[("SigCgt", "0000000000010000")], true)]
+    #[case::blocked(&[("SigBlk", "0000000000004000")], false)]
+    #[case::pending(&[("ShdPnd", "0000000000004000")], false)]
+    #[case::pending_for_the_thread(&[("SigPnd", "0000000000004000")], false)]
+    #[case::traced(&[("TracerPid", "17")], false)]
+    #[case::stopped(&[("State", "T (stopped)")], false)]
+    #[case::dead(&[("State", "Z (zombie)")], false)]
+    #[case::not_the_first(&[("NSpid", "4242\t7")], false)]
+    #[case::the_first_of_the_host(&[("NSpid", "1")], false)]
+    fn term_is_discarded_where_process_1_leaves_it_to_the_kernel(
+        #[case] changes: &[(&str, &str)],
+        #[case] is_discarded: bool,
+    ) {
+        assert_eq!(discards(&status(changes), bit(TERM)), is_discarded);
+    }
+
+    #[test]
+    fn of_several_all_are_to_be_discarded() {
+        let of_int = status(&[("SigCgt", "0000000000000002")]);
+        assert!(discards(&of_int, bit(TERM) | bit(CHLD)));
+        assert!(!discards(&of_int, bit(TERM) | bit(INT)));
+    }
+}
