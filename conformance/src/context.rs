@@ -40,7 +40,7 @@ mod watch;
 pub use children::PauseChild;
 pub use discarded::Answer;
 pub use guests::{Helper, PidMode};
-pub use idle::{Idle, Rest, TICK};
+pub use idle::{Idle, ORPHANS, Rest, TICK};
 pub use lacks::{Lack, in_words};
 pub use orphans::Orphans;
 pub use pod::{PROMPTLY, Pod, ProcessState};
@@ -92,6 +92,8 @@ pub struct Shared {
     leaves: std::sync::OnceLock<bool>,
     /// What it does while nothing happens, likewise.
     idle: std::sync::OnceLock<Result<Idle, Stop>>,
+    /// Whether it has reaped any of [`idle::ORPHANS`], likewise.
+    reaps: Mutex<Option<bool>>,
     /// By name.
     pub measurements: Mutex<BTreeMap<String, Measurement>>,
 }
@@ -116,6 +118,7 @@ impl Shared {
             dispositions: std::sync::OnceLock::new(),
             leaves: std::sync::OnceLock::new(),
             idle: std::sync::OnceLock::new(),
+            reaps: Mutex::new(None),
             measurements: Mutex::new(BTreeMap::new()),
         }
     }

@@ -87,8 +87,14 @@ static ONE_ORPHAN: Check = Check {
 fn one_orphan(cx: &Context<'_>) -> Outcome {
     let mut pod = cx.start(spec())?;
     let probe = pod.enter(&CONTAINER)?;
-    for what in ["an orphan", "an orphan after another"] {
-        reaps(&mut pod, &probe, 1, (Death::Exit, 0), 0, what)?;
+    for (before, what) in ["an orphan", "an orphan after another"].iter().enumerate() {
+        let orphan = Orphans::spawn(&mut pod, &probe, 1, (Death::Exit, 0), 0, what)?;
+        orphan.release(&mut pod)?;
+        let reaped = orphan.expect_reaped_within(&mut pod, PROMPTLY);
+        if let (0, Err(Stop::Fail(_))) = (before, &reaped) {
+            cx.reaps_none();
+        }
+        reaped?;
         // It may reap and then end.
         pod.settle(CHLD, &format!("{what} ended"))?;
     }

@@ -2,7 +2,7 @@
 
 use crate::backend::Spec;
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, ensure};
-use crate::context::{Context, Rest, TICK};
+use crate::context::{Context, ORPHANS, Rest, TICK};
 use crate::shortage::Shortage;
 
 /// Processor and memory.
@@ -17,9 +17,6 @@ const SEEN: Needs = Needs::PROGRAM.union(Needs::SANDBOX).union(Needs::HOST_PID);
 
 /// Most resident memory that a sound pause has, in bytes.
 const SMALL: u64 = 1 << 20;
-
-/// Orphans that it has reaped before it is asked whether it grows: the first may be dear.
-const FIRST: u64 = 4;
 
 /// Those by which it is to grow.
 const MORE: u64 = 100;
@@ -122,7 +119,7 @@ static MEMORY: Check = Check {
 };
 
 fn memory(cx: &Context<'_>) -> Outcome {
-    let mut pod = match cx.start(spec()) {
+    let mut pod = match cx.start_to_reap(spec()) {
         Ok(pod) => pod,
         Err(stop) => {
             // What the suite lets a sandbox have is far more than what is small.
@@ -159,16 +156,17 @@ fn memory(cx: &Context<'_>) -> Outcome {
         format!("{resident} bytes"),
     )?;
     let pass = Pass::new(format!("{resident} bytes"));
-    if !cx.offers(Needs::PROBE) || !pod.reap_orphans(FIRST)? {
+    if !cx.offers(Needs::PROBE) || !pod.reap_first_orphans()? {
         return Ok(pass);
     }
+    // The first may be dear.
     let before = bytes(pod.status()?.vmrss).unwrap_or(resident);
     if !pod.reap_orphans(MORE)? {
         return Ok(pass);
     }
     let after = bytes(pod.status()?.vmrss).unwrap_or(before);
     let grown =
-        format!("{before} bytes after it reaped {FIRST} orphans, {after} after {MORE} more");
+        format!("{before} bytes after it reaped {ORPHANS} orphans, {after} after {MORE} more");
     if after > before + SLACK {
         let expected = format!("grows by at most {SLACK} bytes while it reaps");
         return Err(pod.finding(expected, grown).into());

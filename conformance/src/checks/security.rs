@@ -62,19 +62,16 @@ static NO_FDS: Check = Check {
 };
 
 fn no_fds(cx: &Context<'_>) -> Outcome {
-    let mut pod = cx.start(spec())?;
+    let mut pod = cx.start_to_reap(spec())?;
     let kept = kept_open(&mut pod)?;
     ensure(kept.is_empty(), "none", kept.join(", "))?;
-    if cx.offers(Needs::PROBE) && pod.reap_orphans(ORPHANS)? {
+    if cx.offers(Needs::PROBE) && pod.reap_first_orphans()? {
         let kept = kept_open(&mut pod)?;
         let observed = || format!("{}, once it has reaped", kept.join(", "));
         ensure(kept.is_empty(), "none", observed())?;
     }
     Ok(Pass::new("none"))
 }
-
-/// How many orphans it reaps before it is looked at again.
-const ORPHANS: u64 = 4;
 
 /// Its descriptors beyond the standard streams.
 fn kept_open(pod: &mut Pod<'_>) -> Result<Vec<String>, Stop> {

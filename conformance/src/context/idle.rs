@@ -1,6 +1,7 @@
 //! What the program does while nothing happens in the pod: as it was started, and after it has
 //! reaped. Watched once a run, for all who ask.
 
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::libc;
@@ -27,7 +28,7 @@ pub const TICK: Duration = Duration::from_millis(10);
 const LAST_OF_ITS_START: u64 = 3;
 
 /// Orphans that it has reaped, one after the other, when that is not its first.
-const ORPHANS: u64 = 4;
+pub const ORPHANS: u64 = 4;
 
 /// How soon it sleeps again that has reaped.
 const ASLEEP: Duration = Duration::from_millis(60);
@@ -164,8 +165,8 @@ fn reaped<'a>(cx: &Context<'a>) -> Result<Option<Pod<'a>>, Stop> {
     if !cx.offers(Needs::PROBE) {
         return Ok(None);
     }
-    let mut pod = cx.start(spec())?;
-    Ok(pod.reap_orphans(ORPHANS)?.then_some(pod))
+    let mut pod = cx.start_to_reap(spec())?;
+    Ok(pod.reap_first_orphans()?.then_some(pod))
 }
 
 /// A pod that is being watched.
@@ -225,13 +226,65 @@ impl Watch {
     }
 }
 
+impl<'a> Context<'a> {
+    /// As [`Context::start`], of one that is to reap then: once it is known whether the program
+    /// does, where that is just being found out, for one that spins spins meanwhile.
+    ///
+    /// # Errors
+    /// As [`Context::start`].
+    pub fn start_to_reap(&self, spec: Spec) -> Result<Pod<'a>, Stop> {
+        drop(self.reaps());
+        self.start(spec)
+    }
+
+    /// Notes that one that was just started did not reap its first orphan.
+    pub fn reaps_none(&self) {
+        // Whether an emulator gave up is noted for the check that saw it.
+        if self.offers(Needs::NATIVE) {
+            *self.reaps() = Some(false);
+        }
+    }
+
+    fn reaps(&self) -> MutexGuard<'a, Option<bool>> {
+        let reaps = self.shared.reaps.lock();
+        reaps.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Pod<'_> {
+    /// Has one that was just started reap [`ORPHANS`]; `false` where it does not, which others
+    /// judge. Of a program that reaps none that is seen once a run.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where no orphan could be made.
+    pub fn reap_first_orphans(&mut self) -> Result<bool, Stop> {
+        let context = self.context();
+        let mut reaps = context.reaps();
+        match *reaps {
+            Some(false) => return Ok(false),
+            Some(true) => drop(reaps),
+            None => {
+                let completed = self.reap_some(ORPHANS)?;
+                if context.offers(Needs::NATIVE) {
+                    *reaps = completed.map(|completed| completed > 0);
+                }
+                return Ok(completed == Some(ORPHANS));
+            }
+        }
+        self.reap_orphans(ORPHANS)
+    }
+
     /// Has it reap so many orphans, one after the other; `false` where it does not, which others
     /// judge.
     ///
     /// # Errors
     /// [`Stop::Error`] where no orphan could be made.
     pub fn reap_orphans(&mut self, count: u64) -> Result<bool, Stop> {
+        Ok(self.reap_some(count)? == Some(count))
+    }
+
+    /// How many of these it has reaped; nothing where it is not there to reap them.
+    fn reap_some(&mut self, count: u64) -> Result<Option<u64>, Stop> {
         let join = Join {
             namespaces: Namespaces::PID,
             ..Join::default()
@@ -241,7 +294,7 @@ impl Pod<'_> {
             let limit = self.context().scaled(PROMPTLY);
             let rounds = match probe.rounds(count, 1, limit, limit) {
                 // It ends what it is given to reap, also the processes that make orphans.
-                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(false),
+                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
                 rounds => rounds.map_err(|error| self.harness_failed("raise orphans", &error))?,
             };
             drop(probe);
@@ -250,11 +303,11 @@ impl Pod<'_> {
             while !self.is_ready() && watch.elapsed() < asleep {
                 self.await_event(Duration::from_micros(200))?;
             }
-            Ok(rounds.completed == count)
+            Ok(Some(rounds.completed))
         });
         match reaped {
             Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_) | Stop::Inconclusive(_)) => {
-                Ok(false)
+                Ok(None)
             }
             other => other,
         }
