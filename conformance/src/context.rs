@@ -447,9 +447,9 @@ fn unit_only(unit: &str) -> Measurement {
 /// The image's fault is a finding, the host's an error of the suite.
 pub(crate) fn start_error(error: &StartError) -> Stop {
     if let StartError::Exec { cause, .. } | StartError::Host { cause, .. } = error
-        && let Some(short) = shortage::of(cause)
+        && let Some(short) = shortage::beside(cause)
     {
-        return Stop::Inconclusive(format!("{error}: {short}"));
+        return Stop::Inconclusive(format!("{error}{short}"));
     }
     match error {
         StartError::Exec { .. } => Stop::NotRunning(Finding::new(

@@ -4,7 +4,7 @@
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use pause_sandbox::shortage::{Counters, Shortage, groups, needs, of};
+pub use pause_sandbox::shortage::{Counters, Shortage, beside, groups, needs, of};
 
 use crate::outcome::{Outcome, Stop};
 

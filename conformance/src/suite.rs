@@ -109,7 +109,11 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     // Half of an engine nobody would take away, and from here on there is a report.
     let _in_order = InOrder::begin();
     let engine = plan::run_any(&subjects)
-        .then(|| suffices(room).and_then(|()| prepare(&plan::emulators(&subjects))))
+        .then(|| {
+            suffices(room)?;
+            plan::has_places(&subjects).map_err(|error| without_sandbox(load_failure(&error)))?;
+            prepare(&plan::emulators(&subjects))
+        })
         .transpose()?;
     let time_scale = engine.as_ref().map_or(Ok(1.0), measure_host)?;
 
@@ -433,15 +437,17 @@ fn suffices(room: Room) -> Result<(), Failure> {
 fn prepare(emulators: &[Emulator]) -> Result<Arc<Embedded>, Failure> {
     Embedded::prepare_for(emulators)
         .map(Arc::new)
-        .map_err(|error| {
-            let mut failure = cannot_prepare(&error);
-            let without = "--static-only judges what needs no sandbox";
-            failure.hint = Some(match failure.hint {
-                Some(hint) => format!("{hint}; {without}"),
-                None => without.to_owned(),
-            });
-            failure
-        })
+        .map_err(|error| without_sandbox(cannot_prepare(&error)))
+}
+
+/// Says what is still judged where no sandbox can be made.
+fn without_sandbox(mut failure: Failure) -> Failure {
+    let without = "--static-only judges what needs no sandbox";
+    failure.hint = Some(match failure.hint {
+        Some(hint) => format!("{hint}; {without}"),
+        None => without.to_owned(),
+    });
+    failure
 }
 
 fn cannot_prepare(error: &PrepareError) -> Failure {

@@ -16,6 +16,7 @@ use super::limits::{Budget, Limits};
 use super::regular;
 use super::rootfs::components;
 use super::tar::{Type, Walk, looks_like_tar};
+use super::temporary::Temporary;
 
 /// Links from member to member that are followed: `docker save` links equal layers.
 const LINKS: usize = 8;
@@ -63,7 +64,7 @@ impl Archive {
         let compression = Compression::of(&blob.head::<4>().map_err(failed)?);
         if compression != Compression::Plain {
             blob =
-                spool(blob, compression, limits).map_err(|error| failed(error).with_hint(WHOLE))?;
+                spool(blob, compression, limits).map_err(|error| failed(error).or_hint(WHOLE))?;
         }
         if !looks_like_tar(&blob.head::<512>().map_err(failed)?) {
             return Err(
@@ -178,7 +179,7 @@ fn normal(name: &[u8]) -> Vec<u8> {
 fn spool(stream: impl io::Read, compression: Compression, limits: &Limits) -> io::Result<Blob> {
     let mut budget = Budget::new("bytes in the archive", limits.uncompressed);
     let plain = decompress(stream, compression, limits.zstd_window);
-    let mut file = tempfile::tempfile()?;
+    let mut file = Temporary::new()?;
     io::copy(&mut Hashed::new(plain, None, &mut budget), &mut file)?;
-    Blob::of(file)
+    Blob::of(file.into_file())
 }

@@ -26,6 +26,7 @@ use super::archive::Archive;
 use super::error::{Error, io_words};
 use super::limits::Budget;
 use super::pace::Pace;
+use super::temporary::Temporary;
 
 const SOCKET: &str = "unix:///var/run/docker.sock";
 /// The whole answer, however slowly it drips.
@@ -81,7 +82,8 @@ pub(crate) fn save(image: &str, options: &LoadOptions) -> Result<Archive, Error>
         };
         return Err(failed(cause, "docker images lists what it has"));
     }
-    let mut file = tempfile::tempfile().map_err(|error| Error::io("temporary file", &error))?;
+    let kept = |error: io::Error| Error::io(&what, &error);
+    let mut file = Temporary::new().map_err(kept)?;
     let mut budget = Budget::new("bytes from docker", options.limits.stored);
     let mut reader = Pace::start(options.stall).hold(body.with_config().limit(u64::MAX).reader());
     let mut buffer = vec![0; 64 * 1024];
@@ -95,10 +97,9 @@ pub(crate) fn save(image: &str, options: &LoadOptions) -> Result<Archive, Error>
         budget
             .take(count as u64)
             .map_err(|error| Error::limit(&what, &error))?;
-        file.write_all(&buffer[..count])
-            .map_err(|error| Error::io("temporary file", &error))?;
+        file.write_all(&buffer[..count]).map_err(kept)?;
     }
-    Archive::of(file, &what, &options.limits)
+    Archive::of(file.into_file(), &what, &options.limits)
 }
 
 fn agent(path: &str, options: &LoadOptions) -> Agent {

@@ -5,9 +5,13 @@ use std::io;
 
 use super::escape::escape;
 use super::limits::Exceeded;
+use crate::disk;
 
 /// What is wrong with the image as a whole; [`Error::within`] says which.
 pub(crate) const WHOLE: &str = "image";
+
+/// What the user can do where a disk is full.
+const ROOM: &str = "free some space, or set TMPDIR to a folder that has it";
 
 /// An image, archive, file or registry that the suite cannot read.
 ///
@@ -52,6 +56,7 @@ impl Error {
             .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Exceeded>);
         Self {
             reason: if limit { Reason::Limit } else { Reason::Other },
+            hint: disk::is_full(error).then(|| ROOM.to_owned()),
             ..Self::new(what, io_words(error))
         }
     }
@@ -116,6 +121,16 @@ impl Error {
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// As [`Error::with_hint`], unless there is one.
+    #[must_use]
+    pub(crate) fn or_hint(self, hint: &str) -> Self {
+        if self.hint.is_some() {
+            self
+        } else {
+            self.with_hint(hint)
+        }
     }
 
     /// What the user can do about it, where there is something.

@@ -39,6 +39,7 @@ mod blob;
 pub mod build;
 mod decompress;
 mod digest;
+pub mod disk;
 mod docker_archive;
 #[cfg(feature = "registry")]
 mod docker_daemon;
@@ -64,6 +65,7 @@ pub mod regular;
 mod rootfs;
 mod spool;
 mod tar;
+mod temporary;
 pub mod wasm;
 
 use std::collections::BTreeMap;

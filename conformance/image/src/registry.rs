@@ -22,6 +22,7 @@ use super::error::{Error, io_words};
 use super::image::{Store, Top};
 use super::limits::{Budget, Limits};
 use super::pace::Pace;
+use super::temporary::Temporary;
 use super::{LoadOptions, RegistryName};
 use auth::Auth;
 
@@ -291,10 +292,10 @@ impl Store for Registry<'_> {
         if observed != digest {
             return Err(self.wrong_digest(&digest, &observed));
         }
-        let failed = |error: io::Error| Error::io("temporary file", &error);
-        let mut file = tempfile::tempfile().map_err(failed)?;
+        let failed = |error: io::Error| Error::io(self.name, &error);
+        let mut file = Temporary::new().map_err(failed)?;
         file.write_all(&bytes).map_err(failed)?;
-        Blob::of(file).map_err(failed)
+        Blob::of(file.into_file()).map_err(failed)
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Blob, Error> {
@@ -314,8 +315,8 @@ impl Store for Registry<'_> {
             return Err(Error::limit(&what, &budget.exceeded()));
         }
         let mut response = self.get(&format!("blobs/{digest}"), "*/*")?;
-        let failed = |error: io::Error| Error::io("temporary file", &error);
-        let mut file = tempfile::tempfile().map_err(failed)?;
+        let failed = |error: io::Error| Error::io(&what, &error).within(self.name);
+        let mut file = Temporary::with_room(promised).map_err(failed)?;
         let body = response.body_mut().with_config().limit(u64::MAX).reader();
         let body = self.pace.hold(body).take(promised + 1);
         let mut body = Hashed::new(body, Some(&digest), &mut budget);
@@ -337,7 +338,7 @@ impl Store for Registry<'_> {
         if observed != digest {
             return Err(self.wrong_digest(&digest, &observed));
         }
-        Blob::of(file).map_err(failed)
+        Blob::of(file.into_file()).map_err(failed)
     }
 
     fn is_remote(&self) -> bool {

@@ -8,6 +8,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use super::temporary::Temporary;
+
 /// More than this goes to the file.
 const MEMORY: usize = 4 << 20;
 /// How much is copied at a time.
@@ -17,7 +19,7 @@ const PIECE: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Spool {
     memory: Vec<u8>,
-    file: Option<File>,
+    file: Option<Temporary>,
     len: u64,
     files: u64,
 }
@@ -61,14 +63,13 @@ impl Spool {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.file.is_none() && self.memory.len() + bytes.len() > MEMORY {
-            let mut file = tempfile::tempfile().map_err(|error| no_room(&error))?;
-            file.write_all(&self.memory)
-                .map_err(|error| no_room(&error))?;
+            let mut file = Temporary::new()?;
+            file.write_all(&self.memory)?;
             self.memory = Vec::new();
             self.file = Some(file);
         }
         match &mut self.file {
-            Some(file) => file.write_all(bytes).map_err(|error| no_room(&error))?,
+            Some(file) => file.write_all(bytes)?,
             None => self.memory.extend_from_slice(bytes),
         }
         self.len += bytes.len() as u64;
@@ -78,20 +79,10 @@ impl Spool {
     /// No more is kept; what is there can be read.
     pub(super) fn close(&mut self) -> Store {
         Store(Arc::new(match self.file.take() {
-            Some(file) => Bytes::File(file),
+            Some(file) => Bytes::File(file.into_file()),
             None => Bytes::Memory(std::mem::take(&mut self.memory).into()),
         }))
     }
-}
-
-/// The folder is named, since it is the user's to choose.
-fn no_room(error: &io::Error) -> io::Error {
-    let folder = std::env::temp_dir();
-    io::Error::other(format!(
-        "its files cannot be kept in {} (TMPDIR): {}",
-        folder.display(),
-        super::io_words(error)
-    ))
 }
 
 /// All that was kept of one image.

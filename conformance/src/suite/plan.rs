@@ -289,11 +289,33 @@ pub(super) fn processors(
         .collect()
 }
 
+/// Those whose programs are run.
+fn running(subjects: &[(Subject, Processor)]) -> impl Iterator<Item = &Subject> {
+    let runs = |processor| matches!(processor, &Processor::Own | &Processor::Emulated(Ok(_)));
+    let running = subjects
+        .iter()
+        .filter(move |(_, processor)| runs(processor));
+    running.map(|(subject, _)| subject)
+}
+
 /// Whether an engine is needed at all.
 pub(super) fn run_any(subjects: &[(Subject, Processor)]) -> bool {
-    subjects
-        .iter()
-        .any(|(_, processor)| matches!(processor, Processor::Own | Processor::Emulated(Ok(_))))
+    running(subjects).next().is_some()
+}
+
+/// Whether there is room on this host for the files of each image whose program is run.
+///
+/// # Errors
+/// Names the first for which there is none.
+pub(super) fn has_places(subjects: &[(Subject, Processor)]) -> Result<(), subject::Error> {
+    for subject in running(subjects).filter(|subject| subject.program.is_ok()) {
+        Embedded::has_place_for(&subject.rootfs).map_err(|error| {
+            subject::Error::new(&subject.reference, error).with_hint(
+                "free some space, or set TMPDIR to a folder that has it, on a file system that is not mounted noexec",
+            )
+        })?;
+    }
+    Ok(())
 }
 
 /// The emulators that are needed, each once.

@@ -94,7 +94,13 @@ pub(crate) fn ok(body: &[u8]) -> Vec<u8> {
 /// A sound image as a registry answers for it, `pause:3.10`, by path.
 pub(crate) fn image() -> impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static {
     let image = ImageBuilder::pause(&Elf::of(62).bytes(), &host());
-    let layout = LayoutBuilder::single(&image, "3.10");
+    of_layout(LayoutBuilder::single(&image, "3.10"))
+}
+
+/// The same for the one image of a layout.
+pub(crate) fn of_layout(
+    layout: LayoutBuilder,
+) -> impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static {
     let top = layout.manifests[0]["digest"]
         .as_str()
         .unwrap_or_default()

@@ -27,13 +27,14 @@ use crate::emulator::baseline::Baseline;
 use crate::shortage::Counters;
 use crate::sys;
 use crate::workload::{self, Command};
-use pause_image::Platform;
+use pause_image::{Platform, Rootfs};
 
 mod beside;
 mod binfmt;
 mod capabilities;
 mod cgroup;
 mod child;
+mod cost;
 mod emulated;
 mod fill;
 mod folder;
@@ -49,6 +50,7 @@ mod sandbox;
 mod stage;
 mod trial;
 
+use cost::Cost;
 pub use emulated::Emulated;
 use emulated::Emulation;
 use ids::Mapping;
@@ -151,6 +153,18 @@ impl Embedded {
         };
         let (line, hint) = refusal.map_or_else(Default::default, |it| host.looked_at().explain(it));
         Err(PrepareError { line, hint })
+    }
+
+    /// Whether the files of an image have a place on this host, looked at before anything is
+    /// made: in memory, or in a folder for temporary files.
+    ///
+    /// # Errors
+    /// What is wrong with each such folder, with the figures.
+    pub fn has_place_for(rootfs: &Rootfs) -> io::Result<()> {
+        if root::is_small(rootfs) {
+            return Ok(());
+        }
+        folder::has_place(Cost::of(rootfs).disk)
     }
 
     fn by(way: Mapping, emulators: &[Emulator]) -> Result<Self, Refusal> {

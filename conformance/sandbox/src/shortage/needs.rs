@@ -4,6 +4,7 @@
 use std::fs;
 use std::sync::OnceLock;
 
+pub use pause_image::disk::mebibytes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::groups::{self, Place};
@@ -240,11 +241,6 @@ pub fn out_of_descriptors() -> String {
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.map_or_else(String::new, |limit| format!(": limit {limit}"));
     format!("this host allows too few descriptors{limit}")
-}
-
-/// In words.
-pub fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes >> 20)
 }
 
 #[cfg(test)]

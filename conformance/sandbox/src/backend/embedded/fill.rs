@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::ids::Mapping;
+use crate::shortage;
 use pause_image::{Content, Entry, EntryKind, Rootfs};
 
 /// `PATH_MAX` of Linux, which counts a NUL.
@@ -48,13 +49,13 @@ pub(super) fn fill(
     for (path, entry) in &rootfs.entries {
         filler
             .make(path, entry)
-            .map_err(|error| named(path, &error))?;
+            .map_err(|error| named(path, error))?;
     }
     let implied = Entry::directory();
     for path in besides {
         filler
             .make(path, &implied)
-            .map_err(|error| named(path, &error))?;
+            .map_err(|error| named(path, error))?;
     }
     // What is in a directory is there before its mode may keep the suite out.
     let above = besides.iter().rev().map(|path| (path, &implied));
@@ -67,9 +68,12 @@ pub(super) fn fill(
     Ok(filler.words())
 }
 
-/// Says which file it was.
-fn named(path: &[u8], error: &io::Error) -> io::Error {
-    let words = pause_image::io_words(error);
+/// Says which file it was, unless it would have been any other as well.
+fn named(path: &[u8], error: io::Error) -> io::Error {
+    if shortage::is_of_all(&error) {
+        return error;
+    }
+    let words = pause_image::io_words(&error);
     io::Error::new(
         error.kind(),
         format!("{}: {words}", pause_image::show_path(path)),

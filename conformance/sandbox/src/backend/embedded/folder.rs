@@ -18,6 +18,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::keeper::Keeper;
+use crate::shortage;
+use pause_image::disk::{self, Need, Space};
 
 /// How their names begin; sixteen hexadecimal digits follow.
 const PREFIX: &str = "pause-conformance.root-";
@@ -29,6 +31,9 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
+/// What is made beside the files of an image: this suite's folder, and the one in it.
+pub(super) const FILES: u64 = 2;
+
 /// Where they may be, the best first.
 fn places() -> Vec<PathBuf> {
     let mut places = vec![std::env::temp_dir(), PathBuf::from("/var/tmp")];
@@ -36,12 +41,53 @@ fn places() -> Vec<PathBuf> {
     places
 }
 
-/// The folder of this suite, once there is one.
+/// What `take` makes of the first place that has room for files, and takes programs that can
+/// be executed.
+///
+/// # Errors
+/// What is wrong with each place; a full disk where that is all that is wrong with one.
+fn in_place<T>(need: Need, mut take: impl FnMut(&Path) -> io::Result<T>) -> io::Result<T> {
+    let (mut refused, mut kind) = (Vec::new(), io::ErrorKind::Other);
+    for (number, place) in places().into_iter().enumerate() {
+        match usable(&place, need).and_then(|()| take(&place)) {
+            Ok(made) => return Ok(made),
+            // No other place would have more of it.
+            Err(error) if shortage::is_of_all(&error) => return Err(error),
+            Err(error) => {
+                if disk::is_full(&error) {
+                    kind = io::ErrorKind::StorageFull;
+                }
+                let name = if number == 0 { " (TMPDIR)" } else { "" };
+                let words = pause_image::io_words(&error);
+                refused.push(format!("{}{name}: {words}", place.display()));
+            }
+        }
+    }
+    let refused = refused.join("; ");
+    let words = format!("no folder for its files ({need}): {refused}");
+    Err(io::Error::new(kind, words))
+}
+
+/// Whether there is a place for the files of an image, as far as that can be seen before
+/// anything is made.
+///
+/// # Errors
+/// As [`Folders::make`].
+pub(super) fn has_place(mut need: Need) -> io::Result<()> {
+    need.files += FILES;
+    in_place(need, |place| {
+        let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        Ok(rustix::fs::accessat(CWD, place, access, AtFlags::EACCESS)?)
+    })
+}
+
+/// The folders of this suite, once there are some: one in each place that is used.
 #[derive(Debug, Default)]
-pub(super) struct Folders(Mutex<Option<Own>>);
+pub(super) struct Folders(Mutex<Vec<Own>>);
 
 #[derive(Debug)]
 struct Own {
+    place: PathBuf,
     path: PathBuf,
     #[expect(dead_code, reason = "held, not used")]
     lock: OwnedFd,
@@ -56,6 +102,17 @@ impl Folder {
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
+
+    /// What is wrong where files that need so much did not fit in.
+    pub(super) fn is_full(&self, error: &io::Error, need: Need) -> io::Error {
+        // Without the names that nobody chose.
+        let place = self.0.ancestors().nth(2).unwrap_or(&self.0);
+        let left = disk::left(place);
+        disk::full(format!(
+            "{error} in {}{left}, its files need {need}",
+            place.display()
+        ))
+    }
 }
 
 impl Drop for Folder {
@@ -65,19 +122,25 @@ impl Drop for Folder {
 }
 
 impl Folders {
-    /// Makes a new one.
+    /// Makes a new one, for files that need so much.
     ///
     /// # Errors
-    /// Where no place takes programs that can be executed.
-    pub(super) fn make(&self, keeper: &Keeper) -> io::Result<Folder> {
+    /// Where no place has room, or takes programs that can be executed.
+    pub(super) fn make(&self, keeper: &Keeper, need: Need) -> io::Result<Folder> {
         // What panicked while it held this has changed nothing that matters.
-        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = match &*own {
-            Some(own) => own.path.join(name()?),
-            None => own.insert(new(keeper)?).path.join(name()?),
-        };
-        rustix::fs::mkdir(&folder, Mode::from_raw_mode(0o700))?;
-        Ok(Folder(folder))
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        in_place(need, |place| {
+            let known = all.iter().position(|own| own.place == place);
+            let at = if let Some(at) = known {
+                at
+            } else {
+                all.push(new_in(place, keeper)?);
+                all.len() - 1
+            };
+            let folder = all[at].path.join(name()?);
+            rustix::fs::mkdir(&folder, Mode::from_raw_mode(0o700))?;
+            Ok(Folder(folder))
+        })
     }
 }
 
@@ -87,24 +150,8 @@ impl Drop for Own {
     }
 }
 
-/// A folder that nobody else has, locked.
-fn new(keeper: &Keeper) -> io::Result<Own> {
-    let mut refused = io::Error::from(io::ErrorKind::NotFound);
-    for place in places() {
-        match usable(&place).and_then(|()| new_in(&place, keeper)) {
-            Ok(made) => return Ok(made),
-            Err(error) => {
-                let words = pause_image::io_words(&error);
-                let words = format!("no folder for it in {}: {words}", place.display());
-                refused = io::Error::new(error.kind(), words);
-            }
-        }
-    }
-    Err(refused)
-}
-
-/// Whether programs could be executed there.
-fn usable(place: &Path) -> io::Result<()> {
+/// Whether files could be written there, and programs executed.
+fn usable(place: &Path, need: Need) -> io::Result<()> {
     let flags = rustix::fs::statvfs(place)?.f_flag;
     if flags.contains(StatVfsMountFlags::RDONLY) {
         return Err(io::Error::other("it is mounted read-only"));
@@ -112,9 +159,10 @@ fn usable(place: &Path) -> io::Result<()> {
     if flags.bits() & nix::libc::ST_NOEXEC != 0 {
         return Err(io::Error::other("it is mounted noexec"));
     }
-    Ok(())
+    Space::of(place)?.takes(need)
 }
 
+/// A folder there that nobody else has, locked.
 fn new_in(place: &Path, keeper: &Keeper) -> io::Result<Own> {
     for _ in 0..NAMES {
         let path = std::path::absolute(place)?.join(format!("{PREFIX}{}", name()?));
@@ -131,7 +179,11 @@ fn new_in(place: &Path, keeper: &Keeper) -> io::Result<Own> {
             // ext4 looks for room for a folder in it anywhere, and not where others were just
             // removed: there an inode that is free again is passed over for minutes.
             let _ = rustix::fs::ioctl_setflags(&lock, IFlags::TOPDIR);
-            return Ok(Own { path, lock });
+            return Ok(Own {
+                place: place.to_owned(),
+                path,
+                lock,
+            });
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())

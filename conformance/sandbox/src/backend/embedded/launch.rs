@@ -15,7 +15,7 @@ use super::ids::Mapping;
 use super::keeper::Keeper;
 use super::limits::ProgramLimits;
 use super::plan::{Ground, Plan};
-use super::root::{ImageRoot, Maker, Roots, Wanted};
+use super::root::{ImageRoot, Maker, Wanted};
 use super::sandbox::EmbeddedSandbox;
 use super::stage::Stage;
 use super::{Embedded, pipe, write_gate};
@@ -217,7 +217,7 @@ impl Embedded {
         // program could make it writable.
         let alone = plan.privileged && stage.is_none();
         let root = if plan.root == Root::Writable || alone {
-            if Roots::is_small(&wanted) || stage.is_none() || self.refuses_overlay() {
+            if wanted.is_small() || stage.is_none() || self.refuses_overlay() {
                 self.roots.own(&wanted, by)
             } else {
                 plan.overlay = true;

@@ -13,19 +13,18 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
+use super::cost::Cost;
 use super::fill::{self, User};
-use super::folder::{Folder, Folders};
+use super::folder::{self, Folder, Folders};
 use super::ids::Mapping;
 use super::keeper::Keeper;
 use super::stage::{self, Stage};
 use crate::backend::{Launch, StartError};
 use crate::sys::{self, NewNamespaces};
-use pause_image::{EntryKind, ResolveError, Rootfs, show_path};
+use pause_image::{EntryKind, ResolveError, Rootfs, disk, show_path};
 
 /// Above so many bytes of memory it goes to disk.
 const SMALL: u64 = 16 << 20;
-/// What a file costs in memory beside its content.
-const EACH: u64 = 1 << 10;
 /// A copy that a sandbox has alone is at most this big.
 const COPY: u64 = 128 << 20;
 /// How many files a program may make in it.
@@ -121,19 +120,9 @@ impl Wanted {
         Ok(path)
     }
 
-    /// Bytes that it would take in memory.
-    fn cost(&self) -> u64 {
-        let entries = self.rootfs.entries.values().map(|entry| {
-            let content = match &entry.kind {
-                EntryKind::File {
-                    content: Some(content),
-                    ..
-                } => content.stored().next_multiple_of(4096),
-                _ => 0,
-            };
-            EACH + content
-        });
-        entries.fold(0, u64::saturating_add)
+    /// Whether it would be made in memory; then a copy costs little.
+    pub(super) fn is_small(&self) -> bool {
+        is_small(&self.rootfs)
     }
 
     /// Whether the same root does for both: the ids count as far as they show in its modes.
@@ -154,6 +143,11 @@ impl Wanted {
     fn is_but_for_the_user(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.rootfs, &other.rootfs) && self.besides == other.besides
     }
+}
+
+/// Whether these files go to memory.
+pub(super) fn is_small(rootfs: &Rootfs) -> bool {
+    Cost::is_within(rootfs, SMALL)
 }
 
 /// A root that is made, for as long as this lives.
@@ -200,16 +194,22 @@ impl Roots {
         let alike = known.iter().find(|(made, _)| wanted.is_made_by(made));
         let root = match alike {
             Some((_, root)) => Arc::clone(root),
-            None => Arc::new(self.make(&wanted, by, false)?),
+            None => Arc::new(self.make(&wanted, by, false).or_else(|error| {
+                let kept = known.len();
+                if disk::is_full(&error) {
+                    // Those of other images are kept there, in case they are asked for again.
+                    known.retain(|(made, _)| Arc::ptr_eq(&made.rootfs, &wanted.rootfs));
+                }
+                if known.len() < kept {
+                    self.make(&wanted, by, false)
+                } else {
+                    Err(error)
+                }
+            })?),
         };
         known.truncate(KEPT - 1);
         known.insert(0, (wanted, Arc::clone(&root)));
         Ok(root)
-    }
-
-    /// Whether it would be made in memory; then a copy costs little.
-    pub(super) fn is_small(wanted: &Wanted) -> bool {
-        wanted.cost() <= SMALL
     }
 
     /// One for a sandbox alone, which may write to it: in memory, where what it writes has a
@@ -218,7 +218,7 @@ impl Roots {
     /// # Errors
     /// Also where the image is too big for that.
     pub(super) fn own(&self, wanted: &Wanted, by: Maker<'_>) -> io::Result<Arc<ImageRoot>> {
-        if wanted.cost() > COPY {
+        if !Cost::is_within(&wanted.rootfs, COPY) {
             let why = format!(
                 "a copy of more than {} MiB, for no overlay can be had",
                 COPY >> 20
@@ -229,14 +229,15 @@ impl Roots {
     }
 
     fn make(&self, wanted: &Wanted, by: Maker<'_>, writable: bool) -> io::Result<ImageRoot> {
-        let cost = wanted.cost();
-        let folder = if cost <= SMALL || writable {
+        let mut cost = Cost::of(&wanted.rootfs);
+        cost.disk.files += wanted.besides.len() as u64 + folder::FILES;
+        let folder = if cost.memory <= SMALL || writable {
             None
         } else {
-            Some(self.folders.make(by.keeper)?)
+            Some(self.folders.make(by.keeper, cost.disk)?)
         };
         let files = wanted.rootfs.entries.len() + wanted.besides.len() + FILES;
-        let size = cost + (1 << 20);
+        let size = cost.memory + (1 << 20);
         let options = format!("mode=700,size={size},nr_inodes={files}");
         let options = CString::new(options)?;
         let mounted = sys::in_helper(|| {
@@ -253,7 +254,10 @@ impl Roots {
             rustix::mount::mount_remount(place, flags, c"")?;
             Ok::<_, io::Error>(lacks)
         });
-        let lacks = filled??;
+        let lacks = filled?.map_err(|error| match &folder {
+            Some(folder) if disk::is_full(&error) => folder.is_full(&error, cost.disk),
+            _ => error,
+        })?;
         Ok(ImageRoot {
             namespace,
             place,
