@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use conformance::programs::REFERENCE;
 use conformance::wait::readable;
 use rstest::rstest;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::pty::OpenptFlags;
 use serde_json::Value;
 
 /// What it is allowed.
@@ -90,6 +92,48 @@ fn full_pipe() -> (OwnedFd, OwnedFd) {
     (read, write)
 }
 
+fn writable(fd: &OwnedFd, within: Duration) -> bool {
+    let mut polled = [PollFd::new(fd, PollFlags::OUT)];
+    let within = Timespec::try_from(within).expect("it is short");
+    rustix::event::poll(&mut polled, Some(&within)).expect("it can be polled") > 0
+}
+
+/// The side of a terminal to read from, and the other.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+    let reader = rustix::pty::openpt(flags).expect("a terminal");
+    rustix::pty::grantpt(&reader).expect("it is ours");
+    rustix::pty::unlockpt(&reader).expect("it is ours");
+    let path = rustix::pty::ptsname(&reader, Vec::new()).expect("it has a name");
+    let flags = OFlags::RDWR | OFlags::NOCTTY;
+    let terminal = rustix::fs::open(&path, flags, Mode::empty()).expect("it is ours");
+    (reader, terminal)
+}
+
+/// The same, where nobody reads and the other takes no more.
+fn full_terminal() -> (OwnedFd, OwnedFd) {
+    let (reader, terminal) = terminal();
+    rustix::io::ioctl_fionbio(&terminal, true).expect("it is ours");
+    // The kernel makes room once more when it hands on what came first.
+    while writable(&terminal, STUCK / 3) {
+        while rustix::io::write(&terminal, &[b'x'; 4096]).is_ok() {}
+    }
+    rustix::io::ioctl_fionbio(&terminal, false).expect("it is ours");
+    (reader, terminal)
+}
+
+/// What of the terminal comes to whoever reads it at last.
+fn shown(reader: &OwnedFd) -> String {
+    let mut shown = Vec::new();
+    let mut part = [0; 4096];
+    while readable(reader.as_fd(), STUCK).expect("it can be polled")
+        && let Ok(length @ 1..) = rustix::io::read(reader, &mut part)
+    {
+        shown.extend_from_slice(&part[..length]);
+    }
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
 fn is_partial(report: &Path) {
     let report = fs::read(report).expect("it is there");
     let report: Value = serde_json::from_slice(&report).expect("a whole report");
@@ -135,9 +179,10 @@ fn it_ends_where_a_registry_says_nothing(
 fn it_ends_where_nobody_reads_one_report_and_writes_the_other(
     #[values(Signal::INT, Signal::TERM, Signal::HUP)] signal: Signal,
     #[values("human", "json", "tap", "markdown", "html", "junit")] format: &str,
+    #[values(full_pipe, full_terminal)] full: fn() -> (OwnedFd, OwnedFd),
 ) {
     let suite = Suite::new();
-    let (_unread, full) = full_pipe();
+    let (_unread, full) = full();
     let report = suite.path("report.json");
     let child = suite
         .command()
@@ -218,6 +263,101 @@ fn it_ends_where_nobody_reads_what_it_says_on_stderr(
     let mut child = child.expect("it starts");
     assert!(!ended_within(&child, STUCK), "nobody read it");
     assert_eq!(interrupt(&mut child, Signal::TERM), Some(2));
+}
+
+#[test]
+fn a_line_on_the_terminal_says_how_far_it_is_and_is_gone_in_the_end() {
+    let suite = Suite::new();
+    let (reader, terminal) = terminal();
+    let mut command = suite.command();
+    command.args([
+        "--image",
+        "binary:pause",
+        "--filter",
+        "signals",
+        "--report",
+        "json",
+    ]);
+    let child = command.stderr(terminal).spawn();
+    let status = child.expect("it starts").wait().expect("our child");
+    drop(command);
+    let shown = shown(&reader);
+    assert_eq!(status.code(), Some(0), "{shown}");
+    assert!(
+        shown.contains("binary:pause") && shown.contains(" signals/"),
+        "{shown:?}"
+    );
+    let last = shown.rsplit('\r').next().expect("some");
+    assert_eq!(last, "\x1b[2K", "{shown:?}");
+}
+
+/// What is drawn over itself is lost where nobody looks, and keeps nothing back.
+#[test]
+fn it_judges_to_the_end_where_the_terminal_takes_no_progress() {
+    let suite = Suite::new();
+    let (_unread, full) = full_terminal();
+    let mut command = suite.command();
+    command.args([
+        "--image",
+        "binary:pause",
+        "--filter",
+        "pid1",
+        "--report",
+        "json",
+    ]);
+    let child = command.stderr(full).spawn();
+    let mut child = child.expect("it starts");
+    assert!(ended_within(&child, 60 * SOON), "nobody read its progress");
+    assert_eq!(child.wait().expect("our child").code(), Some(0));
+    let report: Value = serde_json::from_str(&suite.said("stdout")).expect("a whole report");
+    assert_eq!(report["conclusion"], "conformant");
+}
+
+#[rstest]
+fn it_ends_on_a_terminal_that_nobody_reads_with_a_partial_report(
+    #[values(Signal::INT, Signal::TERM, Signal::HUP)] signal: Signal,
+) {
+    let suite = Suite::new();
+    let (_unread, full) = full_terminal();
+    let report = suite.path("report.json");
+    let output = full.try_clone().expect("one more descriptor");
+    let child = suite
+        .command()
+        .args(["--image", "binary:pause", "--report", "human"])
+        .arg(format!("--report=json={}", report.display()))
+        .stdout(output)
+        .stderr(full)
+        .spawn();
+    let mut child = child.expect("it starts");
+    assert!(!ended_within(&child, STUCK), "it is amid its checks");
+    assert_eq!(interrupt(&mut child, signal), Some(2));
+    is_partial(&report);
+}
+
+/// A stop of the terminal, as by Ctrl-S, is no end: the report goes on where it was.
+#[test]
+fn a_report_waits_for_a_terminal_that_is_read_late() {
+    let suite = Suite::new();
+    let (reader, full) = full_terminal();
+    let output = full.try_clone().expect("one more descriptor");
+    let mut command = suite.command();
+    command.args([
+        "--image",
+        "binary:pause",
+        "--filter",
+        "pid1",
+        "--report",
+        "json",
+    ]);
+    let child = command.stdout(output).stderr(full).spawn();
+    let mut child = child.expect("it starts");
+    assert!(!ended_within(&child, 2 * SOON), "nobody read its report");
+    drop(command);
+    let shown = shown(&reader);
+    assert_eq!(child.wait().expect("our child").code(), Some(0));
+    let (_, report) = shown.split_once('{').expect("a report");
+    let report: Value = serde_json::from_str(&format!("{{{report}")).expect("a whole report");
+    assert_eq!(report["conclusion"], "conformant");
 }
 
 #[rstest]

@@ -87,6 +87,15 @@ pub fn await_writable(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Whether a descriptor takes more now.
+pub fn is_writable(fd: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    matches!(
+        rustix::event::poll(&mut polled, Some(&Timespec::default())),
+        Ok(1)
+    )
+}
+
 /// Waits for so long, unless the user asks.
 ///
 /// # Errors

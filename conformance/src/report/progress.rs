@@ -9,7 +9,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::event::{Event, RunHead, Verdict};
 use crate::report::Reporter;
+use crate::report::patient::Patient;
 use crate::report::text;
+
+mod line;
+
+use line::Line;
+
+/// How often a second the line is drawn at most.
+const FREQUENCY: u8 = 20;
 
 /// Shows progress on stderr.
 #[derive(Debug)]
@@ -26,7 +34,8 @@ pub struct Progress<W> {
 impl<W: Write> Progress<W> {
     /// A line that is drawn over itself, on the terminal that stderr is.
     pub fn on_terminal() -> Self {
-        Self::new(None, ProgressDrawTarget::stderr())
+        let line = Box::new(Line::on(Patient::stderr()));
+        Self::new(None, ProgressDrawTarget::term_like_with_hz(line, FREQUENCY))
     }
 
     /// One line a run.

@@ -1,0 +1,98 @@
+//! A line on a terminal that may be stopped, or that nobody reads: what the terminal does not
+//! take is not drawn, and nothing waits for it.
+
+use std::fmt::Display;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::TermLike;
+
+use crate::report::patient::Patient;
+
+/// The size of a terminal that does not tell its own.
+const USUAL: (u16, u16) = (80, 24);
+
+/// The terminal, and what is about to be drawn.
+#[derive(Debug)]
+pub(super) struct Line {
+    terminal: Patient,
+    drawn: Mutex<String>,
+}
+
+impl Line {
+    pub(super) fn on(terminal: Patient) -> Self {
+        Self {
+            terminal,
+            drawn: Mutex::default(),
+        }
+    }
+
+    fn draw(&self, what: impl Display) {
+        // A text has no invariant that a panic could have broken.
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        *drawn += &what.to_string();
+    }
+
+    /// Moves by so many places; 0 would be taken for 1.
+    fn step(&self, places: usize, direction: char) -> io::Result<()> {
+        if places > 0 {
+            self.draw(format_args!("\x1b[{places}{direction}"));
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> (u16, u16) {
+        match rustix::termios::tcgetwinsize(&self.terminal) {
+            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col, size.ws_row),
+            _ => USUAL,
+        }
+    }
+}
+
+impl TermLike for Line {
+    fn width(&self) -> u16 {
+        self.size().0
+    }
+
+    fn height(&self) -> u16 {
+        self.size().1
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.step(n, 'A')
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.step(n, 'B')
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.step(n, 'C')
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.step(n, 'D')
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.draw(format_args!("{line}\n"));
+        Ok(())
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.draw(text);
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.draw("\r\x1b[2K");
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.terminal.offer(drawn.as_bytes());
+        drawn.clear();
+        Ok(())
+    }
+}
