@@ -1,12 +1,11 @@
-//! **A shortage is never the image's fault, and no suite disturbs another**: the reference is
-//! judged under limits that a cgroup of the test's own sets, with few descriptors, and by
-//! several suites at once.
+//! **A shortage is never the image's fault**: the reference is judged under limits that a cgroup
+//! of the test's own sets, and with few descriptors.
 //!
-//! More limits and more suites where `PAUSE_CONFORMANCE_LIMITS` is `all`.
+//! More limits where `PAUSE_CONFORMANCE_LIMITS` is `all`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rstest::rstest;
@@ -189,39 +188,4 @@ fn with_few_descriptors_the_image_is_not_blamed(#[case] limit: &str, #[case] sta
         .output()
         .expect("the suite starts");
     assert_eq!(expect_no_blame(&output, "descriptors", 0), status);
-}
-
-/// In one pid and mount namespace or each in its own, with the cgroups in one tree: what one
-/// made, none of the others removes, be it while it begins, runs or ends.
-#[rstest]
-#[case(&["env"])]
-#[case(&["unshare", "--pid", "--fork", "--mount", "--mount-proc"])]
-fn suites_at_once_do_not_disturb_each_other(#[case] before: &[&str]) {
-    if before[0] == "unshare" && !rustix::process::geteuid().is_root() {
-        eprintln!("not made: a pid namespace alone is root's");
-        return;
-    }
-    let image = Image::new();
-    let (suites, rounds) = if all() { (8, 4) } else { (3, 1) };
-    for _ in 0..rounds {
-        let running: Vec<_> = (0..suites)
-            .map(|_| {
-                let mut command = Command::new(before[0]);
-                command
-                    .args(&before[1..])
-                    .arg(SUITE)
-                    .args(image.arguments());
-                if !all() {
-                    command.args(["--filter", "startup/*", "--filter", "pid1/*"]);
-                }
-                command.stdout(Stdio::piped()).stderr(Stdio::piped());
-                command.spawn().expect("the suite starts")
-            })
-            .collect();
-        for suite in running {
-            let output = suite.wait_with_output().expect("it is our child");
-            let errors = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(0), "{errors}");
-        }
-    }
 }

@@ -1,0 +1,343 @@
+//! **No suite disturbs another**: two and eight at once, in one pid and mount namespace, each
+//! in its own, or as several users, with their cgroups in one tree, say what one alone says,
+//! and neither take from each other nor leave anything behind.
+//!
+//! More rounds, and all checks, where `PAUSE_CONFORMANCE_LIMITS` is `all`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use rstest::rstest;
+use rustix::fs::FlockOperation;
+use serde_json::Value;
+
+/// How long what is left may take to be gone.
+const GONE: Duration = Duration::from_secs(5);
+/// Users that are nobody else's.
+const USERS: u32 = 54_400;
+
+/// What the suites at once have of their own.
+#[derive(Clone, Copy, Debug)]
+enum Own {
+    Nothing,
+    /// A pid and a mount namespace.
+    Namespaces,
+    /// Every second one has that, and every third is another user.
+    Various,
+}
+
+impl Own {
+    fn namespaces(self, number: u32) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Namespaces => true,
+            Self::Various => number % 2 == 1,
+        }
+    }
+
+    fn user(self, number: u32) -> Option<u32> {
+        (matches!(self, Self::Various) && number % 3 == 2).then_some(USERS + number)
+    }
+}
+
+/// The reference and the suite, in a folder that all users may enter; and a tree of cgroups.
+struct Place {
+    folder: tempfile::TempDir,
+    tree: Tree,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let suite = folder.path().join("pause-conformance");
+        fs::copy(env!("CARGO_BIN_EXE_pause-conformance"), &suite).expect("a copy");
+        let pause = folder.path().join("pause");
+        fs::write(&pause, conformance::programs::REFERENCE).expect("written");
+        for path in [folder.path(), &suite, &pause] {
+            let mode = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(path, mode).expect("it is ours");
+        }
+        Self {
+            folder,
+            tree: Tree::new(),
+        }
+    }
+
+    /// A suite, in the tree.
+    fn start(&self, namespaces: bool, user: Option<u32>) -> Child {
+        let mut words = Vec::new();
+        if namespaces {
+            words.extend(["unshare", "--pid", "--fork", "--mount", "--mount-proc"]);
+        }
+        let id = user.unwrap_or_default().to_string();
+        if user.is_some() {
+            words.extend(["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"]);
+        }
+        words.extend(["./pause-conformance", "--image", "binary:pause"]);
+        words.extend(["--report", "json"]);
+        if !all() {
+            words.extend(["--filter", "startup/*", "--filter", "pid1/*"]);
+        }
+        let enter = r#"for group in $TREE; do echo $$ > "$group/cgroup.procs"; done; exec "$@""#;
+        Command::new("sh")
+            .args(["-c", enter, "sh"])
+            .args(words)
+            .env("TREE", self.tree.members().join(" "))
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the suite starts")
+    }
+
+    /// The verdicts of so many at once.
+    fn judge(&self, suites: u32, own: Own) -> Vec<Verdicts> {
+        let start = |number| self.start(own.namespaces(number), own.user(number));
+        let running: Vec<_> = (0..suites).map(start).collect();
+        running.into_iter().map(verdicts).collect()
+    }
+}
+
+/// Cgroups of the test's own: all suites are in them, and make theirs there. Removing them is
+/// finding nothing left in them.
+struct Tree {
+    /// In each hierarchy that the suite uses, the top and what the suites are in.
+    groups: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Tree {
+    /// Empty where this user may make none.
+    fn new() -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("beside-{}-{number}", std::process::id());
+        let own = fs::read_to_string("/proc/self/cgroup").expect("/proc");
+        let places = own.lines().filter_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            let mount = Path::new("/sys/fs/cgroup").join(controllers);
+            let place = mount.join(path.trim_start_matches('/'));
+            let used = ["memory", "pids"].contains(&controllers)
+                || controllers.is_empty() && place.join("cgroup.subtree_control").exists();
+            used.then(|| (controllers.is_empty(), place.join(&name)))
+        });
+        let groups = places.filter_map(|(is_v2, top)| {
+            fs::create_dir(&top).ok()?;
+            let mut members = top.clone();
+            if is_v2 {
+                // Processes are in leaves alone, and have limits where their parent hands them on.
+                fs::write(top.join("cgroup.subtree_control"), "+memory +pids").ok();
+                members = top.join("suites");
+                fs::create_dir(&members).ok()?;
+            }
+            Some((top, members))
+        });
+        Self {
+            groups: groups.collect(),
+        }
+    }
+
+    fn members(&self) -> Vec<String> {
+        let members = self.groups.iter().map(|(_, members)| members);
+        members.map(|path| path.display().to_string()).collect()
+    }
+
+    /// What is in it beside what was made here.
+    fn others(&self, made: &[PathBuf]) -> BTreeSet<PathBuf> {
+        let mut found = BTreeSet::new();
+        for (top, members) in &self.groups {
+            let inside = |path| fs::read_dir(path).into_iter().flatten().flatten();
+            let entries = inside(top).chain(inside(members)).map(|entry| entry.path());
+            found.extend(entries.filter(|path| path.is_dir() && path != members));
+        }
+        found.retain(|path| !made.contains(path));
+        found
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        for (top, members) in &self.groups {
+            let removed = fs::remove_dir(members);
+            if top != members {
+                let _ = fs::remove_dir(top);
+            }
+            if !std::thread::panicking() {
+                removed.expect("nothing is left in it");
+            }
+        }
+    }
+}
+
+/// By the ids of the checks.
+type Verdicts = BTreeMap<String, String>;
+
+/// Two at once cost little.
+fn rounds(suites: u32) -> u32 {
+    match (all(), suites) {
+        (true, _) => 20,
+        (false, 2) => 2,
+        (false, _) => 1,
+    }
+}
+
+fn all() -> bool {
+    std::env::var_os("PAUSE_CONFORMANCE_LIMITS").is_some_and(|value| value == "all")
+}
+
+fn verdicts(suite: Child) -> Verdicts {
+    let output = suite.wait_with_output().expect("it is our child");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    let checks = report["runs"][0]["checks"].as_array().expect("checks");
+    let word = |check: &Value, name: &str| check[name].as_str().expect("a word").to_owned();
+    checks
+        .iter()
+        .map(|check| (word(check, "id"), word(check, "verdict")))
+        .collect()
+}
+
+/// The mounts that this process sees where suites mount, in namespaces of their own.
+fn mounts() -> BTreeSet<String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc");
+    let places = [
+        "/tmp", "/run", "/var", "/mnt", "/home", "/etc", "/proc", "/dev",
+    ];
+    let is_there = |line: &&str| {
+        line.split(' ')
+            .nth(4)
+            .is_some_and(|it| places.contains(&it))
+    };
+    mounts.lines().filter(is_there).map(str::to_owned).collect()
+}
+
+/// Children of this process that do not end in time.
+fn left_behind() -> Vec<String> {
+    let deadline = Instant::now() + GONE;
+    loop {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            if status == WaitStatus::StillAlive {
+                break;
+            }
+        }
+        let path = format!("/proc/self/task/{}/children", std::process::id());
+        let children = fs::read_to_string(path).expect("/proc");
+        let stat = |pid| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let left: Vec<_> = children.split_whitespace().map(stat).collect();
+        if left.is_empty() || Instant::now() > deadline {
+            return left;
+        }
+        conformance::wait::any_readable(&[], Duration::from_millis(5)).expect("it can be waited");
+    }
+}
+
+/// Cgroups beside those of the suites: one that is held as a suite holds its own, with a
+/// process in it, and one of another's.
+struct Bystander {
+    groups: Vec<PathBuf>,
+    process: Child,
+    _lock: File,
+}
+
+impl Bystander {
+    /// `None` where this user may make none.
+    fn in_tree(tree: &Tree) -> Option<Self> {
+        let (_, place) = tree.groups.last()?;
+        let names = ["00000000deadbeef", "other"];
+        let groups = names.map(|name| place.join(format!("pause-conformance-1-{name}")));
+        for group in &groups {
+            fs::create_dir(group).expect("it is ours");
+        }
+        let lock = File::open(&groups[0]).expect("it was made");
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).expect("nobody else has it");
+        let process = Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .expect("coreutils");
+        let procs = groups[0].join("cgroup.procs");
+        fs::write(procs, process.id().to_string()).expect("it is ours");
+        Some(Self {
+            groups: groups.into(),
+            process,
+            _lock: lock,
+        })
+    }
+
+    fn is_untouched(&mut self) {
+        assert!(
+            self.process.try_wait().expect("our child").is_none(),
+            "it was killed"
+        );
+        let inside = fs::read_to_string(self.groups[0].join("cgroup.procs"));
+        assert_eq!(
+            inside.expect("it is there").trim(),
+            self.process.id().to_string()
+        );
+        assert!(
+            self.groups[1].exists(),
+            "an empty one of another name was removed"
+        );
+    }
+}
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        for group in &self.groups {
+            let _ = fs::remove_dir(group);
+        }
+    }
+}
+
+#[rstest]
+fn suites_at_once_say_what_one_alone_says_and_leave_nothing(
+    #[values(2, 8)] suites: u32,
+    #[values(Own::Nothing, Own::Namespaces, Own::Various)] own: Own,
+) {
+    if !matches!(own, Own::Nothing) && !rustix::process::geteuid().is_root() {
+        eprintln!("not made: a pid namespace alone is root's");
+        return;
+    }
+    // One test at a time: whose process it was that stayed is beyond doubt.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // Whatever the suites leave becomes this process's child.
+    nix::sys::prctl::set_child_subreaper(true).expect("prctl");
+    let place = Place::new();
+    let alone = verdicts(place.start(false, None));
+    // What a user cannot have is skipped.
+    let users = verdicts(place.start(false, Some(USERS)));
+    let mut bystander = Bystander::in_tree(&place.tree);
+    let made = bystander.as_ref().map_or(&[][..], |it| &it.groups).to_vec();
+    let seen = mounts();
+    for round in 0..rounds(suites) {
+        for (number, verdicts) in (0..).zip(place.judge(suites, own)) {
+            let same = if own.user(number).is_some() {
+                &users
+            } else {
+                &alone
+            };
+            let differs = |(id, verdict): (&String, &String)| {
+                (same.get(id) != Some(verdict)).then(|| format!("{id}: {verdict}"))
+            };
+            let other: Vec<_> = verdicts.iter().filter_map(differs).collect();
+            assert!(other.is_empty(), "round {round}, suite {number}: {other:?}");
+        }
+        if let Some(bystander) = &mut bystander {
+            bystander.is_untouched();
+        }
+        assert_eq!(place.tree.others(&made), BTreeSet::new(), "round {round}");
+        assert_eq!(mounts(), seen, "round {round}");
+    }
+    drop(bystander);
+    assert_eq!(left_behind(), Vec::<String>::new());
+}
