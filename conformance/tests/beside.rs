@@ -315,17 +315,14 @@ fn suites_at_once_say_what_one_alone_says_and_leave_nothing(
     let place = Place::new();
     let alone = verdicts(place.start(false, None));
     // What a user cannot have is skipped.
-    let users = verdicts(place.start(false, Some(USERS)));
+    let users = matches!(own, Own::Various).then(|| verdicts(place.start(false, Some(USERS))));
     let mut bystander = Bystander::in_tree(&place.tree);
     let made = bystander.as_ref().map_or(&[][..], |it| &it.groups).to_vec();
     let seen = mounts();
     for round in 0..rounds(suites) {
         for (number, verdicts) in (0..).zip(place.judge(suites, own)) {
-            let same = if own.user(number).is_some() {
-                &users
-            } else {
-                &alone
-            };
+            let users = users.as_ref().filter(|_| own.user(number).is_some());
+            let same = users.unwrap_or(&alone);
             let differs = |(id, verdict): (&String, &String)| {
                 (same.get(id) != Some(verdict)).then(|| format!("{id}: {verdict}"))
             };
