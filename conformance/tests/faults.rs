@@ -4,7 +4,8 @@
 //! to execute, fails once.
 //!
 //! The short form takes a sample; with `PAUSE_CONFORMANCE_FAULTS=all` each occurrence of each
-//! call fails with each error, in sandboxes of every kind; with the name of a call, each of it.
+//! call fails with each error, in sandboxes of every kind; with the name of a call, each of it;
+//! with `NAME:NUMBER` that one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -108,7 +109,12 @@ fn make(kind: &str) -> Result<(), String> {
 fn make_sandbox(engine: &Embedded, kind: &str) -> Result<(), String> {
     let words = |error: std::io::Error| format!("cannot do it: {error}");
     engine.adopt_thread().map_err(words)?;
-    let subject = Subject::of_program("pause", programs::REFERENCE.into(), Platform::host());
+    let mut program = programs::REFERENCE.to_vec();
+    if kind == "big" {
+        // Its root is on disk.
+        program.resize(17 << 20, 0);
+    }
+    let subject = Subject::of_program("pause", program.into(), Platform::host());
     let launch = Launch {
         rootfs: &subject.rootfs,
         program: subject.program.as_ref().map_err(ToString::to_string)?,
@@ -214,16 +220,28 @@ fn run(kind: &str, fault: Option<Fault>) -> Result<Made, String> {
     let listener = listener(&pidfd, line.trim().parse().expect("a number"));
     let began = Instant::now();
     let answered = answer(&listener, pid, fault, began);
-    drop(listener);
-    if answered.is_err() || !wait::readable(pidfd.as_fd(), GONE).expect("it can be polled") {
+    let ended = wait::readable(pidfd.as_fd(), GONE).expect("it can be polled");
+    if answered.is_err() || !ended {
         let _ = child.kill();
+        // What it leaves would spin where nobody answers.
+        let until = Instant::now() + GONE;
+        while Instant::now() < until
+            && let Ok(Some(call)) = supervise::next_call(&listener, GONE)
+        {
+            let _ = supervise::answer(&listener, call, None);
+        }
     }
+    drop(listener);
     let status = child.wait().expect("our child").code();
     let (calls, failed) = answered?;
     let mut said = String::new();
     let stderr = child.stderr.as_mut().expect("piped");
     stderr.read_to_string(&mut said).expect("UTF-8");
     let left = left_behind(pid);
+    for pid in children() {
+        // It is no other trial's.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
     if !left.is_empty() {
         return Err(format!("it left {left:?}; {status:?}, {said}"));
     }
@@ -308,7 +326,7 @@ fn left_behind(suite: Pid) -> Vec<String> {
                 break;
             }
         }
-        let mut left: Vec<_> = children().collect();
+        let mut left: Vec<_> = children().map(name).collect();
         let name = format!("pause-conformance-{}", suite.as_raw_pid());
         left.extend(cgroups(Path::new("/sys/fs/cgroup"), &name).map(|it| it.display().to_string()));
         if left.is_empty() || Instant::now() > deadline {
@@ -318,14 +336,18 @@ fn left_behind(suite: Pid) -> Vec<String> {
     }
 }
 
-fn children() -> impl Iterator<Item = String> {
+fn children() -> impl Iterator<Item = Pid> {
     let path = format!("/proc/self/task/{}/children", std::process::id());
     let children = fs::read_to_string(path).unwrap_or_default();
-    let children: Vec<_> = children.split_whitespace().map(str::to_owned).collect();
-    children.into_iter().map(|pid| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.split(')').next().unwrap_or_default().to_owned()
-    })
+    let pids = children.split_whitespace().map(str::parse);
+    let pids: Vec<_> = pids.flatten().filter_map(Pid::from_raw).collect();
+    pids.into_iter()
+}
+
+fn name(pid: Pid) -> String {
+    let path = format!("/proc/{}/stat", pid.as_raw_pid());
+    let stat = fs::read_to_string(path).unwrap_or_default();
+    stat.split(')').next().unwrap_or_default().to_owned()
 }
 
 /// Cgroups of that name in this one of each hierarchy.
@@ -387,13 +409,18 @@ fn trial(kind: &'static str, step: usize, call: Option<&str>) -> Result<(), Fail
     }
     let places: usize = whole.calls.values().sum();
     let (mut tried, mut met, mut wrong) = (0, 0, Vec::new());
-    let wanted = |fault: &Fault| call.is_none_or(|call| fault.number.name() == call);
+    let wanted = |fault: &Fault| {
+        let (name, number) = (fault.number.name(), fault.occurrence);
+        call.is_none_or(|call| call == name || call == format!("{name}:{number}"))
+    };
     for fault in faults(&whole.calls).filter(wanted).step_by(step) {
         tried += 1;
         match judge(kind, fault) {
             Ok(failed) => met += usize::from(failed),
             Err(what) => {
-                wrong.push(format!("{fault:?}: {what}"));
+                let line = format!("{fault:?}: {what}");
+                let _ = writeln!(std::io::stderr(), "{line}");
+                wrong.push(line);
             }
         }
     }
@@ -422,7 +449,7 @@ fn main() -> ExitCode {
     let wanted = std::env::var("PAUSE_CONFORMANCE_FAULTS").ok();
     let all = wanted.is_some();
     let call = wanted.filter(|wanted| wanted != "all");
-    let trials = ["plain", "limited", "node", "late"].map(|kind| {
+    let trials = ["plain", "limited", "node", "late", "big"].map(|kind| {
         let step = match (all, kind) {
             (true, _) => 1,
             (false, "plain") => SAMPLE,

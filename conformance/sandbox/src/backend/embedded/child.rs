@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::libc;
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::FdFlags;
 use rustix::mount::{MountFlags, MountPropagationFlags};
@@ -103,17 +104,19 @@ unsafe impl InChild for ToExec<'_> {
             ),
             Err(failed) => failed,
         };
-        report(pipes.status, step, error.raw_os_error().unwrap_or(0));
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        // The suite may be gone; then nobody wants to know.
+        let _ = report(pipes.status, step, errno);
         FAILED
     }
 }
 
-fn report(status: BorrowedFd<'_>, step: Step, errno: i32) {
+fn report(status: BorrowedFd<'_>, step: Step, errno: i32) -> io::Result<()> {
     let mut message = [0; 8];
     message[..4].copy_from_slice(&(step as u32).to_ne_bytes());
     message[4..].copy_from_slice(&errno.to_ne_bytes());
-    // The suite may be gone; then nobody wants to know.
-    let _ = rustix::io::write(status, &message);
+    // Whole: it is less than a pipe takes at once.
+    Ok(rustix::io::write(status, &message).map(drop)?)
 }
 
 /// What kills a child when its parent dies is set by the child: a suite that was killed
@@ -194,7 +197,8 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     wait_gate(pipes).map_err(at(Step::Network))?;
     sys::reset_signals(plan.blocked, plan.ignored).map_err(at(Step::Signals))?;
     if plan.held {
-        report(status, Step::Held, 0);
+        // Untold, the suite would wait for it.
+        report(status, Step::Held, 0).map_err(at(Step::Held))?;
         wait_gate(pipes).map_err(at(Step::Gate))?;
     }
     if let Some(filter) = &plan.seccomp {

@@ -114,7 +114,7 @@ impl EmbeddedSandbox {
         let step = Step::from_number(u32::from_ne_bytes([s0, s1, s2, s3]));
         let cause = io::Error::from_raw_os_error(i32::from_ne_bytes([e0, e1, e2, e3]));
         match step {
-            Some(Step::Held) if held => Ok(()),
+            Some(Step::Held) if held && cause.raw_os_error() == Some(0) => Ok(()),
             // For want of what the host has too little of, no image is to blame.
             Some(Step::Exec)
                 if !matches!(
