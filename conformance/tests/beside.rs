@@ -18,6 +18,8 @@ use rstest::rstest;
 use rustix::fs::FlockOperation;
 use serde_json::Value;
 
+/// One test at a time: whose process it was that stayed is beyond doubt.
+static ALONE: Mutex<()> = Mutex::new(());
 /// How long what is left may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
 /// Users that are nobody else's.
@@ -307,8 +309,6 @@ fn suites_at_once_say_what_one_alone_says_and_leave_nothing(
         eprintln!("not made: a pid namespace alone is root's");
         return;
     }
-    // One test at a time: whose process it was that stayed is beyond doubt.
-    static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // Whatever the suites leave becomes this process's child.
     nix::sys::prctl::set_child_subreaper(true).expect("prctl");

@@ -16,7 +16,7 @@ use std::time::Instant;
 use summary::{Step, Tests};
 
 /// What the tests run besides cargo, as Debian calls it.
-const PACKAGES: [&str; 27] = [
+const PACKAGES: [&str; 28] = [
     "busybox-static",
     "catatonit",
     "containerd",
@@ -44,6 +44,7 @@ const PACKAGES: [&str; 27] = [
     "skopeo",
     "strace",
     "tini",
+    "uidmap",
 ];
 
 /// What they run that Debian does not have: an engine that runs a WASI pause, a compiler of Zig.
@@ -68,8 +69,8 @@ pub struct Test {
     /// Also what takes hours: 100 kills of the suite, 200 idle and 100 loaded runs
     #[arg(long)]
     long: bool,
-    /// Only the table of hosts, whole: containers by docker, podman and runc, each with what the
-    /// suite is to say there
+    /// Only the table of hosts, whole: containers by runc, docker and podman, pods by containerd,
+    /// each with what the suite is to say there
     #[arg(long)]
     hosts: bool,
     /// Have rustup add the targets that no toolchain here builds for

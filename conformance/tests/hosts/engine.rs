@@ -1,206 +1,116 @@
-//! Containers by docker and by podman themselves, in a room of namespaces: what they start
-//! ends with it, and what they write outside of its folder is gone with it.
+//! Containers by docker and by podman themselves, the latter also as an ordinary user, and
+//! pods by containerd, each in a room of namespaces: what they start ends with it, and what
+//! they write outside of its folder is gone with it.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
-use serde_json::json;
-
+use super::daemons::{Podman, dockerd};
+use super::pod::Pods;
+use super::room::{Daemon, Room, succeeds};
 use super::rows::{Of, Row, Set};
 use super::{Ended, command};
 
 /// What each container is made from: nothing, the host's folders are mounted into it.
 const IMAGE: &str = "host:1";
+/// Where their libraries are.
+pub(crate) const LIBRARIES: [&str; 3] = ["/usr", "/lib", "/lib64"];
 
-/// A shell of the room's, which ends with this process, and the folder of its engine.
-struct Room {
-    holder: Child,
-    shell: String,
-    folder: tempfile::TempDir,
-    daemon: Option<Child>,
+/// An engine in its room.
+struct Engine {
     of: Of,
+    way: Way,
 }
 
-/// The room of docker and that of podman, once they are there.
-static ROOMS: Mutex<Vec<Room>> = Mutex::new(Vec::new());
+enum Way {
+    /// Its end is before that of the room.
+    Docker {
+        _daemon: Daemon,
+        room: Room,
+    },
+    Podman(Room),
+    Containerd(Pods),
+}
+
+/// Those that were started.
+static ENGINES: Mutex<Vec<Engine>> = Mutex::new(Vec::new());
 
 /// Runs a row by the engine that it speaks of.
 pub(crate) fn run(row: &Row, suite: &Path) -> Ended {
     // Nothing is behind the lock that a panic could have broken.
-    let mut rooms = ROOMS.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = rooms.iter().position(|room| room.of == row.of);
+    let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = engines.iter().position(|engine| engine.of == row.of);
     let at = known.unwrap_or_else(|| {
-        rooms.push(Room::open(row.of));
-        rooms.len() - 1
+        engines.push(Engine::start(row.of));
+        engines.len() - 1
     });
-    rooms[at].run(row, suite)
-}
-
-/// Where all containers are put, in every hierarchy.
-fn cgroup() -> &'static str {
-    static NAME: LazyLock<String> =
-        LazyLock::new(|| format!("/pause-hosts-{}", std::process::id()));
-    &NAME
-}
-
-/// Removes a cgroup of this name, and what is below it, from every hierarchy.
-fn remove_cgroups(name: &str) {
-    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten();
-    let roots = hierarchies.flatten().map(|entry| entry.path());
-    for root in roots.chain([PathBuf::from("/sys/fs/cgroup")]) {
-        remove(&root.join(name.trim_start_matches('/')));
-    }
-}
-
-/// None of them has a member any more.
-fn remove(cgroup: &Path) {
-    for entry in std::fs::read_dir(cgroup).into_iter().flatten().flatten() {
-        if entry.path().is_dir() {
-            remove(&entry.path());
-        }
-    }
-    let _ = std::fs::remove_dir(cgroup);
+    engines[at].run(row, suite)
 }
 
 /// Closes the rooms.
 pub(crate) fn end() {
-    let mut rooms = ROOMS.lock().unwrap_or_else(PoisonError::into_inner);
-    for mut room in rooms.drain(..) {
-        // With it the shell, and with that all that is in the room.
-        let _ = room.holder.kill();
-        let _ = room.holder.wait();
-        if let Some(daemon) = &mut room.daemon {
-            // `nsenter` ends with what it waits for.
-            let _ = daemon.wait();
-        }
-        remove_cgroups(cgroup());
-    }
+    let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+    engines.clear();
 }
 
-impl Room {
-    fn open(of: Of) -> Self {
-        let script = "set -e; for folder in /run /var/lib /etc/docker; do
-            [ ! -d $folder ] || mount -t tmpfs none $folder; done
-            ip link set lo up; echo open; read -r _";
-        let mut holder = Command::new("unshare")
-            .args(["--mount", "--pid", "--net", "--fork", "--kill-child"])
-            .args(["--mount-proc", "sh", "-c", script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("util-linux is installed");
-        let mut line = String::new();
-        BufReader::new(holder.stdout.take().expect("a pipe"))
-            .read_line(&mut line)
-            .expect("it says that it is there");
-        assert_eq!(line, "open\n", "the room was not furnished");
-        let children = format!("/proc/{0}/task/{0}/children", holder.id());
-        let shell = std::fs::read_to_string(children).expect("the holder is there");
-        let mut room = Self {
-            holder,
-            shell: shell.trim().to_owned(),
-            folder: tempfile::tempdir().expect("a folder"),
-            daemon: None,
-            of,
-        };
-        if of == Of::Docker {
-            room.daemon = Some(room.start_docker());
-        }
-        let tar = room.path("empty.tar");
-        std::fs::write(&tar, [0; 1024]).expect("written");
-        let output = room.engine().args(["import", &tar, IMAGE]).output();
-        let output = output.expect("nsenter is installed");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        room
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
-    }
-
-    /// Something that is run in the room.
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command
-            .args(["--mount", "--pid", "--net", "--target", &self.shell])
-            .args(["--", program])
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn start_docker(&self) -> Child {
-        let socket = self.path("docker.sock");
-        let config = json!({
-            "hosts": [format!("unix://{socket}")],
-            "data-root": self.path("docker"),
-            "exec-root": self.path("docker-exec"),
-            "pidfile": self.path("docker.pid"),
-            "bridge": "none",
-            "iptables": false,
-            "ip6tables": false,
-            "ip-forward": false,
-            "storage-driver": "vfs",
-            "exec-opts": ["native.cgroupdriver=cgroupfs"],
-            // Below the caller's own takes a privilege that not every root has.
-            "oom-score-adjust": 0,
-        });
-        let file = self.path("docker.json");
-        std::fs::write(&file, config.to_string()).expect("written");
-        let log = std::fs::File::create(self.path("docker.log")).expect("a file");
-        let daemon = self
-            .command("dockerd")
-            .args(["--config-file", &file])
-            .stdout(log.try_clone().expect("one more descriptor"))
-            .stderr(log)
-            .spawn()
-            .expect("it starts");
-        let answered = Command::new("curl")
-            .args(["--fail", "--silent", "--retry", "60", "--retry-delay", "1"])
-            .args(["--retry-all-errors", "--unix-socket", &socket])
-            .arg("http://docker/_ping")
-            .output()
-            .expect("curl is installed");
-        let log = std::fs::read_to_string(self.path("docker.log")).unwrap_or_default();
-        assert!(answered.status.success(), "{log}");
-        daemon
-    }
-
-    fn engine(&self) -> Command {
-        match self.of {
+impl Engine {
+    fn start(of: Of) -> Self {
+        let room = Room::open();
+        let way = match of {
             Of::Docker => {
-                let mut docker = self.command("docker");
-                docker.args(["--host", &format!("unix://{}", self.path("docker.sock"))]);
-                docker
-            }
-            Of::Podman | Of::Kubernetes => {
-                let mut podman = self.command("podman");
-                for (option, folder) in [
-                    ("--root", "root"),
-                    ("--runroot", "run"),
-                    ("--tmpdir", "tmp"),
-                ] {
-                    podman.args([option, &self.path(folder)]);
+                let socket = room.path("docker.sock").display().to_string();
+                Way::Docker {
+                    _daemon: dockerd(&room, &socket),
+                    room,
                 }
-                podman.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]);
-                podman.args(["--runtime", "runc"]);
-                podman
             }
+            Of::Podman | Of::Rootless => Way::Podman(room),
+            Of::Kubernetes => Way::Containerd(Pods::start(room)),
+        };
+        let engine = Self { of, way };
+        if let Some((room, mut import)) = engine.command() {
+            let tar = room.path("empty.tar");
+            std::fs::write(&tar, [0; 1024]).expect("written");
+            succeeds(import.arg("import").arg(&tar).arg(IMAGE));
+        }
+        engine
+    }
+
+    /// Its command, where it has one.
+    fn command(&self) -> Option<(&Room, Command)> {
+        match &self.way {
+            Way::Docker { room, .. } => {
+                let mut docker = room.command("docker");
+                let socket = room.path("docker.sock");
+                docker.args(["--host", &format!("unix://{}", socket.display())]);
+                Some((room, docker))
+            }
+            Way::Podman(room) if self.of == Of::Rootless => {
+                Some((room, Podman::rootless(room).command()))
+            }
+            Way::Podman(room) => Some((room, Podman::new(room).command())),
+            Way::Containerd(_) => None,
         }
     }
 
     fn run(&self, row: &Row, suite: &Path) -> Ended {
-        let mut run = self.engine();
+        let (room, mut run) = match (&self.way, self.command()) {
+            (Way::Containerd(pods), _) => return pods.run(row, suite),
+            (_, Some(command)) => command,
+            (_, None) => unreachable!("all others have one"),
+        };
         run.args(["run", "--rm", "--network", "none", "--env", "NO_COLOR=1"]);
-        run.args(["--cgroup-parent", cgroup()]);
-        if self.of == Of::Podman {
+        if self.of != Of::Rootless {
+            // An ordinary user has no say there, with cgroups of version 1.
+            run.args(["--cgroup-parent", room.cgroup()]);
+        }
+        if self.of != Of::Docker {
             // The limits of the caller: larger ones are not everyone's to set.
             run.args(["--ulimit", "host"]);
         }
         run.args(["--volume", &format!("{}:/suite:ro", suite.display())]);
-        for folder in ["/usr", "/lib", "/lib64"] {
+        for folder in LIBRARIES {
             if Path::new(folder).exists() {
                 run.args(["--volume", &format!("{folder}:{folder}:ro")]);
             }
@@ -231,6 +141,7 @@ impl Room {
             Set::Memory(mebibytes) => ("--memory", format!("{mebibytes}m")),
             Set::Processes(most) => ("--pids-limit", most.to_string()),
             Set::ReadOnly => return vec!["--read-only".to_owned()],
+            Set::Privileged => return vec!["--privileged".to_owned()],
             Set::OwnUsers => unreachable!("a pod's alone"),
         };
         vec![option.to_owned(), value]

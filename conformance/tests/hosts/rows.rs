@@ -5,6 +5,8 @@
 pub(crate) enum Of {
     Docker,
     Podman,
+    /// Podman run by an ordinary user.
+    Rootless,
     /// A pod of Kubernetes, as its runtime asks for one.
     Kubernetes,
 }
@@ -21,6 +23,7 @@ pub(crate) enum Set {
     ReadOnly,
     NoNewPrivileges,
     HostPid,
+    Privileged,
     /// In MiB.
     Memory(u32),
     Processes(u32),
@@ -35,16 +38,13 @@ pub(crate) struct Row {
     pub(crate) of: Of,
     pub(crate) sets: &'static [Set],
     pub(crate) arguments: &'static [&'static str],
-    /// Any of these.
-    pub(crate) statuses: &'static [i32],
+    pub(crate) status: i32,
     /// All of these are said.
     pub(crate) words: &'static [&'static str],
 }
 
-const JUDGED: &[i32] = &[0];
-const REFUSED: &[i32] = &[2];
-/// What is short is never the image's fault.
-const SCARCE: &[i32] = &[0, 2, 3];
+const JUDGED: i32 = 0;
+const REFUSED: i32 = 2;
 
 /// The one hint that covers all of Docker's defaults.
 const DEFAULTS: &[&str] = &[
@@ -81,7 +81,7 @@ const fn row(
     name: &'static str,
     of: Of,
     sets: &'static [Set],
-    statuses: &'static [i32],
+    status: i32,
     words: &'static [&'static str],
 ) -> Row {
     Row {
@@ -89,7 +89,7 @@ const fn row(
         of,
         sets,
         arguments: &[],
-        statuses,
+        status,
         words,
     }
 }
@@ -119,6 +119,13 @@ pub(crate) const ROWS: &[Row] = &[
         DEFAULTS,
     ),
     STATIC,
+    row(
+        "docker, privileged",
+        Of::Docker,
+        &[Set::Privileged],
+        JUDGED,
+        ROOT,
+    ),
     row(
         "docker, CAP_NET_ADMIN",
         Of::Docker,
@@ -191,29 +198,38 @@ pub(crate) const ROWS: &[Row] = &[
         "open, 64 MiB",
         Of::Docker,
         &[OPEN[0], OPEN[1], Set::Memory(64)],
-        SCARCE,
-        &[],
+        JUDGED,
+        ROOTLESS,
     ),
     row(
         "open, 32 MiB",
         Of::Docker,
         &[OPEN[0], OPEN[1], Set::Memory(32)],
-        SCARCE,
-        &[],
+        REFUSED,
+        &[
+            "too little memory: ",
+            " may be used here, a run needs about 200 MiB",
+        ],
     ),
     row(
         "open, 100 processes",
         Of::Docker,
         &[OPEN[0], OPEN[1], Set::Processes(100)],
-        SCARCE,
-        &[],
+        REFUSED,
+        &[
+            "too few processes: ",
+            "a run needs about 2200 and at least 128",
+        ],
     ),
     row(
         "open, 16 processes",
         Of::Docker,
         &[OPEN[0], OPEN[1], Set::Processes(16)],
-        SCARCE,
-        &[],
+        REFUSED,
+        &[
+            "too few processes: ",
+            "a run needs about 2200 and at least 128",
+        ],
     ),
     open!("open, no CAP_CHOWN", ROOTLESS, [Set::Drop("CHOWN")]),
     open!(
@@ -320,6 +336,88 @@ pub(crate) const ROWS: &[Row] = &[
         ROOTLESS,
     ),
     row(
+        "podman, privileged",
+        Of::Podman,
+        &[Set::Privileged],
+        JUDGED,
+        ROOT,
+    ),
+    row("rootless", Of::Rootless, &[], REFUSED, DEFAULTS),
+    row(
+        "rootless, user",
+        Of::Rootless,
+        &[Set::User(1000)],
+        REFUSED,
+        DEFAULTS,
+    ),
+    row(
+        "rootless, CAP_SYS_ADMIN",
+        Of::Rootless,
+        &[SYS_ADMIN],
+        JUDGED,
+        NO_PROC,
+    ),
+    row(
+        "rootless, unconfined",
+        Of::Rootless,
+        &[Set::Unconfined],
+        JUDGED,
+        NO_PROC,
+    ),
+    row("rootless, open", Of::Rootless, &OPEN, JUDGED, ROOTLESS),
+    row(
+        "rootless, open, user",
+        Of::Rootless,
+        &[OPEN[0], OPEN[1], Set::User(1000)],
+        JUDGED,
+        ROOTLESS,
+    ),
+    row(
+        "rootless, open, read-only",
+        Of::Rootless,
+        &[OPEN[0], OPEN[1], Set::ReadOnly],
+        JUDGED,
+        ROOTLESS,
+    ),
+    row(
+        "rootless, open, no capabilities",
+        Of::Rootless,
+        &[OPEN[0], OPEN[1], Set::Drop("ALL")],
+        REFUSED,
+        SETFCAP,
+    ),
+    // Root of a user namespace is an ordinary user.
+    row(
+        "rootless, privileged",
+        Of::Rootless,
+        &[Set::Privileged],
+        JUDGED,
+        ROOTLESS,
+    ),
+    row(
+        "a pod, RuntimeDefault",
+        Of::Kubernetes,
+        &[],
+        REFUSED,
+        DEFAULTS,
+    ),
+    // As where no profile is named, and the kubelet has none by default.
+    row("a pod", Of::Kubernetes, &[Set::Unconfined], JUDGED, NO_PROC),
+    row(
+        "a pod, privileged",
+        Of::Kubernetes,
+        &[Set::Privileged],
+        JUDGED,
+        ROOT,
+    ),
+    row(
+        "a pod, Unconfined, SYS_ADMIN and SYS_PTRACE",
+        Of::Kubernetes,
+        &[Set::Unconfined, SYS_ADMIN, SYS_PTRACE],
+        JUDGED,
+        ROOT,
+    ),
+    row(
         "a restricted pod",
         Of::Kubernetes,
         &[
@@ -337,6 +435,13 @@ pub(crate) const ROWS: &[Row] = &[
         &[Set::Unconfined, Set::User(65534), Set::Drop("ALL")],
         JUDGED,
         NO_PROC,
+    ),
+    row(
+        "a pod, Unconfined and Unmasked, users of the host",
+        Of::Kubernetes,
+        &OPEN,
+        JUDGED,
+        ROOTLESS,
     ),
     row(
         "a pod, Unconfined and Unmasked",

@@ -28,8 +28,11 @@ const CAPABILITIES: [&str; 14] = [
     "AUDIT_WRITE",
 ];
 
+/// What privileged ones may do besides, as far as the suite has a use for it.
+const PRIVILEGED: [&str; 4] = ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN", "DAC_READ_SEARCH"];
+
 /// What they do not see of /proc, and what they may not write there.
-const MASKED: [&str; 6] = [
+pub(crate) const MASKED: [&str; 6] = [
     "/proc/acpi",
     "/proc/kcore",
     "/proc/keys",
@@ -37,7 +40,7 @@ const MASKED: [&str; 6] = [
     "/proc/scsi",
     "/sys/firmware",
 ];
-const READ_ONLY: [&str; 5] = [
+pub(crate) const READ_ONLY: [&str; 5] = [
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",
@@ -140,7 +143,7 @@ impl Runc {
         }
         let mut linux =
             json!({ "cgroupsPath": format!("/{name}"), "resources": resources(row.sets) });
-        if has(Set::OwnUsers) {
+        if has(Set::OwnUsers) || row.of == Of::Rootless {
             namespaces.push("user");
             let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
             linux["uidMappings"] = map.clone();
@@ -148,13 +151,13 @@ impl Runc {
         }
         let namespaces = namespaces.iter().map(|kind| json!({ "type": kind }));
         linux["namespaces"] = namespaces.collect();
-        if !has(Set::Unmasked) {
+        if !has(Set::Unmasked) && !has(Set::Privileged) {
             linux["maskedPaths"] = json!(MASKED);
             linux["readonlyPaths"] = json!(READ_ONLY);
         }
-        if !has(Set::Unconfined) {
+        if !has(Set::Unconfined) && !has(Set::Privileged) {
             linux["seccomp"] = match row.of {
-                Of::Podman => podmans(&capabilities),
+                Of::Podman | Of::Rootless => podmans(&capabilities),
                 Of::Docker | Of::Kubernetes => dockers(&capabilities),
             };
         }
@@ -186,6 +189,12 @@ impl Runc {
             usual("/proc", "proc", &["nosuid", "noexec", "nodev"]),
             usual("/dev", "tmpfs", &["nosuid", "mode=755", "size=65536k"]),
             usual("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+            // In which the limits can be seen.
+            usual(
+                "/sys/fs/cgroup",
+                "cgroup",
+                &["nosuid", "noexec", "nodev", "ro"],
+            ),
             usual("/tmp", "tmpfs", &["nosuid", "nodev", "mode=1777"]),
             bound("/suite", &self.suite.display().to_string()),
         ];
@@ -200,6 +209,9 @@ fn capabilities(sets: &[Set]) -> Vec<String> {
     let mut all: Vec<&str> = CAPABILITIES.to_vec();
     if sets.contains(&Set::Drop("ALL")) {
         all.clear();
+    }
+    if sets.contains(&Set::Privileged) {
+        all.extend(PRIVILEGED);
     }
     for set in sets {
         match set {

@@ -1,9 +1,11 @@
-//! What a kubelet says to a container runtime, as far as a pod sandbox goes:
-//! the Container Runtime Interface, version 1 (kubernetes/cri-api,
+//! What a kubelet says to a container runtime, as far as a pod sandbox and one
+//! container in it go: the Container Runtime Interface, version 1 (kubernetes/cri-api,
 //! pkg/apis/runtime/v1/api.proto), whose field numbers these are.
 //!
 //! A call of gRPC is a POST over HTTP/2 whose body is a message behind five
 //! bytes: curl can do that.
+
+#![allow(dead_code, reason = "each test uses a part")]
 
 use crate::room::{Room, succeeds};
 use prost::Message;
@@ -54,6 +56,28 @@ pub(crate) struct Metadata {
 pub(crate) struct Linux {
     #[prost(string, tag = "1")]
     pub(crate) cgroup_parent: String,
+    #[prost(message, tag = "2")]
+    pub(crate) security: Option<SandboxSecurity>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SandboxSecurity {
+    #[prost(message, tag = "1")]
+    pub(crate) namespaces: Option<Namespaces>,
+    /// Whether its containers may be.
+    #[prost(bool, tag = "6")]
+    pub(crate) privileged: bool,
+}
+
+/// 0: the pod's. 1: the container's. 2: the node's.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Namespaces {
+    #[prost(int32, tag = "1")]
+    pub(crate) network: i32,
+    #[prost(int32, tag = "2")]
+    pub(crate) pid: i32,
+    #[prost(int32, tag = "3")]
+    pub(crate) ipc: i32,
 }
 
 /// A sandbox by its id: the answer to `RunPodSandbox`, the question of most.
@@ -93,6 +117,133 @@ pub(crate) struct Network {
 pub(crate) struct List {
     #[prost(message, repeated, tag = "1")]
     pub(crate) items: Vec<Sandbox>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct CreateContainer {
+    #[prost(string, tag = "1")]
+    pub(crate) sandbox: String,
+    #[prost(message, tag = "2")]
+    pub(crate) config: Option<ContainerConfig>,
+    #[prost(message, tag = "3")]
+    pub(crate) sandbox_config: Option<Config>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ContainerConfig {
+    #[prost(message, tag = "1")]
+    pub(crate) metadata: Option<Named>,
+    #[prost(message, tag = "2")]
+    pub(crate) image: Option<Named>,
+    #[prost(string, repeated, tag = "3")]
+    pub(crate) command: Vec<String>,
+    #[prost(message, repeated, tag = "6")]
+    pub(crate) environment: Vec<Variable>,
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) mounts: Vec<Mount>,
+    #[prost(string, tag = "11")]
+    pub(crate) log: String,
+    #[prost(message, tag = "15")]
+    pub(crate) linux: Option<LinuxContainer>,
+}
+
+/// The metadata of a container, or its image.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Named {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Variable {
+    #[prost(string, tag = "1")]
+    pub(crate) key: String,
+    #[prost(string, tag = "2")]
+    pub(crate) value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Mount {
+    #[prost(string, tag = "1")]
+    pub(crate) inside: String,
+    #[prost(string, tag = "2")]
+    pub(crate) outside: String,
+    #[prost(bool, tag = "3")]
+    pub(crate) read_only: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct LinuxContainer {
+    #[prost(message, tag = "2")]
+    pub(crate) security: Option<Security>,
+}
+
+/// What a `securityContext` comes to.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Security {
+    #[prost(message, tag = "1")]
+    pub(crate) capabilities: Option<Capabilities>,
+    #[prost(bool, tag = "2")]
+    pub(crate) privileged: bool,
+    #[prost(message, tag = "3")]
+    pub(crate) namespaces: Option<Namespaces>,
+    #[prost(message, tag = "5")]
+    pub(crate) user: Option<Number>,
+    #[prost(bool, tag = "7")]
+    pub(crate) read_only: bool,
+    #[prost(bool, tag = "11")]
+    pub(crate) no_new_privileges: bool,
+    #[prost(message, tag = "12")]
+    pub(crate) group: Option<Number>,
+    #[prost(string, repeated, tag = "13")]
+    pub(crate) masked: Vec<String>,
+    #[prost(string, repeated, tag = "14")]
+    pub(crate) read_only_paths: Vec<String>,
+    #[prost(message, tag = "15")]
+    pub(crate) seccomp: Option<Profile>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Capabilities {
+    #[prost(string, repeated, tag = "1")]
+    pub(crate) add: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) drop: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Number {
+    #[prost(int64, tag = "1")]
+    pub(crate) value: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Profile {
+    /// 0: `RuntimeDefault`. 1: `Unconfined`.
+    #[prost(int32, tag = "1")]
+    pub(crate) kind: i32,
+}
+
+/// A container by its id: the answer to `CreateContainer`, the question of others.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Container {
+    #[prost(string, tag = "1")]
+    pub(crate) id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ContainerAnswer {
+    #[prost(message, tag = "1")]
+    pub(crate) status: Option<ContainerStatus>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ContainerStatus {
+    /// 2: exited.
+    #[prost(int32, tag = "3")]
+    pub(crate) state: i32,
+    #[prost(int32, tag = "7")]
+    pub(crate) exit: i32,
 }
 
 impl Client<'_> {

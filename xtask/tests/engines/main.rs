@@ -4,13 +4,15 @@
 //! behind. They need root, as those engines do.
 
 mod cri;
+mod daemons;
 mod room;
 
 use cri::{Client, Config, Linux, List, Metadata, Nothing, RunPodSandbox, Sandbox, StatusAnswer};
+use daemons::{Podman, containerd, dockerd};
 use room::{Daemon, Room, succeeds};
 use serde_json::Value;
 use xtask::platform::{self, ALL, Platform};
-use xtask::{build, image};
+use xtask::{build, image, packages};
 
 /// As docker-archives call it.
 const NAME: &str = concat!("pause:", env!("CARGO_PKG_VERSION"));
@@ -26,7 +28,7 @@ const GRACE: &str = "60";
 
 #[test]
 fn podman_runs_it_and_holds_a_pod_with_it() {
-    let Some(room) = Room::open(&["podman"]) else {
+    let Some(room) = room_for(&["podman"]) else {
         return;
     };
     let written = Image::of(&[host()], &room);
@@ -64,15 +66,13 @@ fn podman_runs_it_and_holds_a_pod_with_it() {
 
 #[test]
 fn docker_runs_and_stops_it() {
-    let Some(room) = Room::open(&["docker.io", "curl"]) else {
+    let Some(room) = room_for(&["docker.io", "curl"]) else {
         return;
     };
     let written = Image::of(&[host()], &room);
     let socket = room.path("docker.sock").display().to_string();
     let url = format!("unix://{socket}");
-    let daemon = dockerd(&room, &url);
-    let ping = ["--unix-socket", &socket, "http://docker/_ping"];
-    daemon.answers(room.command("curl").args(ping));
+    let _daemon = dockerd(&room, &socket);
     let docker = |args: &[&str]| room.run("docker", &[&["--host", &url][..], args].concat());
 
     docker(&["load", "--input", &written.docker_archive()]);
@@ -87,7 +87,7 @@ fn docker_runs_and_stops_it() {
 #[test]
 fn containerd_pulls_it_as_its_sandbox_image_and_runs_a_pod_sandbox() {
     let needed = ["containerd", "containernetworking-plugins", "curl"];
-    let Some(room) = Room::open(&[&needed[..], &["docker-registry", "skopeo"]].concat()) else {
+    let Some(room) = room_for(&[&needed[..], &["docker-registry", "skopeo"]].concat()) else {
         return;
     };
     let written = Image::of(&ALL, &room);
@@ -125,6 +125,19 @@ fn containerd_pulls_it_as_its_sandbox_image_and_runs_a_pod_sandbox() {
     let _: Nothing = says(cri.call("RemovePodSandbox", &sandbox));
     let left: List = says(cri.call("ListPodSandbox", &Nothing {}));
     assert_eq!(left.items, []);
+}
+
+/// A room for the programs of these packages.
+///
+/// `None`: that takes root, and this is an ordinary user's own machine.
+fn room_for(needed: &[&str]) -> Option<Room> {
+    if !rustix::process::geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "engines need root");
+        eprintln!("not root: this machine's engines are not asked");
+        return None;
+    }
+    packages::ensure(needed).expect("the engine");
+    Some(Room::open())
 }
 
 fn host() -> Platform {
@@ -178,57 +191,6 @@ fn is_the_pause(room: &Room, pid: &str, user: &str) {
     assert_eq!(field("Gid:"), Some(user));
 }
 
-/// Podman, with its storage in a room.
-struct Podman<'a> {
-    room: &'a Room,
-    config: String,
-}
-
-impl<'a> Podman<'a> {
-    fn new(room: &'a Room) -> Self {
-        // Its pods take their limits from here.
-        let config = "[containers]\ndefault_ulimits = []\n[engine]\nevents_logger = \"file\"\n";
-        let config = room.file("containers.conf", config);
-        Self { room, config }
-    }
-
-    fn run(&self, args: &[&str]) -> String {
-        let mut podman = self.room.command("podman");
-        podman.env("CONTAINERS_CONF", &self.config);
-        for (option, folder) in [
-            ("--root", "root"),
-            ("--runroot", "run"),
-            ("--tmpdir", "tmp"),
-        ] {
-            podman.arg(option).arg(self.room.path(folder));
-        }
-        podman.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]);
-        podman.args(["--runtime", "runc"]).args(args);
-        room::text(&mut podman)
-    }
-}
-
-/// Docker's daemon at `url`, without a network.
-fn dockerd(room: &Room, url: &str) -> Daemon {
-    let config = serde_json::json!({
-        "hosts": [url],
-        "data-root": room.path("docker"),
-        "exec-root": room.path("docker-exec"),
-        "pidfile": room.path("docker.pid"),
-        "bridge": "none",
-        "iptables": false,
-        "ip6tables": false,
-        "ip-forward": false,
-        "storage-driver": "vfs",
-        "cgroup-parent": room.cgroup(),
-        "exec-opts": ["native.cgroupdriver=cgroupfs"],
-        // Below the caller's own takes a privilege that not every root has.
-        "oom-score-adjust": 0,
-    });
-    let config = room.file("docker.json", &config.to_string());
-    room.daemon("dockerd", &["--config-file", &config])
-}
-
 /// A registry on the room's loopback.
 fn registry(room: &Room) -> Daemon {
     let config = format!(
@@ -240,43 +202,6 @@ fn registry(room: &Room) -> Daemon {
     let registry = room.daemon("docker-registry", &["serve", &config]);
     registry.answers(room.command("curl").arg("http://127.0.0.1:5000/v2/"));
     registry
-}
-
-/// Containerd at `socket`, whose pods are held by the image `reference`.
-fn containerd(room: &Room, socket: &str, reference: &str) -> Daemon {
-    let network = serde_json::json!({
-        "cniVersion": "0.4.0",
-        "name": "pods",
-        "plugins": [{
-            "type": "ptp",
-            "ipam": {"type": "host-local", "subnet": "10.88.0.0/16", "dataDir": room.path("ipam")},
-        }],
-    });
-    std::fs::create_dir(room.path("cni")).expect("a folder");
-    room.file("cni/pods.conflist", &network.to_string());
-    let config = format!(
-        r#"version = 2
-root = "{folder}/root"
-state = "{folder}/state"
-[grpc]
-address = "{socket}"
-[plugins."io.containerd.internal.v1.opt"]
-path = "{folder}/opt"
-[plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "{reference}"
-# Below the caller's own takes a privilege that not every root has.
-restrict_oom_score_adj = true
-[plugins."io.containerd.grpc.v1.cri".containerd]
-snapshotter = "native"
-[plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "/usr/lib/cni"
-conf_dir = "{cni}"
-"#,
-        folder = room.path("containerd").display(),
-        cni = room.path("cni").display(),
-    );
-    let config = room.file("containerd.toml", &config);
-    room.daemon("containerd", &["--config", &config])
 }
 
 /// A pod as a kubelet asks for one.
@@ -291,6 +216,7 @@ fn pod(room: &Room) -> RunPodSandbox {
         log_directory: room.path("pod-logs").display().to_string(),
         linux: Some(Linux {
             cgroup_parent: room.cgroup().into(),
+            security: None,
         }),
     };
     RunPodSandbox {

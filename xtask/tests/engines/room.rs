@@ -1,5 +1,8 @@
 //! A room for an engine: namespaces of its own, in which whatever it starts
 //! ends, and whatever it writes outside its folder is gone, with the room.
+//!
+//! The suite's table of hosts has its containers in such rooms as well.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io::{BufRead as _, BufReader};
@@ -8,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
-use xtask::packages;
 
 /// Where engines of this age write whatever they are told: covered by empty
 /// folders in the room.
@@ -27,22 +29,16 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Opens a room for the programs of these packages.
-    ///
-    /// `None`: that takes root, and this is an ordinary user's own machine.
-    pub(crate) fn open(needed: &[&str]) -> Option<Self> {
+    /// Opens a room, which takes root.
+    pub(crate) fn open() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        if !rustix::process::geteuid().is_root() {
-            assert!(std::env::var_os("CI").is_none(), "engines need root");
-            eprintln!("not root: this machine's engines are not asked");
-            return None;
-        }
-        packages::ensure(needed).expect("the engine");
-
-        let covers = COVERED.map(|folder| format!("mount -t tmpfs none {folder}"));
+        let covers = COVERED
+            .iter()
+            .filter(|folder| Path::new(folder).exists())
+            .map(|folder| format!("mount -t tmpfs none {folder}; "));
         let script = format!(
-            "set -e; {}; ip link set lo up; echo open; read -r _",
-            covers.join("; ")
+            "set -e; {} ip link set lo up; echo open; read -r _",
+            covers.collect::<String>()
         );
         let mut holder = Command::new("unshare")
             .args([
@@ -72,13 +68,13 @@ impl Room {
             .and_then(Pid::from_raw)
             .expect("one child");
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Some(Self {
+        Self {
             holder,
             init,
             init_fd: pidfd_open(init, PidfdFlags::empty()).expect("the shell is there"),
             folder: TempDir::new().expect("a temporary folder"),
             cgroup: format!("/pause-engines-{}-{number}", std::process::id()),
-        })
+        }
     }
 
     /// `program`, to be run in the room.

@@ -34,11 +34,10 @@ impl Line {
     }
 
     /// Moves by so many places; 0 would be taken for 1.
-    fn step(&self, places: usize, direction: char) -> io::Result<()> {
+    fn step(&self, places: usize, direction: char) {
         if places > 0 {
             self.draw(format_args!("\x1b[{places}{direction}"));
         }
-        Ok(())
     }
 
     fn size(&self) -> (u16, u16) {
@@ -59,19 +58,23 @@ impl TermLike for Line {
     }
 
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        self.step(n, 'A')
+        self.step(n, 'A');
+        Ok(())
     }
 
     fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        self.step(n, 'B')
+        self.step(n, 'B');
+        Ok(())
     }
 
     fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        self.step(n, 'C')
+        self.step(n, 'C');
+        Ok(())
     }
 
     fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        self.step(n, 'D')
+        self.step(n, 'D');
+        Ok(())
     }
 
     fn write_line(&self, line: &str) -> io::Result<()> {

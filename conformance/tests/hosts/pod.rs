@@ -1,0 +1,223 @@
+//! Pods by containerd, asked for as a kubelet does it, over the Container Runtime Interface.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use conformance::programs::REFERENCE;
+use conformance::subject::Platform;
+use conformance::subject::build::{ImageBuilder, Tar};
+use serde_json::json;
+
+use super::cri::{
+    Capabilities, Client, Config, Container, ContainerAnswer, ContainerConfig, CreateContainer,
+    Linux, LinuxContainer, Metadata, Mount, Named, Namespaces, Nothing, Number, Profile,
+    RunPodSandbox, Sandbox, SandboxSecurity, Security, Variable,
+};
+use super::daemons::containerd;
+use super::engine::LIBRARIES;
+use super::room::{Daemon, Room, succeeds};
+use super::rows::{Row, Set};
+use super::runc::{MASKED, READ_ONLY};
+use super::{Ended, command};
+
+/// What holds each pod: the reference.
+const PAUSE: &str = "localhost/pause:1";
+/// What each container is made from: a folder to mount on, and no more.
+const IMAGE: &str = "localhost/host:1";
+/// Where namespaces are those of the room; no network is wanted.
+const OF_THE_NODE: Namespaces = Namespaces {
+    network: 2,
+    pid: 1,
+    ipc: 0,
+};
+const EXITED: i32 = 2;
+/// No container takes longer, be the machine as busy as it may.
+const HANGS: Duration = Duration::from_mins(2);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Containerd in a room.
+pub(crate) struct Pods {
+    _daemon: Daemon,
+    room: Room,
+}
+
+impl Pods {
+    pub(crate) fn start(room: Room) -> Self {
+        let socket = room.path("containerd.sock").display().to_string();
+        let daemon = containerd(&room, &socket, PAUSE);
+        let cri = Client {
+            room: &room,
+            socket: socket.clone(),
+        };
+        daemon.answers(&mut cri.curl("Version", &Nothing {}));
+        let architecture = Platform::host().architecture;
+        let mut nothing = Tar::default();
+        nothing.directory("suite", 0o755);
+        let nothing = ImageBuilder::of_layer(&nothing, &architecture).set("User", json!("0"));
+        for (name, image) in [
+            (PAUSE, ImageBuilder::pause(REFERENCE, &architecture)),
+            (IMAGE, nothing),
+        ] {
+            let archive = room.path("image.tar");
+            std::fs::write(&archive, image.docker_archive(name)).expect("written");
+            let mut ctr = room.command("ctr");
+            ctr.args(["--address", &socket, "--namespace", "k8s.io"]);
+            ctr.args(["images", "import"]).arg(&archive);
+            succeeds(&mut ctr);
+        }
+        Self {
+            _daemon: daemon,
+            room,
+        }
+    }
+
+    /// A pod for one row, until its container has ended.
+    pub(crate) fn run(&self, row: &Row, suite: &Path) -> Ended {
+        let cri = Client {
+            room: &self.room,
+            socket: self.room.path("containerd.sock").display().to_string(),
+        };
+        let config = self.pod(row.sets.contains(&Set::Privileged));
+        let question = RunPodSandbox {
+            config: Some(config.clone()),
+        };
+        let sandbox: Sandbox = says(cri.call("RunPodSandbox", &question));
+        let question = CreateContainer {
+            sandbox: sandbox.id.clone(),
+            config: Some(container(row, suite)),
+            sandbox_config: Some(config),
+        };
+        let ended = cri
+            .call("CreateContainer", &question)
+            .and_then(|container: Container| {
+                let Nothing {} = cri.call("StartContainer", &container)?;
+                await_end(&cri, &container)
+            });
+        let ended = match ended {
+            Ok(status) => Ended {
+                status: Some(status),
+                said: self.log(),
+            },
+            Err(error) => Ended {
+                status: None,
+                said: error,
+            },
+        };
+        let _: Nothing = says(cri.call("StopPodSandbox", &sandbox));
+        let _: Nothing = says(cri.call("RemovePodSandbox", &sandbox));
+        ended
+    }
+
+    fn pod(&self, privileged: bool) -> Config {
+        Config {
+            metadata: Some(Metadata {
+                name: "pod".into(),
+                uid: "6ba7b810-9dad-11d1-80b4-00c04fd430c8".into(),
+                namespace: "default".into(),
+            }),
+            hostname: String::new(),
+            log_directory: self.room.path("pod-logs").display().to_string(),
+            linux: Some(Linux {
+                cgroup_parent: self.room.cgroup().into(),
+                security: Some(SandboxSecurity {
+                    namespaces: Some(OF_THE_NODE),
+                    privileged,
+                }),
+            }),
+        }
+    }
+
+    /// Each line has the time, the stream, and whether it is whole before it.
+    fn log(&self) -> String {
+        let log = std::fs::read_to_string(self.room.path("pod-logs/suite.log"));
+        let log = log.unwrap_or_default();
+        let lines = log.lines().map(|line| line.splitn(4, ' ').last());
+        let said = lines.flatten().collect::<Vec<_>>().join("\n");
+        let _ = std::fs::remove_file(self.room.path("pod-logs/suite.log"));
+        said
+    }
+}
+
+fn says<Answer>(result: Result<Answer, String>) -> Answer {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn await_end(cri: &Client<'_>, container: &Container) -> Result<i32, String> {
+    let began = Instant::now();
+    loop {
+        let answer: ContainerAnswer = cri.call("ContainerStatus", container)?;
+        let status = answer.status.ok_or("no status")?;
+        if status.state == EXITED {
+            return Ok(status.exit);
+        }
+        if began.elapsed() > HANGS {
+            return Err(format!("it still runs: {status:?}"));
+        }
+        conformance::wait::any_readable(&[], LOOK).expect("it can be waited");
+    }
+}
+
+fn container(row: &Row, suite: &Path) -> ContainerConfig {
+    let mount = |inside: &str, outside: &str| Mount {
+        inside: inside.to_owned(),
+        outside: outside.to_owned(),
+        read_only: true,
+    };
+    let there = LIBRARIES.iter().filter(|folder| Path::new(folder).exists());
+    let mut mounts: Vec<_> = there.map(|folder| mount(folder, folder)).collect();
+    mounts.push(mount("/suite", &suite.display().to_string()));
+    ContainerConfig {
+        metadata: Some(Named {
+            name: "suite".into(),
+        }),
+        image: Some(Named { name: IMAGE.into() }),
+        command: command(row),
+        environment: vec![Variable {
+            key: "NO_COLOR".into(),
+            value: "1".into(),
+        }],
+        mounts,
+        log: "suite.log".into(),
+        linux: Some(LinuxContainer {
+            security: Some(security(row.sets)),
+        }),
+    }
+}
+
+/// As a kubelet says it of a `securityContext`, which names a profile or is unconfined.
+fn security(sets: &[Set]) -> Security {
+    let has = |set: Set| sets.contains(&set);
+    let unmasked = has(Set::Unmasked) || has(Set::Privileged);
+    let paths = |of: &[&str]| {
+        let of = if unmasked { &[] } else { of };
+        of.iter().copied().map(str::to_owned).collect()
+    };
+    let mut security = Security {
+        privileged: has(Set::Privileged),
+        namespaces: Some(OF_THE_NODE),
+        read_only: has(Set::ReadOnly),
+        no_new_privileges: has(Set::NoNewPrivileges),
+        masked: paths(&MASKED),
+        read_only_paths: paths(&READ_ONLY),
+        seccomp: Some(Profile {
+            kind: i32::from(has(Set::Unconfined) || has(Set::Privileged)),
+        }),
+        ..Security::default()
+    };
+    let mut capabilities = Capabilities::default();
+    for set in sets {
+        match set {
+            Set::User(id) => {
+                let id = Number {
+                    value: i64::from(*id),
+                };
+                (security.user, security.group) = (Some(id.clone()), Some(id));
+            }
+            Set::Add(name) => capabilities.add.push((*name).to_owned()),
+            Set::Drop(name) => capabilities.drop.push((*name).to_owned()),
+            _ => {}
+        }
+    }
+    security.capabilities = Some(capabilities);
+    security
+}

@@ -1,0 +1,173 @@
+//! The engines of a room: podman, and the daemons of docker and containerd.
+#![allow(dead_code, reason = "each test uses a part")]
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::room::{Daemon, Room, text};
+
+/// Where what a user runs keeps its state, XDG Base Directory Specification.
+const RUNTIME: &str = "/run/user/54321";
+/// An ordinary user's ids in a room, and the first of those that the user may map.
+const USER: u32 = 54_321;
+const MAPPED: u32 = 300_000;
+
+/// Podman, with its storage in a room.
+pub(crate) struct Podman<'a> {
+    room: &'a Room,
+    config: String,
+    /// Run by an ordinary user.
+    rootless: bool,
+}
+
+impl<'a> Podman<'a> {
+    pub(crate) fn new(room: &'a Room) -> Self {
+        // Its pods take their limits from here.
+        let config = "[containers]\ndefault_ulimits = []\n[engine]\nevents_logger = \"file\"\n";
+        let config = room.file("containers.conf", config);
+        Self {
+            room,
+            config,
+            rootless: false,
+        }
+    }
+
+    /// An ordinary user's, who is one in this room alone: its `/etc` says so.
+    pub(crate) fn rootless(room: &'a Room) -> Self {
+        let new = Self {
+            rootless: true,
+            ..Self::new(room)
+        };
+        let home = room.path("home").display().to_string();
+        if Path::new(&home).exists() {
+            return new;
+        }
+        let user = USER.to_string();
+        let own = ["--directory", "--owner", &user, "--group", &user];
+        room.run("install", &[&own[..], &[&home, RUNTIME]].concat());
+        room.run("chmod", &["755", &room.path("").display().to_string()]);
+        let users = room.run("cat", &["/etc/passwd"]);
+        let users = format!("{users}\npausehost:x:{USER}:{USER}::{home}:/bin/sh\n");
+        let ids = format!("pausehost:{MAPPED}:65536\n");
+        for (name, text) in [("passwd", &users), ("subuid", &ids), ("subgid", &ids)] {
+            let file = room.file(name, text);
+            room.run("mount", &["--bind", &file, &format!("/etc/{name}")]);
+        }
+        new
+    }
+
+    /// What it prints, once it has ended well.
+    pub(crate) fn run(&self, args: &[&str]) -> String {
+        text(self.command().args(args))
+    }
+
+    /// It, to be told what to do.
+    pub(crate) fn command(&self) -> Command {
+        let (mut podman, folder) = if self.rootless {
+            let user = USER.to_string();
+            let mut podman = self.room.command("setpriv");
+            podman.args([
+                "--reuid",
+                &user,
+                "--regid",
+                &user,
+                "--clear-groups",
+                "podman",
+            ]);
+            podman.env("XDG_RUNTIME_DIR", RUNTIME).current_dir("/");
+            podman.env("HOME", self.room.path("home"));
+            (podman, self.room.path("home"))
+        } else {
+            (self.room.command("podman"), self.room.path(""))
+        };
+        podman.env("CONTAINERS_CONF", &self.config);
+        for (option, name) in [
+            ("--root", "root"),
+            ("--runroot", "run"),
+            ("--tmpdir", "tmp"),
+        ] {
+            podman.arg(option).arg(folder.join(name));
+        }
+        podman.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]);
+        podman.args(["--runtime", "runc"]);
+        podman
+    }
+}
+
+/// Why an ordinary user can have no podman here, where that is so.
+pub(crate) fn no_rootless_podman() -> Option<String> {
+    let exists = |path: &str| Path::new(path).exists();
+    if !exists("/usr/bin/newuidmap") || !exists("/etc/subuid") || !exists("/etc/subgid") {
+        return Some("no newuidmap: apt-get install uidmap".to_owned());
+    }
+    let user = USER.to_string();
+    let may = Command::new("setpriv")
+        .args(["--reuid", &user, "--regid", &user, "--clear-groups"])
+        .args(["unshare", "--user", "true"])
+        .output();
+    let may = may.is_ok_and(|output| output.status.success());
+    (!may).then(|| "ordinary users may make no user namespace".to_owned())
+}
+
+/// Docker's daemon at a socket, once it answers; without a network.
+pub(crate) fn dockerd(room: &Room, socket: &str) -> Daemon {
+    let config = json!({
+        "hosts": [format!("unix://{socket}")],
+        "data-root": room.path("docker"),
+        "exec-root": room.path("docker-exec"),
+        "pidfile": room.path("docker.pid"),
+        "bridge": "none",
+        "iptables": false,
+        "ip6tables": false,
+        "ip-forward": false,
+        "storage-driver": "vfs",
+        "cgroup-parent": room.cgroup(),
+        "exec-opts": ["native.cgroupdriver=cgroupfs"],
+        // Below the caller's own takes a privilege that not every root has.
+        "oom-score-adjust": 0,
+    });
+    let config = room.file("docker.json", &config.to_string());
+    let daemon = room.daemon("dockerd", &["--config-file", &config]);
+    let ping = ["--unix-socket", socket, "http://docker/_ping"];
+    daemon.answers(room.command("curl").args(ping));
+    daemon
+}
+
+/// Containerd at `socket`, whose pods are held by the image `reference`.
+pub(crate) fn containerd(room: &Room, socket: &str, reference: &str) -> Daemon {
+    let network = json!({
+        "cniVersion": "0.4.0",
+        "name": "pods",
+        "plugins": [{
+            "type": "ptp",
+            "ipam": {"type": "host-local", "subnet": "10.88.0.0/16", "dataDir": room.path("ipam")},
+        }],
+    });
+    std::fs::create_dir(room.path("cni")).expect("a folder");
+    room.file("cni/pods.conflist", &network.to_string());
+    let config = format!(
+        r#"version = 2
+root = "{folder}/root"
+state = "{folder}/state"
+[grpc]
+address = "{socket}"
+[plugins."io.containerd.internal.v1.opt"]
+path = "{folder}/opt"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{reference}"
+# Below the caller's own takes a privilege that not every root has.
+restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "native"
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "/usr/lib/cni"
+conf_dir = "{cni}"
+"#,
+        folder = room.path("containerd").display(),
+        cni = room.path("cni").display(),
+    );
+    let config = room.file("containerd.toml", &config);
+    room.daemon("containerd", &["--config", &config])
+}
