@@ -350,18 +350,52 @@ fn an_init_and_its_child_are_judged_as_they_run() {
 }
 
 #[rstest]
-#[case::a_link("proc", "/proc")]
-#[case::a_file("sys", "/sys")]
-fn what_no_runtime_mounts_on_is_the_image_s_fault(#[case] name: &str, #[case] said: &str) {
+#[case::a_link("proc", Some("pause"), "/proc")]
+#[case::an_absolute_link("sys", Some("/pause"), "/sys")]
+#[case::a_file("sys", None, "/sys")]
+#[case::a_file("dev", None, "dev")]
+#[case::an_absolute_link("dev", Some("/devices"), "out of the image")]
+#[case::a_link_above_the_root("dev", Some("../devices"), "out of the image")]
+#[case::a_link_over_an_absolute_one("dev", Some("away/dev"), "out of the image")]
+#[case::a_link_to_the_root("dev", Some("."), "a link to /, where")]
+#[case::a_link_into_another_mount("dev", Some("proc/dev"), "a link to /proc/dev, where")]
+#[case::a_link_to_another_mount("dev", Some("sys"), "a link to /sys, where")]
+#[case::a_link_to_itself("dev", Some("dev"), "more than 40 links")]
+fn what_runtimes_do_not_mount_on_is_the_image_s_fault(
+    #[case] name: &str,
+    #[case] target: Option<&str>,
+    #[case] said: &str,
+) {
     let mut layer = Tar::default();
-    layer.file("pause", 0o755, programs::REFERENCE);
-    if name == "proc" {
-        layer.symlink(name, "pause");
-    } else {
-        layer.file(name, 0o644, b"");
-    }
+    layer
+        .file("pause", 0o755, programs::REFERENCE)
+        .directory("devices", 0o755)
+        .symlink("away", "/devices");
+    match target {
+        Some(target) => layer.symlink(name, target),
+        None => layer.file(name, 0o644, b""),
+    };
     let image = ImageBuilder::of_layer(&layer, &host());
     let (stays, _) = judged(&image, "startup/stays", false, folder("fault").path());
     assert_eq!(stays["verdict"], "fail", "{stays:#}");
     assert!(stays["observed"].to_string().contains(said), "{stays:#}");
+}
+
+/// As runtimes do: what is there, or is made there, becomes /dev.
+#[rstest]
+fn a_dev_that_is_a_link_within_the_image_is_followed(
+    #[values("devices", "gone", "run/../devices", "run/dev")] target: &str,
+    #[values(false, true)] ordinary: bool,
+) {
+    let mut layer = Tar::default();
+    layer
+        .file("pause", 0o755, programs::REFERENCE)
+        .directory("devices", 0o755)
+        .directory("run", 0o755)
+        .symlink("dev", target);
+    let image = ImageBuilder::of_layer(&layer, &host());
+    for check in ["namespaces/volume-shared", "namespaces/teardown"] {
+        let (check, _) = judged(&image, check, ordinary, folder("dev").path());
+        assert_eq!(check["verdict"], "pass", "{check:#}");
+    }
 }

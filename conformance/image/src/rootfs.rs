@@ -61,6 +61,13 @@ impl Rootfs {
         Ok(follow(path, LINKS, lookup, |_| Ok(()))?.path)
     }
 
+    /// Whether a link on the way of a path leads out of the root, for whoever follows it from
+    /// outside: an absolute one, or one that goes above the root.
+    pub fn leads_out(&self, path: &[u8]) -> bool {
+        let lookup = |path: &[u8]| self.entries.get(path).map(|entry| &entry.kind);
+        follow(path, LINKS, lookup, |_| Ok(())).is_ok_and(|walk| walk.absolute || walk.climbed)
+    }
+
     /// The entry at a normalised path, the root for the empty one. Links are not followed.
     pub fn get(&self, path: &[u8]) -> Option<&Entry> {
         if path.is_empty() {
@@ -100,6 +107,8 @@ pub(super) struct Followed {
     pub(super) link: Option<(Vec<u8>, Vec<u8>)>,
     /// Whether `..` in a link's target went above the root, where the kernel stays at the root.
     pub(super) climbed: bool,
+    /// Whether one of the links followed is absolute.
+    absolute: bool,
     /// Whether the path, or the target of its last link, ends with a slash: then the kernel
     /// takes nothing but a directory (path_resolution(7)).
     pub(super) as_directory: bool,
@@ -115,7 +124,7 @@ pub(super) fn follow<'a>(
 ) -> Result<Followed, ResolveError> {
     let mut at: Vec<u8> = Vec::with_capacity(path.len());
     let mut rest: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
-    let (mut followed, mut link, mut climbed) = (0, None, false);
+    let (mut followed, mut link, mut climbed, mut absolute) = (0, None, false, false);
     let mut as_directory = ends_as_directory(path);
     while let Some(component) = rest.pop() {
         charge(1 + at.len() as u64 / 64)?;
@@ -143,6 +152,7 @@ pub(super) fn follow<'a>(
                 link = Some((at.clone(), target.clone()));
                 as_directory |= rest.is_empty() && ends_as_directory(target);
                 if target.starts_with(b"/") {
+                    absolute = true;
                     at.clear();
                 } else {
                     at.truncate(parent);
@@ -158,6 +168,7 @@ pub(super) fn follow<'a>(
         path: at,
         link,
         climbed,
+        absolute,
         as_directory,
     })
 }
@@ -235,6 +246,14 @@ mod tests {
                 matches!(at(path), Err(ResolveError::NotDirectory(_))),
                 "{path}"
             );
+        }
+        for (path, leads_out) in [
+            ("bin/pause", false),
+            ("pause", true),
+            ("gone/file", true),
+            ("usr/bin", false),
+        ] {
+            assert_eq!(rootfs.leads_out(path.as_bytes()), leads_out, "{path}");
         }
         let above: Vec<_> = rootfs
             .directories_above(b"usr/bin/pause")

@@ -160,6 +160,34 @@ pub(super) static IMAGES: &[ImageFixture] = &[
         "security/syscall-surface",
     ]),
     ImageFixture::new(
+        "linked-dev",
+        "has a link at /dev, which stays in the image",
+        &[],
+        || {
+            single(&native(|layer| {
+                layer
+                    .file("pause", 0o755, programs::REFERENCE)
+                    .directory("run/devices", 0o755)
+                    .symlink("dev", "run/devices");
+            }))
+        },
+    )
+    .run(&[]),
+    ImageFixture::new(
+        "dev-leads-out",
+        "has an absolute link at /dev, which runtimes have followed on the host",
+        &["startup/stays"],
+        || {
+            single(&native(|layer| {
+                layer
+                    .file("pause", 0o755, programs::REFERENCE)
+                    .directory("devices", 0o755)
+                    .symlink("dev", "/devices");
+            }))
+        },
+    )
+    .run(&[]),
+    ImageFixture::new(
         "proc-is-a-link",
         "has a link at /proc, on which no runtime mounts",
         &["startup/stays"],

@@ -33,6 +33,10 @@ const FILES: usize = 4096;
 const KEPT: usize = 8;
 /// Where runtimes mount something that is no directory's business but theirs.
 const ORDINARY: [&str; 2] = ["proc", "sys"];
+/// Tried: runc 1.1.5 and crun 1.8.1 start no such image, or, where the host has a directory of
+/// that name, make the devices there. Both were mended in 2026.
+const LEADS_OUT: &str = "/dev is a link that leads out of the image: runc before 1.3.6 and 1.4.3 \
+     and crun before 1.28 follow it on the host (CVE-2026-41579, CVE-2026-47766)";
 /// On what a root is mounted where there is no stage: nobody else sees that mount.
 pub(super) const PLACES: [&CStr; 6] = [c"/tmp", c"/run", c"/var", c"/mnt", c"/home", c"/etc"];
 
@@ -86,6 +90,16 @@ impl Wanted {
             self.add_directory(name.as_bytes(), || format!("/{name}"))?;
         }
         let dev = self.add_directory(b"dev", || "/dev".to_owned())?;
+        if self.rootfs.leads_out(b"dev") {
+            let cause = LEADS_OUT.to_owned();
+            return Err(StartError::Root { cause });
+        }
+        let first = dev.split(|byte| *byte == b'/').next().unwrap_or_default();
+        if first.is_empty() || ORDINARY.iter().any(|name| name.as_bytes() == first) {
+            let place = show_path(&dev);
+            let cause = format!("/dev is a link to {place}, where runc makes no devices");
+            return Err(StartError::Root { cause });
+        }
         self.dev = CString::new(dev).unwrap_or_default();
         Ok(())
     }
