@@ -90,6 +90,8 @@ pub struct Shared {
     dispositions: std::sync::OnceLock<dispositions::Dispositions>,
     /// Whether it leaves its namespaces, likewise.
     leaves: std::sync::OnceLock<bool>,
+    /// What of the image its usual root could not be given on this host, likewise.
+    root_lacks: std::sync::OnceLock<Vec<String>>,
     /// What it does while nothing happens, likewise.
     idle: std::sync::OnceLock<Result<Idle, Stop>>,
     /// Whether it has reaped any of [`idle::ORPHANS`], likewise.
@@ -117,10 +119,16 @@ impl Shared {
             lacks: std::sync::OnceLock::new(),
             dispositions: std::sync::OnceLock::new(),
             leaves: std::sync::OnceLock::new(),
+            root_lacks: std::sync::OnceLock::new(),
             idle: std::sync::OnceLock::new(),
             reaps: Mutex::new(None),
             measurements: Mutex::new(BTreeMap::new()),
         }
+    }
+
+    /// What of the image the root of its sandboxes does not have on this host, in words.
+    pub fn root_lacks(&self) -> Vec<String> {
+        self.root_lacks.get().cloned().unwrap_or_default()
     }
 }
 
@@ -362,6 +370,10 @@ impl<'a> Context<'a> {
         let sandbox = backend
             .start(&launch, &spec)
             .map_err(|error| start_error(&error))?;
+        // Of other users it may have more files, or fewer.
+        if spec.user.is_none() {
+            shared.root_lacks.get_or_init(|| sandbox.lacks().to_vec());
+        }
         Ok(Pod::new(*self, sandbox, blocked))
     }
 
@@ -460,6 +472,7 @@ pub(crate) fn start_error(error: &StartError) -> Stop {
             "a root filesystem that runtimes can mount on and enter",
             error.to_string(),
         )),
+        StartError::Unable { .. } => Stop::Inconclusive(error.to_string()),
         StartError::Host { .. } => Stop::Error(error.to_string()),
     }
 }

@@ -254,6 +254,10 @@ pub struct Run {
     /// where nothing was to be run so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub wasi_engine: Option<String>,
+    /// What of the image the root of its sandboxes does not have on this host, such as owners
+    /// whose ids are not mapped; a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub root_lacks: Vec<String>,
     /// What it is compared with; absent without `--baseline`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub baseline: Option<Baseline>,
@@ -295,6 +299,7 @@ impl Run {
             runtime: head.runtime.clone(),
             emulator: head.emulator.clone(),
             wasi_engine: head.wasi_engine.clone(),
+            root_lacks: Vec::new(),
             baseline: None,
             companion: head.companion,
             not_run: None,

@@ -432,6 +432,7 @@ impl Suite<'_> {
         let mut run = Run::new(&planned.head, ran.records);
         run.not_run = planned.idle(&checks, &run.checks);
         run.interrupted = ran.interrupted;
+        run.root_lacks = shared.root_lacks();
         run.measurements = match shared.measurements.lock() {
             Ok(measurements) => measurements.clone(),
             Err(poisoned) => poisoned.into_inner().clone(),

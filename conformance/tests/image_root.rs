@@ -70,12 +70,31 @@ fn folder(name: &str) -> tempfile::TempDir {
     folder
 }
 
+/// The suite, after what a shell does in a mount namespace of its own; where root runs this.
+fn suite_after(script: &str) -> Option<Command> {
+    let mut command = Command::new("unshare");
+    let script = format!("{script} && exec \"$0\" \"$@\"");
+    command
+        .args(["--mount", "bash", "-c", &script])
+        .arg(env!("CARGO_BIN_EXE_pause-conformance"));
+    rustix::process::geteuid().is_root().then_some(command)
+}
+
 /// The verdict on one check, and all that is said of it.
 fn judged(image: &ImageBuilder, check: &str, ordinary: bool, folder: &Path) -> (Value, Ended) {
+    judged_by(suite(ordinary, folder), image, check, folder)
+}
+
+/// The same, by a suite that is started so.
+fn judged_by(
+    mut command: Command,
+    image: &ImageBuilder,
+    check: &str,
+    folder: &Path,
+) -> (Value, Ended) {
     LayoutBuilder::single(image, "x")
         .write(&folder.join("image"))
         .expect("written");
-    let mut command = suite(ordinary, folder);
     command.args([
         "--image",
         "oci:image",
@@ -189,6 +208,123 @@ fn what_cannot_be_given_is_said(#[values(false, true)] ordinary: bool) {
     assert_eq!(check["verdict"], "pass", "{check:#}");
     assert!(said.contains("but for 1 device files"), "{said}");
     assert!(said.contains("owners"), "{said}");
+    // And to those who are shown what did not pass alone.
+    let folder = folder("lacks");
+    LayoutBuilder::single(&image, "x")
+        .write(&folder.path().join("image"))
+        .expect("written");
+    let mut command = suite(ordinary, folder.path());
+    command.args(["--image", "oci:image", "--filter", "pid1/is-one"]);
+    let Ended { stdout: said, .. } = suite::run(command, folder.path());
+    let lines: Vec<_> = said
+        .lines()
+        .filter(|line| line.starts_with("  root "))
+        .collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(
+        lines[0].contains("but for") && lines[0].contains("owners"),
+        "{said}"
+    );
+    assert!(lines[1].contains("but for 1 device files"), "{said}");
+}
+
+/// On disk, where the file system has no attributes.
+#[test]
+fn capabilities_that_the_kernel_refuses_are_said() {
+    let Some(command) = suite_after("mount -t ramfs ramfs \"$TMPDIR\"") else {
+        return;
+    };
+    let image = of_size(20, programs::REFERENCE, |layer| {
+        // capabilities(7), "File capability extended attribute versioning": 2, CAP_NET_RAW.
+        let mut capability = [0; 20];
+        (capability[3], capability[5]) = (2, 0x20);
+        layer
+            .xattr("security.capability", &capability)
+            .file("capable", 0o755, b"");
+    });
+    let check = "startup/read-only-root";
+    let (check, _) = judged_by(command, &image, check, folder("capabilities").path());
+    let said = check["evidence"].to_string();
+    assert_eq!(check["verdict"], "pass", "{check:#}");
+    assert!(
+        said.contains("but for 1 file without capabilities"),
+        "{said}"
+    );
+}
+
+/// An image of so many MiB with this program, for an ordinary user.
+fn of_size(mebibytes: usize, program: &[u8], fill: impl FnOnce(&mut Tar)) -> ImageBuilder {
+    let mut layer = Tar::default();
+    layer
+        .file("pause", 0o755, program)
+        .file("data", 0o644, &vec![1; mebibytes << 20]);
+    fill(&mut layer);
+    let mut image = ImageBuilder::of_layer(&layer, &host());
+    image.layers[0].1 = Packing::Plain;
+    image.set("User", json!("65535:65535"))
+}
+
+/// One of the suite's own programs.
+fn fixture(name: &str) -> Vec<u8> {
+    let fixture = fixtures::all().find(|fixture| fixture.name == name);
+    let built = fixture.and_then(|fixture| fixture.build(programs::FIXTURE).ok());
+    built.expect("it is in the catalogue")
+}
+
+/// The suite where the folder for temporary files is on an overlay on another, as in a container
+/// in a container: the kernel lays no third on them (overlayfs.rst, "Nesting").
+fn suite_without_overlay() -> Option<Command> {
+    suite_after(
+        r#"lay() { mount -t overlay overlay -o "lowerdir=$1/low,upperdir=$1/up,workdir=$1/work" "$2"; } &&
+        mount -t tmpfs tmpfs "$TMPDIR" && a=$TMPDIR/a && mkdir -p "$a"/{low,up,work,top} && lay "$a" "$a/top" &&
+        b=$TMPDIR/b && mkdir -p "$b"/{up,work,top} "$a/top/low" && ln -s "$a/top/low" "$b/low" && lay "$b" "$b/top" &&
+        export TMPDIR=$b/top"#,
+    )
+}
+
+#[test]
+fn without_an_overlay_an_image_that_may_be_copied_is_judged() {
+    for (program, verdict) in [("", "pass"), ("writes-below-run", "fail")] {
+        let Some(command) = suite_without_overlay() else {
+            return;
+        };
+        let program = match program {
+            "" => programs::REFERENCE.to_vec(),
+            name => fixture(name),
+        };
+        let image = of_size(20, &program, |layer| {
+            layer.directory("run", 0o1777);
+        });
+        let check = "startup/read-only-root";
+        let (check, _) = judged_by(command, &image, check, folder("copied").path());
+        assert_eq!(check["verdict"], verdict, "{check:#}");
+    }
+}
+
+#[test]
+fn without_an_overlay_what_a_big_image_s_program_writes_is_left_open_and_nothing_else() {
+    let Some(mut command) = suite_without_overlay() else {
+        return;
+    };
+    let image = of_size(130, programs::REFERENCE, |_| ());
+    command.args(["--filter", "startup/any-uid"]);
+    let folder = folder("open");
+    let (check, ended) = judged_by(command, &image, "startup/read-only-root", folder.path());
+    assert_eq!(check["verdict"], "inconclusive", "{check:#}");
+    assert!(check["reason"].to_string().contains("overlay"), "{check:#}");
+    assert_eq!(ended.status, Some(3), "{}", ended.stderr);
+}
+
+#[test]
+fn without_an_overlay_what_a_big_image_s_program_lacks_is_found() {
+    let Some(command) = suite_without_overlay() else {
+        return;
+    };
+    let image = of_size(130, &fixture("needs-root"), |_| ());
+    let (check, _) = judged_by(command, &image, "startup/any-uid", folder("needs").path());
+    assert_eq!(check["verdict"], "fail", "{check:#}");
+    let observed = check["observed"].to_string();
+    assert!(observed.contains("it stays with root's uid"), "{check:#}");
 }
 
 /// 100 MB that no compression makes less, in 10,000 files.
@@ -231,10 +367,7 @@ fn a_big_image_costs_no_memory_and_leaves_no_file(#[values(false, true)] ordinar
 
 #[test]
 fn what_a_program_writes_to_a_big_image_is_seen() {
-    let fixture = fixtures::all().find(|fixture| fixture.name == "writes-below-run");
-    let program = fixture
-        .and_then(|fixture| fixture.build(programs::FIXTURE).ok())
-        .expect("it is in the catalogue");
+    let program = fixture("writes-below-run");
     let mut image = big();
     let mut upper = Tar::default();
     upper

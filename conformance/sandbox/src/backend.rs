@@ -174,6 +174,12 @@ pub enum StartError {
         /// What is wrong with it.
         cause: String,
     },
+    /// This host lets no sandbox be made that is both as asked for and of this image.
+    #[error("cannot make such a sandbox here: {why}")]
+    Unable {
+        /// What the host, or the suite, does not give.
+        why: String,
+    },
     /// The sandbox could not be made: the host's fault, or the suite's.
     #[error("cannot make a sandbox: {step}: {cause}")]
     Host {

@@ -147,14 +147,7 @@ static OWNS_NAMESPACE: Check = Check {
 };
 
 fn owns_namespace(cx: &Context<'_>) -> Outcome {
-    let mut pod = cx.start_unready(Spec {
-        held: true,
-        ..Spec::default()
-    })?;
-    let made = pod.namespaces()?;
-    pod.release()?;
-    pod.await_ready()?;
-    let found = pod.namespaces()?;
+    let (made, found) = cx.namespaces()?;
     for (kind, inode) in &made {
         let now = found.get(kind);
         ensure(

@@ -146,6 +146,9 @@ impl<'a> Context<'a> {
     }
 }
 
+/// Inode numbers of namespaces by type.
+type NamespaceIds = std::collections::BTreeMap<String, u64>;
+
 /// What left its sandbox cannot be judged there: the check that says so.
 const STAYS_INSIDE: &str = "pid1/owns-namespace";
 
@@ -166,16 +169,26 @@ impl Context<'_> {
     /// Whether the program leaves the namespaces that it is started in. Tried once a run.
     fn leaves(&self) -> bool {
         let left = || -> Result<bool, Stop> {
-            let mut pod = self.start_unready(Spec {
-                held: true,
-                ..Spec::default()
-            })?;
-            let made = pod.namespaces()?;
-            pod.release()?;
-            pod.await_ready()?;
-            Ok(pod.namespaces()? != made)
+            let (made, found) = self.namespaces()?;
+            Ok(found != made)
         };
         *self.shared.leaves.get_or_init(|| left().unwrap_or(false))
+    }
+
+    /// The namespaces that a sandbox is made with, and those that its program is in when it is
+    /// ready, by type, as inode numbers.
+    ///
+    /// # Errors
+    /// As [`Context::start`].
+    pub fn namespaces(&self) -> Result<(NamespaceIds, NamespaceIds), Stop> {
+        let mut pod = self.start_unready(Spec {
+            held: true,
+            ..Spec::default()
+        })?;
+        let made = pod.namespaces()?;
+        pod.release()?;
+        pod.await_ready()?;
+        Ok((made, pod.namespaces()?))
     }
 }
 
@@ -183,27 +196,42 @@ fn find(cx: &Context<'_>) -> Vec<Lack> {
     let Some(window) = time_to_end(cx) else {
         return Vec::new();
     };
-    let stay = |ways: &[Vec<Lack>]| stay(cx, ways, window);
-    let (most, all) = (&Lack::ALL[..5], &Lack::ALL[..]);
-    let ways = [most.to_vec(), all.to_vec()];
-    let [with_most, with_all] = stay(&ways)[..] else {
-        return Vec::new();
+    let stay = |ways: &[Vec<Lack>]| -> Vec<bool> {
+        let stay = try_each(cx, ways, window).into_iter();
+        stay.map(|stays| stays == Some(true)).collect()
     };
-    let candidates = match (with_most, with_all) {
-        (true, _) => most,
-        (false, true) => all,
-        (false, false) => return Vec::new(),
-    };
-    let singles: Vec<_> = candidates.iter().map(|lack| vec![*lack]).collect();
-    let alone = stay(&singles).into_iter().position(|stays| stays);
-    let found = match alone {
-        Some(at) => singles[at].clone(),
-        None => narrow(candidates, &stay),
-    };
+    let singles = Lack::ALL.map(|lack| vec![lack]);
+    let alone = try_each(cx, &singles, window);
+    let found = choose(&alone, &stay);
     match stay(&[Vec::new(), found.clone()])[..] {
-        [false, true] => found,
+        [false, true] if !found.is_empty() => found,
         _ => Vec::new(),
     }
+}
+
+/// Of what can be given here, by what each is good for alone: what suffices, that for which a
+/// program needs another first process only where nothing else does.
+fn choose(alone: &[Option<bool>], stay: &impl Fn(&[Vec<Lack>]) -> Vec<bool>) -> Vec<Lack> {
+    let all: Vec<_> = Lack::ALL
+        .into_iter()
+        .zip(alone)
+        .filter_map(|(lack, stays)| Some((lack, (*stays)?)))
+        .collect();
+    let names = |given: &[(Lack, bool)]| given.iter().map(|(lack, _)| *lack).collect::<Vec<_>>();
+    let most = all
+        .iter()
+        .take_while(|(lack, _)| *lack != Lack::AnotherFirst);
+    let most: Vec<_> = most.copied().collect();
+    for some in [most, all] {
+        if let Some((lack, _)) = some.iter().find(|(_, stays)| *stays) {
+            return vec![*lack];
+        }
+        let some = names(&some);
+        if stay(std::slice::from_ref(&some)) == [true] {
+            return narrow(&some, stay);
+        }
+    }
+    Vec::new()
 }
 
 /// Of many that are enough together, some of which each is needed.
@@ -248,16 +276,26 @@ fn time_to_end(cx: &Context<'_>) -> Option<Duration> {
     Some((began.elapsed() * 3).clamp(LEAST, WINDOW))
 }
 
-/// Which of these ways of starting lets the program stay that long.
-fn stay(cx: &Context<'_>, ways: &[Vec<Lack>], window: Duration) -> Vec<bool> {
-    let started: Vec<_> = ways.iter().map(|way| start(cx, way).ok()).collect();
-    let is_started: Vec<_> = started.iter().map(Option::is_some).collect();
-    let mut pods: Vec<_> = started.into_iter().flatten().collect();
+/// Which of these ways of starting lets the program stay that long; `None` for one that this
+/// host does not make a sandbox for.
+fn try_each(cx: &Context<'_>, ways: &[Vec<Lack>], window: Duration) -> Vec<Option<bool>> {
+    let mut pods = Vec::new();
+    let is_started: Vec<_> = ways
+        .iter()
+        .map(|way| match start(cx, way) {
+            Ok(pod) => {
+                pods.push(pod);
+                Some(true)
+            }
+            Err(Stop::NotRunning(_)) => Some(false),
+            Err(_) => None,
+        })
+        .collect();
     let stay = which_stay(&mut pods, cx.scaled(window)).unwrap_or_default();
     let mut stay = stay.into_iter();
     is_started
         .into_iter()
-        .map(|started| started && stay.next() == Some(true))
+        .map(|started| Some(started? && stay.next() == Some(true)))
         .collect()
 }
 
@@ -271,7 +309,7 @@ fn start<'a>(cx: &Context<'a>, given: &[Lack]) -> Result<Pod<'a>, Stop> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Lack, in_words, narrow};
+    use super::{Lack, choose, in_words, narrow};
     use crate::checks::FAMILIES;
 
     #[test]
@@ -287,6 +325,38 @@ mod tests {
         let lacks = [Lack::WritableRoot, Lack::RootUser];
         assert_eq!(in_words(&lacks), "a writable root and root's uid");
         assert_eq!(in_words(&lacks[..1]), "a writable root");
+    }
+
+    /// Of [`choose`], for a program that stays with these.
+    fn chosen(needs: &[&[Lack]], cannot: &[Lack]) -> Vec<Lack> {
+        let stays = |way: &[Lack]| {
+            needs
+                .iter()
+                .any(|all| all.iter().all(|need| way.contains(need)))
+        };
+        let alone = Lack::ALL.map(|lack| (!cannot.contains(&lack)).then(|| stays(&[lack])));
+        let stay = |ways: &[Vec<Lack>]| ways.iter().map(|way| stays(way)).collect();
+        choose(&alone, &stay)
+    }
+
+    #[test]
+    fn what_suffices_is_chosen_and_the_first_process_last() {
+        use Lack::{AnotherFirst, Capabilities, Input, RootUser, WritableRoot};
+        assert_eq!(chosen(&[&[Input]], &[]), [Input]);
+        assert_eq!(chosen(&[&[AnotherFirst]], &[]), [AnotherFirst]);
+        let both: &[Lack] = &[WritableRoot, RootUser];
+        assert_eq!(chosen(&[both, &[AnotherFirst]], &[]), both);
+        assert_eq!(
+            chosen(&[&[RootUser, AnotherFirst]], &[]),
+            [RootUser, AnotherFirst]
+        );
+        assert_eq!(chosen(&[], &[]), []);
+        // What this host cannot give hides nothing else.
+        assert_eq!(
+            chosen(&[&[RootUser]], &[WritableRoot, Capabilities]),
+            [RootUser]
+        );
+        assert_eq!(chosen(&[&[Capabilities]], &[Capabilities]), []);
     }
 
     #[test]

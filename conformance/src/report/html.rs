@@ -140,10 +140,10 @@ fn write_run(out: &mut String, name: &str, run: &Run, strict: bool) -> fmt::Resu
     if let Some(digest) = &run.digest {
         writeln!(out, "<p class=\"dim\">{}</p>", Text(digest))?;
     }
-    let comparison = outline::comparison(run);
-    if !comparison.is_empty() {
+    let remarks = outline::remarks(run);
+    if !remarks.is_empty() {
         out.push_str("<dl>\n");
-        for (label, value) in comparison {
+        for (label, value) in remarks {
             writeln!(out, "<dt>{label}<dd>{}", Text(&value))?;
         }
         out.push_str("</dl>\n");

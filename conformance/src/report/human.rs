@@ -88,6 +88,9 @@ fn write_run(out: &mut impl Write, run: &Run) -> io::Result<()> {
             writeln!(out, "  {label:<9} {value}")?;
         }
     }
+    for line in &run.root_lacks {
+        writeln!(out, "  {:<9} {line}", "root")?;
+    }
     writeln!(out)?;
     if let Some(error) = &run.error {
         writeln!(out, "{RED}could not be judged{RED:#}: {error}\n")?;

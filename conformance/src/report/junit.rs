@@ -61,6 +61,9 @@ fn suite(name: &str, run: &Run, report: &Report) -> TestSuite {
             suite.add_property(Property::new(name, value));
         }
     }
+    for line in &run.root_lacks {
+        suite.add_property(Property::new("root", line.as_str()));
+    }
     for (label, value) in outline::comparison(run) {
         let name = match label {
             "baseline" => label.to_owned(),

@@ -103,10 +103,11 @@ fn write_run(out: &mut String, name: &str, run: &Run, strict: bool) -> fmt::Resu
     if let Some(digest) = &run.digest {
         writeln!(out, "{}\n", prose(digest))?;
     }
-    for (label, value) in outline::comparison(run) {
-        writeln!(out, "- {label}: {}", prose(&value))?;
+    let remarks = outline::remarks(run);
+    for (label, value) in &remarks {
+        writeln!(out, "- {label}: {}", prose(value))?;
     }
-    if run.baseline.is_some() {
+    if !remarks.is_empty() {
         writeln!(out)?;
     }
     if let Some(why) = outline::unjudged(run, strict) {

@@ -87,6 +87,12 @@ pub fn light(record: &Record, strict: bool) -> Light {
     }
 }
 
+/// What is to be known of a run as a whole, in the form of [`comparison`], which it ends with.
+pub fn remarks(run: &Run) -> Vec<(&'static str, String)> {
+    let lacks = run.root_lacks.iter().map(|line| ("root", line.clone()));
+    lacks.chain(comparison(run)).collect()
+}
+
 /// What a run is compared with, and what came of that: label and one line each; nothing
 /// without a baseline.
 pub fn comparison(run: &Run) -> Vec<(&'static str, String)> {

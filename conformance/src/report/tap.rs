@@ -65,7 +65,7 @@ fn write_head(out: &mut String, indent: &str, run: &Run) -> fmt::Result {
             writeln!(out, "{indent}# {label}: {}", comment(value))?;
         }
     }
-    for (label, value) in outline::comparison(run) {
+    for (label, value) in outline::remarks(run) {
         writeln!(out, "{indent}# {label}: {}", comment(&value))?;
     }
     Ok(())

@@ -413,9 +413,9 @@ impl Embedded {
         ));
         let ids = self.mapping.ids(uid, gid);
         if spec.privileged && self.mapping == Mapping::Host {
-            return Err(host("confine its capabilities")(
-                io::ErrorKind::Unsupported.into(),
-            ));
+            return Err(StartError::Unable {
+                why: "no user namespace confines its capabilities".to_owned(),
+            });
         }
         let start = || {
             let mut plan = Plan::new(launch, spec, ids, emulation).map_err(host("plan it"))?;

@@ -173,13 +173,6 @@ impl Filler {
             capabilities,
             paths,
         } = self.lost;
-        let stands_for_all = matches!(self.mapping, Mapping::Single { .. });
-        let (uid, gid) = self.user;
-        let owners_of = if stands_for_all {
-            format!("owners, for one id is mapped: access is as {uid}:{gid} would have it")
-        } else {
-            "owners, whose ids are not mapped".to_owned()
-        };
         let of = |count: usize, what: &str| {
             let files = if count == 1 { "file" } else { "files" };
             (count > 0)
@@ -188,8 +181,17 @@ impl Filler {
         let devices = (devices > 0).then(|| {
             format!("its root is the image's but for {devices} device files, which are left out")
         });
+        let owners = match self.mapping {
+            // How many depends on the user, for others of whom the same root may do.
+            Mapping::Single { .. } if owners > 0 => Some(
+                "its root is the image's but for owners: one id is mapped, whose access is as \
+                 that of the image's user"
+                    .to_owned(),
+            ),
+            _ => of(owners, "owners, whose ids are not mapped"),
+        };
         [
-            of(owners, &owners_of),
+            owners,
             devices,
             of(capabilities, "capabilities, which the kernel refuses"),
             of(paths, "a place, for their paths are too long"),

@@ -15,7 +15,7 @@ use super::ids::Mapping;
 use super::keeper::Keeper;
 use super::limits::ProgramLimits;
 use super::plan::{Ground, Plan};
-use super::root::{ImageRoot, Maker, Wanted};
+use super::root::{COPY, ImageRoot, Maker, Wanted};
 use super::sandbox::EmbeddedSandbox;
 use super::stage::Stage;
 use super::{Embedded, pipe, write_gate};
@@ -216,17 +216,15 @@ impl Embedded {
         // A mount that is attached, and not inherited, is not locked: with capabilities the
         // program could make it writable.
         let alone = plan.privileged && stage.is_none();
-        let root = if plan.root == Root::Writable || alone {
-            if wanted.is_small() || stage.is_none() || self.refuses_overlay() {
-                self.roots.own(&wanted, by)
-            } else {
-                plan.overlay = true;
-                self.roots.shared(wanted, by)
-            }
+        let needs_own = plan.root == Root::Writable || alone;
+        let copies = wanted.is_small() || stage.is_none() || self.refuses_overlay();
+        let root = if needs_own && copies {
+            let own = self.roots.own(&wanted, by).map_err(failed)?;
+            own.ok_or_else(unable_to_copy)?
         } else {
-            self.roots.shared(wanted, by)
-        }
-        .map_err(failed)?;
+            plan.overlay = needs_own;
+            self.roots.shared(wanted, by).map_err(failed)?
+        };
         plan.ground = Ground::Stage;
         if stage.is_none() {
             plan.ground = Ground::Host;
@@ -310,6 +308,17 @@ impl Embedded {
             user_namespace,
             score,
         })
+    }
+}
+
+/// What no disk can be given for: there nothing bounds what a program writes.
+fn unable_to_copy() -> StartError {
+    let most = COPY >> 20;
+    StartError::Unable {
+        why: format!(
+            "this host mounts no overlay on the image's root, and of an image of more than {most} MiB \
+             no sandbox has a copy in memory"
+        ),
     }
 }
 

@@ -26,7 +26,7 @@ use pause_image::{EntryKind, ResolveError, Rootfs, disk, show_path};
 /// Above so many bytes of memory it goes to disk.
 const SMALL: u64 = 16 << 20;
 /// A copy that a sandbox has alone is at most this big.
-const COPY: u64 = 128 << 20;
+pub(super) const COPY: u64 = 128 << 20;
 /// How many files a program may make in it.
 const FILES: usize = 4096;
 /// How many are kept.
@@ -227,19 +227,12 @@ impl Roots {
     }
 
     /// One for a sandbox alone, which may write to it: in memory, where what it writes has a
-    /// bound that no disk gives.
-    ///
-    /// # Errors
-    /// Also where the image is too big for that.
-    pub(super) fn own(&self, wanted: &Wanted, by: Maker<'_>) -> io::Result<Arc<ImageRoot>> {
+    /// bound that no disk gives. `None` where the image is too big for that.
+    pub(super) fn own(&self, wanted: &Wanted, by: Maker<'_>) -> io::Result<Option<Arc<ImageRoot>>> {
         if !Cost::is_within(&wanted.rootfs, COPY) {
-            let why = format!(
-                "a copy of more than {} MiB, for no overlay can be had",
-                COPY >> 20
-            );
-            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+            return Ok(None);
         }
-        Ok(Arc::new(self.make(wanted, by, true)?))
+        Ok(Some(Arc::new(self.make(wanted, by, true)?)))
     }
 
     fn make(&self, wanted: &Wanted, by: Maker<'_>, writable: bool) -> io::Result<ImageRoot> {

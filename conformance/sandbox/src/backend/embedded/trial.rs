@@ -52,7 +52,7 @@ fn run_here(engine: &Embedded) -> Result<Shown, Refusal> {
         .map_err(|error| match error {
             StartError::Host { step, cause } => Refusal::at(step)(cause),
             StartError::Exec { cause, .. } => Refusal::at("execute the reference")(cause),
-            StartError::Root { cause } => {
+            StartError::Root { cause } | StartError::Unable { why: cause } => {
                 Refusal::at("make the reference's root")(io::Error::other(cause))
             }
         })?;
