@@ -4,12 +4,14 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use common::{Elf, failures, load_archive, load_text};
 use conformance::context::CheckOptions;
 use conformance::subject::Platforms;
 use conformance::subject::Traits;
-use conformance::subject::build::{ImageBuilder, LayoutBuilder, Tar};
+use conformance::subject::build::{ImageBuilder, LayoutBuilder, Packing, Tar};
+use rstest::rstest;
 use serde_json::json;
 
 // EM_X86_64 of elf(5).
@@ -48,6 +50,43 @@ fn a_docker_archive_is_judged_as_an_image() {
         failures(&subjects[0], &CheckOptions::default()),
         BTreeSet::new()
     );
+}
+
+/// Behind a gzip stream engines take more streams, and nothing else.
+#[rstest]
+#[case::nothing(0, b"", false)]
+#[case::a_stream(1, b"", false)]
+#[case::a_zero(0, b"\0", true)]
+#[case::zeros(0, &[0; 512], true)]
+#[case::garbage(0, b"garbage behind it", true)]
+#[case::half_a_header(0, b"\x1f\x8b", true)]
+#[case::zeros_behind_a_stream(1, &[0; 512], true)]
+fn what_is_behind_a_layer_is_refused_where_umoci_refuses_it(
+    #[case] streams: usize,
+    #[case] tail: &[u8],
+    #[case] refused: bool,
+) {
+    let mut layer = Tar::default();
+    layer.file("pause", 0o755, &Elf::of(AMD64).bytes());
+    let mut stored = Packing::Gzip.pack(&layer.finish());
+    stored.extend(Packing::Gzip.pack(b"").repeat(streams));
+    stored.extend_from_slice(tail);
+    let image = ImageBuilder::of_layer(&layer, "amd64").stored_as("+gzip", stored);
+    let layout = LayoutBuilder::single(&image, "x");
+    let found = failures(&common::subject(&layout), &CheckOptions::default());
+    assert_eq!(found.contains("image/layers-clean"), refused, "{found:?}");
+    if !common::has("umoci") || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    layout.write(&folder.path().join("image")).expect("written");
+    let output = Command::new("umoci")
+        .args(["unpack", "--image", "image:x", "bundle"])
+        .current_dir(folder.path())
+        .output()
+        .expect("it starts");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.success(), !refused, "{words}");
 }
 
 /// An image of these files, judged by its static checks.

@@ -2,7 +2,8 @@
 //!
 //! Tried: containerd 1.6 (with and without pigz), podman 4.3, which reads as CRI-O does,
 //! and umoci 0.4. What containerd refuses breaks pods; where it goes by the bytes, whatever
-//! the type says of their compression, the type is only untrue.
+//! the type says of their compression, the type is only untrue. What is behind a gzip stream
+//! unpigz leaves out, and igzip, which containerd 2 takes first.
 
 use super::decompress::Compression;
 use super::tar::looks_like_tar;
@@ -154,14 +155,18 @@ pub(crate) fn compare(name: &str, media_type: &str, bytes: Bytes) -> Option<Defe
 /// Bytes behind the last member of a compressed layer.
 pub(crate) fn tail(name: &str, bytes: Bytes, count: u64) -> Option<Defect> {
     let who = match bytes {
-        Bytes::Gzip => "containerd without pigz, CRI-O, podman and umoci refuse it",
+        Bytes::Gzip => {
+            "containerd takes it where igzip or unpigz is installed, else it is refused, as by \
+             CRI-O, podman and umoci"
+        }
         _ => "containerd, CRI-O and podman refuse it",
     };
+    let unit = if count == 1 { "byte" } else { "bytes" };
     (count > 0).then(|| Defect {
         kind: DefectKind::Layer,
         subject: format!("layer {}", super::escape(name.as_bytes())),
         expected: format!("nothing behind the {} stream", bytes.words()),
-        observed: format!("{count} bytes behind it, which are left out here: {who}"),
+        observed: format!("{count} {unit} behind it, left out here: {who}"),
     })
 }
 
