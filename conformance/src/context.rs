@@ -98,6 +98,10 @@ pub struct Shared {
     reaps: Mutex<Option<bool>>,
     /// By name.
     pub measurements: Mutex<BTreeMap<String, Measurement>>,
+    /// Its programs are spared limits of which nothing tells whom they refused.
+    is_spared: bool,
+    /// The same, where they are.
+    spared: std::sync::OnceLock<Box<Shared>>,
 }
 
 impl Shared {
@@ -123,7 +127,20 @@ impl Shared {
             idle: std::sync::OnceLock::new(),
             reaps: Mutex::new(None),
             measurements: Mutex::new(BTreeMap::new()),
+            is_spared: false,
+            spared: std::sync::OnceLock::new(),
         }
+    }
+
+    fn spared(&self) -> &Self {
+        self.spared.get_or_init(|| {
+            let (subject, options) = (self.subject.clone(), self.options.clone());
+            let shared = Self::new(subject, options, self.backend.clone(), self.time_scale);
+            Box::new(Self {
+                is_spared: true,
+                ..shared
+            })
+        })
     }
 
     /// What of the image the root of its sandboxes does not have on this host, in words.
@@ -183,7 +200,19 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// As the check, or [`Stop::Inconclusive`].
-    pub fn watched(self, run: impl FnOnce(&Context<'_>) -> Outcome) -> Outcome {
+    pub fn watched(self, run: impl Fn(&Context<'_>) -> Outcome) -> Outcome {
+        let (outcome, is_doubted) = self.watched_once(&run);
+        if !is_doubted || !shortage::may_explain(&outcome) {
+            return outcome;
+        }
+        // What is known of the program from under those limits is of no use there.
+        let shared = self.shared.spared();
+        let (spared, _) = Context { shared, ..self }.watched_once(&run);
+        shortage::weigh(outcome, spared)
+    }
+
+    /// And whether a program may have been refused something of which nothing tells.
+    fn watched_once(self, run: &impl Fn(&Context<'_>) -> Outcome) -> (Outcome, bool) {
         let counters = || {
             let backend = self.shared.backend.as_ref();
             backend.map_or_else(Counters::default, |backend| backend.counters())
@@ -193,7 +222,8 @@ impl<'a> Context<'a> {
             watch: Some(&watch),
             ..self
         });
-        watch.judge(outcome, counters())
+        let is_doubted = watch.is_doubted();
+        (watch.judge(outcome, counters()), is_doubted)
     }
 
     /// What ran short in a sandbox of this check, where that is what the check judges.
@@ -351,12 +381,12 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// [`Stop::NotRunning`] where the kernel would not execute it, [`Stop::Error`] where the host failed.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a specification is made for one start"
-    )]
     pub fn start_unready(&self, spec: Spec) -> Result<Pod<'a>, Stop> {
         let shared = self.shared;
+        let spec = Spec {
+            spared: shared.is_spared,
+            ..spec
+        };
         let (Some(backend), Ok(program)) = (&shared.backend, &shared.subject.program) else {
             return Err(Stop::Error(
                 "the check needs a sandbox and declares no such need".to_owned(),

@@ -2,6 +2,7 @@
 //! seen meanwhile is inconclusive, with the figure.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use pause_sandbox::shortage::{Counters, Shortage, beside, groups, needs, of};
@@ -14,6 +15,7 @@ pub struct Watch {
     before: Counters,
     killed_on_host: u64,
     met: Mutex<Option<Shortage>>,
+    doubted: AtomicBool,
 }
 
 impl Watch {
@@ -23,6 +25,7 @@ impl Watch {
             before: counters,
             killed_on_host: killed_on_host(),
             met: Mutex::default(),
+            doubted: AtomicBool::new(false),
         }
     }
 
@@ -30,6 +33,16 @@ impl Watch {
     pub fn note(&self, shortage: Shortage) {
         // The first is what began it.
         self.met().get_or_insert(shortage);
+    }
+
+    /// Notes that one may have been refused something, of which nothing tells.
+    pub fn doubt(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one may have been.
+    pub fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed)
     }
 
     /// What was met, for a check whose verdict it is: it is no shortage any more.
@@ -86,6 +99,32 @@ impl Watch {
             None => None,
         }
     }
+}
+
+/// Whether a shortage may be why a check came to this.
+pub fn may_explain(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_))
+    )
+}
+
+/// What a check came to whose programs may have been refused something, and what it came to
+/// when they were spared: it stands where that makes no difference.
+///
+/// # Errors
+/// As the first, or [`Stop::Inconclusive`].
+pub fn weigh(limited: Outcome, spared: Outcome) -> Outcome {
+    let why = match spared {
+        _ if !may_explain(&limited) => return limited,
+        spared if may_explain(&spared) => return limited,
+        Ok(_) => "it passed".to_owned(),
+        Err(stop) => stop.to_string(),
+    };
+    Err(Stop::Inconclusive(format!(
+        "the suite's own limits on memory and processes may be why it did not pass: here no cgroup \
+         tells what they refuse, and where the program had more, {why}"
+    )))
 }
 
 /// Processes that the OOM killer killed on this host, proc_vmstat(5), Linux 4.13.
@@ -180,5 +219,19 @@ mod tests {
         watch.note(Shortage::Killed);
         let skipped: Outcome = Err(Stop::Skip("not here".to_owned()));
         assert_eq!(watch.judge(skipped.clone(), NONE), skipped);
+    }
+
+    #[test]
+    fn what_passes_with_more_is_left_open_and_nothing_else() {
+        let pass: Outcome = Ok(Pass::new("it stays"));
+        let why = inconclusive(weigh(failed(), pass.clone()));
+        assert!(why.contains("no cgroup tells"), "{why}");
+        let why = inconclusive(weigh(
+            failed(),
+            Err(Stop::Error("the host broke".to_owned())),
+        ));
+        assert!(why.contains("the host broke"), "{why}");
+        assert_eq!(weigh(failed(), failed()), failed());
+        assert_eq!(weigh(pass.clone(), failed()), pass);
     }
 }

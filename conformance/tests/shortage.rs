@@ -3,7 +3,10 @@
 //!
 //! More limits where `PAUSE_CONFORMANCE_LIMITS` is `all`.
 
+mod common;
+
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,7 +25,6 @@ struct Image(tempfile::NamedTempFile);
 
 impl Image {
     fn new() -> Self {
-        use std::os::unix::fs::PermissionsExt as _;
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs::write(file.path(), conformance::programs::REFERENCE).expect("writing the program");
         let mode = fs::Permissions::from_mode(0o755);
@@ -159,6 +161,116 @@ fn with_little_memory_the_image_is_not_blamed() {
             512, 384, 256, 192, 160, 128, 112, 96, 80, 64, 56, 52, 48, 40, 32,
         ];
         with_limits(Limited::memory, "memory", limits);
+    }
+}
+
+/// Ends where it is refused one of 60 threads.
+const THREADS: &str = r"
+    #include <pthread.h>
+    #include <unistd.h>
+    static void *rest(void *unused) { for (;;) pause(); return unused; }
+    static int get(void) {
+        pthread_t thread;
+        for (int i = 0; i < 60; i++) if (pthread_create(&thread, 0, rest, 0)) return 0;
+        return 1;
+    }";
+/// Ends where it may not map five quarters of a GiB, of which it uses nothing.
+const MAPS: &str = r"
+    #include <sys/mman.h>
+    static int get(void) {
+        int how = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+        return mmap(0, 5ul << 28, PROT_READ | PROT_WRITE, how, -1, 0) != MAP_FAILED;
+    }";
+/// Ends at once.
+const NOTHING: &str = "static int get(void) { return 0; }";
+/// What the rest of these is.
+const WAITS: &str = r"
+    #include <signal.h>
+    #include <sys/wait.h>
+    int main(void) {
+        sigset_t set;
+        int number;
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGCHLD);
+        sigprocmask(SIG_BLOCK, &set, 0);
+        if (!get()) return 1;
+        for (;;) {
+            while (waitpid(-1, 0, WNOHANG) > 0) {}
+            if (sigwait(&set, &number) == 0 && number != SIGCHLD) return 0;
+        }
+    }";
+
+/// A suite where it can make no cgroup.
+fn without_cgroups(ordinary: bool, suite: &Path) -> Command {
+    let words: &[&str] = match (rustix::process::geteuid().is_root(), ordinary) {
+        (false, _) => &["env"],
+        (true, false) => &[
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            r#"umount --recursive /sys/fs/cgroup && exec "$0" "$@""#,
+        ],
+        (true, true) => &[
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+        ],
+    };
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).arg(suite);
+    command
+}
+
+/// Of what nobody tells whom it refused, a program that stays with more is not blamed for.
+#[rstest]
+#[case::threads(THREADS, "inconclusive")]
+#[case::mappings(MAPS, "inconclusive")]
+#[case::neither(NOTHING, "fail")]
+fn where_no_cgroup_tells_of_a_refusal_the_image_is_not_blamed(
+    #[case] gets: &str,
+    #[case] verdict: &str,
+    #[values(false, true)] ordinary: bool,
+) {
+    if !common::has("cc") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let readable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(folder.path(), readable).expect("it is ours");
+    fs::write(folder.path().join("pause.c"), [gets, WAITS].concat()).expect("written");
+    let how = ["-static", "-pthread", "-o", "pause", "pause.c"];
+    common::run("cc", &how, folder.path());
+    // Where every user finds it.
+    let suite = folder.path().join("suite");
+    fs::copy(SUITE, &suite).expect("copied");
+    let mut command = without_cgroups(ordinary, &suite);
+    let output = command
+        .args(["--image", "binary:pause", "--report", "json"])
+        .args([
+            "--filter",
+            "startup/stays",
+            "--filter",
+            "signals/term-exits-zero",
+        ])
+        .current_dir(folder.path())
+        .output()
+        .expect("the suite starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let report: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
+    let checks = report["runs"][0]["checks"].as_array().expect("checks");
+    assert_eq!(checks[0]["verdict"], verdict, "{report:#}");
+    if verdict == "inconclusive" {
+        let reason = checks[0]["reason"].as_str().expect("a reason");
+        assert!(reason.contains("no cgroup tells"), "{report:#}");
+        assert!(
+            checks.iter().all(|check| check["verdict"] != "fail"),
+            "{report:#}"
+        );
     }
 }
 

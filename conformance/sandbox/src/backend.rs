@@ -146,6 +146,12 @@ pub trait Sandbox: Send {
     /// What ran short in it so far, if anything did; `killed` says that the suite has sent
     /// SIGKILL to the pause process.
     fn shortage(&mut self, killed: bool) -> Option<Shortage>;
+
+    /// Whether a limit of the suite's of which nothing tells may have refused it memory, a
+    /// process or a thread.
+    fn may_have_been_refused(&mut self) -> bool {
+        false
+    }
 }
 
 /// What is started.
@@ -235,6 +241,9 @@ pub struct Spec {
     pub pids_limit: Option<u32>,
     /// Everything is made, but the program is not executed before [`Sandbox::release`].
     pub held: bool,
+    /// Without those limits of the suite's of which nothing tells whom they refused, as far as
+    /// the host can spare that.
+    pub spared: bool,
 }
 
 impl Default for Spec {
@@ -260,6 +269,7 @@ impl Default for Spec {
             memory_limit: None,
             pids_limit: None,
             held: false,
+            spared: false,
         }
     }
 }

@@ -303,7 +303,44 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 
 /// The exit status of a child, if it has ended; reaps it.
 pub(crate) fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
-    wait_with(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+    Ok(try_wait_for_usage(pidfd)?.map(|(status, _)| status))
+}
+
+/// The same, and the most bytes that were resident of it, or of a child that it reaped.
+pub(crate) fn try_wait_for_usage(pidfd: BorrowedFd<'_>) -> io::Result<Option<(ExitStatus, u64)>> {
+    // SAFETY: both are of integers alone, for which zero is a value.
+    let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { mem::zeroed() };
+    let mut wait = || {
+        // The C library's does not have the last, which the system call has (waitid(2)).
+        // SAFETY: takes a descriptor and flags, and writes to the two.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_waitid,
+                libc::P_PIDFD,
+                pidfd.as_raw_fd(),
+                &raw mut info,
+                libc::WEXITED | libc::WNOHANG,
+                &raw mut usage,
+            )
+        };
+        check(result)
+    };
+    loop {
+        match wait() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => break other.map(drop)?,
+        }
+    }
+    // SAFETY: it is of a child's end, or zero.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let status = match info.si_code {
+        _ if pid == 0 => return Ok(None),
+        libc::CLD_EXITED => ExitStatus::Exited(status),
+        _ => ExitStatus::Signaled(status),
+    };
+    // In KiB, getrusage(2).
+    let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10;
+    Ok(Some((status, peak)))
 }
 
 /// Waits for a child that is about to end, and reaps it; `None` where it does not end in time.
@@ -321,17 +358,6 @@ pub(crate) fn is_stopped(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     let status =
         rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), options))?;
     Ok(status.is_some_and(|status| status.stopped()))
-}
-
-fn wait_with(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
-    let status =
-        rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), options))?;
-    Ok(status.and_then(|status| {
-        status
-            .exit_status()
-            .map(ExitStatus::Exited)
-            .or_else(|| status.terminating_signal().map(ExitStatus::Signaled))
-    }))
 }
 
 /// setns(2) of the calling thread into the namespaces of a process or of a namespace file.

@@ -31,7 +31,11 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// [`Stop::NotRunning`] where it ended instead, [`Stop::Error`] where the host failed.
-    pub fn start_engine(&self, spec: &Spec) -> Result<Pod<'a>, Stop> {
+    pub fn start_engine(&self, spec: Spec) -> Result<Pod<'a>, Stop> {
+        let spec = Spec {
+            spared: self.shared.is_spared,
+            ..spec
+        };
         let (Some(backend), Some(wasm)) = (&self.shared.backend, &self.subject().wasm) else {
             return Err(Stop::Error(
                 "the check needs a WASI program and declares no such need".to_owned(),
@@ -44,7 +48,7 @@ impl<'a> Context<'a> {
             .map_err(|error| failed(error.to_string()))?;
         let blocked = spec.blocked;
         let sandbox = backend
-            .start_engine(command, spec)
+            .start_engine(command, &spec)
             .map_err(|error: StartError| failed(error.to_string()))?;
         let mut pod = Pod::new(*self, sandbox, blocked);
         ready::await_ready(&mut pod)?;

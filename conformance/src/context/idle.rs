@@ -1,6 +1,7 @@
 //! What the program does while nothing happens in the pod: as it was started, and after it has
 //! reaped. Watched once a run, for all who ask.
 
+use std::cell::RefCell;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -90,15 +91,18 @@ impl Context<'_> {
 /// The same for every check that asks: a shortage that the first one met is not for that one
 /// alone to know.
 fn watch_for_all(cx: &Context<'_>) -> Result<Idle, Stop> {
-    let mut idle = None;
+    let idle = RefCell::new(None);
     let outcome = cx.watched(|cx| {
-        let reaped = match idle.insert(watch(cx)) {
+        let seen = watch(cx);
+        let reaped = match &seen {
             Ok(idle) => idle.reaped.as_ref().map(drop),
-            Err(stop) => Err(&*stop),
+            Err(stop) => Err(stop),
         };
-        reaped.map(|()| Pass::new("")).map_err(Clone::clone)
+        let reaped = reaped.map(|()| Pass::new("")).map_err(Clone::clone);
+        idle.replace(Some(seen));
+        reaped
     });
-    match (outcome, idle) {
+    match (outcome, idle.into_inner()) {
         (Err(short @ Stop::Inconclusive(_)), _) | (Err(short), None) => Err(short),
         (_, Some(idle)) => idle,
         (Ok(_), None) => Err(Stop::Error("nothing was watched".to_owned())),

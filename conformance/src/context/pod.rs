@@ -638,10 +638,12 @@ impl Drop for Pod<'_> {
         {
             let _ = note.set(words);
         }
-        if let Some(watch) = self.context.watch
-            && let Some(shortage) = self.sandbox.shortage(self.killed)
-        {
-            watch.note(shortage);
+        if let Some(watch) = self.context.watch {
+            match self.sandbox.shortage(self.killed) {
+                Some(shortage) => watch.note(shortage),
+                None if self.sandbox.may_have_been_refused() => watch.doubt(),
+                None => {}
+            }
         }
     }
 }

@@ -379,6 +379,10 @@ impl Sandbox for FaultySandbox {
     fn shortage(&mut self, killed: bool) -> Option<Shortage> {
         self.sandbox.shortage(killed)
     }
+
+    fn may_have_been_refused(&mut self) -> bool {
+        self.sandbox.may_have_been_refused()
+    }
 }
 
 #[cfg(test)]

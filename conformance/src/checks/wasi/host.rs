@@ -73,7 +73,7 @@ fn holds(cx: &Context<'_>) -> Outcome {
 }
 
 fn hold(cx: &Context<'_>) -> Outcome {
-    let mut pod = cx.start_engine(&spec())?;
+    let mut pod = cx.start_engine(spec())?;
     let pids = pod.status()?.nspid.unwrap_or_default();
     ensure(
         pids.last() == Some(&1),
@@ -109,7 +109,7 @@ pub(super) static ENDS_ON_INT: Check = Check {
 fn ends_on(cx: &Context<'_>, number: i32) -> Outcome {
     let cause = signal::name(number);
     let conventional = 128 + number;
-    let mut pod = cx.start_engine(&spec())?;
+    let mut pod = cx.start_engine(spec())?;
     await_rest(&mut pod)?;
     let watch = pod.stopwatch();
     pod.signal(number)?;
@@ -150,7 +150,7 @@ pub(super) static KILLED: Check = Check {
 
 fn killed(cx: &Context<'_>) -> Outcome {
     const ORPHANS: usize = 4;
-    let mut pod = cx.start_engine(&spec())?;
+    let mut pod = cx.start_engine(spec())?;
     await_rest(&mut pod)?;
     let member = pod.enter(&Join::default())?;
     let _orphans = Orphans::spawn(
@@ -199,7 +199,7 @@ pub(super) static REAPS: Check = Check {
 };
 
 fn reaps(cx: &Context<'_>) -> Outcome {
-    let mut pod = cx.start_engine(&spec())?;
+    let mut pod = cx.start_engine(spec())?;
     await_rest(&mut pod)?;
     let member = pod.enter(&Join::default())?;
     let orphans = Orphans::spawn(
@@ -230,7 +230,7 @@ pub(super) static IDLE: Check = Check {
 };
 
 fn idle(cx: &Context<'_>) -> Outcome {
-    let mut pod = cx.start_engine(&spec())?;
+    let mut pod = cx.start_engine(spec())?;
     await_rest(&mut pod)?;
     let since = pod.processor_time()?;
     match pod.watch_use(WINDOW, TICK, since)? {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 mod group;
 mod lease;
 
-pub(super) use group::{Group, Limit};
+pub(super) use group::{CROWD, Group, Limit};
 
 use crate::shortage::groups::{self, Place, Version};
 use crate::shortage::{Counters, needs};
@@ -21,7 +21,7 @@ use group::Limits;
 use lease::Lease;
 
 /// Memory for one sandbox, in bytes: for programs of 200 MiB, and an emulator.
-const MEMORY: u64 = 512 << 20;
+pub(super) const MEMORY: u64 = 512 << 20;
 /// Where in a suite's cgroup the suite's own helpers are, and what they make in sandboxes: a
 /// program does not share its limits with the orphans that it is given.
 const ALL: &str = "all";

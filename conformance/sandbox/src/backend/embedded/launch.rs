@@ -120,6 +120,7 @@ impl Embedded {
         let mut sandbox = EmbeddedSandbox {
             child,
             status: None,
+            memory_peak: 0,
             stdio,
             ids: plan.ids,
             user_namespace,
@@ -133,6 +134,7 @@ impl Embedded {
             progress: status,
             path,
             root: root.cloned(),
+            is_spared: spec.spared,
             cgroup,
         };
         if let Some((step, cause)) = failed {
@@ -161,7 +163,7 @@ impl Embedded {
         let (memory, pids) = (spec.memory_limit, spec.pids_limit);
         let cgroup = self.cgroups.take(memory, pids)?;
         let group = cgroup.as_ref().and_then(Held::group);
-        plan.limits = ProgramLimits::new(group, self.mapping);
+        plan.limits = ProgramLimits::new(group, self.mapping, spec.spared);
         // Limits that are judged are for the program: what making its root took is charged to
         // the suite, as an image's unpacked files are to the engine.
         // And who may not exit, for a filter denies it, does not leave the suite's memory.

@@ -3,9 +3,10 @@
 
 use std::io;
 
+use procfs::process::Process;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::cgroup::Group;
+use super::cgroup::{CROWD as CROWD_OF_PROCESSES, Group, MEMORY};
 use super::ids::Mapping;
 use crate::shortage::needs;
 
@@ -17,6 +18,8 @@ const FILE_SIZE: u64 = 64 << 20;
 const LOCKED: u64 = 8 << 20;
 /// Processes of its user where others are there beside its own: orphans that it is given.
 const CROWD: u64 = 4096;
+/// So many times more processes has a program that is spared.
+const SPARED: u64 = 8;
 
 /// Processes and threads that a program may have: room for those of a run-time, of which
 /// some have a few for each processor, and few enough that one which forks without end leaves
@@ -33,17 +36,21 @@ pub(super) struct ProgramLimits {
 }
 
 impl ProgramLimits {
-    /// For a program in this cgroup, if it is in one.
-    pub(super) fn new(group: Option<&Group>, mapping: Mapping) -> Self {
+    /// For a program in this cgroup, if it is in one; that is `spared` or not.
+    pub(super) fn new(group: Option<&Group>, mapping: Mapping, spared: bool) -> Self {
         let mut wanted = vec![(Resource::Core, 0, 0), (Resource::Memlock, LOCKED, LOCKED)];
         if !group.is_some_and(Group::limits_memory) {
-            wanted.push((Resource::Data, DATA, DATA));
+            if !spared {
+                wanted.push((Resource::Data, DATA, DATA));
+            }
             wanted.push((Resource::Fsize, FILE_SIZE, FILE_SIZE));
         }
         if !group.is_some_and(Group::limits_pids) {
             let soft = match mapping {
                 // Of this user on the whole host.
                 Mapping::Host => CROWD,
+                _ if !is_counted_by_namespace() => CROWD,
+                _ if spared => SPARED * processes(),
                 _ => processes(),
             };
             wanted.push((Resource::Nproc, soft, CROWD));
@@ -69,6 +76,46 @@ impl ProgramLimits {
             .iter()
             .try_for_each(|(resource, limit)| Ok(setrlimit(*resource, *limit)?))
     }
+}
+
+/// Whether processes of a user are counted for each user namespace alone, as from Linux 5.14 on.
+fn is_counted_by_namespace() -> bool {
+    super::kernel_at_least(5, 14)
+}
+
+/// Whether a program in this cgroup, if it is in one, has limits that tell nobody whom they
+/// refused.
+pub(super) fn are_silent(group: Option<&Group>) -> bool {
+    !group.is_some_and(|group| group.limits_memory() && group.limits_pids())
+}
+
+/// Whether such a limit may have refused a program something that its run-time wanted: one
+/// that runs, with few threads and little memory, it cannot have; and many processes, or much
+/// memory in use, are no run-time's.
+pub(super) fn may_have_refused(pid: i32) -> bool {
+    let status = Process::new(pid).and_then(|process| process.status());
+    let Ok(status) = status else { return true };
+    // In KiB, proc_pid_status(5); none of one that is on its way out.
+    let bytes = |field: Option<u64>| field.map(|kib| kib << 10);
+    let (Some(mapped), Some(used)) = (bytes(status.vmpeak), bytes(status.vmhwm)) else {
+        return true;
+    };
+    let is_near = status.threads > processes() / 2 || mapped > DATA / 2;
+    is_near && used < MEMORY && children_of(pid) <= CROWD_OF_PROCESSES
+}
+
+/// The most bytes that were resident of a process that runs.
+pub(super) fn memory_peak(pid: i32) -> Option<u64> {
+    let status = Process::new(pid).and_then(|process| process.status());
+    Some(status.ok()?.vmhwm? << 10)
+}
+
+fn children_of(pid: i32) -> usize {
+    let process = Process::new(pid).and_then(|process| process.tasks());
+    let tasks = process.into_iter().flatten().flatten();
+    tasks
+        .filter_map(|task| Some(task.children().ok()?.len()))
+        .sum()
 }
 
 /// Bounds a resource, unless the suite's own hard limit is less: only root may raise that

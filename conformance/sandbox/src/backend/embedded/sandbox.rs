@@ -26,6 +26,8 @@ const START: Duration = Duration::from_mins(1);
 pub(super) struct EmbeddedSandbox {
     pub(super) child: Child,
     pub(super) status: Option<ExitStatus>,
+    /// The most bytes that were resident, once it has ended.
+    pub(super) memory_peak: u64,
     pub(super) stdio: Stdio,
     pub(super) ids: Ids,
     /// The one that was made for it, wherever the program has gone since.
@@ -44,6 +46,8 @@ pub(super) struct EmbeddedSandbox {
     pub(super) path: String,
     /// Held for as long as it is used.
     pub(super) root: Option<Arc<ImageRoot>>,
+    /// Its program has more than others, where nothing tells what a limit refuses.
+    pub(super) is_spared: bool,
     pub(super) cgroup: Option<cgroup::Held>,
 }
 
@@ -71,6 +75,14 @@ impl EmbeddedSandbox {
             step: "move it into its cgroup",
             cause,
         })
+    }
+
+    /// The most bytes that were resident of its program so far.
+    fn memory_peak(&self) -> u64 {
+        match self.status {
+            Some(_) => self.memory_peak,
+            None => limits::memory_peak(self.child.pid).unwrap_or(0),
+        }
     }
 
     fn group(&self) -> Option<&cgroup::Group> {
@@ -151,8 +163,10 @@ impl Sandbox for EmbeddedSandbox {
     }
 
     fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        if self.status.is_none() {
-            self.status = sys::try_wait(self.child.pidfd.as_fd())?;
+        if self.status.is_none()
+            && let Some((status, peak)) = sys::try_wait_for_usage(self.child.pidfd.as_fd())?
+        {
+            (self.status, self.memory_peak) = (Some(status), peak);
         }
         Ok(self.status)
     }
@@ -224,6 +238,12 @@ impl Sandbox for EmbeddedSandbox {
             Some(cgroup::Limit::Own(_)) if judged => return None,
             Some(cgroup::Limit::Own(limit)) => return Some(Shortage::Memory(Some(limit))),
             Some(cgroup::Limit::Above) => return Some(Shortage::Memory(None)),
+            // There the kernel would have ended it.
+            None if !group.is_some_and(cgroup::Group::limits_memory)
+                && self.memory_peak() >= cgroup::MEMORY =>
+            {
+                return Some(Shortage::Memory(Some(cgroup::MEMORY)));
+            }
             None => {}
         }
         // PID 1 takes no SIGKILL from its own namespace (pid_namespaces(7)); another process
@@ -237,6 +257,16 @@ impl Sandbox for EmbeddedSandbox {
             Some(cgroup::Limit::Own(limit)) => Some(Shortage::Processes(Some(limit))),
             Some(cgroup::Limit::Above) => Some(Shortage::Processes(None)),
             None => None,
+        }
+    }
+
+    fn may_have_been_refused(&mut self) -> bool {
+        if self.is_spared || !limits::are_silent(self.group()) {
+            return false;
+        }
+        match self.try_wait() {
+            Ok(None) => limits::may_have_refused(self.child.pid),
+            _ => self.memory_peak() < cgroup::MEMORY,
         }
     }
 }

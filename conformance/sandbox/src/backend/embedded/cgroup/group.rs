@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::shortage::groups::{self, Version};
 
 /// Processes of its own that no sound pause has. The threads of a run-time are not counted.
-const CROWD: usize = 8;
+pub(in super::super) const CROWD: usize = 8;
 
 /// What a sandbox may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
