@@ -207,8 +207,8 @@ impl<'a> Context<'a> {
         }
         // What is known of the program from under those limits is of no use there.
         let shared = self.shared.spared();
-        let (spared, _) = Context { shared, ..self }.watched_once(&run);
-        shortage::weigh(outcome, spared)
+        let (without, _) = Context { shared, ..self }.watched_once(&run);
+        shortage::weigh(outcome, without)
     }
 
     /// And whether a program may have been refused something of which nothing tells.

@@ -13,8 +13,9 @@ use crate::outcome::{Outcome, Stop};
 #[derive(Debug)]
 pub struct Watch {
     before: Counters,
-    killed_on_host: u64,
+    killed_on_host: Option<u64>,
     met: Mutex<Option<Shortage>>,
+    lost: AtomicBool,
     doubted: AtomicBool,
 }
 
@@ -25,6 +26,7 @@ impl Watch {
             before: counters,
             killed_on_host: killed_on_host(),
             met: Mutex::default(),
+            lost: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
         }
     }
@@ -33,6 +35,11 @@ impl Watch {
     pub fn note(&self, shortage: Shortage) {
         // The first is what began it.
         self.met().get_or_insert(shortage);
+    }
+
+    /// Notes that a process of the suite's own ended which nobody is known to have killed.
+    pub fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
     }
 
     /// Notes that one may have been refused something, of which nothing tells.
@@ -68,17 +75,22 @@ impl Watch {
             Err(Stop::Inconclusive(why)) if !why.contains(&words) => {
                 Err(Stop::Inconclusive(format!("{why}; {words}")))
             }
-            Err(Stop::Skip(_) | Stop::Inconclusive(_)) => outcome,
+            Err(Stop::Skip(_) | Stop::Blocked { .. } | Stop::Inconclusive(_)) => outcome,
             _ => Err(Stop::Inconclusive(words)),
         }
     }
 
     fn words(&self, outcome: &Outcome, after: Counters) -> Option<String> {
-        let killed = match (self.before.killed, after.killed) {
-            (Some(before), Some(after)) => after > before,
-            _ => killed_on_host() > self.killed_on_host,
+        let met = self.take();
+        let killed = if let (Some(before), Some(after)) = (self.before.killed, after.killed) {
+            after > before
+        } else {
+            // Whom the OOM killer killed elsewhere on this host is no concern of the check's,
+            // unless something of its own is gone.
+            let is_missed = met.is_some() || self.lost.load(Ordering::Relaxed);
+            is_missed && killed_on_host() > self.killed_on_host
         };
-        match self.take() {
+        match met {
             // Of a helper's, or of somebody else's; or it worked with what it had.
             None | Some(Shortage::Processes(_)) if outcome.is_ok() => None,
             Some(Shortage::Memory(Some(limit))) => Some(format!(
@@ -128,12 +140,10 @@ pub fn weigh(limited: Outcome, spared: Outcome) -> Outcome {
 }
 
 /// Processes that the OOM killer killed on this host, proc_vmstat(5), Linux 4.13.
-fn killed_on_host() -> u64 {
-    let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    let count = text
-        .lines()
-        .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
-    count.unwrap_or(0)
+fn killed_on_host() -> Option<u64> {
+    let text = fs::read_to_string("/proc/vmstat").ok()?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -203,6 +213,31 @@ mod tests {
             let pass: Outcome = Ok(Pass::new("it stays"));
             assert_eq!(Watch::begin(NONE).judge(pass.clone(), after), pass);
         }
+    }
+
+    /// One that finds a process more killed on this host than there was.
+    fn watch_on_busy_host() -> Watch {
+        Watch {
+            // Which is less than any number.
+            killed_on_host: None,
+            ..Watch::begin(Counters::default())
+        }
+    }
+
+    #[test]
+    fn whom_the_oom_killer_killed_elsewhere_is_no_concern_of_the_check() {
+        let nothing = Counters::default();
+        assert_eq!(watch_on_busy_host().judge(failed(), nothing), failed());
+        let (lost, killed) = (watch_on_busy_host(), watch_on_busy_host());
+        lost.lose();
+        killed.note(Shortage::Killed);
+        for watch in [lost, killed] {
+            let why = inconclusive(watch.judge(failed(), nothing));
+            assert!(why.contains("memory"), "{why}");
+        }
+        let lost = Watch::begin(nothing);
+        lost.lose();
+        assert_eq!(lost.judge(failed(), nothing), failed(), "nobody was killed");
     }
 
     #[test]

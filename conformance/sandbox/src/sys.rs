@@ -332,7 +332,9 @@ pub(crate) fn try_wait_for_usage(pidfd: BorrowedFd<'_>) -> io::Result<Option<(Ex
         }
     }
     // SAFETY: it is of a child's end, or zero.
-    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let pid = unsafe { info.si_pid() };
+    // SAFETY: likewise.
+    let status = unsafe { info.si_status() };
     let status = match info.si_code {
         _ if pid == 0 => return Ok(None),
         libc::CLD_EXITED => ExitStatus::Exited(status),

@@ -127,7 +127,7 @@ mod tests {
                 .into_iter()
                 .find(|(it, _)| *it == name)
                 .map_or(value, |(_, value)| value);
-            text += &format!("{name}:\t{value}\n");
+            text.extend([name, ":\t", value, "\n"]);
         }
         Status::from_read(text.as_bytes()).expect("a status")
     }

@@ -131,6 +131,9 @@ impl Pod<'_> {
         match self.await_guest_end(guest, PATIENCE)? {
             Some(status) if status == wanted => Ok(()),
             ended => {
+                if ended == Some(ExitStatus::Signaled(crate::signal::KILL)) {
+                    self.lose();
+                }
                 self.not_taken_along(ended, &format!("a WASI workload was to end by {cause}"))?;
                 let seen = ended.map_or("still running".to_owned(), |status| status.to_string());
                 Err(Stop::Error(format!(

@@ -394,10 +394,13 @@ impl<'a> Pod<'a> {
                     }
                 }
             }
-            Ok(None) if killed => Stop::Fail(self.finding(
-                "what joins the sandbox lives until the pause process ends".to_owned(),
-                format!("{error}; the pause process still runs"),
-            )),
+            Ok(None) if killed => {
+                self.lose();
+                Stop::Fail(self.finding(
+                    "what joins the sandbox lives until the pause process ends".to_owned(),
+                    format!("{error}; the pause process still runs"),
+                ))
+            }
             _ if error.kind() == std::io::ErrorKind::TimedOut => Stop::Inconclusive(format!(
                 "the host gave too little processor time to {doing}: {error}"
             )),
@@ -405,6 +408,13 @@ impl<'a> Pod<'a> {
                 Some(short) => Stop::Inconclusive(format!("cannot {doing}: {error}: {short}")),
                 None => Stop::Error(format!("cannot {doing}: {error}")),
             },
+        }
+    }
+
+    /// Notes that something of the suite's own in the pod has gone, and not by its doing.
+    pub(super) fn lose(&self) {
+        if let Some(watch) = self.context.watch {
+            watch.lose();
         }
     }
 

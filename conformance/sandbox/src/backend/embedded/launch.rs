@@ -59,8 +59,6 @@ impl Embedded {
             .limit(&mut plan, spec)
             .map_err(host("make its cgroup"))?;
         let mounts = self.ground(&plan, root.map(Arc::as_ref));
-        let group = cgroup.as_ref().and_then(Held::group);
-        let judged = cgroup.as_ref().is_some_and(|cgroup| cgroup.judged);
         let pipes = Pipes {
             gate: gate_read.as_fd(),
             suite: self.suite.as_fd(),
@@ -80,16 +78,7 @@ impl Embedded {
             .then(|| Keeper::start_node(&self.probe))
             .transpose()
             .map_err(host("make the pid namespace of a node"))?;
-        let first = || {
-            match group {
-                Some(group) if !judged => group.join()?,
-                _ => self.cgroups.join_all()?,
-            }
-            if let Some(node) = &node {
-                sys::setns(node.pid_namespace(), libc::CLONE_NEWPID)?;
-            }
-            mounts.map_or(Ok(()), |mounts| sys::setns(mounts, libc::CLONE_NEWNS))
-        };
+        let first = || self.go_where_it_begins(cgroup.as_ref(), node.as_ref(), mounts);
         let child = ToExec {
             plan: &plan,
             pipes: &pipes,
@@ -144,11 +133,10 @@ impl Embedded {
         }
         if in_place {
             self.await_own_memory(&sandbox);
-        }
-        rank(&sandbox, score.as_ref());
-        if in_place {
+            rank(&sandbox, score.as_ref());
             sandbox.failed_before_exec()?;
         } else {
+            rank(&sandbox, score.as_ref());
             sandbox.await_progress(plan.held)?;
         }
         sandbox.enter_cgroup()?;
@@ -156,6 +144,24 @@ impl Embedded {
             sandbox.release()?;
         }
         Ok(Box::new(sandbox))
+    }
+
+    /// Of the helper that makes the clone: to the cgroup and the namespaces in which the sandbox
+    /// is to begin.
+    fn go_where_it_begins(
+        &self,
+        cgroup: Option<&Held>,
+        node: Option<&Keeper>,
+        mounts: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        match cgroup.and_then(Held::group) {
+            Some(group) if !cgroup.is_some_and(|cgroup| cgroup.judged) => group.join()?,
+            _ => self.cgroups.join_all()?,
+        }
+        if let Some(node) = node {
+            sys::setns(node.pid_namespace(), libc::CLONE_NEWPID)?;
+        }
+        mounts.map_or(Ok(()), |mounts| sys::setns(mounts, libc::CLONE_NEWNS))
     }
 
     /// Bounds what it may use, and what its program may do.
