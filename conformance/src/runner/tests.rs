@@ -1,7 +1,7 @@
 //! What the runner makes of checks that end in every way, or do not end.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
@@ -353,6 +353,57 @@ impl Backend for Engine {
     fn counters(&self) -> crate::shortage::Counters {
         crate::shortage::Counters::default()
     }
+}
+
+/// A backend on a host whose OOM killer never rests.
+struct Starved {
+    killed: AtomicU64,
+}
+
+impl Backend for Starved {
+    fn describe(&self) -> String {
+        "none".to_owned()
+    }
+
+    fn offers(&self) -> Features {
+        Features::SANDBOX
+    }
+
+    fn lacks(&self, _: Features) -> Option<&str> {
+        None
+    }
+
+    fn start(&self, _: &Launch<'_>, _: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
+        unreachable!("nothing is started here")
+    }
+
+    fn adopt_thread(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn counters(&self) -> crate::shortage::Counters {
+        let killed = self.killed.fetch_add(1, Ordering::Relaxed);
+        crate::shortage::Counters {
+            killed: Some(killed),
+            refused: 0,
+        }
+    }
+}
+
+#[test]
+fn a_shortage_excuses_what_ran_something_and_nothing_else() {
+    static READS: Check = check("a/reads", fails);
+    static RUNS: Check = Check {
+        needs: Needs::SANDBOX,
+        ..check("a/runs", fails)
+    };
+    let starved: Arc<dyn Backend + Send + Sync> = Arc::new(Starved {
+        killed: AtomicU64::new(0),
+    });
+    let shared = Shared::new(subject(), CheckOptions::default(), Some(starved), 1.0);
+    let records = ran_with(&[&READS, &RUNS], shared, &settings()).records;
+    let verdicts = records.iter().map(|record| record.verdict);
+    assert!(verdicts.eq([Verdict::Fail, Verdict::Inconclusive]));
 }
 
 #[test]
