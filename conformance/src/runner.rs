@@ -9,6 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::catalogue::missing_in_words;
@@ -187,6 +188,8 @@ struct Running {
     since: Instant,
     /// It has ended; whether what it came to can be believed is being shown.
     confirming: bool,
+    /// What it runs on, until that has told.
+    thread: Option<JoinHandle<()>>,
 }
 
 /// What a check came to and how long it took, as its threads tell it.
@@ -277,8 +280,14 @@ impl<'a> Runner<'a> {
                 continue;
             }
             match receive.recv_timeout(Duration::from_millis(50)) {
-                Ok(Told::Ended(check, result, took)) => self.confirm(check, result, took, &send),
-                Ok(Told::Confirmed(check, result, took)) => self.end(check, result, took),
+                Ok(Told::Ended(check, result, took)) => {
+                    self.join(check);
+                    self.confirm(check, result, took, &send);
+                }
+                Ok(Told::Confirmed(check, result, took)) => {
+                    self.join(check);
+                    self.end(check, result, took);
+                }
                 Err(_) => self.give_up_overdue(),
             }
             if interrupted {
@@ -347,12 +356,6 @@ impl<'a> Runner<'a> {
     fn launch(&mut self, check: &'static Check, send: mpsc::Sender<Told>) {
         (self.emit)(&Event::CheckStarted { id: check.id });
         let began = Instant::now();
-        let running = Running {
-            check,
-            since: began,
-            confirming: false,
-        };
-        self.running.insert(check.id, running);
         let shared = Arc::clone(self.run.shared);
         let body = move || {
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
@@ -379,13 +382,31 @@ impl<'a> Runner<'a> {
             // The receiver is gone only when the run was given up.
             let _ = send.send(Told::Ended(check, outcome, began.elapsed()));
         };
-        if let Err(error) = std::thread::Builder::new()
-            .name(check.id.to_owned())
-            .spawn(body)
-        {
-            self.running.remove(check.id);
-            let reason = format!("cannot start a thread: {error}");
-            self.finish(check, Concluded::Error(reason), began.elapsed());
+        let thread = std::thread::Builder::new().name(check.id.to_owned());
+        match thread.spawn(body) {
+            Ok(thread) => {
+                let running = Running {
+                    check,
+                    since: began,
+                    confirming: false,
+                    thread: Some(thread),
+                };
+                self.running.insert(check.id, running);
+            }
+            Err(error) => {
+                let reason = format!("cannot start a thread: {error}");
+                self.finish(check, Concluded::Error(reason), began.elapsed());
+            }
+        }
+    }
+
+    /// Waits for the end of a thread that has told all it had to tell. What it held of the
+    /// backend is given back then: the last to give it back clears up, which is to be the run.
+    fn join(&mut self, check: &Check) {
+        let running = self.running.get_mut(check.id);
+        if let Some(thread) = running.and_then(|running| running.thread.take()) {
+            // A panic was told as well.
+            let _ = thread.join();
         }
     }
 
@@ -413,9 +434,12 @@ impl<'a> Runner<'a> {
                 .map_err(|panic| panic_words(&*panic));
             let _ = send.send(Told::Confirmed(check, result, took));
         };
-        if let Err(error) = std::thread::Builder::new().spawn(body) {
-            let reason = format!("cannot start a thread: {error}");
-            self.end(check, Ok(Err(Stop::Error(reason))), took);
+        match std::thread::Builder::new().spawn(body) {
+            Ok(thread) => running.thread = Some(thread),
+            Err(error) => {
+                let reason = format!("cannot start a thread: {error}");
+                self.end(check, Ok(Err(Stop::Error(reason))), took);
+            }
         }
     }
 
