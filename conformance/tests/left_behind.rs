@@ -1,13 +1,14 @@
 //! **Whatever ends the suite, nothing of it is left a second later**: it is killed at random
-//! moments, as root and as another user, and interrupted as Ctrl-C does it.
+//! moments, as root and as another user, by each signal that people send, and interrupted as
+//! Ctrl-C does it.
 //!
-//! How often is `PAUSE_CONFORMANCE_KILLS`, 15 where that is not set.
+//! At how many moments each signal comes is `PAUSE_CONFORMANCE_KILLS`, 4 where that is not set.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::os::fd::AsFd as _;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use conformance::programs;
 use conformance::subject::build::{ImageBuilder, LayoutBuilder, Tar};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 use serde_json::Value;
 
 /// Within this everything must be gone.
@@ -285,12 +286,15 @@ fn kills() -> u64 {
     std::env::var("PAUSE_CONFORMANCE_KILLS")
         .ok()
         .and_then(|number| number.parse().ok())
-        .unwrap_or(15)
+        .unwrap_or(4)
 }
+
+/// What people send to end a program.
+const SIGNALS: [Signal; 4] = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP];
 
 fn killed_at_random_moments(watched: &Watched) {
     let mut random = u64::from(std::process::id());
-    let kills = kills();
+    let kills = kills() * SIGNALS.len() as u64;
     for number in 0..kills {
         // One in each part of the time that a run takes, anywhere in it.
         random = random
@@ -304,9 +308,24 @@ fn killed_at_random_moments(watched: &Watched) {
         let pidfd = pidfd_open(Pid::from_child(&suite), PidfdFlags::empty());
         let pidfd = pidfd.expect("it is our child");
         conformance::wait::readable(pidfd.as_fd(), moment).expect("it can be polled");
-        suite.kill().expect("it is our child");
-        suite.wait().expect("it is our child");
-        watched.expect_nothing_left(pid, &format!("a kill after {moment:?}"));
+        let signal = SIGNALS[number as usize % SIGNALS.len()];
+        kill_process(Pid::from_child(&suite), signal).expect("it is our child");
+        let soon = SOON.mul_f64(busyness());
+        let ended = conformance::wait::readable(pidfd.as_fd(), soon);
+        let after = format!("{signal:?} after {moment:?}");
+        if !ended.expect("it can be polled") {
+            let _ = suite.kill();
+            panic!("it did not end within {soon:.1?} of {after}");
+        }
+        let status = suite.wait().expect("it is our child");
+        // It was judged by then, or interrupted, or had yet to set its signals.
+        let known = match status.code() {
+            Some(code) => [0, 2].contains(&code),
+            None => status.signal() == Some(signal.as_raw()),
+        };
+        let log = fs::read_to_string(watched.log()).unwrap_or_default();
+        assert!(known, "{status} of {after}: {log}");
+        watched.expect_nothing_left(pid, &after);
     }
 }
 
