@@ -208,7 +208,7 @@ impl<'a> Context<'a> {
         // What is known of the program from under those limits is of no use there.
         let shared = self.shared.spared();
         let (without, _) = Context { shared, ..self }.watched_once(&run);
-        shortage::weigh(outcome, without)
+        shortage::weigh(outcome, without, shortage::needs::short_by_user())
     }
 
     /// And whether a program may have been refused something of which nothing tells.

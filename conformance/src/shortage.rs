@@ -122,20 +122,24 @@ pub fn may_explain(outcome: &Outcome) -> bool {
 }
 
 /// What a check came to whose programs may have been refused something, and what it came to
-/// when they were spared: it stands where that makes no difference.
+/// when they were spared: it stands where that makes no difference, and where the host, whose
+/// limits tell as little, has enough.
 ///
 /// # Errors
 /// As the first, or [`Stop::Inconclusive`].
-pub fn weigh(limited: Outcome, spared: Outcome) -> Outcome {
+pub fn weigh(limited: Outcome, spared: Outcome, short: Option<String>) -> Outcome {
     let why = match spared {
         _ if !may_explain(&limited) => return limited,
-        spared if may_explain(&spared) => return limited,
+        spared if may_explain(&spared) => match short {
+            Some(short) => return Err(Stop::Inconclusive(short)),
+            None => return limited,
+        },
         Ok(_) => "it passed".to_owned(),
         Err(stop) => stop.to_string(),
     };
     Err(Stop::Inconclusive(format!(
-        "the suite's own limits on memory and processes may be why it did not pass: here no cgroup \
-         tells what they refuse, and where the program had more, {why}"
+        "limits on memory and processes may be why it did not pass: here no cgroup tells whom they \
+         refuse, and where the suite let the program have more, {why}"
     )))
 }
 
@@ -259,14 +263,19 @@ mod tests {
     #[test]
     fn what_passes_with_more_is_left_open_and_nothing_else() {
         let pass: Outcome = Ok(Pass::new("it stays"));
-        let why = inconclusive(weigh(failed(), pass.clone()));
+        let why = inconclusive(weigh(failed(), pass.clone(), None));
         assert!(why.contains("no cgroup tells"), "{why}");
         let why = inconclusive(weigh(
             failed(),
             Err(Stop::Error("the host broke".to_owned())),
+            None,
         ));
         assert!(why.contains("the host broke"), "{why}");
-        assert_eq!(weigh(failed(), failed()), failed());
-        assert_eq!(weigh(pass.clone(), failed()), pass);
+        assert_eq!(weigh(failed(), failed(), None), failed());
+        assert_eq!(weigh(pass.clone(), failed(), None), pass);
+        let short = Some("too few processes".to_owned());
+        let why = inconclusive(weigh(failed(), failed(), short.clone()));
+        assert!(why.contains("too few processes"), "{why}");
+        assert_eq!(weigh(pass.clone(), failed(), short), pass);
     }
 }

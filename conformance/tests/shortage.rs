@@ -225,6 +225,30 @@ fn without_cgroups(ordinary: bool, suite: &Path) -> Command {
     command
 }
 
+/// Where every user finds it: the suite, and a program that waits once it has got what it wants.
+fn folder_with(gets: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let readable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(folder.path(), readable).expect("it is ours");
+    fs::write(folder.path().join("pause.c"), [gets, WAITS].concat()).expect("written");
+    let how = ["-static", "-pthread", "-o", "pause", "pause.c"];
+    common::run("cc", &how, folder.path());
+    fs::copy(SUITE, folder.path().join("suite")).expect("copied");
+    folder
+}
+
+/// What the suite says of that program.
+fn report_of(mut command: Command, folder: &Path, filter: &[&str]) -> Value {
+    let output = command
+        .args(["--image", "binary:pause", "--report", "json"])
+        .args(filter)
+        .current_dir(folder)
+        .output()
+        .expect("the suite starts");
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
 /// Of what nobody tells whom it refused, a program that stays with more is not blamed for.
 #[rstest]
 #[case::threads(THREADS, "inconclusive")]
@@ -238,30 +262,15 @@ fn where_no_cgroup_tells_of_a_refusal_the_image_is_not_blamed(
     if !common::has("cc") {
         return;
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let readable = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(folder.path(), readable).expect("it is ours");
-    fs::write(folder.path().join("pause.c"), [gets, WAITS].concat()).expect("written");
-    let how = ["-static", "-pthread", "-o", "pause", "pause.c"];
-    common::run("cc", &how, folder.path());
-    // Where every user finds it.
-    let suite = folder.path().join("suite");
-    fs::copy(SUITE, &suite).expect("copied");
-    let mut command = without_cgroups(ordinary, &suite);
-    let output = command
-        .args(["--image", "binary:pause", "--report", "json"])
-        .args([
-            "--filter",
-            "startup/stays",
-            "--filter",
-            "signals/term-exits-zero",
-        ])
-        .current_dir(folder.path())
-        .output()
-        .expect("the suite starts");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let report: Value =
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
+    let folder = folder_with(gets);
+    let command = without_cgroups(ordinary, &folder.path().join("suite"));
+    let filter = [
+        "--filter",
+        "startup/stays",
+        "--filter",
+        "signals/term-exits-zero",
+    ];
+    let report = report_of(command, folder.path(), &filter);
     let checks = report["runs"][0]["checks"].as_array().expect("checks");
     assert_eq!(checks[0]["verdict"], verdict, "{report:#}");
     if verdict == "inconclusive" {
@@ -272,6 +281,31 @@ fn where_no_cgroup_tells_of_a_refusal_the_image_is_not_blamed(
             "{report:#}"
         );
     }
+}
+
+/// Where the user has few processes, and nothing tells whom that refused one.
+#[test]
+fn with_few_processes_of_the_user_an_image_with_threads_is_not_blamed() {
+    if !common::has("cc") {
+        return;
+    }
+    let folder = folder_with(&THREADS.replace("60", "20"));
+    let mut command = Command::new("bash");
+    if rustix::process::geteuid().is_root() {
+        command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "bash"]);
+    }
+    command.args(["-c", r#"ulimit -u 170; exec ./suite "$@""#, "bash"]);
+    let report = report_of(command, folder.path(), &[]);
+    let checks = report["runs"][0]["checks"].as_array().expect("checks");
+    let blamed = |check: &&Value| {
+        let verdict = check["verdict"].as_str();
+        verdict == Some("error") || verdict == Some("fail") && check["level"] == "must"
+    };
+    let blamed: Vec<_> = checks.iter().filter(blamed).collect();
+    assert!(blamed.is_empty(), "{blamed:#?}");
+    let open = |check: &&Value| check["verdict"] == "inconclusive";
+    assert!(checks.iter().filter(open).count() > 0);
 }
 
 #[test]

@@ -25,6 +25,8 @@ const PROCESSES_A_CHECK: u64 = 64;
 const LEAST_DESCRIPTORS: u64 = 192;
 /// What one check more at a time needs of it.
 const DESCRIPTORS_A_CHECK: u64 = 64;
+/// A process that may map so much is refused nothing that a run-time asks for.
+const MAPPED: u64 = 16 << 30;
 /// A host with more memory than this is kept from giving all of it to sandboxes.
 const LARGE: u64 = 2 << 30;
 /// A program gets so many descriptors, as an engine would give it, not what the suite took.
@@ -201,6 +203,24 @@ fn threads_of_user() -> u64 {
         is_own.then(|| field("Threads:")?.trim().parse::<u64>().ok())?
     });
     threads.sum()
+}
+
+/// What the host lets this user have too little of, where nothing tells whom that refused.
+pub fn short_by_user() -> Option<String> {
+    let mapped = [Resource::Data, Resource::As].map(|resource| getrlimit(resource).current);
+    if let Some(most) = mapped
+        .into_iter()
+        .flatten()
+        .min()
+        .filter(|most| *most < MAPPED)
+    {
+        let most = mebibytes(most);
+        return Some(format!("this host lets a process map no more than {most}"));
+    }
+    let user = getrlimit(Resource::Nproc).current;
+    let user = user.filter(|_| !rustix::process::geteuid().is_root());
+    let is_short = user.is_some_and(|limit| limit < PROCESSES + threads_of_user());
+    is_short.then(out_of_processes)
 }
 
 /// Says so, with the limit.
