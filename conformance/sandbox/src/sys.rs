@@ -34,7 +34,7 @@ pub(crate) use clone::{
     spawn_sibling_in_place,
 };
 pub(crate) use interrupt::{interrupt, interrupt_by, is_ignored};
-pub(crate) use schedule::run_soon;
+pub(crate) use schedule::ask_for_slice;
 pub use supervise::{Supervised, answer, next_call, supervise};
 pub use trace::{Call, TraceStop};
 pub(crate) use trace::{trace_continue, trace_interrupt, trace_seize, trace_wait};
@@ -411,21 +411,6 @@ pub(crate) fn seccomp(filter: BpfProgramRef<'_>) -> io::Result<()> {
             ptr::from_ref(&program),
         )
     };
-    check(result).map(drop)
-}
-
-/// Asks the scheduler for turns of this length for a process, which come the sooner for
-/// being short; what it clones has turns of the usual length. Heeded since Linux 6.12.
-pub(crate) fn ask_for_slice(pid: i32, length: Duration) -> io::Result<()> {
-    // SAFETY: its fields are numbers, and 0 is one.
-    let mut attributes: libc::sched_attr = unsafe { mem::zeroed() };
-    attributes.size = u32::try_from(size_of::<libc::sched_attr>()).map_err(io::Error::other)?;
-    attributes.sched_policy = libc::SCHED_OTHER.unsigned_abs();
-    attributes.sched_flags = u64::from(libc::SCHED_FLAG_RESET_ON_FORK.unsigned_abs());
-    attributes.sched_runtime = u64::try_from(length.as_nanos()).map_err(io::Error::other)?;
-    // SAFETY: the kernel reads as many bytes of the attributes as they say that they have.
-    let result =
-        unsafe { libc::syscall(libc::SYS_sched_setattr, pid, ptr::from_ref(&attributes), 0) };
     check(result).map(drop)
 }
 

@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::libc;
 use rustix::fs::{MemfdFlags, Mode};
@@ -59,6 +60,10 @@ use obstacles::{Host, Refusal};
 use plan::Plan;
 use root::{Roots, Wanted};
 use stage::Stage;
+
+/// How long the turns of the suite's own threads are: a check does little at a time, and a program
+/// that spins spins on until that is done.
+const SLICE: Duration = Duration::from_micros(100);
 
 /// The user and group of engines: as those of upstream's pause.
 const ENGINE_USER: (u32, u32) = (65535, 65535);
@@ -357,11 +362,11 @@ impl Backend for Embedded {
     }
 
     /// The children of this thread go into the keeper's pid namespace and out of the suite's
-    /// own cgroup from now on; the thread itself runs soon where programs spin.
+    /// own cgroup from now on; the thread itself gets a processor soon where programs spin.
     fn adopt_thread(&self) -> io::Result<()> {
         self.cgroups.adopt_thread()?;
         // It works without, too.
-        let _ = sys::run_soon();
+        let _ = sys::ask_for_slice(0, SLICE);
         sys::setns(self.keeper.pid_namespace(), libc::CLONE_NEWPID)
     }
 

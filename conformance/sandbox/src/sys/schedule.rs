@@ -1,59 +1,49 @@
-//! How soon the calling thread gets a processor that others compute on.
+//! How soon a thread gets a processor that others compute on.
 
 use std::io;
+use std::mem;
+use std::ptr;
+use std::time::Duration;
 
 use nix::libc;
 
 use super::check;
 
-/// The kernel's `struct sched_attr`, as first published: later ones are longer
-/// (sched_setattr(2)).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-struct Attributes {
-    size: u32,
-    policy: u32,
-    flags: u64,
-    nice: i32,
-    priority: u32,
-    /// Of a thread of the usual policies: its slice, in nanoseconds, from Linux 6.12 on.
-    runtime: u64,
-    deadline: u64,
-    period: u64,
+/// Asks the scheduler for turns of this length for a thread (0: the calling one), which come
+/// the sooner for being short; its share of the processors stays as it is, and what it clones
+/// has turns of the usual length. Heeded since Linux 6.12, and for the usual policies.
+pub(crate) fn ask_for_slice(thread: i32, length: Duration) -> io::Result<()> {
+    let mut attributes = attributes(thread)?;
+    attributes.sched_flags |= u64::from(libc::SCHED_FLAG_RESET_ON_FORK.unsigned_abs());
+    attributes.sched_runtime = u64::try_from(length.as_nanos()).map_err(io::Error::other)?;
+    // SAFETY: the kernel reads as many bytes of the attributes as they say that they have.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_sched_setattr,
+            thread,
+            ptr::from_ref(&attributes),
+            0,
+        )
+    };
+    check(result).map(drop)
 }
 
-/// What it forks has none of its attributes that give more than the usual.
-const RESET_ON_FORK: u64 = 1;
-
-/// The shortest slice that the kernel gives.
-const SLICE: u64 = 100_000;
-
-/// Has the calling thread run soon when it wakes, and for a short time, where programs compute
-/// on all processors: a thread of the suite does little, and a program that spins spins on until
-/// it is done. Its share of the processors stays as it is, and what it forks is scheduled as
-/// ever.
-///
-/// # Errors
-/// Where the kernel refuses. One before Linux 6.12 takes it and does nothing.
-pub(crate) fn run_soon() -> io::Result<()> {
-    let mut attributes = attributes()?;
-    let usual = [libc::SCHED_OTHER, libc::SCHED_BATCH].map(libc::c_int::cast_unsigned);
-    if !usual.contains(&attributes.policy) {
-        return Ok(());
-    }
-    attributes.flags |= RESET_ON_FORK;
-    attributes.runtime = SLICE;
-    // SAFETY: sched_setattr(2) reads as much as `size` says, which is all of it.
-    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) })?;
-    Ok(())
-}
-
-/// Those of the calling thread.
-fn attributes() -> io::Result<Attributes> {
-    let mut attributes = Attributes::default();
-    let size = size_of::<Attributes>();
-    // SAFETY: sched_getattr(2) writes at most as much as it is told, which is all of it.
-    check(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) })?;
+/// Policy, nice value and slice of a thread.
+fn attributes(thread: i32) -> io::Result<libc::sched_attr> {
+    // SAFETY: its fields are numbers, and 0 is one.
+    let mut attributes: libc::sched_attr = unsafe { mem::zeroed() };
+    let size = size_of::<libc::sched_attr>();
+    // SAFETY: the kernel writes at most as many bytes as it is told.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_sched_getattr,
+            thread,
+            ptr::from_mut(&mut attributes),
+            size,
+            0,
+        )
+    };
+    check(result)?;
     Ok(attributes)
 }
 
@@ -62,24 +52,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_runs_soon_hands_nothing_on() {
-        let on_own_thread = std::thread::spawn(|| {
-            let before = attributes().expect("its attributes");
-            run_soon().expect("the kernel allows it");
-            let after = attributes().expect("its attributes");
-            let forked = std::thread::spawn(attributes).join();
-            let forked = forked.expect("no panic").expect("its attributes");
-            (before, after, forked)
-        });
-        let (before, after, forked) = on_own_thread.join().expect("no panic");
-        assert_eq!(before.flags & RESET_ON_FORK, 0);
-        assert_eq!(after.flags & RESET_ON_FORK, RESET_ON_FORK);
-        assert_eq!((after.policy, after.nice), (before.policy, before.nice));
+    fn a_thread_asks_for_itself_alone_and_for_its_turns_alone() {
+        const LENGTH: Duration = Duration::from_micros(300);
+        let resets = u64::from(libc::SCHED_FLAG_RESET_ON_FORK.unsigned_abs());
+        let of_own = || attributes(0).expect("its attributes");
+        let asks = move || {
+            let before = of_own();
+            rustix::process::nice(1).expect("less is always allowed");
+            ask_for_slice(0, LENGTH).expect("the kernel allows it");
+            let forked = std::thread::spawn(of_own).join().expect("no panic");
+            (before, of_own(), forked)
+        };
+        let (before, after, forked) = std::thread::spawn(asks).join().expect("no panic");
+        assert_eq!(after.sched_policy, before.sched_policy);
+        assert_eq!(after.sched_nice, before.sched_nice + 1);
+        assert_eq!(after.sched_flags & resets, resets);
         // Before Linux 6.12 there is no slice to be seen.
-        if before.runtime != 0 {
-            assert_eq!(after.runtime, SLICE);
+        if before.sched_runtime != 0 {
+            assert_eq!(u128::from(after.sched_runtime), LENGTH.as_nanos());
         }
-        assert_eq!(forked.flags & RESET_ON_FORK, 0);
-        assert_eq!((forked.runtime, forked.nice), (before.runtime, before.nice));
+        assert_eq!(forked.sched_flags & resets, 0);
+        assert_eq!(forked.sched_runtime, before.sched_runtime);
+        assert_eq!(forked.sched_nice, after.sched_nice);
     }
 }
