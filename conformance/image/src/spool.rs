@@ -188,24 +188,16 @@ impl Content {
         if self.place.pieces.is_some() {
             file.set_len(self.size())?;
         }
-        let mut buffer = Vec::new();
         let mut from = self.place.offset;
-        for (mut to, mut left) in self.pieces() {
-            while left > 0 {
-                let length = left.min(PIECE as u64);
-                match &*self.store.0 {
-                    Bytes::Memory(bytes) => {
-                        let part = bytes.get(from as usize..(from + length) as usize);
-                        file.write_all_at(part.ok_or(io::ErrorKind::UnexpectedEof)?, to)?;
-                    }
-                    Bytes::File(_) => {
-                        buffer.resize(length as usize, 0);
-                        self.store.0.read_at(&mut buffer, from)?;
-                        file.write_all_at(&buffer, to)?;
-                    }
+        for (to, length) in self.pieces() {
+            match &*self.store.0 {
+                Bytes::Memory(bytes) => {
+                    let part = bytes.get(from as usize..(from + length) as usize);
+                    file.write_all_at(part.ok_or(io::ErrorKind::UnexpectedEof)?, to)?;
                 }
-                (to, from, left) = (to + length, from + length, left - length);
+                Bytes::File(kept) => copy(kept, from, file, to, length)?,
             }
+            from += length;
         }
         Ok(())
     }
@@ -223,9 +215,54 @@ impl Content {
     }
 }
 
+/// Copies so many bytes from a position in one file to one in another.
+fn copy(kept: &File, mut from: u64, file: &File, mut to: u64, length: u64) -> io::Result<()> {
+    let mut left = length;
+    while left > 0 {
+        let some = usize::try_from(left).unwrap_or(usize::MAX);
+        // Not between any two file systems, and not by every kernel.
+        match rustix::fs::copy_file_range(kept, Some(&mut from), file, Some(&mut to), some) {
+            Ok(0) | Err(_) => return copy_by_hand(kept, from, file, to, left),
+            Ok(count) => left -= count as u64,
+        }
+    }
+    Ok(())
+}
+
+/// The same, through memory.
+fn copy_by_hand(kept: &File, from: u64, file: &File, to: u64, length: u64) -> io::Result<()> {
+    let mut buffer = vec![0; length.min(PIECE as u64) as usize];
+    let mut done = 0;
+    while done < length {
+        let part = &mut buffer[..(length - done).min(PIECE as u64) as usize];
+        kept.read_exact_at(part, from + done)?;
+        file.write_all_at(part, to + done)?;
+        done += part.len() as u64;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_copied_alike_by_the_kernel_and_by_hand() {
+        let kept = tempfile::tempfile().expect("a file");
+        let bytes: Vec<u8> = (0..3 * PIECE + 17).map(|at| (at % 251) as u8).collect();
+        (&kept).write_all(&bytes).expect("it can be written");
+        let length = bytes.len() - 5;
+        for copy in [copy, copy_by_hand] {
+            let file = tempfile::tempfile().expect("a file");
+            copy(&kept, 5, &file, 2, length as u64).expect("it can be copied");
+            let mut copied = Vec::new();
+            (&file).read_to_end(&mut copied).expect("it can be read");
+            assert_eq!(copied, [b"\0\0", &bytes[5..]].concat());
+            let end = bytes.len() as u64;
+            let past = copy(&kept, end - 1, &file, 0, 2).map_err(|error| error.kind());
+            assert_eq!(past, Err(io::ErrorKind::UnexpectedEof));
+        }
+    }
 
     fn keep(spool: &mut Spool, bytes: &[u8]) -> Place {
         let kept = spool.keep(bytes, bytes.len() as u64, None);
