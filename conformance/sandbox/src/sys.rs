@@ -470,6 +470,31 @@ pub(crate) fn close_range_cloexec(first: u32) -> io::Result<()> {
     check(result).map(drop)
 }
 
+/// Closes every descriptor from 3 on but these. Allocates nothing.
+///
+/// # Safety
+/// Nobody uses another descriptor of this process's from then on: as a child has it that was
+/// cloned with copies of its parent's.
+pub(crate) unsafe fn close_all_but<'a>(
+    kept: impl Iterator<Item = BorrowedFd<'a>> + Clone,
+) -> io::Result<()> {
+    let mut from = 3;
+    loop {
+        let numbers = kept.clone().map(|fd| fd.as_raw_fd().unsigned_abs());
+        let next = numbers.filter(|number| *number >= from).min();
+        let last = next.map_or(u32::MAX, |next| next - 1);
+        if from <= last {
+            // SAFETY: close_range(2) stores nothing; whose they are is the caller's promise.
+            let result = unsafe { libc::syscall(libc::SYS_close_range, from, last, 0) };
+            check(result)?;
+        }
+        match next {
+            Some(next) => from = next + 1,
+            None => return Ok(()),
+        }
+    }
+}
+
 /// A descriptor of our own for what this process was started with at a number.
 ///
 /// # Errors

@@ -197,6 +197,7 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     wait_gate(pipes).map_err(at(Step::Network))?;
     sys::reset_signals(plan.blocked, plan.ignored).map_err(at(Step::Signals))?;
     if plan.held {
+        close_others(plan, pipes, emulators.as_ref()).map_err(at(Step::Held))?;
         // Untold, the suite would wait for it.
         report(status, Step::Held, 0).map_err(at(Step::Held))?;
         wait_gate(pipes).map_err(at(Step::Gate))?;
@@ -207,6 +208,22 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
     // Exec closes it, once the kernel has taken the emulator from it.
     std::mem::forget(emulators);
     Ok(())
+}
+
+/// Closes what is open of others, which exec would: whoever awaits the exec of another, and so
+/// the end of a pipe of which this one has a copy, does not wait for as long as this is held.
+fn close_others(plan: &Plan, pipes: &Pipes<'_>, emulators: Option<&OwnedFd>) -> io::Result<()> {
+    let own = [pipes.gate, pipes.suite, pipes.status];
+    let emulator = plan.emulator.as_ref().map(AsFd::as_fd);
+    let executed = [plan.executable.as_ref(), emulators];
+    let executed = executed.into_iter().flatten().chain(&plan.keep);
+    let executed = executed.map(AsFd::as_fd).chain(emulator);
+    let kept = own.into_iter().chain(executed);
+    #[expect(unsafe_code, reason = "it is a child that closes its copies")]
+    // SAFETY: a child that is held has copies of all descriptors, and until its exec uses these.
+    unsafe {
+        sys::close_all_but(kept)
+    }
 }
 
 /// The image's root, and what every container finds mounted.
