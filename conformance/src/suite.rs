@@ -115,7 +115,6 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
             prepare(&plan::emulators(&subjects))
         })
         .transpose()?;
-    let _ending = engine.clone().map(Ending);
     let time_scale = engine.as_ref().map_or(Ok(1.0), measure_host)?;
 
     // Not before: what shows progress may have a thread of its own.
@@ -261,7 +260,6 @@ pub fn self_test(options: &SelfTest) -> Result<ExitCode, Failure> {
     let in_order = InOrder::begin();
     let engine = Embedded::prepare().map_err(|error| cannot_prepare(&error))?;
     let engine = Arc::new(engine);
-    let _ending = Ending(Arc::clone(&engine));
     let time_scale = measure_host(&engine)?;
     let backend = engine as Arc<dyn Backend + Send + Sync>;
     let settings = self_test::settings(interrupt::flag());
@@ -288,16 +286,6 @@ pub fn self_test(options: &SelfTest) -> Result<ExitCode, Failure> {
     } else {
         Conclusion::NotJudged.exit_status()
     }))
-}
-
-/// Ends the engine with the run, also where the thread of a check still has it: as PID 1 of a
-/// pid namespace the suite takes along, at its end, what would clear up after it.
-struct Ending(Arc<Embedded>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.end();
-    }
 }
 
 /// What the image of `--baseline` came to, by platform.

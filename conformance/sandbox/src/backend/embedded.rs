@@ -172,12 +172,6 @@ impl Embedded {
         folder::has_place(Cost::of(rootfs).disk)
     }
 
-    /// Ends all sandboxes, and waits until nothing is left of them. Whoever still has the
-    /// engine makes no more.
-    pub fn end(&self) {
-        self.keeper.end();
-    }
-
     fn by(way: Mapping, emulators: &[Emulator]) -> Result<Self, Refusal> {
         let null = std::fs::File::options()
             .read(true)

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -29,7 +28,7 @@ const START: Duration = Duration::from_secs(10);
 pub(super) struct Keeper {
     child: Child,
     /// Its end, in whatever way the suite ends, tells the keeper to clear up.
-    alive: Mutex<Option<OwnedFd>>,
+    alive: Option<OwnedFd>,
     namespace: OwnedFd,
 }
 
@@ -72,15 +71,14 @@ impl Keeper {
         let namespace = std::fs::File::open(format!("/proc/{}/ns/pid", child.pid))?.into();
         Ok(Self {
             child,
-            alive: Mutex::new(Some(alive)),
+            alive: Some(alive),
             namespace,
         })
     }
 
     /// Has it remove a folder in the end, if that is there by then.
     pub(super) fn take_over(&self, folder: &std::path::Path) -> io::Result<()> {
-        let alive = self.alive();
-        let alive = alive.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        let alive = self.alive.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         let mut line = folder.as_os_str().as_bytes().to_vec();
         line.push(0);
         // At once, as what is shorter than PIPE_BUF goes (pipe(7)).
@@ -161,19 +159,7 @@ impl<'a> Entry<'a> {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.end();
-    }
-}
-
-impl Keeper {
-    fn alive(&self) -> MutexGuard<'_, Option<OwnedFd>> {
-        // It is there or not: no panic can leave it half.
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Has it clear up, and waits for that.
-    pub(super) fn end(&self) {
-        drop(self.alive().take());
+        self.alive = None;
         // Then it is killed: its end takes the namespace along all the same.
         let began = Instant::now();
         while matches!(
@@ -184,7 +170,9 @@ impl Keeper {
             self.reap_strangers();
         }
     }
+}
 
+impl Keeper {
     /// Reaps what a program in this pid namespace has made a child of the suite's
     /// (CLONE_PARENT): PID 1 does not end before that (pid_namespaces(7)).
     fn reap_strangers(&self) {
