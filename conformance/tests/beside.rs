@@ -197,9 +197,13 @@ fn all() -> bool {
 fn verdicts(suite: Child) -> Verdicts {
     let output = suite.wait_with_output().expect("it is our child");
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{errors}");
     let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
     let checks = report["runs"][0]["checks"].as_array().expect("checks");
+    let wrong = checks
+        .iter()
+        .filter(|check| !["pass", "skipped"].contains(&check["verdict"].as_str().unwrap_or("")));
+    let wrong: Vec<_> = wrong.collect();
+    assert_eq!(output.status.code(), Some(0), "{errors} {wrong:?}");
     let word = |check: &Value, name: &str| check[name].as_str().expect("a word").to_owned();
     checks
         .iter()
@@ -238,6 +242,82 @@ fn left_behind() -> Vec<String> {
             return left;
         }
         conformance::wait::any_readable(&[], Duration::from_millis(5)).expect("it can be waited");
+    }
+}
+
+/// Processes that the OOM killer kills, one after the other, in a cgroup of their own.
+struct Kills {
+    group: PathBuf,
+    shell: Child,
+}
+
+impl Kills {
+    fn in_tree(tree: &Tree) -> Option<Self> {
+        let limits = ["memory.max", "memory.limit_in_bytes"];
+        let (group, limit) = tree.groups.iter().find_map(|(top, _)| {
+            let limit = limits.iter().find(|limit| top.join(limit).exists())?;
+            Some((top.join("killed"), limit))
+        })?;
+        fs::create_dir(&group).ok()?;
+        fs::write(group.join(limit), "8388608").expect("it is ours");
+        // What grows is in it, and not the shell.
+        let grows = r#"while :; do sh -c 'echo $$ > "$0"; exec dd if=/dev/zero of=/dev/null bs=64M count=1' "$0"; done"#;
+        let shell = Command::new("sh")
+            .args(["-c", grows])
+            .arg(group.join("cgroup.procs"))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        Some(Self { group, shell })
+    }
+}
+
+impl Drop for Kills {
+    fn drop(&mut self) {
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+        // The last is killed like the others.
+        let deadline = Instant::now() + GONE;
+        while fs::remove_dir(&self.group).is_err() && Instant::now() < deadline {
+            conformance::wait::any_readable(&[], Duration::from_millis(5)).expect("a wait");
+        }
+    }
+}
+
+/// What only reads is no less sure where processes of others are killed for want of memory.
+#[test]
+fn a_broken_guest_fails_while_others_run_out_of_memory() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = Place::new();
+    let Some(_kills) = Kills::in_tree(&place.tree) else {
+        eprintln!("not made: this user may make no cgroup here");
+        return;
+    };
+    let text = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../fixtures/wasi/broken_spins.wat"
+    );
+    let guest = wat::parse_file(text).expect("it is well-formed");
+    fs::write(place.folder.path().join("spins.wasm"), guest).expect("written");
+    let output = Command::new("./pause-conformance")
+        .args([
+            "--image",
+            "wasm:spins.wasm",
+            "--static-only",
+            "--repeat",
+            "3",
+        ])
+        .args(["--filter", "wasi", "--report", "json"])
+        .current_dir(&place.folder)
+        .output()
+        .expect("it starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    for run in report["runs"].as_array().expect("runs") {
+        let checks = run["checks"].as_array().expect("checks");
+        let unsure = checks.iter().find(|it| it["verdict"] == "inconclusive");
+        assert!(unsure.is_none(), "{unsure:?}");
     }
 }
 
