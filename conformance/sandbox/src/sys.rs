@@ -476,7 +476,7 @@ pub(crate) fn close_range_cloexec(first: u32) -> io::Result<()> {
 /// Nobody uses another descriptor of this process's from then on: as a child has it that was
 /// cloned with copies of its parent's.
 pub(crate) unsafe fn close_all_but<'a>(
-    kept: impl Iterator<Item = BorrowedFd<'a>> + Clone,
+    kept: &(impl Iterator<Item = BorrowedFd<'a>> + Clone),
 ) -> io::Result<()> {
     let mut from = 3;
     loop {

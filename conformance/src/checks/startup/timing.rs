@@ -125,7 +125,7 @@ fn safe_soon(cx: &Context<'_>) -> Outcome {
         Err(Stop::Inconclusive(why))
     };
     let is_lost = lost.len() == STARTS;
-    let Some(last) = lost.pop().filter(|_| is_lost) else {
+    let Some(told) = lost.pop().filter(|_| is_lost) else {
         return too_busy(format!("a SIGTERM came later than {IN_TIME:?} after exec"));
     };
     let slowly = cx.scaled(SOON);
@@ -133,10 +133,10 @@ fn safe_soon(cx: &Context<'_>) -> Outcome {
         return too_busy(format!("a SIGTERM {slowly:.1?} after exec is not lost"));
     }
     let expected = format!("exited 0 on a SIGTERM {SOON:?} after it was executed, or later");
-    let observed = format!("a SIGTERM {:.1?} after it was executed is lost", last.after);
+    let observed = format!("a SIGTERM {:.1?} after it was executed is lost", told.after);
     Err(Finding::new(expected, observed)
         .with(format!("in {STARTS} of {STARTS} starts"))
-        .with(last.state)
+        .with(told.state)
         .into())
 }
 

@@ -222,7 +222,7 @@ fn close_others(plan: &Plan, pipes: &Pipes<'_>, emulators: Option<&OwnedFd>) -> 
     #[expect(unsafe_code, reason = "it is a child that closes its copies")]
     // SAFETY: a child that is held has copies of all descriptors, and until its exec uses these.
     unsafe {
-        sys::close_all_but(kept)
+        sys::close_all_but(&kept)
     }
 }
 
