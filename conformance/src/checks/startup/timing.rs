@@ -82,6 +82,10 @@ const SOON: Duration = Duration::from_millis(50);
 /// How long after exec one comes at most that shows, by its answer, that it is not lost then.
 const IN_TIME: Duration = Duration::from_millis(100);
 
+/// How many times as long a program computes where it has to wait for the processor, which others
+/// slow down.
+const SLOWED_DOWN: u32 = 4;
+
 /// Starts of which one that is told in time to end is enough.
 const STARTS: usize = 3;
 
@@ -125,10 +129,15 @@ fn safe_soon(cx: &Context<'_>) -> Outcome {
         Err(Stop::Inconclusive(why))
     };
     let is_lost = lost.len() == STARTS;
+    let is_slowed_down = lost.iter().any(|told| told.slowed_down);
     let Some(told) = lost.pop().filter(|_| is_lost) else {
         return too_busy(format!("a SIGTERM came later than {IN_TIME:?} after exec"));
     };
-    let slowly = cx.scaled(SOON);
+    let slowly = cx.scaled(if is_slowed_down {
+        SOON * SLOWED_DOWN
+    } else {
+        SOON
+    });
     if slowly > SOON && tell_to_end(cx, slowly)?.ended {
         return too_busy(format!("a SIGTERM {slowly:.1?} after exec is not lost"));
     }
@@ -146,6 +155,8 @@ struct Told {
     after: Duration,
     /// The same, as far as that is known.
     at_most: Duration,
+    /// It computed until then, and waited for the processor besides.
+    slowed_down: bool,
     /// The program exited 0.
     ended: bool,
     /// What it did, where it did not.
@@ -162,7 +173,9 @@ fn tell_to_end(cx: &Context<'_>, soon: Duration) -> Result<Told, Stop> {
     pod.leave_alone(soon)?;
     // It may have been executed before somebody looked at the time.
     let unseen = ordered.elapsed().saturating_sub(watch.wall());
-    let after = watch.elapsed();
+    let after = watch.elapsed().max(soon);
+    let computed = pod.processor_time()? > after / 2;
+    let slowed_down = computed && watch.wall() > after + after / 4;
     pod.signal(signal::TERM)?;
     let (ended, state) = match pod.await_answer(PROMPTLY)? {
         Answer::Ended(ExitStatus::Exited(0)) => (true, String::new()),
@@ -175,6 +188,7 @@ fn tell_to_end(cx: &Context<'_>, soon: Duration) -> Result<Told, Stop> {
     Ok(Told {
         after,
         at_most: after + unseen,
+        slowed_down,
         ended,
         state,
     })
