@@ -3,6 +3,7 @@
 //! every check is broken by something.
 
 use std::collections::BTreeSet;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -51,6 +52,36 @@ fn sandboxes_share_their_image(backend: &Arc<dyn Backend + Send + Sync>) -> Resu
             return Err(Failed::from(format!("{root:?}: {filesystems:?}")));
         }
     }
+    Ok(())
+}
+
+/// Whoever waits for a pipe's end would wait for all that are held: each has its own pipes alone.
+fn a_held_sandbox_has_nothing_of_others(
+    backend: &Arc<dyn Backend + Send + Sync>,
+) -> Result<(), Failed> {
+    backend.adopt_thread()?;
+    let program = conformance::programs::REFERENCE;
+    let subject = Subject::of_program("the reference", program.into(), Platform::host());
+    let backend = Some(Arc::clone(backend));
+    let shared = Shared::new(subject, CheckOptions::default(), backend, 1.0);
+    let context = Context::new(&shared);
+    let (end, _write) = std::io::pipe()?;
+    let held = Spec {
+        held: true,
+        ..Spec::default()
+    };
+    let mut pod = context
+        .start_unready(held)
+        .map_err(|stop| stop.to_string())?;
+    let link = |path: String| std::fs::read_link(path);
+    let others = link(format!("/proc/self/fd/{}", end.as_raw_fd()))?;
+    let open: Vec<_> = std::fs::read_dir(format!("/proc/{}/fd", pod.pid()))?
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .collect();
+    if open.contains(&others) {
+        return Err(format!("it has a pipe of another's: {open:?}").into());
+    }
+    pod.release().map_err(|stop| stop.to_string())?;
     Ok(())
 }
 
@@ -109,6 +140,11 @@ fn main() -> ExitCode {
         let test = move || sandboxes_share_their_image(&backend);
         Trial::test("sandboxes-share-their-image", test).with_kind("start")
     };
+    let has_others = {
+        let backend = Arc::clone(&backend);
+        let test = move || a_held_sandbox_has_nothing_of_others(&backend);
+        Trial::test("a-held-sandbox-has-nothing-of-others", test).with_kind("start")
+    };
     let trials = self_test::trials()
         .map(|trial| {
             let (backend, settings, checks, caught) = (
@@ -133,7 +169,7 @@ fn main() -> ExitCode {
             let checks = trial.breaks().iter().chain(trial.also()).copied();
             Named::new(test.with_kind(trial.kind()), checks)
         })
-        .chain([Named::new(shares_files, [])]);
+        .chain([shares_files, has_others].map(|test| Named::new(test, [])));
     let whole = arguments.filter.is_none() && !arguments.list && arguments.skip.is_empty();
     let trials = filter::chosen(&mut arguments, trials);
     let score = || std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
