@@ -120,18 +120,6 @@ fn all_are_broken(
     Ok(())
 }
 
-/// What the suite may hold after all trials, in KiB.
-const MEMORY: u64 = 64 << 10;
-
-/// Memory of this process that no file backs, in KiB (proc_pid_status(5)).
-fn memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"));
-    line?.split_whitespace().next()?.parse().ok()
-}
-
 fn main() -> ExitCode {
     wasi_host::run_if_asked();
     let mut arguments = Arguments::from_args();
@@ -191,14 +179,6 @@ fn main() -> ExitCode {
     if score() != before {
         eprintln!("error: the suite's own oom_score_adj is {}", score().trim());
         return ExitCode::FAILURE;
-    }
-    // Each probe begins as a copy of the suite: what threads leave behind makes every one dear.
-    match memory() {
-        Some(used) if used > MEMORY => {
-            eprintln!("error: the suite holds {used} KiB after all trials, more than {MEMORY}");
-            return ExitCode::FAILURE;
-        }
-        _ => {}
     }
     if whole && !conclusion.has_failed() {
         let caught = caught

@@ -362,15 +362,6 @@ pub(crate) fn is_stopped(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(status.is_some_and(|status| status.stopped()))
 }
 
-/// Has all threads share one arena of the allocator, where it has several: what they leave in
-/// arenas of their own is never given back, and each clone that copies the memory copies the
-/// page tables of it.
-pub(crate) fn share_one_arena() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: mallopt(3) takes two numbers, and a lock of its own.
-    let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
-}
-
 /// setns(2) of the calling thread into the namespaces of a process or of a namespace file.
 pub(crate) fn setns(fd: BorrowedFd<'_>, flags: c_int) -> io::Result<()> {
     // SAFETY: takes a descriptor and flags.

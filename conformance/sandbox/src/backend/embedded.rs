@@ -140,7 +140,6 @@ impl Embedded {
     /// # Errors
     /// As [`Embedded::prepare`].
     pub fn prepare_for(emulators: &[Emulator]) -> Result<Self, PrepareError> {
-        sys::share_one_arena();
         let host = Host::before();
         let mut refused = Vec::new();
         for way in outer::ways() {
