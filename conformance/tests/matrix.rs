@@ -106,7 +106,7 @@ fn all_are_broken(
             .filter(|id| !not_made.iter().any(|(other, _)| other == id))
             .collect()
     };
-    backend.adopt_thread()?;
+    // This thread stays where it is: one that is prepared for sandboxes starts no other threads.
     let open = unbroken(&caught);
     for (trial, judged) in self_test::judge_alone(&open, &Selection::all(), backend, 1.0, settings)?
     {

@@ -57,6 +57,8 @@ struct Fault {
     status: fn(ExitStatus) -> ExitStatus,
     /// Whether a WASI workload is run beside a pause process of another pod.
     astray: bool,
+    /// Whether it sends SIGKILL, which the suite then does not take for somebody else's.
+    kills: bool,
 }
 
 /// Spoils nothing.
@@ -68,6 +70,7 @@ const NONE: Fault = Fault {
     beside: |_| {},
     status: |status| status,
     astray: false,
+    kills: false,
 };
 
 /// What needs members in the pause process's pid namespace, or itself as PID 1 there, and
@@ -158,6 +161,7 @@ pub(super) static ENGINES: &[EngineFixture] = &[
                 };
                 Ok(probe.overheard((pause.try_clone_to_owned()?, relay)))
             },
+            kills: true,
             ..NONE
         },
     },
@@ -255,6 +259,7 @@ pub(super) static ENGINES: &[EngineFixture] = &[
                 }
                 Ok(None)
             },
+            kills: true,
             ..NONE
         },
     },
@@ -377,7 +382,8 @@ impl Sandbox for FaultySandbox {
     }
 
     fn shortage(&mut self, killed: bool) -> Option<Shortage> {
-        self.sandbox.shortage(killed)
+        // As its own doing it is no shortage.
+        self.sandbox.shortage(killed || self.fault.kills)
     }
 
     fn may_have_been_refused(&mut self) -> bool {
