@@ -74,11 +74,11 @@ fn expect(output: &Output, comes: Comes) {
 #[case::no_files("ulimit -f 0; exec $SUITE", Comes::NotJudged("file too large"))]
 #[case::no_locked_memory("ulimit -l 0; exec $SUITE", Comes::Conformant)]
 #[case::few_descriptors_left(
-    "ulimit -Sn 256; for fd in {6..255}; do eval \"exec $fd< /dev/null\"; done; exec $SUITE",
+    "exec 3<&- 4<&- 5<&-; ulimit -Sn 256; for fd in {6..255}; do eval \"exec $fd< /dev/null\"; done; exec $SUITE",
     Comes::Conformant
 )]
 #[case::few_descriptors_left_for_good(
-    "ulimit -n 256; for fd in {6..255}; do eval \"exec $fd< /dev/null\"; done; exec $SUITE",
+    "exec 3<&- 4<&- 5<&-; ulimit -n 256; for fd in {6..255}; do eval \"exec $fd< /dev/null\"; done; exec $SUITE",
     Comes::NotJudged("too few descriptors: ")
 )]
 #[case::no_core("ulimit -c 0; exec $SUITE", Comes::Conformant)]
