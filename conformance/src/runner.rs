@@ -172,6 +172,8 @@ struct Runner<'a> {
     gate: Option<&'static str>,
     pending: Vec<&'static Check>,
     running: BTreeMap<&'static str, Running>,
+    /// What has ended while another check wanted quiet: it is confirmed after that.
+    unconfirmed: Vec<(&'static Check, Outcome, Duration)>,
     records: BTreeMap<&'static str, Record>,
     /// Whose program was not there; what that means is known when the gate has ended.
     not_running: Vec<(&'static Check, Finding, Duration)>,
@@ -190,6 +192,12 @@ struct Running {
     confirming: bool,
     /// What it runs on, until that has told.
     thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn wants_quiet(&self) -> bool {
+        self.check.needs.contains(Needs::EXCLUSIVE) && !self.confirming
+    }
 }
 
 /// What a check came to and how long it took, as its threads tell it.
@@ -225,6 +233,7 @@ impl<'a> Runner<'a> {
             gate: gate.map(|check| check.id),
             pending: Vec::new(),
             running: BTreeMap::new(),
+            unconfirmed: Vec::new(),
             records: BTreeMap::new(),
             not_running: Vec::new(),
             ended: Vec::new(),
@@ -271,6 +280,7 @@ impl<'a> Runner<'a> {
             if interrupted {
                 self.pending.clear();
             } else {
+                self.confirm_the_rest(&send);
                 self.dispatch(&send);
             }
             if self.running.is_empty() {
@@ -418,14 +428,19 @@ impl<'a> Runner<'a> {
         took: Duration,
         send: &mpsc::Sender<Told>,
     ) {
-        let Some(running) = self.running.get_mut(check.id) else {
-            return;
-        };
         let (confirm, outcome) = match (self.run.confirm, result) {
             (Some(confirm), Ok(outcome)) => (Arc::clone(confirm), outcome),
             (_, result) => return self.end(check, result, took),
         };
+        let quiet_wanted = self.running.values().any(Running::wants_quiet);
+        let Some(running) = self.running.get_mut(check.id) else {
+            return;
+        };
         running.since = Instant::now();
+        if quiet_wanted && !running.wants_quiet() {
+            self.unconfirmed.push((check, outcome, took));
+            return;
+        }
         running.confirming = true;
         let send = send.clone();
         let body = move || {
@@ -439,6 +454,15 @@ impl<'a> Runner<'a> {
             Err(error) => {
                 let reason = format!("cannot start a thread: {error}");
                 self.end(check, Ok(Err(Stop::Error(reason))), took);
+            }
+        }
+    }
+
+    /// Goes on with what was left for after a check that wanted quiet.
+    fn confirm_the_rest(&mut self, send: &mpsc::Sender<Told>) {
+        if !self.running.values().any(Running::wants_quiet) {
+            for (check, outcome, took) in std::mem::take(&mut self.unconfirmed) {
+                self.confirm(check, Ok(outcome), took, send);
             }
         }
     }

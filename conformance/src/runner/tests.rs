@@ -655,62 +655,108 @@ fn what_cannot_be_believed_is_inconclusive_and_what_panics_an_error() {
     assert!(reasons[1].contains("of its own"), "{}", reasons[1]);
 }
 
+/// What has begun and ended, in order, where a check is confirmed beside others.
+struct Order(Mutex<Vec<&'static str>>, Condvar);
+
+impl Order {
+    const fn new() -> Self {
+        Self(Mutex::new(Vec::new()), Condvar::new())
+    }
+
+    fn note(&self, what: &'static str) {
+        self.0.lock().expect("nobody panics").push(what);
+        self.1.notify_all();
+    }
+
+    /// Whether that was noted within `limit`.
+    fn awaits(&self, what: &'static str, limit: Duration) -> bool {
+        let order = self.0.lock().expect("nobody panics");
+        let lacks = |order: &mut Vec<&str>| !order.contains(&what);
+        let (_order, late) = self
+            .1
+            .wait_timeout_while(order, limit, lacks)
+            .expect("nobody panics");
+        !late.timed_out()
+    }
+
+    /// Runs these one at a time; all pass.
+    fn of(&self, checks: &[&'static Check]) -> Vec<&'static str> {
+        let one = Settings {
+            jobs: 1,
+            ..settings()
+        };
+        let calibration = calibration::working(calibration::Engine::default());
+        let records = emulated(checks, calibration, &one);
+        assert!(records.iter().all(|it| it.verdict == Verdict::Pass));
+        self.0.lock().expect("nobody panics").clone()
+    }
+}
+
+/// More than what is to happen takes on the slowest host.
+const LONG: Duration = Duration::from_secs(30);
+
+/// Long enough for what must not begin to begin, if it may.
+const WHILE: Duration = Duration::from_millis(150);
+
 #[test]
 fn while_a_verdict_is_confirmed_others_begin_but_none_that_wants_quiet() {
-    static ON: (Mutex<Vec<&str>>, Condvar) = (Mutex::new(Vec::new()), Condvar::new());
-    fn note(what: &'static str) {
-        ON.0.lock().expect("nobody panics").push(what);
-        ON.1.notify_all();
-    }
+    static ORDER: Order = Order::new();
     // On the subject it passes; what shows that it can be believed lasts until the other has begun.
-    static SHOWN: Check = Check {
-        needs: Needs::SANDBOX.union(Needs::WAITS),
-        ..calibration::check("signals/term-exits-zero", |context| {
-            if context.subject().reference == "program" {
-                return passes_at_last();
-            }
-            let on = ON.0.lock().expect("nobody panics");
-            let limit = Duration::from_secs(10);
-            let lacks_other = |on: &mut Vec<&str>| !on.contains(&"other");
-            let (on, late) =
-                ON.1.wait_timeout_while(on, limit, lacks_other)
-                    .expect("as well");
-            // Long enough for what wants quiet to begin, if it may.
-            let limit = Duration::from_millis(150);
-            let lacks_quiet = |on: &mut Vec<&str>| !on.contains(&"quiet");
-            drop(
-                ON.1.wait_timeout_while(on, limit, lacks_quiet)
-                    .expect("as well"),
-            );
-            note("shown");
-            if late.timed_out() {
-                return passes_at_last();
-            }
+    static SHOWN: Check = calibration::check("signals/term-exits-zero", |context| {
+        if context.subject().reference == "program" {
+            return passes_at_last();
+        }
+        let began = ORDER.awaits("other", LONG);
+        ORDER.awaits("quiet", WHILE);
+        ORDER.note("shown");
+        if began {
             fails(context)
-        })
-    };
+        } else {
+            passes_at_last()
+        }
+    });
     static OTHER: Check = check("a/other", |_| {
-        note("other");
+        ORDER.note("other");
         passes_at_last()
     });
     static QUIET: Check = Check {
         needs: Needs::EXCLUSIVE,
         ..check("a/quiet", |_| {
-            note("quiet");
+            ORDER.note("quiet");
             passes_at_last()
         })
     };
-    let one = Settings {
-        jobs: 1,
-        ..settings()
+    let order = ORDER.of(&[&SHOWN, &OTHER, &QUIET]);
+    assert_eq!(order, ["other", "shown", "quiet"]);
+}
+
+#[test]
+fn what_has_ended_beside_a_check_that_wants_quiet_is_confirmed_after_it() {
+    static ORDER: Order = Order::new();
+    static SHOWN: Check = Check {
+        needs: Needs::SANDBOX.union(Needs::WAITS),
+        ..calibration::check("signals/term-exits-zero", |context| {
+            if context.subject().reference == "program" {
+                ORDER.awaits("quiet begins", LONG);
+                ORDER.note("passed");
+                return passes_at_last();
+            }
+            ORDER.note("shown");
+            fails(context)
+        })
     };
-    let calibration = calibration::working(calibration::Engine::default());
-    let records = emulated(&[&SHOWN, &OTHER, &QUIET], calibration, &one);
-    assert!(records.iter().all(|it| it.verdict == Verdict::Pass));
-    assert_eq!(
-        *ON.0.lock().expect("nobody panics"),
-        ["other", "shown", "quiet"]
-    );
+    static QUIET: Check = Check {
+        needs: Needs::EXCLUSIVE,
+        ..check("a/quiet", |_| {
+            ORDER.note("quiet begins");
+            ORDER.awaits("passed", LONG);
+            ORDER.awaits("shown", WHILE);
+            ORDER.note("quiet ends");
+            passes_at_last()
+        })
+    };
+    let order = ORDER.of(&[&SHOWN, &QUIET]);
+    assert_eq!(order, ["quiet begins", "passed", "quiet ends", "shown"]);
 }
 
 #[test]
