@@ -29,8 +29,8 @@ const STILL: Duration = Duration::from_millis(50);
 /// How many times as long an emulated program may take over its start.
 const EMULATED: u32 = 4;
 
-/// How long one that never sleeps has been seen to await TERM, or a signal to be gone.
-const STANDS: Duration = Duration::from_millis(10);
+/// How long a program that never sleeps has been seen to have a handler, or a signal to be gone.
+const STANDS: Duration = Duration::from_millis(4);
 
 /// How often the program is glanced at, once it is executed, before anybody sleeps.
 const GLANCES: u32 = 20;
@@ -60,6 +60,7 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
     // Most are ready by now, and a stopwatch takes as long as that did.
     let mut started = None;
     let mut quiet: Option<(Switches, Stopwatch)> = None;
+    let mut taken = None;
     let mut pause = Duration::from_micros(10);
     loop {
         if let Some(status) = pod.ended()? {
@@ -89,8 +90,12 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
             Look::Busy => {
                 quiet = None;
                 // One that computes for ever: all that it is waited for is that it can be told.
-                let stands = || settled(watch, context.scaled(STANDS)) && has_taken_term(pod);
-                settled(watch, settle) || context.is_shy() && native && stands()
+                if taken.is_none() && has_taken_term(pod) {
+                    taken = Some(pod.stopwatch());
+                }
+                let stands = |since| settled(since, context.scaled(STANDS));
+                let knows = context.is_shy() && native;
+                settled(watch, settle) || knows && taken.as_ref().is_some_and(stands)
             }
             Look::Timed => settled(watch, settle),
             // Members of its namespace that it took with it keep its end from being seen.
