@@ -281,7 +281,8 @@ pub enum Root {
     ReadOnly,
     /// The same, writable.
     Writable,
-    /// The image's files and nothing else: no /proc, no /dev.
+    /// The image's files and nothing else: no /proc, no /dev. They may be there as empty
+    /// directories.
     Bare,
     /// Not the image's: the host's files, read-only, with a /proc of the sandbox's own.
     Host,

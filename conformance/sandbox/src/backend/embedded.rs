@@ -418,7 +418,8 @@ impl Embedded {
         }
         let start = || {
             let mut plan = Plan::new(launch, spec, ids, emulation).map_err(host("plan it"))?;
-            let bare = spec.root == Root::Bare;
+            // A big image is made once: there its mount points are empty directories.
+            let bare = spec.root == Root::Bare && root::is_small(launch.rootfs);
             let wanted = Wanted::new(launch, self.mapping, (uid, gid), bare)?;
             let root = self.take_root(&mut plan, wanted)?;
             let path = launch.program.argv.first().cloned().unwrap_or_default();

@@ -225,8 +225,9 @@ impl Embedded {
         // program could make it writable.
         let alone = plan.privileged && stage.is_none();
         let needs_own = plan.root == Root::Writable || alone;
-        let copies = wanted.is_small() || stage.is_none() || self.refuses_overlay();
-        let root = if needs_own && copies {
+        // Asked last: of a big image it takes longer than all else here.
+        let copies = || stage.is_none() || self.refuses_overlay() || wanted.is_small();
+        let root = if needs_own && copies() {
             let own = self.roots.own(&wanted, by).map_err(failed)?;
             own.ok_or_else(unable_to_copy)?
         } else {
