@@ -362,6 +362,16 @@ pub(crate) fn is_stopped(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(status.is_some_and(|status| status.stopped()))
 }
 
+/// Has the allocator give large buffers back to the kernel as soon as they are freed. Else glibc
+/// keeps buffers of the largest size freed so far, and each clone of this process copies the page
+/// tables of all that it keeps.
+pub(crate) fn return_large_buffers() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt(3) takes two numbers, under a lock of its own. Setting the threshold, to its
+    // default here, keeps it from growing.
+    let _ = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10) };
+}
+
 /// setns(2) of the calling thread into the namespaces of a process or of a namespace file.
 pub(crate) fn setns(fd: BorrowedFd<'_>, flags: c_int) -> io::Result<()> {
     // SAFETY: takes a descriptor and flags.

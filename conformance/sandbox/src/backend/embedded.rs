@@ -140,6 +140,7 @@ impl Embedded {
     /// # Errors
     /// As [`Embedded::prepare`].
     pub fn prepare_for(emulators: &[Emulator]) -> Result<Self, PrepareError> {
+        sys::return_large_buffers();
         let host = Host::before();
         let mut refused = Vec::new();
         for way in outer::ways() {
