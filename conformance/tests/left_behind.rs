@@ -45,7 +45,7 @@ enum Mark {
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// The suite's programs, as the kernel cuts their names.
-const NAMES: [&str; 4] = ["pause-conforman", "keeper", "probe", "pause"];
+const NAMES: [&str; 4] = ["pause-conforman", "sandbox-init", "probe", "pause"];
 
 impl Mark {
     /// A cgroup of its own, where root can have one; it limits nothing.

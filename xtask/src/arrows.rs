@@ -1,7 +1,7 @@
 //! Which room of a crate may use which: arrows go one way, down.
 //!
-//! A room is a module of a crate's root, with all files below it. The compiler allows circles
-//! between modules; between crates it does not.
+//! A room is a module of a crate's root, or of a module that is as big as a crate, with all files
+//! below it. The compiler allows circles between modules; between crates it does not.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,15 @@ use std::collections::BTreeSet;
 struct House {
     /// Folder of its sources.
     source: &'static str,
+    /// What stands before the name of a room where a file uses it.
+    path: &'static str,
     floors: &'static [&'static [&'static str]],
 }
 
-const HOUSES: [House; 2] = [
+const HOUSES: [House; 3] = [
     House {
         source: "conformance/src/",
+        path: "crate::",
         floors: &[
             &["need", "requirement", "suggest", "programs", "wasi_abi"],
             &["outcome", "event"],
@@ -31,12 +34,33 @@ const HOUSES: [House; 2] = [
     },
     House {
         source: "conformance/sandbox/src/",
+        path: "crate::",
         floors: &[
             &["features", "programs", "shortage", "signal", "wait"],
             &["sys"],
             &["inherited", "interrupt", "process", "supervise"],
             &["emulator", "probe", "trace", "workload"],
             &["backend"],
+        ],
+    },
+    House {
+        source: "conformance/sandbox/src/backend/embedded/",
+        path: "super::",
+        floors: &[
+            &[
+                "before_exec",
+                "binfmt",
+                "capabilities",
+                "cgroup",
+                "cost",
+                "ids",
+                "mounts",
+            ],
+            &["emulated", "fill", "init", "limits", "obstacles"],
+            &["base", "folder", "outer", "plan", "trial"],
+            &["child", "offers", "root"],
+            &["sandbox"],
+            &["beside", "launch"],
         ],
     },
 ];
@@ -46,32 +70,39 @@ const ROOTS: [&str; 2] = ["lib", "main"];
 
 /// What is wrong with the file `name`: rooms that it uses and may not, and a room without a floor.
 pub(crate) fn judge(name: &str, text: &str) -> Vec<String> {
-    let Some((house, path)) = HOUSES
-        .iter()
-        .find_map(|house| Some((house, name.strip_prefix(house.source)?)))
-    else {
-        return Vec::new();
+    let within = |house: &'static House| {
+        let path = name.strip_prefix(house.source)?.strip_suffix(".rs")?;
+        Some((house, path))
     };
-    let Some(path) = path.strip_suffix(".rs") else {
-        return Vec::new();
-    };
-    let room = path.split('/').next().unwrap_or_default();
-    // Tests may use whatever serves them.
-    if ROOTS.contains(&room) || path.split('/').any(|part| part == "tests") {
-        return Vec::new();
-    }
-    let Some(own) = house.floor(room) else {
-        return vec![format!("the room {room} stands on no floor of arrows.rs")];
-    };
-    let used = used(without_tests(text));
-    used.iter()
-        .filter(|other| **other != room)
-        .filter(|other| house.floor(other).is_some_and(|floor| floor >= own))
-        .map(|other| format!("{room} uses {other}, which is not below it"))
+    let judged = HOUSES.iter().filter_map(within);
+    judged
+        .flat_map(|(house, path)| house.judge(path, text))
         .collect()
 }
 
 impl House {
+    /// What is wrong with the file at `path` below its sources.
+    fn judge(&self, path: &str, text: &str) -> Vec<String> {
+        let room = path.split('/').next().unwrap_or_default();
+        // Tests may use whatever serves them.
+        if ROOTS.contains(&room) || path.split('/').any(|part| part == "tests") {
+            return Vec::new();
+        }
+        let Some(own) = self.floor(room) else {
+            return vec![format!("the room {room} stands on no floor of arrows.rs")];
+        };
+        // Further down, `super` is the room itself.
+        if self.path == "super::" && path.contains('/') {
+            return Vec::new();
+        }
+        let used = used(without_tests(text), self.path);
+        used.iter()
+            .filter(|other| **other != room)
+            .filter(|other| self.floor(other).is_some_and(|floor| floor >= own))
+            .map(|other| format!("{room} uses {other}, which is not below it"))
+            .collect()
+    }
+
     fn floor(&self, room: &str) -> Option<usize> {
         self.floors.iter().position(|floor| floor.contains(&room))
     }
@@ -83,12 +114,12 @@ fn without_tests(text: &str) -> &str {
         .unwrap_or(text)
 }
 
-/// The rooms that a text names by `crate::ROOM`, comments aside.
-fn used(text: &str) -> BTreeSet<&str> {
+/// The rooms that a text names after `path`, comments aside.
+fn used<'a>(text: &'a str, path: &str) -> BTreeSet<&'a str> {
     let code = text
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"));
-    code.flat_map(|line| line.split("crate::").skip(1))
+    code.flat_map(|line| line.split(path).skip(1))
         .flat_map(|rest| match rest.strip_prefix('{') {
             Some(list) => list
                 .split('}')
@@ -132,6 +163,16 @@ mod tests {
         "use crate::probe::Probe;",
         "sys uses probe"
     )]
+    #[case::backend(
+        "conformance/sandbox/src/backend/embedded/init.rs",
+        "use super::child;",
+        "init uses child"
+    )]
+    #[case::mounts(
+        "conformance/sandbox/src/backend/embedded/base.rs",
+        "use super::{init, root};",
+        "base uses root"
+    )]
     #[case::list(
         "conformance/src/event.rs",
         "use crate::{need, suite};",
@@ -148,6 +189,14 @@ mod tests {
 
     #[rstest]
     #[case::down("conformance/src/runner.rs", "use crate::context::Context;")]
+    #[case::backend(
+        "conformance/sandbox/src/backend/embedded/root.rs",
+        "use super::mounts;"
+    )]
+    #[case::below_a_room(
+        "conformance/sandbox/src/backend/embedded/cgroup/lease.rs",
+        "use super::sandbox;"
+    )]
     #[case::own("conformance/src/runner.rs", "use crate::runner::Run;")]
     #[case::comment("conformance/src/event.rs", "/// See [`crate::suite`].")]
     #[case::tests("conformance/src/event/tests.rs", "use crate::suite::Suite;")]

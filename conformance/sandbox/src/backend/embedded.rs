@@ -1,15 +1,14 @@
-//! The default engine: namespaces made by the suite itself, rootless where the
-//! kernel allows it. It treats every image as hostile.
+//! The default backend: namespaces that the suite itself makes, rootless where the kernel allows
+//! it. It treats every image as hostile.
 //!
-//! **How nothing is left behind.** [`Embedded::prepare`] moves the suite's future
-//! children into a pid namespace whose PID 1, the keeper, ends when the suite does; the
-//! kernel then kills whatever is in it, sandboxes with their own pid namespaces
-//! included. Mounts live in mount namespaces that end with their processes. Cgroups, and
-//! folders with the files of big images, which nothing takes along, are removed by the
-//! keeper; those of a suite that was killed together with its keeper, by the next one that
-//! starts. The
-//! suite stays in the host's pid namespace, so it is the parent of every pause
-//! process and reads its true wait status.
+//! **How nothing is left behind.** [`Embedded::prepare`] moves the suite's future children into a
+//! pid namespace whose PID 1, the sandbox init, ends when the suite does. The kernel then kills
+//! every process in it, and in the pid namespaces of sandboxes below it. A mount namespace ends
+//! with its last process. Nothing removes cgroups and the folders of big images on its own: the
+//! sandbox init does; where it was killed together with the suite, the next suite does.
+//!
+//! The suite stays in the host's pid namespace, so it is the parent of every pause process and
+//! reads its true wait status.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,12 +23,13 @@ use rustix::pipe::PipeFlags;
 use crate::Features;
 use crate::backend::{Backend, Launch, Root, Sandbox, Spec, StartError, Stdio, Stream};
 use crate::emulator::Emulator;
-use crate::emulator::baseline::Baseline;
 use crate::shortage::Counters;
 use crate::sys;
-use crate::workload::{self, Command};
+use crate::workload::Command;
 use pause_image::{Platform, Rootfs};
 
+mod base;
+mod before_exec;
 mod beside;
 mod binfmt;
 mod capabilities;
@@ -40,26 +40,27 @@ mod emulated;
 mod fill;
 mod folder;
 mod ids;
-mod keeper;
+mod init;
 mod launch;
 mod limits;
+mod mounts;
 mod obstacles;
+mod offers;
 mod outer;
 mod plan;
 mod root;
 mod sandbox;
-mod stage;
 mod trial;
 
+use base::BaseMounts;
 use cost::Cost;
 pub use emulated::Emulated;
 use emulated::Emulation;
 use ids::Mapping;
-use keeper::Keeper;
+use init::SandboxInit;
 use obstacles::{Host, Refusal};
 use plan::Plan;
 use root::{Roots, Wanted};
-use stage::Stage;
 
 /// How long the turns of the suite's own threads are: a check does little at a time, and a program
 /// that spins spins on until that is done.
@@ -83,7 +84,7 @@ pub struct Embedded {
     cgroups: cgroup::Cgroups,
     binfmt: Binfmt,
     /// `None` where the host refuses a mount that it needs.
-    stage: Option<Stage>,
+    base: Option<BaseMounts>,
     /// Those of the last images.
     roots: Roots,
     /// Whether an overlay was refused in a user namespace.
@@ -93,7 +94,7 @@ pub struct Embedded {
     /// The suite's own, as they stand there.
     arguments: Vec<u8>,
     /// PID 1 of the pid namespace of all sandboxes; the last field, so the last to go.
-    keeper: Keeper,
+    init: SandboxInit,
 }
 
 /// Where foreign programs' emulators are registered, if anywhere.
@@ -123,7 +124,7 @@ impl PrepareError {
 }
 
 impl Embedded {
-    /// Leaves the host's namespaces for the children to come and starts the keeper.
+    /// Leaves the host's namespaces for the children to come and starts the sandbox init.
     /// Call with one thread: unshare(2) refuses a new user namespace otherwise.
     ///
     /// # Errors
@@ -189,17 +190,17 @@ impl Embedded {
         let probe = probe_file().map_err(Refusal::at("store the probe"))?;
         folder::sweep();
         let cgroups = cgroup::Cgroups::detect(limits::processes());
-        let keeper = Keeper::start(&probe, &cgroups.groups(), &cgroups.locks());
-        let keeper = keeper.map_err(|cause| {
+        let init = SandboxInit::start(&probe, &cgroups.groups(), &cgroups.locks());
+        let init = init.map_err(|cause| {
             cgroups.remove();
-            Refusal::at("start the keeper")(cause)
+            Refusal::at("start the sandbox init")(cause)
         })?;
         let proc = sys::proc().map_err(Refusal::at("open /proc"))?;
         let arguments =
             std::fs::read("/proc/self/cmdline").map_err(Refusal::at("read its own arguments"))?;
         let mut engine = Self {
             arguments,
-            stage: Stage::build(&keeper, proc.as_fd()).ok(),
+            base: BaseMounts::build(&init, proc.as_fd()).ok(),
             roots: Roots::default(),
             refuses_overlay: AtomicBool::new(false),
             proc,
@@ -212,88 +213,11 @@ impl Embedded {
             probe,
             cgroups,
             binfmt,
-            keeper,
+            init,
         };
         let shown = trial::run(&engine)?;
-        engine.find_offers(shown);
+        engine.find_offers(&shown);
         Ok(engine)
-    }
-
-    fn find_offers(&mut self, shown: trial::Shown) {
-        self.offers = Features::SANDBOX
-            | Features::PROBE
-            | Features::NATIVE
-            | Features::DEFAULT_ACTIONS
-            | Features::CAN_UNSHARE
-            | Features::NOCLDSTOP
-            | Features::HOST_PID
-            | Features::NETWORK
-            | Features::SECCOMP
-            | Features::TRACE
-            | Features::CGROUP_NAMESPACE
-            | Features::HOST_PID_NAMESPACE
-            | Features::START_CONTROL;
-        let mut offer = |need: Features, have: Result<(), String>| match have {
-            Ok(()) => self.offers |= need,
-            Err(why) => self.lacking.push((need, why)),
-        };
-        offer(Features::MEMORY_LIMIT, self.cgroups.can_limit_memory());
-        offer(Features::PIDS_LIMIT, self.cgroups.can_limit_pids());
-        offer(
-            Features::USER_NAMESPACE,
-            match self.mapping {
-                Mapping::Host => Err("this host allows no user namespaces".to_owned()),
-                _ => Ok(()),
-            },
-        );
-        offer(
-            Features::ID_RANGE,
-            match self.mapping {
-                Mapping::Range => Ok(()),
-                Mapping::Single { .. } => Err("a rootless caller maps one id".to_owned()),
-                Mapping::Host => Err("this host allows no user namespaces".to_owned()),
-            },
-        );
-        let exists = |path: &str, what: &str| {
-            if std::path::Path::new(path).exists() {
-                Ok(())
-            } else {
-                Err(format!("the kernel has no {what}"))
-            }
-        };
-        offer(
-            Features::SANDBOX_PROC,
-            if shown.has_proc {
-                Ok(())
-            } else {
-                Err("this host lets no sandbox mount /proc".to_owned())
-            },
-        );
-        offer(
-            Features::TIME_NAMESPACE,
-            exists("/proc/self/ns/time", "time namespaces"),
-        );
-        offer(
-            Features::MQUEUE,
-            exists("/proc/sys/fs/mqueue", "POSIX message queues"),
-        );
-        offer(Features::BASELINE, Baseline::is_there(&Platform::host()));
-        offer(
-            Features::SELF_EXEC,
-            if workload::may_execute_itself() {
-                Ok(())
-            } else {
-                Err("this program is not made to run in a sandbox".to_owned())
-            },
-        );
-        offer(
-            Features::PIDFD_HUP,
-            if kernel_at_least(6, 9) {
-                Ok(())
-            } else {
-                Err("the kernel reports no reaping on a pidfd before Linux 6.9".to_owned())
-            },
-        );
     }
 
     fn streams(&self, spec: &Spec) -> io::Result<(Stdio, [Option<OwnedFd>; 3])> {
@@ -356,13 +280,13 @@ impl Backend for Embedded {
         self.offers
     }
 
-    /// The children of this thread go into the keeper's pid namespace and out of the suite's
+    /// The children of this thread go into the sandbox init's pid namespace and out of the suite's
     /// own cgroup from now on; the thread itself gets a processor soon where programs spin.
     fn adopt_thread(&self) -> io::Result<()> {
         self.cgroups.adopt_thread()?;
         // It works without, too.
         let _ = sys::ask_for_slice(0, SLICE);
-        sys::setns(self.keeper.pid_namespace(), libc::CLONE_NEWPID)
+        sys::setns(self.init.pid_namespace(), libc::CLONE_NEWPID)
     }
 
     fn counters(&self) -> Counters {
@@ -476,16 +400,4 @@ fn fill(pipe: &OwnedFd) -> io::Result<()> {
     }
     rustix::io::ioctl_fionbio(pipe, false)?;
     Ok(())
-}
-
-fn kernel_at_least(major: u32, minor: u32) -> bool {
-    let uname = rustix::system::uname();
-    let release = uname.release().to_string_lossy();
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(a)), Some(Ok(b))) => (a, b) >= (major, minor),
-        _ => false,
-    }
 }

@@ -104,7 +104,7 @@ extern "C" fn answer(signal: c_int) {
     Errno::set_raw(errno);
 }
 
-/// Ends the process; the keeper ends what is left of it.
+/// Ends the process; the sandbox init ends the processes that it leaves.
 fn leave() -> ! {
     let stderr = rustix::stdio::stderr();
     let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];

@@ -10,7 +10,7 @@ use nix::libc;
 use rustix::process::Resource;
 
 use super::sandbox::EmbeddedSandbox;
-use super::{capabilities, child, limits, pipe, plan};
+use super::{before_exec, capabilities, limits, pipe, plan};
 use crate::sys::{self, InChild, NewNamespaces, StringVector};
 use crate::workload::Command;
 use crate::workload::Workload;
@@ -42,50 +42,48 @@ struct Beside<'a> {
     failure: OwnedFd,
 }
 
-/// Starts it.
-///
-/// # Errors
-/// Also where it could not enter the sandbox: ESRCH where the pause process is on its way out.
-pub(super) fn start(
-    sandbox: &EmbeddedSandbox,
-    command: Command,
-    shares_pid: bool,
-) -> io::Result<Workload> {
-    let (executable, path) = plan::open_executable(&command.executable)?;
-    let (ours, theirs) = pipe()?;
-    let (failure, failure_write) = pipe()?;
-    let beside = Beside {
-        sandbox,
-        executable,
-        path,
-        argv: StringVector::new(command.argv)?,
-        envp: StringVector::new(command.env)?,
-        module: command.module,
-        null: std::fs::File::open("/dev/null")?.into(),
-        output: theirs,
-        failure: failure_write,
-    };
-    let child = if shares_pid {
-        sandbox.spawn_member(&beside)
-    } else {
-        let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
-        sys::spawn_sibling(NewNamespaces::PID, || Ok(()), &beside, number).and_then(
-            |(mut child, pid)| {
-                child.pid = pid?;
-                Ok(child)
-            },
-        )
-    }?;
-    // With our copies open, the ends of both pipes would not show.
-    drop(beside);
-    let workload = Workload::new(child, ours);
-    let mut errno = [0; size_of::<i32>()];
-    if crate::wait::readable(failure.as_fd(), ENTRY)?
-        && rustix::io::retry_on_intr(|| rustix::io::read(&failure, &mut errno))? == errno.len()
-    {
-        return Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)));
+impl EmbeddedSandbox {
+    /// Starts a program beside the pause process.
+    ///
+    /// # Errors
+    /// Also where it could not enter the sandbox: ESRCH where the pause process is on its way out.
+    pub(super) fn start_beside(&self, command: Command, shares_pid: bool) -> io::Result<Workload> {
+        let (executable, path) = plan::open_executable(&command.executable)?;
+        let (ours, theirs) = pipe()?;
+        let (failure, failure_write) = pipe()?;
+        let beside = Beside {
+            sandbox: self,
+            executable,
+            path,
+            argv: StringVector::new(command.argv)?,
+            envp: StringVector::new(command.env)?,
+            module: command.module,
+            null: std::fs::File::open("/dev/null")?.into(),
+            output: theirs,
+            failure: failure_write,
+        };
+        let child = if shares_pid {
+            self.spawn_member(&beside)
+        } else {
+            let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
+            sys::spawn_sibling(NewNamespaces::PID, || Ok(()), &beside, number).and_then(
+                |(mut child, pid)| {
+                    child.pid = pid?;
+                    Ok(child)
+                },
+            )
+        }?;
+        // With our copies open, the ends of both pipes would not show.
+        drop(beside);
+        let workload = Workload::new(child, ours);
+        let mut errno = [0; size_of::<i32>()];
+        if crate::wait::readable(failure.as_fd(), ENTRY)?
+            && rustix::io::retry_on_intr(|| rustix::io::read(&failure, &mut errno))? == errno.len()
+        {
+            return Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)));
+        }
+        Ok(workload)
     }
-    Ok(workload)
 }
 
 #[expect(unsafe_code, reason = "the promise of a child")]
@@ -103,7 +101,7 @@ unsafe impl InChild for &Beside<'_> {
         let errno = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
         // Where nobody reads it, its status says as much.
         let _ = rustix::io::write(&self.failure, &errno);
-        child::FAILED
+        before_exec::FAILED
     }
 }
 
@@ -111,8 +109,8 @@ impl Beside<'_> {
     fn enter(&self) -> io::Result<()> {
         // Until exec this is a copy of the suite, in reach of the program.
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-        child::die_with_suite();
-        child::die_first();
+        before_exec::die_with_suite();
+        before_exec::die_first();
         let _ = rustix::process::setsid();
         // While the suite's privileges last: what is in the sandbox's user namespace then
         // cannot undo it.
@@ -130,7 +128,7 @@ impl Beside<'_> {
         rustix::stdio::dup2_stdin(&self.null)?;
         rustix::stdio::dup2_stdout(&self.output)?;
         rustix::stdio::dup2_stderr(&self.output)?;
-        child::usual_umask();
+        before_exec::set_usual_umask();
         rustix::io::fcntl_setfd(&self.module, rustix::io::FdFlags::empty())?;
         for (resource, limit) in [
             (Resource::Core, 0),
@@ -151,7 +149,7 @@ impl Beside<'_> {
         rustix::thread::set_no_new_privs(true)?;
         capabilities::give_up()?;
         // A change of ids has cleared it.
-        child::die_with_suite();
+        before_exec::die_with_suite();
         sys::reset_signals(0, 0)
     }
 }

@@ -140,7 +140,7 @@ impl Cgroups {
         self.leases().map(Lease::lock).collect()
     }
 
-    /// Removes them, where no keeper will.
+    /// Removes them, where there is no sandbox init to do it.
     pub(super) fn remove(&self) {
         for group in self.groups() {
             lease::remove(&group);

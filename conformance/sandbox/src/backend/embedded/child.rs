@@ -1,19 +1,17 @@
 //! The sandbox's first process from clone to exec: mounts, ids, limits, descriptors.
 //! Runs in a copy of a process with threads, so it only walks what [`Plan`] holds.
 
-use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::FdFlags;
-use rustix::mount::{MountFlags, MountPropagationFlags};
 
+use super::before_exec::{self, FAILED};
 use super::binfmt;
 use super::capabilities;
-use super::plan::{Ground, Plan};
-use super::{root, stage};
+use super::mounts;
+use super::plan::{MountsFrom, Plan};
 use crate::backend::Root;
 use crate::sys::{self, InChild};
 
@@ -76,9 +74,6 @@ steps! {
     Exec = "execute the program",
 }
 
-/// Exit status of a child that did not get as far as the program.
-pub(super) const FAILED: i32 = 125;
-
 /// All that the child of a sandbox does until its exec.
 pub(super) struct ToExec<'a> {
     pub(super) plan: &'a Plan,
@@ -139,75 +134,82 @@ fn wait_gate(pipes: &Pipes<'_>) -> io::Result<()> {
     }
 }
 
-fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), (Step, io::Error)> {
-    let at = |step: Step| move |error: io::Error| (step, error);
-    die_with_suite();
-    // A session of its own: a terminal's Ctrl-C is for the suite.
-    let _ = rustix::process::setsid();
-    // As runc has it (libcontainer, umask of the process).
-    let _ = rustix::process::umask(Mode::from_raw_mode(0o022));
-    // What wants no ids is done while the suite maps them.
-    rustix::system::sethostname(plan.hostname)
-        .map_err(io::Error::from)
-        .map_err(at(Step::Hostname))?;
-    if plan.ground == Ground::Host {
-        rustix::mount::mount_change(
-            c"/",
-            MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
-        )
-        .map_err(io::Error::from)
-        .map_err(at(Step::Private))?;
-    }
-    if !plan.bounding_set {
-        capabilities::bound().map_err(at(Step::Privileges))?;
-    }
+/// A step that failed, with its error.
+type Failed = (Step, io::Error);
+
+fn at(step: Step) -> impl Fn(io::Error) -> Failed {
+    move |error| (step, error)
+}
+
+fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), Failed> {
+    before_exec::die_with_suite();
+    prepare_without_ids(plan)?;
     wait_gate(pipes).map_err(at(Step::Gate))?;
     if let Some((uid, gid)) = plan.ids.setup {
         sys::set_ids(uid, gid).map_err(at(Step::Ids))?;
     }
-    let emulators = match (plan.root, plan.ground) {
-        (Root::Host, _) => {
-            keep_root(plan)?;
-            None
-        }
-        (_, Ground::Scene) => {
-            // All else is there.
-            mount_proc().map_err(at(Step::Proc))?;
-            let emulators = register(plan).map_err(at(Step::Emulator))?;
-            attach(emulators.as_ref());
-            mount_private(&plan.dev).map_err(at(Step::Dev))?;
-            emulators
-        }
-        _ => {
-            // While the emulator's path means what it means to the suite.
-            let emulators = register(plan).map_err(at(Step::Emulator))?;
-            make_root(plan, emulators.as_ref())?;
-            emulators
-        }
-    };
+    let emulators = set_root(plan)?;
     rustix::process::chdir(&plan.working_dir)
         .map_err(io::Error::from)
         .map_err(at(Step::WorkingDir))?;
-    usual_umask();
+    before_exec::set_usual_umask();
     let status = set_streams(plan, pipes).map_err(at(Step::Streams))?;
     plan.limits.set().map_err(at(Step::Limits))?;
     drop_privileges(plan).map_err(at(Step::Privileges))?;
-    die_with_suite();
-    // For what the suite does to it meanwhile.
+    // A change of ids clears it (PR_SET_PDEATHSIG(2const)).
+    before_exec::die_with_suite();
+    // Until the suite has set the sandbox up from outside.
     wait_gate(pipes).map_err(at(Step::Network))?;
     sys::reset_signals(plan.blocked, plan.ignored).map_err(at(Step::Signals))?;
     if plan.held {
         close_others(plan, pipes, emulators.as_ref()).map_err(at(Step::Held))?;
-        // Untold, the suite would wait for it.
+        // The suite waits for this message.
         report(status, Step::Held, 0).map_err(at(Step::Held))?;
         wait_gate(pipes).map_err(at(Step::Gate))?;
     }
     if let Some(filter) = &plan.seccomp {
         sys::seccomp(filter).map_err(at(Step::Seccomp))?;
     }
-    // Exec closes it, once the kernel has taken the emulator from it.
+    // The kernel opens the emulator through it during exec, which then closes it.
     std::mem::forget(emulators);
     Ok(())
+}
+
+/// Does what needs no ids, while the suite maps them.
+fn prepare_without_ids(plan: &Plan) -> Result<(), Failed> {
+    // A session of its own: a terminal's Ctrl-C is for the suite.
+    let _ = rustix::process::setsid();
+    before_exec::set_usual_umask();
+    rustix::system::sethostname(plan.hostname)
+        .map_err(io::Error::from)
+        .map_err(at(Step::Hostname))?;
+    if plan.mounts_from == MountsFrom::Host {
+        mounts::make_private().map_err(at(Step::Private))?;
+    }
+    if !plan.bounding_set {
+        capabilities::bound().map_err(at(Step::Privileges))?;
+    }
+    Ok(())
+}
+
+/// Makes the root filesystem; the binfmt_misc in which the emulator is registered, if one is.
+fn set_root(plan: &Plan) -> Result<Option<OwnedFd>, Failed> {
+    if plan.root == Root::Host {
+        keep_root(plan)?;
+        return Ok(None);
+    }
+    if plan.mounts_from != MountsFrom::Image {
+        // Before the root changes: the emulator's path is one of the suite's root.
+        let emulators = register(plan).map_err(at(Step::Emulator))?;
+        make_root(plan, emulators.as_ref())?;
+        return Ok(emulators);
+    }
+    // The image mount namespace has everything else.
+    mounts::mount_proc().map_err(at(Step::Proc))?;
+    let emulators = register(plan).map_err(at(Step::Emulator))?;
+    attach(emulators.as_ref());
+    mounts::mount_ipc(&plan.dev).map_err(at(Step::Dev))?;
+    Ok(emulators)
 }
 
 /// Closes what is open of others, which exec would: whoever awaits the exec of another, and so
@@ -227,81 +229,41 @@ fn close_others(plan: &Plan, pipes: &Pipes<'_>, emulators: Option<&OwnedFd>) -> 
 }
 
 /// The image's root, and what every container finds mounted.
-fn make_root(plan: &Plan, emulators: Option<&OwnedFd>) -> Result<(), (Step, io::Error)> {
-    let at = |step: Step| move |error: io::Error| (step, error);
+fn make_root(plan: &Plan, emulators: Option<&OwnedFd>) -> Result<(), Failed> {
     if let Some(tree) = &plan.tree {
-        attach_root(tree).map_err(at(Step::Root))?;
+        mounts::attach_root(tree).map_err(at(Step::Root))?;
     } else {
         if plan.overlay {
-            mount_overlay().map_err(at(Step::Overlay))?;
+            mounts::mount_overlay().map_err(at(Step::Overlay))?;
         } else {
             // What was mounted above its user namespace is locked; a bind of it can be moved.
-            rustix::mount::mount_bind(stage::ROOT, stage::ROOT)
+            rustix::mount::mount_bind(mounts::ROOT, mounts::ROOT)
                 .map_err(io::Error::from)
                 .map_err(at(Step::Root))?;
         }
-        rustix::process::chdir(stage::ROOT)
+        rustix::process::chdir(mounts::ROOT)
             .map_err(io::Error::from)
             .map_err(at(Step::Root))?;
     }
     if plan.root != Root::Bare {
         if plan.own_pid_namespace {
-            mount_proc().map_err(at(Step::Proc))?;
+            mounts::mount_proc().map_err(at(Step::Proc))?;
         }
         attach(emulators);
         if plan.tree.is_some() {
-            stage::mount_devices(&plan.dev)
+            mounts::mount_devices(&plan.dev)
         } else {
-            rustix::mount::mount_bind_recursive(stage::DEV, &plan.dev).map_err(io::Error::from)
+            rustix::mount::mount_bind_recursive(mounts::DEV, &plan.dev).map_err(io::Error::from)
         }
-        .and_then(|()| mount_private(&plan.dev))
+        .and_then(|()| mounts::mount_ipc(&plan.dev))
         .map_err(at(Step::Dev))?;
     }
     if plan.tree.is_some() {
-        root::pivot()
+        mounts::pivot()
     } else {
-        stage::cover()
+        mounts::cover()
     }
     .map_err(at(Step::Pivot))
-}
-
-/// Any directory will do as a mount point: nobody else sees this mount.
-fn attach_root(tree: &OwnedFd) -> io::Result<()> {
-    let mut result = Err(io::ErrorKind::NotFound.into());
-    for place in root::PLACES {
-        result = root::attach(tree, place);
-        if result.is_ok() {
-            return Ok(rustix::process::chdir(place)?);
-        }
-    }
-    result
-}
-
-/// What may be written to a root that is shared.
-const UPPER_OPTIONS: &CStr = c"mode=755,size=4m,nr_inodes=4096";
-/// `userxattr`: a user namespace's own may set no other attributes (overlayfs.rst).
-const OVERLAY_OPTIONS: &CStr =
-    c"lowerdir=/root,upperdir=/upper/files,workdir=/upper/work,userxattr";
-
-/// Mounts a file system over the image's root that shows it, and keeps what is written.
-fn mount_overlay() -> io::Result<()> {
-    root::mount_memory(stage::UPPER, UPPER_OPTIONS)?;
-    let lower = rustix::fs::stat(stage::ROOT)?;
-    for directory in [c"/upper/files", c"/upper/work"] {
-        rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o700))?;
-    }
-    // The directory that is seen as the root is this one.
-    let (uid, gid) = (Uid::from_raw(lower.st_uid), Gid::from_raw(lower.st_gid));
-    let _ = rustix::fs::chown(c"/upper/files", Some(uid), Some(gid));
-    rustix::fs::chmod(c"/upper/files", Mode::from_raw_mode(lower.st_mode & 0o3777))?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    Ok(rustix::mount::mount(
-        c"overlay",
-        stage::ROOT,
-        c"overlay",
-        flags,
-        Some(OVERLAY_OPTIONS),
-    )?)
 }
 
 /// A binfmt_misc of this sandbox's user namespace that holds the plan's rule.
@@ -321,60 +283,15 @@ fn attach(emulators: Option<&OwnedFd>) {
     }
 }
 
-/// The suite's death kills this process; the keeper's, which the program cannot
-/// undo, kills it again.
-pub(super) fn die_with_suite() {
-    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-}
-
-/// As a runtime gives it, whatever the suite's own is (OCI runtime specification, `umask`).
-pub(super) fn usual_umask() {
-    let _ = rustix::process::umask(Mode::from_raw_mode(0o022));
-}
-
-/// Where memory runs short, in the limit of all sandboxes or on the host, the kernel is
-/// to end sandboxes and nothing else (proc_pid_oom_score_adj(5)).
-pub(super) fn die_first() {
-    let path = c"/proc/self/oom_score_adj";
-    if let Ok(file) = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
-        let _ = rustix::io::write(&file, b"1000");
-    }
-}
-
 /// The host's files, which the program cannot change, and a /proc of the sandbox's own.
-fn keep_root(plan: &Plan) -> Result<(), (Step, io::Error)> {
-    let at = |step: Step| move |error: io::Error| (step, error);
+fn keep_root(plan: &Plan) -> Result<(), Failed> {
     rustix::process::chdir(c"/")
         .map_err(io::Error::from)
         .map_err(at(Step::Root))?;
     if plan.own_pid_namespace {
-        mount_proc().map_err(at(Step::Proc))?;
+        mounts::mount_proc().map_err(at(Step::Proc))?;
     }
     sys::make_mounts_read_only().map_err(at(Step::ReadOnly))
-}
-
-fn mount_proc() -> io::Result<()> {
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    match rustix::mount::mount(c"proc", c"proc", c"proc", flags, None::<&CStr>) {
-        // Refused where the host masks parts of its own /proc; a pause needs none, and
-        // the backend does not offer what does.
-        Err(rustix::io::Errno::PERM) => Ok(()),
-        other => other.map_err(Into::into),
-    }
-}
-
-/// What no two sandboxes share of /dev.
-fn mount_private(dev: &CStr) -> io::Result<()> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let back = rustix::fs::open(c".", flags, Mode::empty())?;
-    rustix::process::chdir(dev)?;
-    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    rustix::mount::mount(c"shm", c"shm", c"tmpfs", flags, Some(c"mode=1777,size=1m"))?;
-    match rustix::mount::mount(c"mqueue", c"mqueue", c"mqueue", flags, None::<&CStr>) {
-        Err(rustix::io::Errno::NODEV | rustix::io::Errno::PERM) => {}
-        other => other?,
-    }
-    Ok(rustix::process::fchdir(&back)?)
 }
 
 /// Puts the streams on 0–2, leaves open what the plan keeps, and the rest to exec.

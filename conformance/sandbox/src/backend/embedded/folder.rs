@@ -1,7 +1,7 @@
 //! Folders on disk for what is too big for memory. Each suite has one, below the folder for
 //! temporary files and closed to others, made when it is first needed.
 //!
-//! **How nothing is left behind.** The suite removes it; where the suite is killed, the keeper
+//! **How nothing is left behind.** The suite removes it; where the suite is killed, the sandbox init
 //! does, who was told of it first. Where both were killed, the next suite does: a folder whose
 //! lock is free is nobody's.
 
@@ -17,7 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::keeper::Keeper;
+use super::init::SandboxInit;
 use crate::shortage;
 use pause_image::disk::{self, Need, Space};
 
@@ -126,7 +126,7 @@ impl Folders {
     ///
     /// # Errors
     /// Where no place has room, or takes programs that can be executed.
-    pub(super) fn make(&self, keeper: &Keeper, need: Need) -> io::Result<Folder> {
+    pub(super) fn make(&self, init: &SandboxInit, need: Need) -> io::Result<Folder> {
         // What panicked while it held this has changed nothing that matters.
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         in_place(need, |place| {
@@ -134,7 +134,7 @@ impl Folders {
             let at = if let Some(at) = known {
                 at
             } else {
-                all.push(new_in(place, keeper)?);
+                all.push(new_in(place, init)?);
                 all.len() - 1
             };
             let folder = all[at].path.join(name()?);
@@ -163,11 +163,11 @@ fn usable(place: &Path, need: Need) -> io::Result<()> {
 }
 
 /// A folder there that nobody else has, locked.
-fn new_in(place: &Path, keeper: &Keeper) -> io::Result<Own> {
+fn new_in(place: &Path, init: &SandboxInit) -> io::Result<Own> {
     for _ in 0..NAMES {
         let path = std::path::absolute(place)?.join(format!("{PREFIX}{}", name()?));
         // Before it is there: whoever is killed in between leaves nothing.
-        keeper.take_over(&path)?;
+        init.take_over(&path)?;
         match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)) {
             Err(Errno::EXIST) => continue,
             made => made?,
@@ -204,7 +204,7 @@ fn name() -> io::Result<String> {
     Ok(format!("{:016x}", u64::from_ne_bytes(random)))
 }
 
-/// Removes what suites left that were killed together with their keepers.
+/// Removes what suites left that were killed together with their sandbox inits.
 pub(super) fn sweep() {
     for place in places() {
         let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();

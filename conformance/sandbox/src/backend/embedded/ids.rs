@@ -6,7 +6,6 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{Gid, Uid};
 
-use super::plan::Ids;
 use crate::sys;
 
 /// First host id of the range that a privileged suite maps; outside what adduser(8)
@@ -34,6 +33,15 @@ fn holds_range(map: &str) -> bool {
         let (base, end) = (u64::from(RANGE_BASE), u64::from(RANGE_BASE + RANGE));
         first <= base && end <= first + count
     })
+}
+
+/// Ids that the process takes before exec.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ids {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// Ids inside the namespace under which the sandbox is set up, where more than one is mapped.
+    pub(super) setup: Option<(u32, u32)>,
 }
 
 /// How ids can be mapped here.

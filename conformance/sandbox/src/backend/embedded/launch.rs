@@ -9,18 +9,18 @@ use std::time::Duration;
 use nix::libc;
 use rustix::fs::{Mode, OFlags};
 
+use super::base::BaseMounts;
 use super::cgroup::Held;
 use super::child::{Pipes, Step, ToExec};
 use super::ids::Mapping;
-use super::keeper::Keeper;
+use super::init::SandboxInit;
 use super::limits::ProgramLimits;
-use super::plan::{Ground, Plan};
+use super::plan::{MountsFrom, Plan};
 use super::root::{COPY, ImageRoot, Maker, Wanted};
 use super::sandbox::EmbeddedSandbox;
-use super::stage::Stage;
 use super::{Embedded, pipe, write_gate};
-use crate::backend::{Root, Sandbox, Spec, StartError};
-use crate::sys::{self, NewNamespaces};
+use crate::backend::{Root, Sandbox, Spec, StartError, Stdio};
+use crate::sys::{self, Child, NewNamespaces};
 use crate::wait;
 
 /// Namespaces that every sandbox has; pid, network and time are the [`Spec`]'s.
@@ -33,7 +33,21 @@ const COMMON: NewNamespaces = NewNamespaces::MOUNT
 /// it would wait for many turns of theirs, and with it whoever judges it.
 const SLICE: Duration = Duration::from_micros(500);
 
-/// What was found and opened from outside, while the child had yet to execute anything.
+/// The suite's ends of a sandbox's pipes.
+struct Ours {
+    stdio: Stdio,
+    gate: OwnedFd,
+    status: OwnedFd,
+}
+
+/// The ends that its first process takes.
+struct Theirs {
+    gate: OwnedFd,
+    status: OwnedFd,
+    streams: [Option<OwnedFd>; 3],
+}
+
+/// What the suite finds and opens from outside, before the child executes anything.
 struct Outside {
     /// As the suite's /proc numbers it.
     pid: i32,
@@ -42,8 +56,16 @@ struct Outside {
     score: Option<OwnedFd>,
 }
 
+/// A step of the suite that failed.
+type Failed = (&'static str, io::Error);
+
+/// Names the step of the suite at which a start failed.
+fn at(step: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |cause| StartError::Host { step, cause }
+}
+
 impl Embedded {
-    /// Makes a sandbox as planned, on this root, in which `path` is what is executed.
+    /// Makes a sandbox as planned, with this root, in which `path` is what is executed.
     pub(super) fn run(
         &self,
         mut plan: Plan,
@@ -51,99 +73,117 @@ impl Embedded {
         spec: &Spec,
         path: String,
     ) -> Result<Box<dyn Sandbox>, StartError> {
-        let host = |step: &'static str| move |cause: io::Error| StartError::Host { step, cause };
-        let (stdio, streams) = self.streams(spec).map_err(host("open its streams"))?;
-        let (gate_read, gate) = pipe().map_err(host("open the gate"))?;
-        let (status, status_write) = pipe().map_err(host("open the status pipe"))?;
-        let cgroup = self
-            .limit(&mut plan, spec)
-            .map_err(host("make its cgroup"))?;
-        let mounts = self.ground(&plan, root.map(Arc::as_ref));
-        let pipes = Pipes {
-            gate: gate_read.as_fd(),
-            suite: self.suite.as_fd(),
-            status: status_write.as_fd(),
-            streams: [
-                streams[0].as_ref(),
-                streams[1].as_ref(),
-                streams[2].as_ref(),
-            ],
-        };
-        // Before there is a child.
-        let keepers_pid_namespace = self.keeper.pid_namespace().try_clone_to_owned();
-        let keepers_pid_namespace =
-            keepers_pid_namespace.map_err(host("keep its pid namespace"))?;
-        let probe = self.probe.try_clone().map_err(host("keep the probe"))?;
+        let (ours, theirs) = self.open_pipes(spec)?;
+        let cgroup = self.limit(&mut plan, spec).map_err(at("make its cgroup"))?;
+        // Before the clone: where one of these fails, there is no child to end.
+        let suite_pid_namespace = self.init.pid_namespace().try_clone_to_owned();
+        let suite_pid_namespace = suite_pid_namespace.map_err(at("keep its pid namespace"))?;
+        let probe = self.probe.try_clone().map_err(at("keep the probe"))?;
         let node = (!spec.own_pid_namespace)
-            .then(|| Keeper::start_node(&self.probe))
+            .then(|| SandboxInit::start_node(&self.probe))
             .transpose()
-            .map_err(host("make the pid namespace of a node"))?;
+            .map_err(at("make the pid namespace of a node"))?;
+        let mounts = self.mounts(&plan, root.map(Arc::as_ref));
         let first = || self.go_where_it_begins(cgroup.as_ref(), node.as_ref(), mounts);
-        let child = ToExec {
-            plan: &plan,
-            pipes: &pipes,
-        };
-        let at_once = |pidfd: BorrowedFd<'_>| {
-            self.set_up(pidfd, &plan, spec, &gate)
-                .inspect_err(|_| drop(sys::send_signal(pidfd, libc::SIGKILL)))
-        };
-        // A copy of the suite is dear. But one that is held, and moved under a limit, must not
-        // have the suite's memory: who reaches the limit is killed with all that share it.
-        let in_place = !plan.held && !spec.own_time;
-        let namespaces = self.namespaces(spec);
-        let (mut child, outside) = if in_place {
-            sys::spawn_sibling_in_place(namespaces, first, child, at_once)
-        } else {
-            sys::spawn_sibling(namespaces, first, child, at_once)
-        }
-        .map_err(host("clone"))?;
-        drop((gate_read, status_write, streams));
-        let (outside, failed) = match outside {
-            Ok(outside) => (Some(outside), None),
-            Err(failed) => (None, Some(failed)),
-        };
-        let (user_namespace, score) = outside.map_or((None, None), |outside| {
-            child.pid = outside.pid;
-            (outside.user_namespace, outside.score)
-        });
+        let (child, outside) = self
+            .clone_child(&plan, spec, &ours.gate, &theirs, first)
+            .map_err(at("clone"))?;
+        drop(theirs);
         let mut sandbox = EmbeddedSandbox {
             child,
             status: None,
             memory_peak: 0,
-            stdio,
+            stdio: ours.stdio,
             ids: plan.ids,
-            user_namespace,
+            user_namespace: None,
             node,
             own_network: spec.own_network,
             own_time: spec.own_time,
             is_first: spec.own_pid_namespace,
-            keepers_pid_namespace,
+            suite_pid_namespace,
             probe,
-            gate: plan.held.then_some(gate),
-            progress: status,
+            gate: plan.held.then_some(ours.gate),
+            progress: ours.status,
             path,
             root: root.cloned(),
             is_spared: spec.spared,
             cgroup,
         };
-        if let Some((step, cause)) = failed {
-            // Of two failures the sandbox's own was first.
-            sandbox.failed_before_exec()?;
-            return Err(host(step)(cause));
+        let score = sandbox.adopt(outside)?;
+        self.await_start(&mut sandbox, &plan, spec, score.as_ref())?;
+        Ok(Box::new(sandbox))
+    }
+
+    fn open_pipes(&self, spec: &Spec) -> Result<(Ours, Theirs), StartError> {
+        let (stdio, streams) = self.streams(spec).map_err(at("open its streams"))?;
+        let (gate_read, gate) = pipe().map_err(at("open the gate"))?;
+        let (status, status_write) = pipe().map_err(at("open the status pipe"))?;
+        let ours = Ours {
+            stdio,
+            gate,
+            status,
+        };
+        let theirs = Theirs {
+            gate: gate_read,
+            status: status_write,
+            streams,
+        };
+        Ok((ours, theirs))
+    }
+
+    /// Clones the sandbox's first process, and sets it up from outside while it runs.
+    fn clone_child(
+        &self,
+        plan: &Plan,
+        spec: &Spec,
+        gate: &OwnedFd,
+        theirs: &Theirs,
+        first: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<(Child, Result<Outside, Failed>)> {
+        let [stdin, stdout, stderr] = &theirs.streams;
+        let pipes = Pipes {
+            gate: theirs.gate.as_fd(),
+            suite: self.suite.as_fd(),
+            status: theirs.status.as_fd(),
+            streams: [stdin.as_ref(), stdout.as_ref(), stderr.as_ref()],
+        };
+        let child = ToExec {
+            plan,
+            pipes: &pipes,
+        };
+        let at_once = |pidfd: BorrowedFd<'_>| {
+            self.set_up(pidfd, plan, spec, gate)
+                .inspect_err(|_| drop(sys::send_signal(pidfd, libc::SIGKILL)))
+        };
+        let namespaces = self.namespaces(spec);
+        if shares_memory(plan, spec) {
+            sys::spawn_sibling_in_place(namespaces, first, child, at_once)
+        } else {
+            sys::spawn_sibling(namespaces, first, child, at_once)
         }
-        if in_place {
-            self.await_own_memory(&sandbox);
-            rank(&sandbox, score.as_ref());
+    }
+
+    /// Waits until the program is executed, or held just before that.
+    fn await_start(
+        &self,
+        sandbox: &mut EmbeddedSandbox,
+        plan: &Plan,
+        spec: &Spec,
+        score: Option<&OwnedFd>,
+    ) -> Result<(), StartError> {
+        if shares_memory(plan, spec) {
+            self.await_own_memory(sandbox);
+            rank(sandbox, score);
             sandbox.failed_before_exec()?;
         } else {
-            rank(&sandbox, score.as_ref());
+            rank(sandbox, score);
             sandbox.await_progress(plan.held)?;
         }
         sandbox.enter_cgroup()?;
         if plan.held && !spec.held {
             sandbox.release()?;
         }
-        Ok(Box::new(sandbox))
+        Ok(())
     }
 
     /// Of the helper that makes the clone: to the cgroup and the namespaces in which the sandbox
@@ -151,7 +191,7 @@ impl Embedded {
     fn go_where_it_begins(
         &self,
         cgroup: Option<&Held>,
-        node: Option<&Keeper>,
+        node: Option<&SandboxInit>,
         mounts: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
         match cgroup.and_then(Held::group) {
@@ -213,20 +253,20 @@ impl Embedded {
             step: "make the image's root",
             cause,
         };
-        let stage = self.stage_for(plan);
+        let base = self.base_for(plan);
         let by = Maker {
-            // Whoever is not cloned from it has the root detached from it.
-            stage: self.stage.as_ref(),
-            keeper: &self.keeper,
+            // A sandbox whose mount namespace is the host's gets the root detached from it.
+            base: self.base.as_ref(),
+            init: &self.init,
             proc: self.proc.as_fd(),
         };
         plan.dev.clone_from(&wanted.dev);
         // A mount that is attached, and not inherited, is not locked: with capabilities the
         // program could make it writable.
-        let alone = plan.privileged && stage.is_none();
+        let alone = plan.privileged && base.is_none();
         let needs_own = plan.root == Root::Writable || alone;
         // Asked last: of a big image it takes longer than all else here.
-        let copies = || stage.is_none() || self.refuses_overlay() || wanted.is_small();
+        let copies = || base.is_none() || self.refuses_overlay() || wanted.is_small();
         let root = if needs_own && copies() {
             let own = self.roots.own(&wanted, by).map_err(failed)?;
             own.ok_or_else(unable_to_copy)?
@@ -234,35 +274,36 @@ impl Embedded {
             plan.overlay = needs_own;
             self.roots.shared(wanted, by).map_err(failed)?
         };
-        plan.ground = Ground::Stage;
-        if stage.is_none() {
-            plan.ground = Ground::Host;
+        plan.mounts_from = MountsFrom::Base;
+        if base.is_none() {
+            plan.mounts_from = MountsFrom::Host;
             plan.tree = Some(root.detached().map_err(failed)?);
         } else if plan.root == Root::ReadOnly && plan.own_pid_namespace && !plan.privileged {
-            // Below its own /proc lies the stage's, from which capabilities could take it off.
-            if root.scene(self.proc.as_fd()).is_some() {
-                plan.ground = Ground::Scene;
+            // Its own /proc is mounted on that of the base mount namespace: with capabilities the
+            // program could unmount it and see that.
+            if root.image_namespace(self.proc.as_fd()).is_some() {
+                plan.mounts_from = MountsFrom::Image;
             }
         }
         Ok(root)
     }
 
-    /// The stage, where a plan does without the host's files: an engine's are the host's, an
-    /// emulator is executed by its path, or told to the kernel by a path below /proc.
-    fn stage_for(&self, plan: &Plan) -> Option<&Stage> {
-        let without = |stage: &&Stage| {
+    /// The base mount namespace, where a plan needs no files of the host: a WASI runtime's files
+    /// are the host's, and an emulator is executed, or registered, by a path of the host's.
+    fn base_for(&self, plan: &Plan) -> Option<&BaseMounts> {
+        let without = |base: &&BaseMounts| {
             plan.root != Root::Host
                 && plan.emulator.is_none()
-                && (plan.rule.is_none() || stage.has_proc())
+                && (plan.rule.is_none() || base.has_proc())
         };
-        self.stage.as_ref().filter(without)
+        self.base.as_ref().filter(without)
     }
 
-    /// The mounts that a plan's child begins with, where they are not the suite's.
-    fn ground<'a>(&self, plan: &Plan, root: Option<&'a ImageRoot>) -> Option<BorrowedFd<'a>> {
-        match (plan.ground, root) {
-            (Ground::Scene, Some(root)) => root.scene(self.proc.as_fd()),
-            (Ground::Stage, Some(root)) => Some(root.namespace()),
+    /// The mount namespace that the sandbox's is a copy of, where it is not the suite's.
+    fn mounts<'a>(&self, plan: &Plan, root: Option<&'a ImageRoot>) -> Option<BorrowedFd<'a>> {
+        match (plan.mounts_from, root) {
+            (MountsFrom::Image, Some(root)) => root.image_namespace(self.proc.as_fd()),
+            (MountsFrom::Base, Some(root)) => Some(root.namespace()),
             _ => None,
         }
     }
@@ -284,7 +325,7 @@ impl Embedded {
         plan: &Plan,
         spec: &Spec,
         gate: &OwnedFd,
-    ) -> Result<Outside, (&'static str, io::Error)> {
+    ) -> Result<Outside, Failed> {
         let at = |step: &'static str| move |cause: io::Error| (step, cause);
         let proc = self.proc.as_fd();
         let pid = sys::pid_of(proc, pidfd).map_err(at("find its process id"))?;
@@ -318,6 +359,32 @@ impl Embedded {
             score,
         })
     }
+}
+
+impl EmbeddedSandbox {
+    /// Takes what was opened from outside; its oom_score_adj.
+    fn adopt(&mut self, outside: Result<Outside, Failed>) -> Result<Option<OwnedFd>, StartError> {
+        match outside {
+            Ok(outside) => {
+                self.child.pid = outside.pid;
+                self.user_namespace = outside.user_namespace;
+                Ok(outside.score)
+            }
+            Err((step, cause)) => {
+                // Where the child failed as well, it failed first.
+                self.failed_before_exec()?;
+                Err(at(step)(cause))
+            }
+        }
+    }
+}
+
+/// Whether the child uses the suite's memory until its exec: copying that is slow.
+///
+/// One that is held, and moved under a limit, must not: the OOM killer, which it may meet there,
+/// kills every process that shares the memory.
+fn shares_memory(plan: &Plan, spec: &Spec) -> bool {
+    !plan.held && !spec.own_time
 }
 
 /// What no disk can be given for: there nothing bounds what a program writes.

@@ -80,7 +80,7 @@ impl ProgramLimits {
 
 /// Whether processes of a user are counted for each user namespace alone, as from Linux 5.14 on.
 fn is_counted_by_namespace() -> bool {
-    super::kernel_at_least(5, 14)
+    kernel_at_least(5, 14)
 }
 
 /// Whether a program in this cgroup, if it is in one, has limits that tell nobody whom they
@@ -141,4 +141,17 @@ pub(super) fn make_room_for_others(pid: i32) {
     };
     // It may have ended, or lowered the limit for good.
     let _ = rustix::process::prlimit(rustix::process::Pid::from_raw(pid), Resource::Nproc, crowd);
+}
+
+/// Whether the running kernel is of this version or newer.
+pub(super) fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(a)), Some(Ok(b))) => (a, b) >= (major, minor),
+        _ => false,
+    }
 }

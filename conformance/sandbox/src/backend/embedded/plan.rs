@@ -16,40 +16,32 @@ use crate::workload::{Command, Executable};
 
 use super::binfmt::{self, Rule};
 use super::emulated::Emulation;
+use super::ids::Ids;
 use super::limits::ProgramLimits;
 
-/// Ids that the process takes before exec.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ids {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    /// Ids inside the namespace under which the sandbox is set up, where more than one is mapped.
-    pub(super) setup: Option<(u32, u32)>,
-}
-
-/// Of what its mount namespace is a copy.
+/// The mount namespace that a sandbox's is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ground {
+pub(super) enum MountsFrom {
     /// The suite's own.
     Host,
-    /// A stage that has the image's root on it.
-    Stage,
-    /// One whose root is the image's.
-    Scene,
+    /// A copy of the base mount namespace with the image's root in it.
+    Base,
+    /// The image mount namespace: its root is the image's.
+    Image,
 }
 
 /// What the child does between clone and exec.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) root: Root,
-    /// The image's root, where it is not on the ground.
+    /// The image's root, where that mount namespace does not have it.
     pub(super) tree: Option<OwnedFd>,
     /// Where in it /dev is.
     pub(super) dev: CString,
     /// Whether what it writes to its root is kept apart from it.
     pub(super) overlay: bool,
     pub(super) own_pid_namespace: bool,
-    pub(super) ground: Ground,
+    pub(super) mounts_from: MountsFrom,
     pub(super) hostname: &'static [u8],
     pub(super) working_dir: CString,
     /// What is executed where it is no file of the sandbox's; then `path` is empty.
@@ -106,7 +98,7 @@ impl Plan {
             dev: CString::default(),
             overlay: false,
             own_pid_namespace: spec.own_pid_namespace,
-            ground: Ground::Host,
+            mounts_from: MountsFrom::Host,
             hostname: b"pause-conformance",
             working_dir: c_string(program.working_dir.clone().into_bytes())?,
             executable: None,
@@ -138,7 +130,7 @@ impl Plan {
             dev: CString::default(),
             overlay: false,
             own_pid_namespace: spec.own_pid_namespace,
-            ground: Ground::Host,
+            mounts_from: MountsFrom::Host,
             hostname: b"pause-conformance",
             working_dir: c"/".to_owned(),
             executable,

@@ -8,17 +8,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nix::libc;
-use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-};
+use rustix::mount::MountFlags;
 
+use super::base::BaseMounts;
 use super::cost::Cost;
 use super::fill::{self, User};
 use super::folder::{self, Folder, Folders};
 use super::ids::Mapping;
-use super::keeper::Keeper;
-use super::stage::{self, Stage};
+use super::init::SandboxInit;
+use super::mounts::{self, PLACES, ROOT};
 use crate::backend::{Launch, StartError};
 use crate::sys::{self, NewNamespaces};
 use pause_image::{EntryKind, ResolveError, Rootfs, disk, show_path};
@@ -37,8 +35,6 @@ const ORDINARY: [&str; 2] = ["proc", "sys"];
 /// that name, make the devices there. Both were mended in 2026.
 const LEADS_OUT: &str = "/dev is a link that leads out of the image: runc before 1.3.6 and 1.4.3 \
      and crun before 1.28 follow it on the host (CVE-2026-41579, CVE-2026-47766)";
-/// On what a root is mounted where there is no stage: nobody else sees that mount.
-pub(super) const PLACES: [&CStr; 6] = [c"/tmp", c"/run", c"/var", c"/mnt", c"/home", c"/etc"];
 
 /// What a root is made from.
 #[derive(Debug)]
@@ -172,8 +168,8 @@ pub(super) struct ImageRoot {
     /// Where it is mounted there.
     place: &'static CStr,
     dev: CString,
-    /// With the stage's /dev, as the root of a namespace.
-    scene: OnceLock<Option<OwnedFd>>,
+    /// A mount namespace whose root it is, with the devices in it: made when first asked for.
+    image_namespace: OnceLock<Option<OwnedFd>>,
     /// What of the image it does not have.
     pub(super) lacks: Vec<String>,
     #[expect(dead_code, reason = "held, not used")]
@@ -191,8 +187,8 @@ pub(super) struct Roots {
 /// What roots are made with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Maker<'a> {
-    pub(super) stage: Option<&'a Stage>,
-    pub(super) keeper: &'a Keeper,
+    pub(super) base: Option<&'a BaseMounts>,
+    pub(super) init: &'a SandboxInit,
     pub(super) proc: BorrowedFd<'a>,
 }
 
@@ -241,15 +237,15 @@ impl Roots {
         let folder = if cost.memory <= SMALL || writable {
             None
         } else {
-            Some(self.folders.make(by.keeper, cost.disk)?)
+            Some(self.folders.make(by.init, cost.disk)?)
         };
         let files = wanted.rootfs.entries.len() + wanted.besides.len() + FILES;
         let size = cost.memory + (1 << 20);
         let options = format!("mode=700,size={size},nr_inodes={files}");
         let options = CString::new(options)?;
         let mounted = sys::in_helper(|| {
-            let place = mount(by.stage, folder.as_ref(), &options)?;
-            Ok::<_, io::Error>((own_namespace(by.proc)?, place))
+            let place = mount(by.base, folder.as_ref(), &options)?;
+            Ok::<_, io::Error>((mounts::own_namespace(by.proc)?, place))
         });
         let (namespace, place) = mounted??;
         let filled = sys::in_helper_apart(|| {
@@ -269,7 +265,7 @@ impl Roots {
             namespace,
             place,
             dev: wanted.dev.clone(),
-            scene: OnceLock::new(),
+            image_namespace: OnceLock::new(),
             lacks,
             folder,
         })
@@ -277,82 +273,79 @@ impl Roots {
 }
 
 impl ImageRoot {
-    /// To clone from: where there is a stage, the root is at [`stage::ROOT`] in it.
+    /// To clone from. Where it is a copy of the base mount namespace, the root is at [`ROOT`].
     pub(super) fn namespace(&self) -> BorrowedFd<'_> {
         self.namespace.as_fd()
     }
 
-    /// To clone from for those sandboxes that only read it: all that is left for each to make
-    /// is what no two share. `None` where it cannot be made.
-    pub(super) fn scene(&self, proc: BorrowedFd<'_>) -> Option<BorrowedFd<'_>> {
+    /// The image mount namespace, to clone from for sandboxes that only read the root: each has
+    /// to mount only what no two share. `None` where it cannot be made.
+    pub(super) fn image_namespace(&self, proc: BorrowedFd<'_>) -> Option<BorrowedFd<'_>> {
         let make = || {
             let made = sys::in_helper(|| {
                 sys::setns(self.namespace(), libc::CLONE_NEWNS)?;
                 sys::unshare(NewNamespaces::MOUNT)?;
                 rustix::process::chdir(self.place)?;
-                rustix::mount::mount_bind_recursive(stage::DEV, &self.dev)?;
-                stage::cover()?;
-                own_namespace(proc)
+                rustix::mount::mount_bind_recursive(mounts::DEV, &self.dev)?;
+                mounts::cover()?;
+                mounts::own_namespace(proc)
             });
             made.and_then(|made| made).ok()
         };
-        self.scene.get_or_init(make).as_ref().map(AsFd::as_fd)
+        self.image_namespace
+            .get_or_init(make)
+            .as_ref()
+            .map(AsFd::as_fd)
     }
 
     /// The root as a mount that is nowhere yet, to be attached once.
     pub(super) fn detached(&self) -> io::Result<OwnedFd> {
         let opened = sys::in_helper(|| {
             sys::setns(self.namespace(), libc::CLONE_NEWNS)?;
-            open_tree(self.place)
+            mounts::open_tree(self.place)
         });
         opened?
     }
 }
 
-fn open_tree(place: &CStr) -> io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    Ok(rustix::mount::open_tree(CWD, place, flags)?)
-}
-
-/// In a mount namespace of the caller's own, a copy of the stage where there is one: mounts
-/// memory, or the folder, and goes there.
+/// Mounts memory, or the folder, in a mount namespace of the caller's own, and changes to it. The
+/// namespace is a copy of the base mount namespace where there is one.
 fn mount(
-    stage: Option<&Stage>,
+    base: Option<&BaseMounts>,
     folder: Option<&Folder>,
     options: &CStr,
 ) -> io::Result<&'static CStr> {
     let private = || {
         sys::unshare(NewNamespaces::MOUNT)?;
-        let flags = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
-        rustix::mount::mount_change(c"/", flags).map_err(io::Error::from)
+        mounts::make_private()
     };
     let tree = match folder {
         Some(folder) => {
             private()?;
-            Some(open_tree(&CString::new(
+            Some(mounts::open_tree(&CString::new(
                 folder.path().as_os_str().as_encoded_bytes(),
             )?)?)
         }
         None => None,
     };
-    match stage {
-        Some(stage) => {
-            sys::setns(stage.namespace(), libc::CLONE_NEWNS)?;
+    match base {
+        Some(base) => {
+            sys::setns(base.namespace(), libc::CLONE_NEWNS)?;
             sys::unshare(NewNamespaces::MOUNT)?;
         }
         None if tree.is_none() => private()?,
         None => {}
     }
-    let places = if stage.is_some() {
-        &[stage::ROOT][..]
+    let places = if base.is_some() {
+        &[ROOT][..]
     } else {
         &PLACES[..]
     };
     let mut failed = io::ErrorKind::NotFound.into();
     for place in places {
         let mounted = match &tree {
-            Some(tree) => attach(tree, place),
-            None => mount_memory(place, options),
+            Some(tree) => mounts::attach(tree, place),
+            None => mounts::mount_memory(place, options),
         };
         match mounted.and_then(|()| Ok(rustix::process::chdir(*place)?)) {
             Ok(()) => return Ok(place),
@@ -360,41 +353,4 @@ fn mount(
         }
     }
     Err(failed)
-}
-
-/// Mounts a tree that [`ImageRoot::detached`] gave.
-pub(super) fn attach(tree: &OwnedFd, place: &CStr) -> io::Result<()> {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    Ok(rustix::mount::move_mount(tree, c"", CWD, place, flags)?)
-}
-
-/// Mounts an empty file system in memory.
-pub(super) fn mount_memory(place: &CStr, options: &CStr) -> io::Result<()> {
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    Ok(rustix::mount::mount(
-        c"tmpfs",
-        place,
-        c"tmpfs",
-        flags,
-        Some(options),
-    )?)
-}
-
-/// The mount namespace of the calling process, which the suite's /proc has.
-pub(super) fn own_namespace(proc: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let path = c"self/ns/mnt";
-    Ok(rustix::fs::openat(proc, path, flags, Mode::empty())?)
-}
-
-/// Makes the working directory, a mount, the root, and the old root be nowhere; an initramfs,
-/// which cannot be pivoted (pivot_root(2)), stays below, as under runc's `--no-pivot`.
-pub(super) fn pivot() -> io::Result<()> {
-    // pivot_root(2), NOTES: the old root lands on top of the new one and is taken off.
-    match rustix::process::pivot_root(c".", c".") {
-        Err(rustix::io::Errno::INVAL) => return stage::cover(),
-        other => other?,
-    }
-    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-    Ok(rustix::process::chdir(c"/")?)
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use nix::libc;
 
-use super::child::{self, Step};
-use super::keeper::Keeper;
-use super::plan::Ids;
+use super::child::Step;
+use super::ids::Ids;
+use super::init::SandboxInit;
 use super::root::ImageRoot;
-use super::{beside, capabilities, cgroup, limits, write_gate};
+use super::{before_exec, capabilities, cgroup, limits, write_gate};
 use crate::backend::{Join, Namespaces, Sandbox, StartError, Stdio};
 use crate::probe::Probe;
 use crate::shortage::Shortage;
@@ -33,13 +33,13 @@ pub(super) struct EmbeddedSandbox {
     /// The one that was made for it, wherever the program has gone since.
     pub(super) user_namespace: Option<OwnedFd>,
     /// PID 1 of the namespace that it is in, where that is not its own.
-    pub(super) node: Option<Keeper>,
+    pub(super) node: Option<SandboxInit>,
     pub(super) own_network: bool,
     pub(super) own_time: bool,
     /// It is PID 1 of a pid namespace of its own.
     pub(super) is_first: bool,
     /// Where children of the suite go when no sandbox's is meant.
-    pub(super) keepers_pid_namespace: OwnedFd,
+    pub(super) suite_pid_namespace: OwnedFd,
     pub(super) probe: OwnedFd,
     pub(super) gate: Option<OwnedFd>,
     pub(super) progress: OwnedFd,
@@ -57,11 +57,11 @@ impl EmbeddedSandbox {
         let pid_namespace = self
             .node
             .as_ref()
-            .map_or_else(|| self.child.pidfd.as_fd(), Keeper::pid_namespace);
+            .map_or_else(|| self.child.pidfd.as_fd(), SandboxInit::pid_namespace);
         // Of this thread, for its next child only (setns(2)).
         sys::setns(pid_namespace, libc::CLONE_NEWPID)?;
         let child = sys::spawn(NewNamespaces::empty(), child);
-        sys::setns(self.keepers_pid_namespace.as_fd(), libc::CLONE_NEWPID)?;
+        sys::setns(self.suite_pid_namespace.as_fd(), libc::CLONE_NEWPID)?;
         child
     }
 
@@ -218,7 +218,7 @@ impl Sandbox for EmbeddedSandbox {
     }
 
     fn run_beside(&self, command: Command, shares_pid: bool) -> io::Result<Workload> {
-        beside::start(self, command, shares_pid)
+        self.start_beside(command, shares_pid)
     }
 
     fn lacks(&self) -> &[String] {
@@ -302,24 +302,43 @@ unsafe impl InChild for &Entry<'_> {
             Ok(()) => sys::exec(Some(self.sandbox.probe.as_fd()), c"", self.argv, self.envp),
             Err(error) => error,
         };
-        child::FAILED
+        before_exec::FAILED
     }
 }
 
 impl Entry<'_> {
     fn enter(&self) -> io::Result<()> {
-        // Until exec this is a copy of the suite, in reach of the program.
+        // Until exec this is a copy of the suite that the program could reach.
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-        let pidfd = self.sandbox.child.pidfd.as_fd();
-        let _ =
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-        // Before the suite, where memory runs short, and with it the orphans that it makes.
-        child::die_first();
+        before_exec::die_with_suite();
+        // The OOM killer is to choose the orphans that the probe makes before the suite.
+        before_exec::die_first();
         let _ = rustix::process::setsid();
+        self.join_namespaces()?;
+        sys::close_range_cloexec(3)?;
+        rustix::stdio::dup2_stdin(self.socket)?;
+        before_exec::set_usual_umask();
+        self.set_ids()?;
+        if self.join.privileged {
+            capabilities::keep()?;
+        } else {
+            capabilities::give_up()?;
+        }
+        // A change of ids clears it (PR_SET_PDEATHSIG(2const)).
+        before_exec::die_with_suite();
+        sys::reset_signals(0, 0)
+    }
+
+    /// Joins the user namespace last: the suite's own privileges reach every namespace below, also
+    /// where the program has left its user namespace.
+    fn join_namespaces(&self) -> io::Result<()> {
         let mut joined = self.join.namespaces;
         if !self.sandbox.own_network {
-            // Where the suite's children are already; it belongs to the outer user namespace.
+            // It is the suite's, and belongs to the outer user namespace.
             joined -= Namespaces::NETWORK;
+        }
+        if !self.sandbox.own_time {
+            joined -= Namespaces::TIME;
         }
         let mut flags = 0;
         for (namespace, flag) in [
@@ -328,44 +347,31 @@ impl Entry<'_> {
             (Namespaces::UTS, libc::CLONE_NEWUTS),
             (Namespaces::CGROUP, libc::CLONE_NEWCGROUP),
             (Namespaces::MOUNT, libc::CLONE_NEWNS),
+            (Namespaces::TIME, libc::CLONE_NEWTIME),
         ] {
             if joined.contains(namespace) {
                 flags |= flag;
             }
         }
-        if self.join.namespaces.contains(Namespaces::TIME) && self.sandbox.own_time {
-            flags |= libc::CLONE_NEWTIME;
-        }
-        // With the suite's own privileges, which reach every namespace below its own:
-        // a program that left its user namespace stands in nobody's way.
         if flags != 0 {
-            sys::setns(pidfd, flags)?;
+            sys::setns(self.sandbox.child.pidfd.as_fd(), flags)?;
         }
-        if let Some(user_namespace) = &self.sandbox.user_namespace {
-            sys::setns(user_namespace.as_fd(), libc::CLONE_NEWUSER)?;
+        match &self.sandbox.user_namespace {
+            Some(user_namespace) => sys::setns(user_namespace.as_fd(), libc::CLONE_NEWUSER),
+            None => Ok(()),
         }
-        sys::close_range_cloexec(3)?;
-        rustix::stdio::dup2_stdin(self.socket)?;
-        child::usual_umask();
-        let ids = self
-            .join
-            .user
-            .unwrap_or((self.sandbox.ids.uid, self.sandbox.ids.gid));
-        if self.sandbox.ids.setup.is_some() {
-            if self.join.privileged {
-                sys::set_ids(0, 0)?;
-            } else {
-                sys::drop_groups()?;
-                sys::set_ids(ids.0, ids.1)?;
-            }
+    }
+
+    fn set_ids(&self) -> io::Result<()> {
+        let own = self.sandbox.ids;
+        if own.setup.is_none() {
+            return Ok(());
         }
         if self.join.privileged {
-            capabilities::keep()?;
-        } else {
-            capabilities::give_up()?;
+            return sys::set_ids(0, 0);
         }
-        let _ =
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-        sys::reset_signals(0, 0)
+        let (uid, gid) = self.join.user.unwrap_or((own.uid, own.gid));
+        sys::drop_groups()?;
+        sys::set_ids(uid, gid)
     }
 }

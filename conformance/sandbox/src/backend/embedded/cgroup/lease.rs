@@ -1,6 +1,6 @@
 //! A suite's directory in a cgroup hierarchy: its name, its lock, its removal.
 //!
-//! **No suite removes what another uses.** The suite and its keeper hold a lock on the
+//! **No suite removes what another uses.** The suite and its sandbox init hold a lock on the
 //! directory (flock(2)) for as long as one of them lives, in whatever pid or mount namespace;
 //! the kernel gives it up when both are gone. Who gets that lock may remove the directory.
 
@@ -65,7 +65,7 @@ fn name() -> String {
     format!("{PREFIX}{}-{random:016x}", std::process::id())
 }
 
-/// Removes what was left by suites whose keeper was killed as well.
+/// Removes what was left by suites that were killed together with their sandbox init.
 fn sweep(place: &Path) {
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
         if !entry.file_name().to_str().is_some_and(is_leased) {
@@ -128,12 +128,12 @@ mod tests {
     fn a_copy_of_the_lock_keeps_the_directory() {
         let place = tempfile::tempdir().expect("a folder");
         let lease = Lease::take(place.path()).expect("a folder can be made");
-        let keepers = lease.lock().try_clone_to_owned().expect("a copy");
+        let inits = lease.lock().try_clone_to_owned().expect("a copy");
         let directory = lease.directory().to_owned();
         drop(lease);
         sweep(place.path());
-        assert!(directory.is_dir(), "the keeper has yet to end");
-        drop(keepers);
+        assert!(directory.is_dir(), "the sandbox init has yet to end");
+        drop(inits);
         sweep(place.path());
         assert!(!directory.exists());
     }

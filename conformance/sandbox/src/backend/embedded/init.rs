@@ -1,5 +1,5 @@
-//! The keeper: PID 1 of the sandboxes' pid namespace, and the last to go. What it does
-//! is in `fixtures::probe`; here it is started and let go.
+//! The sandbox init: PID 1 of the pid namespace of all sandboxes, and the last process to end. Its
+//! program is `fixtures::probe::init`; here it is started and told to end.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,32 +11,33 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use rustix::process::PidfdFlags;
 
-use super::child;
+use super::before_exec;
 use crate::signal;
 use crate::sys::{self, Child, InChild, NewNamespaces, StringVector};
 
-/// How long it may take over clearing up.
+/// How long its cleaning up may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How soon it ends, if nothing holds it up.
+/// How often the suite looks whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long its way to exec may take.
+/// How long it may take from clone to exec.
 const START: Duration = Duration::from_secs(10);
 
-/// A running keeper. Dropping it has it clear up, and waits for that.
+/// A running sandbox init. Dropping this tells it to clean up and end, and waits for that.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct SandboxInit {
     child: Child,
-    /// Its end, in whatever way the suite ends, tells the keeper to clear up.
+    /// The write end of its standard input: when this closes, however the suite ends, it cleans up.
     alive: Option<OwnedFd>,
     namespace: OwnedFd,
 }
 
-impl Keeper {
-    /// The first process of a new pid namespace, which removes `cgroups` in the end, and holds
-    /// their `locks` until then. It is
-    /// cloned into it: had the suite unshared it, the kernel would refuse it threads from
-    /// then on (clone(2), EINVAL).
+impl SandboxInit {
+    /// Starts the first process of a new pid namespace, which removes `cgroups` when it ends, and
+    /// holds their `locks` until then.
+    ///
+    /// It is cloned into the namespace: after unshare(2) the kernel would refuse the suite any
+    /// further thread (clone(2), EINVAL).
     pub(super) fn start(
         probe: &OwnedFd,
         cgroups: &[PathBuf],
@@ -47,7 +48,7 @@ impl Keeper {
         entry.failure = Some(told);
         let child = sys::spawn(NewNamespaces::PID, &entry)?;
         drop(entry);
-        // Exec closes the other end, of which nobody has a copy yet.
+        // Exec closes the other end; no other process has a copy of it yet.
         let mut errno = [0; size_of::<i32>()];
         if crate::wait::readable(failure.as_fd(), START)?
             && rustix::io::retry_on_intr(|| rustix::io::read(&failure, &mut errno))? > 0
@@ -57,8 +58,9 @@ impl Keeper {
         Self::of(child, alive)
     }
 
-    /// One below that of the sandboxes, for a pod that stays in its node's pid namespace:
-    /// with nothing else of the suite's in it, and all that the pod leaves ends with it.
+    /// Starts the first process of a pid namespace below that of all sandboxes, for a pod that
+    /// shares its node's pid namespace. Nothing else of the suite is in it, and whatever the pod
+    /// leaves behind ends with it.
     pub(super) fn start_node(probe: &OwnedFd) -> io::Result<Self> {
         let (entry, alive) = Entry::new(probe, &[], &[])?;
         let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
@@ -76,12 +78,12 @@ impl Keeper {
         })
     }
 
-    /// Has it remove a folder in the end, if that is there by then.
+    /// Tells it to remove a folder when it ends, if the folder still exists.
     pub(super) fn take_over(&self, folder: &std::path::Path) -> io::Result<()> {
         let alive = self.alive.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         let mut line = folder.as_os_str().as_bytes().to_vec();
         line.push(0);
-        // At once, as what is shorter than PIPE_BUF goes (pipe(7)).
+        // A write of at most PIPE_BUF bytes is atomic (pipe(7)).
         if line.len() > 1024 {
             return Err(io::ErrorKind::InvalidFilename.into());
         }
@@ -89,7 +91,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Where children of the suite go when no sandbox's pid namespace is meant.
+    /// The pid namespace of the suite's children that belong to no sandbox's.
     pub(super) fn pid_namespace(&self) -> BorrowedFd<'_> {
         self.namespace.as_fd()
     }
@@ -120,7 +122,7 @@ unsafe impl InChild for &Entry<'_> {
             let errno = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
             let _ = rustix::io::write(failure, &errno);
         }
-        child::FAILED
+        before_exec::FAILED
     }
 }
 
@@ -139,7 +141,7 @@ impl<'a> Entry<'a> {
             told,
             locks,
             failure: None,
-            argv: StringVector::new(std::iter::once(b"keeper".to_vec()).chain(paths))?,
+            argv: StringVector::new(std::iter::once(b"sandbox-init".to_vec()).chain(paths))?,
             envp: StringVector::new(Vec::<String>::new())?,
         };
         Ok((entry, alive))
@@ -152,15 +154,15 @@ impl<'a> Entry<'a> {
             rustix::io::fcntl_setfd(lock, rustix::io::FdFlags::empty())?;
         }
         rustix::stdio::dup2_stdin(&self.told)?;
-        // Ignored, its children are reaped by the kernel (wait(2), NOTES).
+        // With SIGCHLD ignored, the kernel reaps its children (wait(2), NOTES).
         sys::reset_signals(0, signal::bit(signal::CHLD))
     }
 }
 
-impl Drop for Keeper {
+impl Drop for SandboxInit {
     fn drop(&mut self) {
         self.alive = None;
-        // Then it is killed: its end takes the namespace along all the same.
+        // After that the suite kills it: the kernel ends the namespace all the same.
         let began = Instant::now();
         while matches!(
             crate::wait::readable(self.child.pidfd.as_fd(), LOOK),
@@ -172,9 +174,9 @@ impl Drop for Keeper {
     }
 }
 
-impl Keeper {
-    /// Reaps what a program in this pid namespace has made a child of the suite's
-    /// (CLONE_PARENT): PID 1 does not end before that (pid_namespaces(7)).
+impl SandboxInit {
+    /// Reaps processes of this pid namespace that a program made children of the suite
+    /// (CLONE_PARENT): until then PID 1 cannot end (pid_namespaces(7)).
     fn reap_strangers(&self) {
         let inode = |stat: io::Result<std::fs::Metadata>| stat.map(|stat| stat.ino()).ok();
         let own = rustix::fs::fstat(&self.namespace)
@@ -193,7 +195,7 @@ impl Keeper {
                     continue;
                 }
                 if let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-                    // It has ended, or is about to: nobody survives PID 1.
+                    // It has ended, or is about to: no process outlives PID 1.
                     let _ = sys::try_wait(pidfd.as_fd());
                 }
             }
