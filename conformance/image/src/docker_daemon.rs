@@ -39,24 +39,58 @@ struct Message {
     message: String,
 }
 
+/// The hint where the daemon does not answer.
+const REACH: &str = "check that docker runs and that you may use its socket";
+
 /// The image as `docker save` writes it, in a file without a name.
 pub(crate) fn save(image: &str, options: &LoadOptions) -> Result<Archive, Error> {
     let what = format!("docker-daemon:{image}");
-    let instead =
-        || format!("or save it where it is: docker save {image} > FILE, then docker-archive:FILE");
-    let failed = |cause: String, hint: &str| {
-        Error::new(&what, cause).with_hint(format!("{hint}; {}", instead()))
+    let failed = |(cause, hint): Failed| {
+        Error::new(&what, cause).with_hint(format!(
+            "{hint}; or save it where it is: docker save {image} > FILE, then docker-archive:FILE"
+        ))
     };
+    let path = socket(options).map_err(failed)?;
+    let body = request(image, &path, options).map_err(failed)?;
+    let kept = |error: io::Error| Error::io(&what, &error);
+    let mut file = Temporary::new().map_err(kept)?;
+    let mut budget = Budget::new("bytes from docker", options.limits.stored);
+    let mut reader = Pace::start(options.stall).hold(body);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = reader
+            .read(&mut buffer)
+            .map_err(|error| failed((format!("docker's answer: {}", io_words(&error)), REACH)))?;
+        if count == 0 {
+            break;
+        }
+        budget
+            .take(count as u64)
+            .map_err(|error| Error::limit(&what, &error))?;
+        file.write_all(&buffer[..count]).map_err(kept)?;
+    }
+    Archive::of(file.into_file(), &what, &options.limits)
+}
+
+/// A cause, and what the user can do.
+type Failed = (String, &'static str);
+
+/// Path of the daemon's socket.
+fn socket(options: &LoadOptions) -> Result<String, Failed> {
     let host = options.docker_host.clone();
     let host = host.or_else(|| env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()));
     let host = host.unwrap_or_else(|| SOCKET.to_owned());
-    let Some(path) = host.strip_prefix("unix://") else {
-        return Err(failed(
+    match host.strip_prefix("unix://") {
+        Some(path) => Ok(path.to_owned()),
+        None => Err((
             format!("docker listens at {host}, which is no unix:// socket"),
             "set DOCKER_HOST to one",
-        ));
-    };
-    let reach = "check that docker runs and that you may use its socket";
+        )),
+    }
+}
+
+/// Asks for the image; the body of the answer, where that says success.
+fn request(image: &str, path: &str, options: &LoadOptions) -> Result<impl Read + use<>, Failed> {
     let response = agent(path, options)
         .get("http://docker/images/get")
         .query("names", image)
@@ -67,39 +101,22 @@ pub(crate) fn save(image: &str, options: &LoadOptions) -> Result<Archive, Error>
             ureq::Error::Timeout(_) => format!("no answer within {:?}", options.stall),
             other => other.to_string(),
         };
-        failed(format!("docker at {path}: {cause}"), reach)
+        (format!("docker at {path}: {cause}"), REACH)
     })?;
     let status = response.status();
-    let mut body = response.into_body();
-    if !status.is_success() {
-        let said = body.with_config().limit(MESSAGE).read_to_vec();
-        let said = said
-            .ok()
-            .and_then(|said| serde_json::from_slice(&said).ok());
-        let cause = match said {
-            Some(Message { message }) => format!("docker says: {message}"),
-            None => format!("docker answers {status}"),
-        };
-        return Err(failed(cause, "docker images lists what it has"));
+    let body = response.into_body();
+    if status.is_success() {
+        return Ok(body.into_with_config().limit(u64::MAX).reader());
     }
-    let kept = |error: io::Error| Error::io(&what, &error);
-    let mut file = Temporary::new().map_err(kept)?;
-    let mut budget = Budget::new("bytes from docker", options.limits.stored);
-    let mut reader = Pace::start(options.stall).hold(body.with_config().limit(u64::MAX).reader());
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let count = reader
-            .read(&mut buffer)
-            .map_err(|error| failed(format!("docker's answer: {}", io_words(&error)), reach))?;
-        if count == 0 {
-            break;
-        }
-        budget
-            .take(count as u64)
-            .map_err(|error| Error::limit(&what, &error))?;
-        file.write_all(&buffer[..count]).map_err(kept)?;
-    }
-    Archive::of(file.into_file(), &what, &options.limits)
+    let said = body.into_with_config().limit(MESSAGE).read_to_vec();
+    let said = said
+        .ok()
+        .and_then(|said| serde_json::from_slice(&said).ok());
+    let cause = match said {
+        Some(Message { message }) => format!("docker says: {message}"),
+        None => format!("docker answers {status}"),
+    };
+    Err((cause, "docker images lists what it has"))
 }
 
 fn agent(path: &str, options: &LoadOptions) -> Agent {

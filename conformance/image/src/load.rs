@@ -18,8 +18,8 @@ use super::program::program;
 #[cfg(feature = "registry")]
 use super::registry::Registry;
 use super::{
-    Config, Content, ElfArchitecture, Entry, EntryKind, Format, Index, IndexEntry, Kind, NoProgram,
-    Platform, Reference, RegistryName, Rootfs, Subject, Transport, WasmSubject,
+    Config, Content, Defect, ElfArchitecture, Entry, EntryKind, Format, Index, IndexEntry, Kind,
+    NoProgram, Platform, Reference, RegistryName, Rootfs, Subject, Transport, WasmSubject,
 };
 
 /// How an image is read.
@@ -202,20 +202,9 @@ fn subjects(
     if chosen.is_empty() && beside.is_empty() {
         return Err(none(&found, &Platform::host().to_string()));
     }
-    let mut outcomes: Vec<Option<Outcome>> = found.iter().map(|_| None).collect();
-    let mut left = options.limits.clone();
-    let others = (0..found.len()).filter(|at| !chosen.contains(at));
-    for at in chosen.iter().copied().chain(others) {
-        let role = if chosen.contains(&at) {
-            Role::Asked
-        } else if beside.contains(&at) {
-            Role::Beside
-        } else {
-            Role::Other
-        };
-        let outcome = read_layers(store, &mut found[at], role, &mut left)?;
-        defects.append(&mut found[at].defects);
-        outcomes[at] = outcome;
+    let mut outcomes = read_entries(store, &mut found, &chosen, &beside, options)?;
+    for entry in chosen.iter().copied().chain(all_but(&chosen, found.len())) {
+        defects.append(&mut found[entry].defects);
     }
     let index = index.map(|digest| Index {
         digest,
@@ -226,39 +215,81 @@ fn subjects(
             .collect(),
     });
     let mut subjects = Vec::new();
-    let companions = chosen.len()..;
-    for (number, at) in chosen.into_iter().chain(beside).enumerate() {
-        let companion = companions.contains(&number);
-        let (outcome, parsed) = match (outcomes[at].take(), &found[at].read) {
-            (Some(outcome), Ok(parsed)) => (outcome, parsed),
-            (_, Err(error)) if companion => {
-                subjects.push(unreadable(reference, &found[at], error));
-                continue;
-            }
-            _ => continue,
-        };
-        let platform = found[at]
-            .platform()
-            .unwrap_or_else(|| undeclared(&parsed.image.config, outcome.architecture.as_ref()));
-        let mut own = outcome.defects;
-        // What is wrong anywhere in the index is said where it is judged as a whole.
-        if !companion {
-            own.extend(defects.iter().cloned());
+    for at in chosen {
+        if let (Some(outcome), Ok(parsed)) = (outcomes[at].take(), &found[at].read) {
+            let mut subject = subject(reference, &found[at], parsed, outcome, index.clone());
+            // What is wrong anywhere in the index is said where it is judged as a whole.
+            subject.defects.extend(defects.iter().cloned());
+            subjects.push(subject);
         }
+    }
+    for at in beside {
+        let subject = match (outcomes[at].take(), &found[at].read) {
+            (Some(outcome), Ok(parsed)) => {
+                subject(reference, &found[at], parsed, outcome, index.clone())
+            }
+            (_, Err(error)) => unreadable(reference, &found[at], error),
+            (None, Ok(_)) => continue,
+        };
         subjects.push(Subject {
-            reference: reference.text.clone(),
-            kind: Kind::Image,
-            platform,
-            index: index.clone(),
-            image: Some(parsed.image.clone()),
-            rootfs: outcome.rootfs,
-            program: outcome.program,
-            wasm: outcome.wasm,
-            defects: own,
-            companion,
+            companion: true,
+            ..subject
         });
     }
     Ok(subjects)
+}
+
+/// The numbers below `count` that are not among `some`.
+fn all_but(some: &[usize], count: usize) -> impl Iterator<Item = usize> {
+    (0..count).filter(|at| !some.contains(at))
+}
+
+/// Folds the layers of all entries, of those that were asked for first: all together stay within
+/// the limits.
+fn read_entries(
+    store: &dyn Store,
+    found: &mut [Found],
+    chosen: &[usize],
+    beside: &[usize],
+    options: &LoadOptions,
+) -> Result<Vec<Option<Outcome>>, Error> {
+    let mut outcomes: Vec<Option<Outcome>> = found.iter().map(|_| None).collect();
+    let mut left = options.limits.clone();
+    for at in chosen.iter().copied().chain(all_but(chosen, found.len())) {
+        let role = if chosen.contains(&at) {
+            Role::Asked
+        } else if beside.contains(&at) {
+            Role::Beside
+        } else {
+            Role::Other
+        };
+        outcomes[at] = read_layers(store, &mut found[at], role, &mut left)?;
+    }
+    Ok(outcomes)
+}
+
+fn subject(
+    reference: &Reference,
+    found: &Found,
+    parsed: &Parsed,
+    outcome: Outcome,
+    index: Option<Index>,
+) -> Subject {
+    let platform = found
+        .platform()
+        .unwrap_or_else(|| undeclared(&parsed.image.config, outcome.architecture.as_ref()));
+    Subject {
+        reference: reference.text.clone(),
+        kind: Kind::Image,
+        platform,
+        index,
+        image: Some(parsed.image.clone()),
+        rootfs: outcome.rootfs,
+        program: outcome.program,
+        wasm: outcome.wasm,
+        defects: outcome.defects,
+        companion: false,
+    }
 }
 
 /// Whether an entry is a platform to be judged by its files: of Linux, or it does not say.
@@ -321,18 +352,13 @@ fn read_layers(
         .layers
         .iter()
         .fold(0, |sum, layer| sum.saturating_add(layer.size));
-    if let Some(os) = parsed
-        .image
-        .config
-        .os
-        .clone()
-        .or(platform.as_ref().map(|it| it.os.clone()))
+    let declared = platform.as_ref().map(|it| it.os.clone());
+    if let Some(os) = parsed.image.config.os.clone().or(declared)
         && !(Platform { os, ..guess(None) }).is_judged()
     {
-        return if role == Role::Asked {
-            mislabelled(store, parsed, stored, left).map(Some)
-        } else {
-            Ok(None)
+        return match role {
+            Role::Asked => mislabelled(store, parsed, stored, left).map(Some),
+            Role::Beside | Role::Other => Ok(None),
         };
     }
     if role != Role::Asked && store.is_remote() && stored > left.unasked {
@@ -341,20 +367,19 @@ fn read_layers(
         )));
     }
     match fold(store, parsed, left) {
-        Ok(mut outcome) => {
+        Ok(outcome) => {
             left.uncompressed = left.uncompressed.saturating_sub(outcome.uncompressed);
             if role != Role::Asked {
                 let digests = outcome.defects.iter().filter(|defect| defect.is_digest());
                 found.defects.extend(digests.cloned());
             }
             if role == Role::Other {
-                outcome = Outcome {
+                return Ok(Some(Outcome {
                     architecture: outcome.architecture,
                     ..Outcome::unread(String::new(), Vec::new())
-                };
-            } else {
-                take_kept(left, &outcome);
+                }));
             }
+            take_kept(left, &outcome);
             Ok(Some(outcome))
         }
         Err(error) if role == Role::Asked => Err(error),
@@ -362,16 +387,20 @@ fn read_layers(
             if error.is_limit() {
                 left.uncompressed = 0;
             } else if !error.is_absent() {
-                let subject =
-                    platform.map_or_else(|| found.digest.clone(), |platform| platform.to_string());
-                let expected = "layers that can be read".to_owned();
-                found
-                    .defects
-                    .push(wrong_digest(subject, expected, error.to_string()));
+                found.defects.push(unfolded(found, &error));
             }
             Ok(unread(error.to_string()))
         }
     }
+}
+
+/// The defect of an entry whose layers cannot be read.
+fn unfolded(found: &Found, error: &Error) -> Defect {
+    let subject = found
+        .platform()
+        .map_or_else(|| found.digest.clone(), |platform| platform.to_string());
+    let expected = "layers that can be read".to_owned();
+    wrong_digest(subject, expected, error.to_string())
 }
 
 /// An image that is not for Linux: of others the suite judges only what is none, but says so.

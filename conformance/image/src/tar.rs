@@ -180,26 +180,15 @@ impl<'a, R: Skip> Walk<'a, R> {
         MemberContent { walk: self, left }
     }
 
-    fn member(&mut self, header: &Header, extensions: Extensions) -> io::Result<Member> {
-        let raw = header.as_bytes()[156];
-        let path = extensions
-            .path
-            .unwrap_or_else(|| header.path_bytes().into_owned());
+    fn member(&mut self, header: &Header, mut extensions: Extensions) -> io::Result<Member> {
+        let path = extensions.path.take();
+        let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
         let link = extensions
             .link
+            .take()
             .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
             .unwrap_or_default();
-        let kind = match header.entry_type() {
-            EntryType::Directory => Type::Directory,
-            EntryType::Regular if raw == 0 && path.ends_with(b"/") => Type::Directory,
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Type::File,
-            EntryType::Link => Type::HardLink,
-            EntryType::Symlink => Type::Symlink,
-            EntryType::Char => Type::Character,
-            EntryType::Block => Type::Block,
-            EntryType::Fifo => Type::Fifo,
-            _ => Type::Other(raw),
-        };
+        let kind = member_type(header, &path);
         let stored = match kind {
             Type::File | Type::Other(_) => match extensions.size {
                 Some(size) => size,
@@ -207,27 +196,7 @@ impl<'a, R: Skip> Walk<'a, R> {
             },
             _ => 0,
         };
-        self.content = stored;
-        self.map = None;
-        if header.entry_type() == EntryType::GNUSparse {
-            self.map = Some(self.gnu_sparse(header)?);
-        } else if kind == Type::File
-            && let Some(sparse) = extensions.sparse
-        {
-            let limits = self.limits;
-            self.map = Some(if sparse.in_data() {
-                Map::read_from_data(sparse.size()?, |block| self.data_block(block), limits)?
-            } else {
-                sparse.into_map()?
-            });
-        }
-        let padded = self.content.checked_next_multiple_of(BLOCK_BYTES);
-        self.next = padded
-            .and_then(|padded| self.position.checked_add(padded))
-            .ok_or_else(|| malformed("size does not fit"))?;
-        if let Some(map) = &self.map {
-            map.verify(self.content)?;
-        }
+        self.begin_content(header, kind, stored, &mut extensions)?;
         Ok(Member {
             path,
             link,
@@ -250,6 +219,38 @@ impl<'a, R: Skip> Walk<'a, R> {
             offset: self.position,
             sparse: self.map.is_some(),
         })
+    }
+
+    /// Finds out how long the member's content is, and which parts of it are stored.
+    fn begin_content(
+        &mut self,
+        header: &Header,
+        kind: Type,
+        stored: u64,
+        extensions: &mut Extensions,
+    ) -> io::Result<()> {
+        self.content = stored;
+        self.map = None;
+        if header.entry_type() == EntryType::GNUSparse {
+            self.map = Some(self.gnu_sparse(header)?);
+        } else if kind == Type::File
+            && let Some(sparse) = extensions.sparse.take()
+        {
+            let limits = self.limits;
+            self.map = Some(if sparse.in_data() {
+                Map::read_from_data(sparse.size()?, |block| self.data_block(block), limits)?
+            } else {
+                sparse.into_map()?
+            });
+        }
+        let padded = self.content.checked_next_multiple_of(BLOCK_BYTES);
+        self.next = padded
+            .and_then(|padded| self.position.checked_add(padded))
+            .ok_or_else(|| malformed("size does not fit"))?;
+        match &self.map {
+            Some(map) => map.verify(self.content),
+            None => Ok(()),
+        }
     }
 
     fn gnu_sparse(&mut self, header: &Header) -> io::Result<Map> {
@@ -373,6 +374,21 @@ fn verify_checksum(header: &Header) -> io::Result<()> {
         Ok(())
     } else {
         Err(malformed("header checksum"))
+    }
+}
+
+fn member_type(header: &Header, path: &[u8]) -> Type {
+    let flag = header.as_bytes()[156];
+    match header.entry_type() {
+        EntryType::Directory => Type::Directory,
+        EntryType::Regular if flag == 0 && path.ends_with(b"/") => Type::Directory,
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Type::File,
+        EntryType::Link => Type::HardLink,
+        EntryType::Symlink => Type::Symlink,
+        EntryType::Char => Type::Character,
+        EntryType::Block => Type::Block,
+        EntryType::Fifo => Type::Fifo,
+        _ => Type::Other(flag),
     }
 }
 

@@ -250,15 +250,8 @@ struct Reader {
 
 impl Reader {
     fn take(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
-        let top = self.depth == 0;
         match payload {
-            Payload::Version { encoding, .. } if top => {
-                self.wasm.kind = match encoding {
-                    Encoding::Module => WasmKind::Module,
-                    Encoding::Component => WasmKind::Component,
-                };
-            }
-            // Its own version and end come as payloads of their own.
+            // A module within has a version and an end of its own, as payloads.
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => self.depth += 1,
             Payload::End(_) => self.depth = self.depth.saturating_sub(1),
             Payload::MemorySection(section) => {
@@ -269,48 +262,43 @@ impl Reader {
             Payload::StartSection { .. } | Payload::ComponentStartSection { .. } => {
                 self.wasm.start = true;
             }
-            Payload::ImportSection(section) if top => {
+            payload if self.depth == 0 => self.take_own(payload)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Of the module or component itself, not of one within.
+    fn take_own(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::Version { encoding, .. } => {
+                self.wasm.kind = match encoding {
+                    Encoding::Module => WasmKind::Module,
+                    Encoding::Component => WasmKind::Component,
+                };
+            }
+            Payload::ImportSection(section) => {
                 for import in section {
                     let import = import?;
                     if let TypeRef::Memory(memory) = import.ty {
                         push(&mut self.wasm.memories, memory.into());
                     }
-                    push(
-                        &mut self.wasm.imports,
-                        Extern {
-                            module: import.module.to_owned(),
-                            name: import.name.to_owned(),
-                            what: type_word(import.ty),
-                            signature: None,
-                        },
-                    );
+                    self.import(import.module, import.name, type_word(import.ty));
                 }
             }
-            Payload::ExportSection(section) if top => {
+            Payload::ExportSection(section) => {
                 for export in section {
                     let export = export?;
-                    let what = kind_word(export.kind);
-                    self.export(export.name, what);
+                    self.export(export.name, kind_word(export.kind));
                 }
             }
-            Payload::ComponentImportSection(section) if top => {
+            Payload::ComponentImportSection(section) => {
                 for import in section {
                     let import = import?;
-                    let what = component_word(import.ty);
-                    let name = import.name.0.to_owned();
-                    let module = String::new();
-                    push(
-                        &mut self.wasm.imports,
-                        Extern {
-                            module,
-                            name,
-                            what,
-                            signature: None,
-                        },
-                    );
+                    self.import("", import.name.0, component_word(import.ty));
                 }
             }
-            Payload::ComponentExportSection(section) if top => {
+            Payload::ComponentExportSection(section) => {
                 for export in section {
                     let export = export?;
                     self.export(export.name.0, component_kind_word(export.kind));
@@ -321,16 +309,21 @@ impl Reader {
         Ok(())
     }
 
+    fn import(&mut self, module: &str, name: &str, what: &'static str) {
+        push(&mut self.wasm.imports, named(module, name, what));
+    }
+
     fn export(&mut self, name: &str, what: &'static str) {
-        push(
-            &mut self.wasm.exports,
-            Extern {
-                module: String::new(),
-                name: name.to_owned(),
-                what,
-                signature: None,
-            },
-        );
+        push(&mut self.wasm.exports, named("", name, what));
+    }
+}
+
+fn named(module: &str, name: &str, what: &'static str) -> Extern {
+    Extern {
+        module: module.to_owned(),
+        name: name.to_owned(),
+        what,
+        signature: None,
     }
 }
 

@@ -7,6 +7,9 @@ use std::str::FromStr;
 use crate::digest::Digest;
 use crate::error::Error;
 
+/// The registry of names without a host.
+const DOCKER_HUB: &str = "docker.io";
+
 /// A complete name of an image in a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryName {
@@ -35,44 +38,17 @@ impl FromStr for RegistryName {
             }
             None => (text, None),
         };
-        // A colon after the last slash starts a tag, one before it a port.
-        let slash = name.rfind('/').map_or(0, |at| at + 1);
-        let (name, tag) = match name[slash..].find(':') {
-            Some(at) => (&name[..slash + at], Some(&name[slash + at + 1..])),
-            None => (name, None),
-        };
+        let (name, tag) = split_tag(name);
         if tag.is_some_and(|tag| !is_tag(tag)) {
             return Err(wrong("not a valid tag"));
         }
-        let (host, path) = match name.split_once('/') {
-            Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
-            _ => ("docker.io", name),
-        };
-        let host = if host == "index.docker.io" {
-            "docker.io"
-        } else {
-            host
-        };
+        let (host, path) = split_host(name);
         if !is_host(host) {
             return Err(wrong("not a valid registry host"));
         }
-        // As it is completed: a name must still be one when it is read again.
-        let familiar = host == "docker.io" && !path.contains('/');
-        let longest = if familiar {
-            255 - "library/".len()
-        } else {
-            255
-        };
-        if path.is_empty() || path.len() > longest || !path.split('/').all(is_component) {
-            return Err(wrong(
-                "not a valid repository name (lower-case letters, digits, '.', '_', '-')",
-            ));
-        }
-        let repository = if familiar {
-            format!("library/{path}")
-        } else {
-            path.to_owned()
-        };
+        let repository = complete(host, path).ok_or_else(|| {
+            wrong("not a valid repository name (lower-case letters, digits, '.', '_', '-')")
+        })?;
         let tag = match (tag, &digest) {
             (None, None) => Some("latest"),
             (tag, _) => tag,
@@ -84,6 +60,42 @@ impl FromStr for RegistryName {
             digest,
         })
     }
+}
+
+/// A colon after the last slash starts a tag, one before it a port.
+fn split_tag(name: &str) -> (&str, Option<&str>) {
+    let slash = name.rfind('/').map_or(0, |at| at + 1);
+    match name[slash..].find(':') {
+        Some(at) => (&name[..slash + at], Some(&name[slash + at + 1..])),
+        None => (name, None),
+    }
+}
+
+fn split_host(name: &str) -> (&str, &str) {
+    match name.split_once('/') {
+        Some(("index.docker.io", path)) => (DOCKER_HUB, path),
+        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
+        _ => (DOCKER_HUB, name),
+    }
+}
+
+/// The repository's whole name; `None` where it is not valid. Its length counts once it is whole: a
+/// name must still be one when it is read again.
+fn complete(host: &str, path: &str) -> Option<String> {
+    let familiar = host == DOCKER_HUB && !path.contains('/');
+    let longest = if familiar {
+        255 - "library/".len()
+    } else {
+        255
+    };
+    if path.is_empty() || path.len() > longest || !path.split('/').all(is_component) {
+        return None;
+    }
+    Some(if familiar {
+        format!("library/{path}")
+    } else {
+        path.to_owned()
+    })
 }
 
 impl fmt::Display for RegistryName {
