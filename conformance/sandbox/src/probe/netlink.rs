@@ -27,6 +27,20 @@ pub(super) fn add_device(
     name: &str,
     address: Ipv4Addr,
 ) -> io::Result<bool> {
+    if !add_link(&carry, name, address)? {
+        return Ok(false);
+    }
+    let index = links(&carry)?
+        .into_iter()
+        .find_map(|(index, found, _)| (found == name).then_some(index))
+        .ok_or_else(|| io::Error::other("the kernel does not list a device it has just made"))?;
+    add_address(&carry, index, address)?;
+    add_default_route(&carry, index, address)?;
+    Ok(true)
+}
+
+/// Makes a veth pair, or else a dummy device; `false` where the kernel has neither.
+fn add_link(carry: Carry<'_>, name: &str, address: Ipv4Addr) -> io::Result<bool> {
     let up = link(libc::IFF_UP as u32);
     let [a, b, c, d] = address.octets();
     // The end in the pod is brought up by its flags; the other has no peer yet (veth(4), ENOTCONN).
@@ -41,10 +55,7 @@ pub(super) fn add_device(
     ]
     .concat();
     let dummy = attribute(libc::IFLA_INFO_KIND, b"dummy");
-    let made = [veth, dummy].into_iter().try_fold(false, |made, kind| {
-        if made {
-            return Ok(true);
-        }
+    for kind in [veth, dummy] {
         let body = [
             up.clone(),
             attribute(libc::IFLA_IFNAME, &string(name)),
@@ -52,19 +63,16 @@ pub(super) fn add_device(
             attribute(libc::IFLA_ADDRESS, &[0x02, 0x42, a, b, c, d]),
             attribute(libc::IFLA_LINKINFO, &kind),
         ];
-        match change(&carry, libc::RTM_NEWLINK, &body.concat()) {
-            Ok(()) => Ok(true),
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
-            Err(error) => Err(error),
+        match change(carry, libc::RTM_NEWLINK, &body.concat()) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+            Err(error) => return Err(error),
         }
-    })?;
-    if !made {
-        return Ok(false);
     }
-    let index = links(&carry)?
-        .into_iter()
-        .find_map(|(index, found, _)| (found == name).then_some(index))
-        .ok_or_else(|| io::Error::other("the kernel does not list a device it has just made"))?;
+    Ok(false)
+}
+
+fn add_address(carry: Carry<'_>, index: u32, address: Ipv4Addr) -> io::Result<()> {
     let mut head = vec![libc::AF_INET as u8, PREFIX, 0, libc::RT_SCOPE_UNIVERSE];
     head.extend(index.to_ne_bytes());
     let body = [
@@ -72,7 +80,12 @@ pub(super) fn add_device(
         attribute(libc::IFA_LOCAL, &address.octets()),
         attribute(libc::IFA_ADDRESS, &address.octets()),
     ];
-    change(&carry, libc::RTM_NEWADDR, &body.concat())?;
+    change(carry, libc::RTM_NEWADDR, &body.concat())
+}
+
+/// By the first address of the network.
+fn add_default_route(carry: Carry<'_>, index: u32, address: Ipv4Addr) -> io::Result<()> {
+    let [a, b, c, _] = address.octets();
     let mut head = vec![libc::AF_INET as u8, 0, 0, 0, libc::RT_TABLE_MAIN];
     head.extend([
         libc::RTPROT_STATIC,
@@ -85,8 +98,7 @@ pub(super) fn add_device(
         attribute(libc::RTA_GATEWAY, &[a, b, c, 1]),
         attribute(libc::RTA_OIF, &index.to_ne_bytes()),
     ];
-    change(&carry, libc::RTM_NEWROUTE, &body.concat())?;
-    Ok(true)
+    change(carry, libc::RTM_NEWROUTE, &body.concat())
 }
 
 pub(super) fn describe(carry: impl Fn(&[u8]) -> io::Result<Vec<u8>>) -> io::Result<Vec<String>> {

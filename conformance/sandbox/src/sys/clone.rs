@@ -113,7 +113,7 @@ pub(crate) fn spawn_sibling_in_place<C: InChild + Send, T>(
         first()?;
         clone.set(Cloned::Asked);
         // SAFETY: clone(2) runs `in_place` on a stack of its own. That, `child` and all it
-        // borrows live until `await_left` has returned, after which nobody uses them; what
+        // borrows live until `await_left` has returned, after which nothing uses them; what
         // `child` does meanwhile is as its `InChild` promises.
         let pid = unsafe {
             libc::clone(
@@ -127,33 +127,21 @@ pub(crate) fn spawn_sibling_in_place<C: InChild + Send, T>(
             )
         };
         let made = check(c_long::from(pid));
-        clone.set(if made.is_ok() {
-            Cloned::Made
-        } else {
-            Cloned::Refused
-        });
+        clone.set(Cloned::of(&made));
         made?;
         // SAFETY: the kernel stored a new descriptor here, which is not closed before the end
         // of `at_once`.
         Ok(at_once(unsafe { BorrowedFd::borrow_raw(pidfd) }))
     });
-    match clone.get() {
-        // Whatever `pidfd` holds: the kernel stores a number before it can fail for want of
-        // processes, and then takes it back.
-        Cloned::NotAsked | Cloned::Refused => {
-            let error = done.map_or_else(Some, Result::err);
-            return Err(error.unwrap_or_else(|| io::ErrorKind::Other.into()));
-        }
-        // The helper was killed within the call, by somebody who has its number: whether a
-        // child uses this stack cannot be known, and nothing but the end stops it.
-        Cloned::Asked => std::process::abort(),
-        Cloned::Made => {}
+    if !clone.get().made_a_child() {
+        let error = done.map_or_else(Some, Result::err);
+        return Err(error.unwrap_or_else(|| io::ErrorKind::Other.into()));
     }
     // SAFETY: the clone has succeeded, so the kernel stored a new descriptor here
     // (CLONE_PIDFD), ours alone.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     if done.is_err() {
-        // Nobody is left to tell it to go on.
+        // The helper was killed: nothing else would let the child go on.
         let _ = send_signal(pidfd.as_fd(), libc::SIGKILL);
     }
     await_left(&there, pidfd.as_fd());
@@ -168,6 +156,28 @@ enum Cloned {
     Asked,
     Refused,
     Made,
+}
+
+impl Cloned {
+    fn of(made: &io::Result<c_long>) -> Self {
+        match made {
+            Ok(_) => Cloned::Made,
+            Err(_) => Cloned::Refused,
+        }
+    }
+
+    /// Whether there is a child. Where there is none, the pidfd is no descriptor, whatever its
+    /// number: the kernel stores one before it can fail for want of processes, and closes it.
+    ///
+    /// Aborts where that cannot be known: something killed the helper within clone(2), and only
+    /// the end of this process stops a child that uses its memory.
+    fn made_a_child(self) -> bool {
+        match self {
+            Cloned::NotAsked | Cloned::Refused => false,
+            Cloned::Asked => std::process::abort(),
+            Cloned::Made => true,
+        }
+    }
 }
 
 extern "C" fn in_place<C: InChild>(child: *mut libc::c_void) -> c_int {
