@@ -12,12 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, PrepareError};
 use crate::calibration::{Calibration, Programs};
-use crate::check::{Check, Needs};
-use crate::checks::FAMILIES;
+use crate::check::Check;
 use crate::cli::{Judge, SelfTest};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::emulator::Emulator;
-use crate::event::{Baseline, Conclusion, Event, Host, Report, Run, SCHEMA_VERSION, Tool, Verdict};
+use crate::event::{Baseline, Conclusion, Event, Host, Run, Tool, Verdict};
 use crate::expect::{ExpectError, Expectations};
 use crate::interrupt::{self, InOrder};
 use crate::report::patient::Patient;
@@ -27,13 +26,15 @@ use crate::report::spec as report;
 use crate::runner::{self, Confirm, Settings};
 use crate::self_test::{self, Selection};
 use crate::shortage::needs::Room;
-use crate::subject::{self, LoadOptions, Platform, Platforms, Reference, Subject};
+use crate::subject::{self, Platform, Subject};
 use crate::wasi_engine::Engine;
 
 mod beside;
 mod plan;
+mod prepared;
 
 use plan::Planned;
+use prepared::{Asked, Prepared};
 
 /// Version of the requirement catalogue: raised with any change of a requirement.
 pub const SPEC_VERSION: &str = "0.1";
@@ -75,105 +76,13 @@ impl Failure {
 /// [`Failure`] where nothing could be judged and no report was asked to hold it.
 pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     see_processes()?;
-    let checks = options
-        .checks()
-        .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
-    let platforms = options
-        .platforms()
-        .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
-    let read = |path: &PathBuf| Expectations::read(path, FAMILIES);
-    let expectations = options.expect.as_ref().map(read).transpose();
-    let expectations = expectations
-        .map_err(|error| unread_expectations(&error))?
-        .unwrap_or_default();
+    let asked = Asked::of(options)?;
     let reports = report::plan(&options.reports)
         .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
     let reporters = Reporters::open(&reports).map_err(|error| unwritten(&error))?;
-    let room = Room::find();
-
-    let images = load(options, platforms).map_err(|error| load_failure(&error))?;
-
-    let host = Platform::host();
-    let needs_engine = checks
-        .iter()
-        .any(|check| check.needs.contains(Needs::SANDBOX));
-    let is_wasi = |subject: &Subject| subject.wasm.is_some();
-    let wasi_engine = (needs_engine && images.iter().flatten().any(is_wasi))
-        .then(|| find_wasi_engine(options))
-        .transpose()?;
-    let absent = |image: &Vec<Subject>| plan::absent(image, &host).filter(|_| needs_engine);
-    let absent: Vec<Option<Planned>> = images.iter().map(absent).collect();
-    let sizes: Vec<usize> = images.iter().map(Vec::len).collect();
-    let subjects = images.into_iter().flatten().collect();
-    let subjects = plan::processors(subjects, &host, needs_engine);
-    // Half of an engine nobody would take away, and from here on there is a report.
-    let _in_order = InOrder::begin();
-    let engine = plan::run_any(&subjects)
-        .then(|| {
-            suffices(room)?;
-            plan::has_places(&subjects).map_err(|error| without_sandbox(load_failure(&error)))?;
-            prepare(&plan::emulators(&subjects))
-        })
-        .transpose()?;
-    let time_scale = engine.as_ref().map_or(Ok(1.0), measure_host)?;
-
-    // Not before: what shows progress may have a thread of its own.
-    let mut reporters = show_progress(reporters);
-    let (mut planned, baselines) =
-        plan_images(options, &checks, subjects, sizes, absent, engine.as_ref());
-    plan::name_wasi_engines(&mut planned, &checks, wasi_engine.as_deref());
-    let mut report = Report {
-        schema_version: SCHEMA_VERSION,
-        tool: tool(),
-        spec_version: SPEC_VERSION.to_owned(),
-        started: time_of_day(),
-        host: describe_host(time_scale),
-        strict: options.strict,
-        static_only: options.static_only,
-        conclusion: Conclusion::NotJudged,
-        interrupted: false,
-        runs: Vec::new(),
-    };
-    reporters.event(&Event::SuiteStarted {
-        host: &report.host,
-        runs: baselines + repeated(&planned[baselines..], options.repeat).count(),
-    });
-
-    let suite = Suite {
-        options,
-        checks: &checks,
-        jobs: jobs(options, &room),
-        time_scale,
-        interrupted: interrupt::flag(),
-        expectations: &expectations,
-    };
-    suite.calibrate(&mut planned);
-    let (baselines, planned) = planned.split_at(baselines);
-    // No report holds them: what is wrong with a baseline is not wrong with the image.
-    let baseline = options.baseline.as_ref().map(|image| Baselines {
-        image,
-        runs: baselines
-            .iter()
-            .map(|planned| suite.run(planned, None, &mut |event| reporters.aside(event)))
-            .collect(),
-    });
-    report.interrupted = interrupt::is_asked();
-    for planned in repeated(planned, options.repeat) {
-        if report.interrupted {
-            break;
-        }
-        let run = suite.run(planned, baseline.as_ref(), &mut |event| {
-            reporters.event(event);
-        });
-        report.interrupted = run.interrupted || interrupt::is_asked();
-        report.runs.push(run);
-    }
-    report.conclude();
-    reporters.event(&Event::SuiteFinished { report: &report });
-    if let Some(error) = reporters.finish().first() {
-        return Err(unwritten(error));
-    }
-    Ok(ExitCode::from(report.conclusion.exit_status()))
+    let prepared = Prepared::from(options, &asked)?;
+    // Not before: progress may have a thread, and a new user namespace allows one only.
+    prepared.run(show_progress(reporters))
 }
 
 /// For people: nothing is decided by it.
@@ -195,55 +104,6 @@ fn show_progress(reporters: Reporters<'_>) -> Reporters<'_> {
     } else {
         reporters.with_progress(Progress::to_log(Patient::stderr()))
     }
-}
-
-/// What one run each judges, by image; so many of the first are the baseline's.
-fn plan_images(
-    options: &Judge,
-    checks: &[&'static Check],
-    subjects: Vec<(Subject, plan::Processor)>,
-    sizes: Vec<usize>,
-    absent: Vec<Option<Planned>>,
-    engine: Option<&Arc<Embedded>>,
-) -> (Vec<Planned>, usize) {
-    let mut each = subjects
-        .into_iter()
-        .map(|(subject, processor)| plan::plan(subject, processor, engine, options.emulation));
-    let mut planned: Vec<Planned> = Vec::new();
-    let mut baselines = 0;
-    for (number, (absent, size)) in absent.into_iter().zip(sizes).enumerate() {
-        planned.extend(absent);
-        let own = each.by_ref().take(size);
-        planned.extend(own.filter(|it| it.is_wanted(checks)));
-        if number == 0 && options.baseline.is_some() {
-            baselines = planned.len();
-        }
-    }
-    plan::mark_static(&mut planned, options.static_only);
-    (planned, baselines)
-}
-
-/// All runs, one after the other. What is read alone is the same each time.
-fn repeated(planned: &[Planned], times: u16) -> impl Iterator<Item = &Planned> {
-    (0..times).flat_map(move |time| {
-        let again = move |it: &&Planned| time == 0 || !it.head.companion;
-        planned.iter().filter(again)
-    })
-}
-
-/// What is to be judged, by image; the baseline is the first.
-fn load(options: &Judge, platforms: Platforms) -> Result<Vec<Vec<Subject>>, subject::Error> {
-    let load = LoadOptions {
-        platforms,
-        insecure_registry: options.insecure_registry,
-        ..LoadOptions::default()
-    };
-    let images = options.baseline.iter().chain(&options.images);
-    let subjects = images.map(|image| {
-        let reference: Reference = image.parse()?;
-        subject::load(&reference, &load)
-    });
-    subjects.collect()
 }
 
 /// Judges the suite by its fixtures, and prints the matrix.

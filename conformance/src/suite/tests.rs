@@ -6,8 +6,10 @@ use rstest::rstest;
 use super::*;
 use crate::calibration::tests as calibration;
 use crate::check::{Finding, Level, Outcome, Pass};
+use crate::checks::FAMILIES;
 use crate::cli::Cli;
 use crate::event::Verdict;
+use crate::need::Needs;
 use crate::report::spec::{Format, ReportSpec};
 
 fn judge(arguments: &[&str]) -> Judge {

@@ -1,0 +1,228 @@
+//! From options to everything that runs need, and from that to a report.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::plan::{self, Planned};
+use super::{
+    Baselines, Failure, SPEC_VERSION, Suite, describe_host, find_wasi_engine, jobs, load_failure,
+    measure_host, prepare, suffices, time_of_day, tool, unread_expectations, unwritten,
+    without_sandbox,
+};
+use crate::backend::embedded::Embedded;
+use crate::check::{Check, Needs};
+use crate::checks::FAMILIES;
+use crate::cli::Judge;
+use crate::event::{Conclusion, Event, Report, Run, SCHEMA_VERSION};
+use crate::expect::Expectations;
+use crate::interrupt::{self, InOrder};
+use crate::report::reporters::Reporters;
+use crate::shortage::needs::Room;
+use crate::subject::{self, LoadOptions, Platform, Platforms, Reference, Subject};
+
+/// What the options ask for, before any image is read.
+pub(super) struct Asked {
+    checks: Vec<&'static Check>,
+    platforms: Platforms,
+    expectations: Expectations,
+}
+
+impl Asked {
+    pub(super) fn of(options: &Judge) -> Result<Self, Failure> {
+        let checks = options
+            .checks()
+            .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
+        let platforms = options
+            .platforms()
+            .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
+        let read = |path: &PathBuf| Expectations::read(path, FAMILIES);
+        let expectations = options.expect.as_ref().map(read).transpose();
+        let expectations = expectations
+            .map_err(|error| unread_expectations(&error))?
+            .unwrap_or_default();
+        Ok(Self {
+            checks,
+            platforms,
+            expectations,
+        })
+    }
+
+    fn needs_sandbox(&self) -> bool {
+        self.checks
+            .iter()
+            .any(|check| check.needs.contains(Needs::SANDBOX))
+    }
+}
+
+/// All that the runs need: they are planned, and the backend is there.
+pub(super) struct Prepared<'a> {
+    suite: Suite<'a>,
+    planned: Vec<Planned>,
+    /// How many of them, the first, are the baseline's.
+    baselines: usize,
+    /// From when the backend is made until the report is written, an interrupt ends the run in
+    /// order.
+    _in_order: InOrder,
+}
+
+impl<'a> Prepared<'a> {
+    /// Reads the images, and makes the backend where one is needed.
+    pub(super) fn from(options: &'a Judge, asked: &'a Asked) -> Result<Self, Failure> {
+        let room = Room::find();
+        let images =
+            load(options, asked.platforms.clone()).map_err(|error| load_failure(&error))?;
+        let host = Platform::host();
+        let runs_any = asked.needs_sandbox();
+        let is_wasi = |subject: &Subject| subject.wasm.is_some();
+        let wasi_engine = (runs_any && images.iter().flatten().any(is_wasi))
+            .then(|| find_wasi_engine(options))
+            .transpose()?;
+        let absent = |image: &Vec<Subject>| plan::absent(image, &host).filter(|_| runs_any);
+        let absent: Vec<Option<Planned>> = images.iter().map(absent).collect();
+        let sizes: Vec<usize> = images.iter().map(Vec::len).collect();
+        let subjects = images.into_iter().flatten().collect();
+        let subjects = plan::processors(subjects, &host, runs_any);
+        let in_order = InOrder::begin();
+        let engine = plan::run_any(&subjects)
+            .then(|| {
+                suffices(room)?;
+                plan::has_places(&subjects)
+                    .map_err(|error| without_sandbox(load_failure(&error)))?;
+                prepare(&plan::emulators(&subjects))
+            })
+            .transpose()?;
+        let time_scale = engine.as_ref().map_or(Ok(1.0), measure_host)?;
+        let (mut planned, baselines) = plan_images(
+            options,
+            &asked.checks,
+            subjects,
+            sizes,
+            absent,
+            engine.as_ref(),
+        );
+        plan::name_wasi_engines(&mut planned, &asked.checks, wasi_engine.as_deref());
+        Ok(Self {
+            suite: Suite {
+                options,
+                checks: &asked.checks,
+                jobs: jobs(options, &room),
+                time_scale,
+                interrupted: interrupt::flag(),
+                expectations: &asked.expectations,
+            },
+            planned,
+            baselines,
+            _in_order: in_order,
+        })
+    }
+
+    /// Runs all that is planned, and writes the reports.
+    pub(super) fn run(mut self, mut reporters: Reporters<'_>) -> Result<ExitCode, Failure> {
+        let mut report = self.empty_report();
+        let own = repeated(&self.planned[self.baselines..], self.suite.options.repeat);
+        reporters.event(&Event::SuiteStarted {
+            host: &report.host,
+            runs: self.baselines + own.count(),
+        });
+        self.suite.calibrate(&mut self.planned);
+        let baselines = self.run_baselines(&mut reporters);
+        report.interrupted = interrupt::is_asked();
+        for planned in repeated(&self.planned[self.baselines..], self.suite.options.repeat) {
+            if report.interrupted {
+                break;
+            }
+            let emit = &mut |event: &Event<'_>| reporters.event(event);
+            let run = self.suite.run(planned, baselines.as_ref(), emit);
+            report.interrupted = run.interrupted || interrupt::is_asked();
+            report.runs.push(run);
+        }
+        report.conclude();
+        reporters.event(&Event::SuiteFinished { report: &report });
+        if let Some(error) = reporters.finish().first() {
+            return Err(unwritten(error));
+        }
+        Ok(ExitCode::from(report.conclusion.exit_status()))
+    }
+
+    /// Runs the baseline. No report holds these runs: a fault of the baseline is no fault of the
+    /// image.
+    fn run_baselines(&self, reporters: &mut Reporters<'_>) -> Option<Baselines<'a>> {
+        let image = self.suite.options.baseline.as_ref()?;
+        let mut run = |planned: &Planned| -> Run {
+            self.suite
+                .run(planned, None, &mut |event| reporters.aside(event))
+        };
+        Some(Baselines {
+            image,
+            runs: self.planned[..self.baselines]
+                .iter()
+                .map(&mut run)
+                .collect(),
+        })
+    }
+
+    fn empty_report(&self) -> Report {
+        Report {
+            schema_version: SCHEMA_VERSION,
+            tool: tool(),
+            spec_version: SPEC_VERSION.to_owned(),
+            started: time_of_day(),
+            host: describe_host(self.suite.time_scale),
+            strict: self.suite.options.strict,
+            static_only: self.suite.options.static_only,
+            conclusion: Conclusion::NotJudged,
+            interrupted: false,
+            runs: Vec::new(),
+        }
+    }
+}
+
+/// The runs of all images in order, and how many of them, the first, are the baseline's.
+fn plan_images(
+    options: &Judge,
+    checks: &[&'static Check],
+    subjects: Vec<(Subject, plan::Processor)>,
+    sizes: Vec<usize>,
+    absent: Vec<Option<Planned>>,
+    engine: Option<&Arc<Embedded>>,
+) -> (Vec<Planned>, usize) {
+    let mut each = subjects
+        .into_iter()
+        .map(|(subject, processor)| plan::plan(subject, processor, engine, options.emulation));
+    let mut planned: Vec<Planned> = Vec::new();
+    let mut baselines = 0;
+    for (number, (absent, size)) in absent.into_iter().zip(sizes).enumerate() {
+        planned.extend(absent);
+        let own = each.by_ref().take(size);
+        planned.extend(own.filter(|it| it.is_wanted(checks)));
+        if number == 0 && options.baseline.is_some() {
+            baselines = planned.len();
+        }
+    }
+    plan::mark_static(&mut planned, options.static_only);
+    (planned, baselines)
+}
+
+/// All runs, one after the other. What is read alone is the same each time.
+fn repeated(planned: &[Planned], times: u16) -> impl Iterator<Item = &Planned> {
+    (0..times).flat_map(move |time| {
+        let again = move |it: &&Planned| time == 0 || !it.head.companion;
+        planned.iter().filter(again)
+    })
+}
+
+/// What is to be judged, by image; the baseline is the first.
+fn load(options: &Judge, platforms: Platforms) -> Result<Vec<Vec<Subject>>, subject::Error> {
+    let load = LoadOptions {
+        platforms,
+        insecure_registry: options.insecure_registry,
+        ..LoadOptions::default()
+    };
+    let images = options.baseline.iter().chain(&options.images);
+    let subjects = images.map(|image| {
+        let reference: Reference = image.parse()?;
+        subject::load(&reference, &load)
+    });
+    subjects.collect()
+}
