@@ -78,9 +78,9 @@ pub struct Shared {
     pub backend: Option<std::sync::Arc<dyn Backend + Send + Sync>>,
     /// Deadlines are multiplied by this; 1 on a host of nominal speed.
     pub time_scale: f64,
-    /// The program showed no sign of awaiting TERM once, so nobody waits long for one again.
-    pub(crate) shy: AtomicBool,
-    /// A program was started and awaited, so that [`Shared::shy`] says something.
+    /// The program showed no sign of awaiting TERM once, so later sandboxes are given less time to show it.
+    pub(crate) never_ready: AtomicBool,
+    /// A program was started and awaited, so that [`Shared::never_ready`] says something.
     known: Mutex<bool>,
     /// The least time that it took to become ready, in microseconds.
     quickest: AtomicU64,
@@ -117,7 +117,7 @@ impl Shared {
             options,
             backend,
             time_scale,
-            shy: AtomicBool::new(false),
+            never_ready: AtomicBool::new(false),
             known: Mutex::new(false),
             quickest: AtomicU64::new(u64::MAX),
             lacks: std::sync::OnceLock::new(),
@@ -347,7 +347,11 @@ impl<'a> Context<'a> {
     fn beside(&self) -> usize {
         let quickest = self.shared.quickest.load(Ordering::Relaxed);
         let is_slow = quickest != u64::MAX && Duration::from_micros(quickest) >= SLOW;
-        if !is_slow || self.is_shy() { 0 } else { BESIDE }
+        if !is_slow || self.is_never_ready() {
+            0
+        } else {
+            BESIDE
+        }
     }
 
     /// Whether the program takes long to become ready, and has the processors little then.
@@ -465,12 +469,12 @@ impl<'a> Context<'a> {
         all.insert(name.to_owned(), measurement);
     }
 
-    pub(crate) fn is_shy(&self) -> bool {
-        self.shared.shy.load(Ordering::Relaxed)
+    pub(crate) fn is_never_ready(&self) -> bool {
+        self.shared.never_ready.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_shy(&self) {
-        self.shared.shy.store(true, Ordering::Relaxed);
+    pub(crate) fn set_never_ready(&self) {
+        self.shared.never_ready.store(true, Ordering::Relaxed);
     }
 }
 

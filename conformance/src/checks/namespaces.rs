@@ -203,47 +203,23 @@ static VOLUME_SHARED: Check = Check {
     run: volume_shared,
 };
 
+/// Where the volume is mounted, and a file in it.
+const VOLUME: &str = "/dev";
+const VOLUME_FILE: &str = "/dev/pause-conformance-volume";
+
 fn volume_shared(cx: &Context<'_>) -> Outcome {
-    const VOLUME: &str = "/dev";
-    const FILE: &str = "/dev/pause-conformance-volume";
     let quick = || Spec {
         own_network: false,
         ..Spec::default()
     };
     let mut pod = cx.start(quick())?;
-    let mounts = |pod: &mut Pod<'_>| {
-        let read = std::fs::read_to_string(format!("/proc/{}/mountinfo", pod.pid()));
-        told(pod, "read its mountinfo", read)
-    };
-    let before = mounts(&mut pod)?;
-    let privileged = Join {
-        privileged: true,
-        ..Join::default()
-    };
-    let one = pod.enter(&privileged)?;
-    let other = pod.enter(&privileged)?;
-    for member in [&one, &other] {
-        told(
-            &mut pod,
-            "make a mount namespace",
-            member.new_mount_namespace(),
-        )?;
-    }
-    told(&mut pod, "mount a volume", one.mount_tmpfs(VOLUME))?;
-    let volume = told(&mut pod, "take the volume's mount", one.clone_mount(VOLUME))?;
-    let owner = told(&mut pod, "say its pid", one.who())?.pid;
-    told(
-        &mut pod,
-        "mount the volume again",
-        other.attach_mount(VOLUME, owner, volume),
-    )?;
+    let before = mountinfo(&mut pod)?;
+    let (one, other) = share_a_volume(&mut pod)?;
     for (writes, reads, content) in [(&one, &other, "from one"), (&other, &one, "from the other")] {
-        told(
-            &mut pod,
-            "write to the volume",
-            writes.write_file(FILE, content.as_bytes()),
-        )?;
-        let seen = told(&mut pod, "read from the volume", reads.read_file(FILE))?;
+        let written = writes.write_file(VOLUME_FILE, content.as_bytes());
+        told(&mut pod, "write to the volume", written)?;
+        let read = reads.read_file(VOLUME_FILE);
+        let seen = told(&mut pod, "read from the volume", read)?;
         ensure(
             seen == content.as_bytes(),
             format!("a member reads what another wrote to the volume: {content}"),
@@ -258,13 +234,13 @@ fn volume_shared(cx: &Context<'_>) -> Outcome {
     ] {
         refused(
             pod,
-            ("read from the volume", process.read_file(FILE)),
+            ("read from the volume", process.read_file(VOLUME_FILE)),
             io::ErrorKind::NotFound,
             format!("the volume is not seen in {where_}"),
             format!("its file is there in {where_}"),
         )?;
     }
-    let after = mounts(&mut pod)?;
+    let after = mountinfo(&mut pod)?;
     ensure(
         before == after,
         "the pause process's mounts stay as they were",
@@ -274,6 +250,31 @@ fn volume_shared(cx: &Context<'_>) -> Outcome {
     Ok(Pass::new(
         "two members read each other's files; the pause process's mounts stayed as they were",
     ))
+}
+
+fn mountinfo(pod: &mut Pod<'_>) -> Result<String, Stop> {
+    let read = std::fs::read_to_string(format!("/proc/{}/mountinfo", pod.pid()));
+    told(pod, "read its mountinfo", read)
+}
+
+/// Two members with mount namespaces of their own, and one file system mounted in both.
+fn share_a_volume(pod: &mut Pod<'_>) -> Result<(Probe, Probe), Stop> {
+    let privileged = Join {
+        privileged: true,
+        ..Join::default()
+    };
+    let one = pod.enter(&privileged)?;
+    let other = pod.enter(&privileged)?;
+    for member in [&one, &other] {
+        let made = member.new_mount_namespace();
+        told(pod, "make a mount namespace", made)?;
+    }
+    told(pod, "mount a volume", one.mount_tmpfs(VOLUME))?;
+    let volume = told(pod, "take the volume's mount", one.clone_mount(VOLUME))?;
+    let owner = told(pod, "say its pid", one.who())?.pid;
+    let attached = other.attach_mount(VOLUME, owner, volume);
+    told(pod, "mount the volume again", attached)?;
+    Ok((one, other))
 }
 
 static HELD_ALONE: Check = Check {

@@ -337,7 +337,7 @@ fn denied_wait(cx: &Context<'_>) -> Outcome {
     let pod = cx.start(spec())?;
     let number = match waits_in(&pod) {
         Some(Waits::In(number)) => number,
-        Some(Waits::Nowhere) if cx.is_shy() => {
+        Some(Waits::Nowhere) if cx.is_never_ready() => {
             let reason = "the program never sleeps, so there is no wait to deny";
             return Err(Stop::Skip(reason.to_owned()));
         }

@@ -119,7 +119,7 @@ fn spec() -> Spec {
 fn watch(cx: &Context<'_>) -> Result<Idle, Stop> {
     let mut fresh = cx.start(spec())?;
     let mut watched = Watch::begin(&mut fresh)?;
-    if cx.is_shy() {
+    if cx.is_never_ready() {
         watched.look(&mut fresh, AT_ONCE)?;
     }
     // One that computes from its start on says nothing new once it has reaped.

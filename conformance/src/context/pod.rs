@@ -296,7 +296,7 @@ impl<'a> Pod<'a> {
     /// Whether it is one that never sleeps, and does not now.
     fn computes(&self) -> bool {
         let stat = Process::new(self.pid()).and_then(|process| process.stat());
-        self.context.is_shy() && stat.is_ok_and(|stat| stat.state == 'R')
+        self.context.is_never_ready() && stat.is_ok_and(|stat| stat.state == 'R')
     }
 
     /// TERM, then exit status 0 promptly: the pause process still works.

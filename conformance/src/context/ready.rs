@@ -38,29 +38,11 @@ const GLANCES: u32 = 20;
 /// Waits until the program of this pod is ready.
 pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
     let context = pod.context();
-    let native = context.offers(Needs::NATIVE);
-    let settle = context.scaled(match (context.is_shy(), native) {
-        (true, _) => SETTLE_AGAIN,
-        (false, true) => SETTLE,
-        (false, false) => SETTLE * EMULATED,
-    });
-    let blocked = pod.blocked & signal::bit(signal::TERM) != 0;
-    let calls = Calls::of_program(&context);
+    let mut start = Start::of(pod);
     let began = Instant::now();
-    for _ in 0..GLANCES {
-        match calls.of(pod.pid(), pod.pid()) {
-            Call::None => std::thread::yield_now(),
-            // A thread that awaits signals shows it by the call alone.
-            Call::Takes if native && has_one_thread(pod.pid()) => {
-                return Ok(());
-            }
-            _ => break,
-        }
+    if start.shows_at_once(pod) {
+        return Ok(());
     }
-    // Most are ready by now, and a stopwatch takes as long as that did.
-    let mut started = None;
-    let mut quiet: Option<(Switches, Stopwatch)> = None;
-    let mut taken = None;
     let mut pause = Duration::from_micros(10);
     loop {
         if let Some(status) = pod.ended()? {
@@ -69,48 +51,17 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
                 pod.finding("the program stays".to_owned(), observed),
             ));
         }
-        let (seen, switches) = look(pod, 0);
-        if let Look::Waiting = seen {
-            return pod.expect_emulated();
-        }
-        let watch = &*started.get_or_insert_with(|| pod.stopwatch());
-        let is_settled = match seen {
-            // What is blocked is not lost, however early it comes.
-            Look::Quiet if blocked => return Ok(()),
-            Look::Quiet => {
-                let since = quiet.take().filter(|(before, _)| *before == switches);
-                let (_, since) = quiet.insert(since.unwrap_or_else(|| (switches, pod.stopwatch())));
-                let is_still = settled(since, context.scaled(STILL));
-                // All that an emulated program shows that awaits signals in a futex.
-                if is_still && !native {
-                    return pod.expect_emulated();
+        match start.look(pod) {
+            Readiness::Shown => return pod.expect_emulated(),
+            Readiness::Blocked => return Ok(()),
+            Readiness::Assumed => {
+                // A mask of the suite's own making says nothing about the other sandboxes.
+                if !start.blocked {
+                    context.set_never_ready();
                 }
-                settled(watch, settle) && (is_still || settled(watch, context.scaled(SETTLE * 2)))
+                return Ok(());
             }
-            Look::Busy => {
-                quiet = None;
-                // One that computes for ever: all that it is waited for is that it can be told.
-                if taken.is_none() && has_taken_term(pod) {
-                    taken = Some(pod.stopwatch());
-                }
-                let stands = |since| settled(since, context.scaled(STANDS));
-                let knows = context.is_shy() && native;
-                settled(watch, settle) || knows && taken.as_ref().is_some_and(stands)
-            }
-            Look::Timed => settled(watch, settle),
-            // Members of its namespace that it took with it keep its end from being seen.
-            Look::Gone => {
-                pod.reap_members();
-                false
-            }
-            Look::Waiting => false,
-        };
-        if is_settled {
-            // A mask of the suite's own making says nothing about the other sandboxes.
-            if !blocked {
-                context.set_shy();
-            }
-            return Ok(());
+            Readiness::NotYet => {}
         }
         if began.elapsed() > context.scaled(Duration::from_secs(30)) {
             return Err(Stop::Inconclusive(
@@ -122,12 +73,129 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
     }
 }
 
+/// What one look at a program that starts says.
+enum Readiness {
+    /// It awaits TERM.
+    Shown,
+    /// It sleeps, and was started with TERM blocked: what is blocked is not lost.
+    Blocked,
+    /// It shows nothing, for as long as a program is given to show it.
+    Assumed,
+    NotYet,
+}
+
+/// A program that starts, as far as it has been seen.
+struct Start {
+    native: bool,
+    /// Whether the suite blocks TERM for it.
+    blocked: bool,
+    /// How long it is given to show that it awaits TERM.
+    settle: Duration,
+    /// Runs from the first look that shows no readiness: most programs are ready by then, and making
+    /// a stopwatch takes as long as their start.
+    watch: Option<Stopwatch>,
+    /// Since when its threads sleep, with their context switches then.
+    quiet: Option<(Switches, Stopwatch)>,
+    /// Since when it is able to take TERM, where it does not sleep.
+    taken: Option<Stopwatch>,
+}
+
+impl Start {
+    fn of(pod: &Pod<'_>) -> Self {
+        let context = pod.context();
+        let native = context.offers(Needs::NATIVE);
+        Self {
+            native,
+            blocked: pod.blocked & signal::bit(signal::TERM) != 0,
+            settle: context.scaled(match (context.is_never_ready(), native) {
+                (true, _) => SETTLE_AGAIN,
+                (false, true) => SETTLE,
+                (false, false) => SETTLE * EMULATED,
+            }),
+            watch: None,
+            quiet: None,
+            taken: None,
+        }
+    }
+
+    /// Whether it is seen to await signals before the suite sleeps for the first time.
+    fn shows_at_once(&self, pod: &Pod<'_>) -> bool {
+        let calls = Calls::of_program(&pod.context());
+        for _ in 0..GLANCES {
+            match calls.of(pod.pid(), pod.pid()) {
+                Call::None => std::thread::yield_now(),
+                // A thread that awaits signals shows it by the call alone.
+                Call::Takes => return self.native && has_one_thread(pod.pid()),
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    fn look(&mut self, pod: &mut Pod<'_>) -> Readiness {
+        let context = pod.context();
+        let (seen, switches) = look(pod, 0);
+        if let Look::Waiting = seen {
+            return Readiness::Shown;
+        }
+        let waited = self.watch.get_or_insert_with(|| pod.stopwatch()).elapsed();
+        let is_settled = match seen {
+            Look::Quiet if self.blocked => return Readiness::Blocked,
+            Look::Quiet => {
+                let is_still = self.is_still(pod, switches);
+                // An emulated program that awaits signals in a futex shows no more than this.
+                if is_still && !self.native {
+                    return Readiness::Shown;
+                }
+                let long = waited >= context.scaled(SETTLE * 2);
+                waited >= self.settle && (is_still || long)
+            }
+            Look::Busy => {
+                self.quiet = None;
+                waited >= self.settle || self.has_taken_for_long(pod)
+            }
+            Look::Timed => waited >= self.settle,
+            // Its end shows only once the members that it took along are reaped.
+            Look::Gone => {
+                pod.reap_members();
+                false
+            }
+            Look::Waiting => false,
+        };
+        if is_settled {
+            Readiness::Assumed
+        } else {
+            Readiness::NotYet
+        }
+    }
+
+    /// Whether a program that computes for ever has been able to take TERM for [`STANDS`]: that is
+    /// all that it can show.
+    fn has_taken_for_long(&mut self, pod: &Pod<'_>) -> bool {
+        if self.taken.is_none() && has_taken_term(pod) {
+            self.taken = Some(pod.stopwatch());
+        }
+        let context = pod.context();
+        let stands = |since| settled(since, context.scaled(STANDS));
+        let is_known = context.is_never_ready() && self.native;
+        is_known && self.taken.as_ref().is_some_and(stands)
+    }
+
+    /// Whether none of its threads has run for [`STILL`].
+    fn is_still(&mut self, pod: &Pod<'_>, switches: Switches) -> bool {
+        let since = self.quiet.take().filter(|(before, _)| *before == switches);
+        let since = since.unwrap_or_else(|| (switches, pod.stopwatch()));
+        let (_, since) = self.quiet.insert(since);
+        settled(since, pod.context().scaled(STILL))
+    }
+}
+
 /// Waits until the program has done what a signal made it do, and sleeps again; `false`
 /// where it does not within [`PROMPTLY`]. `after` is what should not have ended it.
 pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result<bool, Stop> {
     let context = pod.context();
     let watch = pod.stopwatch();
-    let busy = if context.is_shy() {
+    let busy = if context.is_never_ready() {
         SETTLE_AGAIN
     } else {
         PROMPTLY
@@ -139,11 +207,11 @@ pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result
             Look::Waiting | Look::Quiet => return Ok(true),
             Look::Timed if settled(&watch, context.scaled(SETTLE_AGAIN)) => return Ok(true),
             Look::Busy if settled(&watch, context.scaled(busy)) => {
-                context.set_shy();
+                context.set_never_ready();
                 return Ok(false);
             }
             Look::Busy
-                if context.is_shy()
+                if context.is_never_ready()
                     && settled(&watch, context.scaled(STANDS))
                     && has_taken(pod, signal::bit(sent)) =>
             {

@@ -58,75 +58,94 @@ pub fn trace(
     when_ready: impl FnOnce(&mut Pod<'_>) -> Result<(), Stop>,
     mut called: impl FnMut(&Call),
 ) -> Result<Traced, Stop> {
-    let failed = |doing: &str, error: io::Error| Stop::Error(format!("cannot {doing}: {error}"));
-    let tracee = Tracee::seize(pod.pid()).map_err(|error| failed("trace it", error))?;
+    let tracee = Tracee::seize(pod.pid()).map_err(|error| failed("trace it", &error))?;
     pod.open_gate()?;
 
     let watch = pod.stopwatch();
-    // What comes before the end of its exec is the suite's.
-    let (mut executing, mut executed) = (false, false);
+    let mut followed = Followed::default();
     let mut when_ready = Some(when_ready);
-    let mut faults = 0;
     let mut stopped = Instant::now();
     let limit = cx.scaled(TRACED);
     loop {
-        // Whatever it does: also what stops again before anyone has looked twice.
+        // Also for a program that stops again before anyone has looked twice.
         if watch.wall() > limit && watch.elapsed() > limit {
             return Ok(Traced::Stays);
         }
-        let waited = cx.is_shy() && executed && watch.wall() > NEVER_READY;
+        let waited = cx.is_never_ready() && followed.executed && watch.wall() > NEVER_READY;
         if waited
             && watch.elapsed() > NEVER_READY
             && let Some(when_ready) = when_ready.take()
         {
             when_ready(pod)?;
         }
-        match tracee.next().map_err(|error| failed("follow it", error))? {
+        match tracee.next().map_err(|error| failed("follow it", &error))? {
             Some(Err(status)) => {
-                let ready = executed && when_ready.is_none();
+                let ready = followed.executed && when_ready.is_none();
                 return Ok(Traced::Ended { status, ready });
             }
             Some(Ok(stop)) => {
-                let mut deliver = 0;
-                match stop {
-                    TraceStop::Signal(number) if FAULT.contains(&number) => {
-                        faults += 1;
-                        deliver = number;
-                    }
-                    TraceStop::SyscallEntry(_) => faults = 0,
-                    _ => {}
-                }
-                if faults > FAULTS {
+                let deliver = followed.take(stop, &mut called);
+                if followed.faults > FAULTS {
                     let (status, ready) = (ExitStatus::Signaled(deliver), when_ready.is_none());
                     return Ok(Traced::Ended { status, ready });
                 }
-                match stop {
-                    TraceStop::SyscallEntry(call) if executed => called(&call),
-                    TraceStop::SyscallEntry(call) => {
-                        executing = call.number == libc::SYS_execveat as u64;
-                    }
-                    TraceStop::SyscallExit => executed |= std::mem::take(&mut executing),
-                    TraceStop::Signal(number) => deliver = number,
-                    TraceStop::Other => {}
-                }
                 tracee
                     .go_on(deliver)
-                    .map_err(|error| failed("let it go on", error))?;
+                    .map_err(|error| failed("let it go on", &error))?;
                 stopped = Instant::now();
             }
             // No descriptor tells of a stop; most come at once. By the clock: on a busy host
             // a look takes as long as a program of another kind sleeps.
             None if stopped.elapsed() < AT_ONCE => std::thread::yield_now(),
-            None if executed && when_ready.is_some() && pod.is_ready() => {
+            None if followed.executed && when_ready.is_some() && pod.is_ready() => {
                 if let Some(when_ready) = when_ready.take() {
                     when_ready(pod)?;
                 }
             }
             None => {
-                // One that writes into a full pipe makes no call until somebody reads.
+                // A program that writes into a full pipe makes no call until the suite reads.
                 pod.drain();
                 pod.await_event(AT_ONCE)?;
             }
+        }
+    }
+}
+
+fn failed(doing: &str, error: &io::Error) -> Stop {
+    Stop::Error(format!("cannot {doing}: {error}"))
+}
+
+/// How far a traced program has come. What comes before the end of its exec is the suite's.
+#[derive(Default)]
+struct Followed {
+    executing: bool,
+    executed: bool,
+    /// Faults since its last system call.
+    faults: usize,
+}
+
+impl Followed {
+    /// Takes note of a stop; the signal to let it go on with, or 0.
+    fn take(&mut self, stop: TraceStop, called: &mut impl FnMut(&Call)) -> i32 {
+        match stop {
+            TraceStop::SyscallEntry(call) => {
+                self.faults = 0;
+                if self.executed {
+                    called(&call);
+                } else {
+                    self.executing = call.number == libc::SYS_execveat as u64;
+                }
+                0
+            }
+            TraceStop::SyscallExit => {
+                self.executed |= std::mem::take(&mut self.executing);
+                0
+            }
+            TraceStop::Signal(number) => {
+                self.faults += usize::from(FAULT.contains(&number));
+                number
+            }
+            TraceStop::Other => 0,
         }
     }
 }

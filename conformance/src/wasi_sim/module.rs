@@ -163,17 +163,9 @@ fn wait(
             .get_or_insert_with(|| format!("a wait with {count} subscriptions"));
         return Ok(i32::from(EINVAL));
     }
-    let mut subscriptions = Vec::new();
-    for index in 0..count {
-        let at = of.cast_unsigned().wrapping_add(index * 48);
-        let mut bytes = [0; Subscription::SIZE];
-        let read = usize::try_from(at)
-            .is_ok_and(|at| memory.read(caller.as_context(), at, &mut bytes).is_ok());
-        if !read {
-            return Ok(i32::from(EFAULT));
-        }
-        subscriptions.push(Subscription::parse(&bytes));
-    }
+    let Some(subscriptions) = read_subscriptions(caller, memory, of.cast_unsigned(), count) else {
+        return Ok(i32::from(EFAULT));
+    };
     let world = &mut caller.data_mut().world;
     if let Some(odd) = subscriptions.iter().find(|one| !one.is_clock()) {
         world.odd_wait.get_or_insert_with(|| match odd.tag {
@@ -191,21 +183,43 @@ fn wait(
     let due = world.due(ends.unwrap_or(now), fault);
     world.advance(due)?;
     let now = world.now;
-    let mut events = Vec::new();
-    for one in &subscriptions {
-        match fault {
-            Some(Fault::NoEvent) => {}
-            Some(Fault::Event(error)) => events.push(one.event(error)),
-            _ if !one.is_clock() => events.push(one.event(EBADF)),
-            Some(_) => events.push(one.event(0)),
-            None if one.ends(due.min(now)) <= now || ends == Some(now) => {
-                events.push(one.event(0));
-            }
-            None => {}
-        }
-    }
+    let is_over = |one: &Subscription| one.ends(due.min(now)) <= now || ends == Some(now);
+    let events = events(&subscriptions, fault, is_over);
     let number = u32::try_from(events.len()).unwrap_or(count).to_le_bytes();
     let written = store_bytes(caller, memory, to, &events.concat())
         .and_then(|()| store_bytes(caller, memory, stored, &number));
     Ok(written.map_or(i32::from(EFAULT), |()| i32::from(SUCCESS)))
+}
+
+/// `None` where the guest's memory does not hold them.
+fn read_subscriptions(
+    caller: &Caller<'_, Guest>,
+    memory: Memory,
+    of: u32,
+    count: u32,
+) -> Option<Vec<Subscription>> {
+    let read = |index: u32| {
+        let at = of.wrapping_add(index * Subscription::SIZE as u32);
+        let mut bytes = [0; Subscription::SIZE];
+        let at = usize::try_from(at).ok()?;
+        memory.read(caller.as_context(), at, &mut bytes).ok()?;
+        Some(Subscription::parse(&bytes))
+    };
+    (0..count).map(read).collect()
+}
+
+/// The events that a wait stores: of the clocks that are over, or as the fault has it.
+fn events(
+    subscriptions: &[Subscription],
+    fault: Option<Fault>,
+    is_over: impl Fn(&Subscription) -> bool,
+) -> Vec<[u8; 32]> {
+    let event = |one: &Subscription| match fault {
+        Some(Fault::NoEvent) => None,
+        Some(Fault::Event(error)) => Some(one.event(error)),
+        _ if !one.is_clock() => Some(one.event(EBADF)),
+        Some(_) => Some(one.event(0)),
+        None => is_over(one).then(|| one.event(0)),
+    };
+    subscriptions.iter().filter_map(event).collect()
 }

@@ -63,7 +63,7 @@ fn baseline_cpu(cx: &Context<'_>) -> Outcome {
         return Err(Stop::Skip(reason.to_owned()));
     }
     drop(native);
-    match run(&baseline, cx.subject().clone(), (true, cx.is_shy()))? {
+    match run(&baseline, cx.subject().clone(), (true, cx.is_never_ready()))? {
         Ran::Ready => Ok(Pass::new(format!(
             "starts and ends on {} without an instruction that it does not have",
             baseline.level
@@ -110,12 +110,12 @@ fn calibrate(baseline: &Baseline, platform: &Platform) -> Result<(), Stop> {
 fn run(
     baseline: &Baseline,
     subject: Subject,
-    (own_pid_namespace, is_shy): (bool, bool),
+    (own_pid_namespace, is_never_ready): (bool, bool),
 ) -> Result<Ran, Stop> {
     let shared = baseline.shared(subject);
     let context = Context::new(&shared);
-    if is_shy {
-        context.set_shy();
+    if is_never_ready {
+        context.set_never_ready();
     }
     let mut pod = context.start_unready(Spec {
         own_pid_namespace,

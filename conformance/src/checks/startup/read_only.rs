@@ -33,36 +33,13 @@ pub(super) static READ_ONLY_ROOT: Check = Check {
 };
 
 fn read_only_root(cx: &Context<'_>) -> Outcome {
-    let outcome = starts(cx, Spec::default(), "on a read-only root", |pod| {
-        let mounts = pod.process()?.mountinfo();
-        let mounts =
-            mounts.map_err(|error| Stop::Error(format!("cannot read its mounts: {error}")))?;
-        let root = mounts
-            .0
-            .iter()
-            .find(|mount| mount.mount_point.as_os_str() == "/");
-        let options = root.map(|root| &root.mount_options);
-        if options.is_some_and(|options| options.contains_key("ro")) {
-            Ok("its root is mounted read-only".to_owned())
-        } else {
-            Err(Stop::Error("the root is not read-only".to_owned()))
-        }
-    });
-    let writable = Spec {
-        root: Root::Writable,
-        user: Some((0, 0)),
-        ..Spec::default()
-    };
-    let pass = outcome?;
-    // As root, which may write everywhere.
-    let (mut pod, view, before) = match start_seen(cx, writable.clone()) {
-        // Its image may have files for its own user alone.
-        Err(Stop::NotRunning(_)) => {
-            let user = None;
-            start_seen(cx, Spec { user, ..writable })?
-        }
-        other => other?,
-    };
+    let mut pass = starts(
+        cx,
+        Spec::default(),
+        "on a read-only root",
+        has_read_only_root,
+    )?;
+    let (mut pod, view, before) = start_as_root(cx)?;
     let unwritten = |when: &str| {
         let written = files::differences(&before, &view.files()?);
         ensure(
@@ -75,7 +52,7 @@ fn read_only_root(cx: &Context<'_>) -> Outcome {
     pod.leave_alone(LATER)?;
     unwritten("while it waited")?;
     match reap_one(&mut pod) {
-        // Whether it reaps is for others to judge.
+        // Other checks judge whether it reaps.
         Ok(()) | Err(Stop::Fail(_) | Stop::Ended(_)) => {}
         Err(other) => return Err(other),
     }
@@ -84,7 +61,7 @@ fn read_only_root(cx: &Context<'_>) -> Outcome {
         pod.expect_term_works("it started on a writable root")?;
         unwritten("when it was told to end")?;
     }
-    let mut pass = pass.with(format!(
+    pass = pass.with(format!(
         "on a writable root none of {} files changed, from its start to its end",
         before.len()
     ));
@@ -92,6 +69,36 @@ fn read_only_root(cx: &Context<'_>) -> Outcome {
         pass = pass.with(lack);
     }
     Ok(pass)
+}
+
+/// The evidence that its root is read-only, or an error of the suite.
+fn has_read_only_root(pod: &mut Pod<'_>) -> Result<String, Stop> {
+    let mounts = pod.process()?.mountinfo();
+    let mounts = mounts.map_err(|error| Stop::Error(format!("cannot read its mounts: {error}")))?;
+    let root = mounts
+        .0
+        .iter()
+        .find(|mount| mount.mount_point.as_os_str() == "/");
+    let options = root.map(|root| &root.mount_options);
+    if options.is_some_and(|options| options.contains_key("ro")) {
+        Ok("its root is mounted read-only".to_owned())
+    } else {
+        Err(Stop::Error("the root is not read-only".to_owned()))
+    }
+}
+
+/// Starts it as root, which may write everywhere; as the image's user where it does not run so,
+/// since an image may have files for that user alone.
+fn start_as_root<'a>(cx: &Context<'a>) -> Result<(Pod<'a>, FilesView, Files), Stop> {
+    let spec = |user| Spec {
+        root: Root::Writable,
+        user,
+        ..Spec::default()
+    };
+    match start_seen(cx, spec(Some((0, 0)))) {
+        Err(Stop::NotRunning(_)) => start_seen(cx, spec(None)),
+        other => other,
+    }
 }
 
 /// Starts it with a view of its files, and says which they were before.
