@@ -10,6 +10,11 @@ use std::process::Command;
 /// The cargo profile of these programs, and the folder cargo puts them in.
 pub const PROFILE: &str = "tiny";
 
+/// The packages that have them.
+pub const PAUSE: &str = "reference-pause";
+/// Probe and fixtures.
+pub const FIXTURES: &str = "pause-fixtures";
+
 /// The feature without which cargo leaves these programs out of a build.
 pub const FEATURE: &str = "freestanding";
 
@@ -125,7 +130,7 @@ pub fn build(
 /// `TARGET_DIR/wasm32-wasip1/tiny/pause-wasi.wasm`.
 pub fn build_wasi(cargo: &OsStr, workspace: &Path, linker: &Path, target_dir: &Path) -> Command {
     let mut command = cargo_build(cargo, workspace, target_dir);
-    command.args(["--package", "pause", "--features", "pause/wasi"]);
+    command.args(["--package", PAUSE, "--features", "wasi"]);
     command.args(["--bin", WASI_PROGRAM]);
     add_target(&mut command, WASI_TRIPLE, &wasm_rustflags(linker));
     command

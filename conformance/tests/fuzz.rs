@@ -61,7 +61,7 @@ fn every_target_has_a_program_for_the_fuzzer_and_a_corpus() {
     }
 }
 
-/// `cargo test --package conformance --test fuzz -- --ignored` writes the seeds anew.
+/// `cargo test --package pause-conformance --test fuzz -- --ignored` writes the seeds anew.
 #[test]
 #[ignore = "writes into the source tree"]
 fn the_seeds_are_written() {

@@ -5,7 +5,7 @@
 
 use crate::cargo::{self, Metadata};
 use crate::platform::{self, Platform};
-use crate::{build, image};
+use crate::{build, image, link};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use std::fmt;
@@ -42,7 +42,7 @@ impl Bench {
             let image = reference(arm64, &folder.path().join("arm64"))?;
             // By which the emulator is tried.
             let programs = folder.path().join("programs");
-            build::programs(&[arm64], &["pause", "fixtures"], &programs)?;
+            build::programs(&[arm64], &[link::PAUSE, link::FIXTURES], &programs)?;
             let programs = format!("--programs={}", programs.display());
             let (native, emulated) = self.in_turn(
                 &suite,
@@ -165,7 +165,7 @@ fn suite() -> Result<PathBuf> {
         "build",
         "--quiet",
         "--package",
-        "conformance",
+        "pause-conformance",
         "--bin",
         "pause-conformance",
     ])?;
@@ -224,7 +224,7 @@ fn start() -> Result<Row> {
         "bench",
         "--quiet",
         "--package",
-        "conformance",
+        "pause-conformance",
         "--bench",
         "start",
         "--profile",
@@ -252,7 +252,7 @@ fn start() -> Result<Row> {
 fn memory(suite: &Path, folder: &Path) -> Result<Row> {
     const MEGABYTE: usize = 1_000_000;
     let host = platform::host()?;
-    let built = build::programs(&[host], &["pause"], &folder.join("programs"))?;
+    let built = build::programs(&[host], &[link::PAUSE], &folder.join("programs"))?;
     let path = &built.first().context("no program was built")?.path;
     let mut program = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
     // Marsaglia's xorshift: any bytes will do that a compressor makes nothing of.

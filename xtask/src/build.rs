@@ -48,9 +48,9 @@ impl Build {
             add_targets(&targets)?;
         }
         let packages: &[&str] = if self.fixtures {
-            &["pause", "fixtures"]
+            &[link::PAUSE, link::FIXTURES]
         } else {
-            &["pause"]
+            &[link::PAUSE]
         };
         for program in programs(&targets, packages, &self.out)? {
             let path = program.path.display();

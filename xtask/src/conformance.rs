@@ -5,13 +5,13 @@ mod component;
 
 use crate::cargo::{self, Metadata};
 use crate::platform::{self, Platform};
-use crate::{build, image};
+use crate::{build, image, link};
 use anyhow::{Context as _, Result, anyhow};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
-const PACKAGE: &str = "conformance";
+const PACKAGE: &str = "pause-conformance";
 const PROGRAM: &str = "pause-conformance";
 
 /// Arguments of `conformance`.
@@ -103,7 +103,7 @@ fn build_foreign(args: &[String], out: &Path) {
             .filter(|it| *it != host)
             .collect();
         if !targets.is_empty() {
-            build::programs(&targets, &["pause", "fixtures"], out)?;
+            build::programs(&targets, &[link::PAUSE, link::FIXTURES], out)?;
         }
         Ok(())
     };

@@ -69,7 +69,7 @@ impl Image {
         if self.add_targets {
             build::add_targets(&targets)?;
         }
-        let programs = build::programs(&targets, &["pause"], &self.out.join("programs"))?;
+        let programs = build::programs(&targets, &[link::PAUSE], &self.out.join("programs"))?;
         let written = write_built(&programs, &self.out)?;
         for (size, program) in written.sizes.iter().zip(&programs) {
             let (name, route) = (size.platform.name, &program.route);

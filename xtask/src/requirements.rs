@@ -24,7 +24,7 @@ impl Requirements {
         cargo::run(&[
             "build",
             "--package",
-            "conformance",
+            "pause-conformance",
             "--bin",
             "pause-conformance",
             "--no-default-features",

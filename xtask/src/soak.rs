@@ -5,7 +5,7 @@
 //! is printed, and fails the task.
 
 use crate::cargo::{self, Metadata};
-use crate::{build, image, platform};
+use crate::{build, image, link, platform};
 use anyhow::{Context as _, Result, bail, ensure};
 use load::Load;
 use std::path::{Path, PathBuf};
@@ -109,7 +109,7 @@ fn suite() -> Result<PathBuf> {
         "build",
         "--quiet",
         "--package",
-        "conformance",
+        "pause-conformance",
         "--bin",
         PROGRAM,
     ])?;
@@ -147,7 +147,7 @@ fn subjects(folder: &Path) -> Result<Subjects> {
     let written = image::write(&[host], &folder.join("reference"))?;
     let reference = format!("oci:{}", written.layout.display());
     let mut fixtures = Vec::new();
-    let programs = build::programs(&[host], &["fixtures"], &folder.join("programs"))?;
+    let programs = build::programs(&[host], &[link::FIXTURES], &folder.join("programs"))?;
     let all = programs
         .iter()
         .find(|program| {

@@ -277,7 +277,7 @@ fn patient(args: &[&str]) -> Command {
 const HOSTS: [&str; 7] = [
     "test",
     "--package",
-    "conformance",
+    "pause-conformance",
     "--test",
     "hosts",
     "--",
@@ -288,7 +288,7 @@ const HOSTS: [&str; 7] = [
 const COMPONENTS: [&str; 9] = [
     "test",
     "--package",
-    "conformance",
+    "pause-conformance",
     "--features",
     "wasmtime",
     "--lib",
@@ -305,22 +305,22 @@ pub fn ci() -> Result<()> {
 
 /// Clippy, on everything; then on the programs that only link as such.
 fn lints() -> Vec<Job> {
-    let features = format!("pause/{0},fixtures/{0}", link::FEATURE);
+    let features = format!("{}/{2},{}/{2}", link::PAUSE, link::FIXTURES, link::FEATURE);
     let workspace = ["clippy", "--workspace", "--all-targets"];
     // As a first `cargo xtask conformance` builds it.
     let small = [
         "clippy",
         "--package",
-        "conformance",
+        "pause-conformance",
         "--bins",
         "--no-default-features",
     ];
     let programs = [
         "clippy",
         "--package",
-        "pause",
+        link::PAUSE,
         "--package",
-        "fixtures",
+        link::FIXTURES,
         "--bins",
         "--profile",
         link::PROFILE,

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use xtask::platform::{self, Platform};
-use xtask::{build, packages};
+use xtask::{build, link, packages};
 
 /// How long anything may take, on a loaded machine and under emulation.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -171,7 +171,7 @@ impl Program {
         let platform = platform::parse(name).expect("a platform of the table");
         let out = xtask::workspace().join("target/programs");
         let mut programs =
-            build::programs(&[platform], &["pause"], &out).expect("it can be built here");
+            build::programs(&[platform], &[link::PAUSE], &out).expect("it can be built here");
         let program = programs.pop().expect("one program for one platform");
         Self {
             platform,

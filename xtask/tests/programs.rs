@@ -5,7 +5,7 @@ use object::elf::{FileHeader32, FileHeader64, PF_W, PF_X, PT_GNU_STACK, PT_INTER
 use object::read::elf::{FileHeader, ProgramHeader as _};
 use rstest::rstest;
 use std::collections::BTreeMap;
-use xtask::{build, platform, toolchain};
+use xtask::{build, link, platform, toolchain};
 
 #[rstest]
 fn every_program_is_static_and_aligned_and_without_an_executable_stack(
@@ -20,7 +20,8 @@ fn every_program_is_static_and_aligned_and_without_an_executable_stack(
         return;
     }
     let out = xtask::workspace().join("target/programs");
-    let programs = build::programs(&[platform], &["pause"], &out).expect("it can be built here");
+    let programs =
+        build::programs(&[platform], &[link::PAUSE], &out).expect("it can be built here");
     let bytes = std::fs::read(&programs[0].path).expect("the program");
     match object::FileKind::parse(bytes.as_slice()).expect("a program") {
         object::FileKind::Elf32 => judge::<FileHeader32<Endianness>>(name, &bytes),
@@ -38,7 +39,7 @@ fn every_route_keeps_the_budget_and_one_compiler_gives_one_program() {
         let mut programs: BTreeMap<String, (String, Vec<u8>)> = BTreeMap::new();
         for (number, route) in toolchain::all(platform.triple).iter().enumerate() {
             let out = folder.path().join(number.to_string());
-            let program = build::programs_by(route, &[platform], &["pause"], &out)
+            let program = build::programs_by(route, &[platform], &[link::PAUSE], &out)
                 .expect("it can be built here")
                 .remove(0);
             let (name, size) = (&route.name, program.size);

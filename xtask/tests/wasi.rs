@@ -45,7 +45,7 @@ fn the_suite_finds_every_image_conformant() {
     // A component is run where its engine is built in, which takes minutes; it is not here.
     for (preview, options) in [("p1", &[][..]), ("p2", &["--static-only"][..])] {
         let mut suite = xtask::cargo::command();
-        suite.args(["run", "--quiet", "--package", "conformance"]);
+        suite.args(["run", "--quiet", "--package", "pause-conformance"]);
         suite.args(["--bin", "pause-conformance", "--", "--strict"]);
         suite.args(options);
         let sizes = written.sizes.iter();

@@ -46,7 +46,7 @@ enum Guest {
 
 macro_rules! texts {
     ($($name:literal,)*) => {
-        &[$(($name, include_str!(concat!("../../../fixtures/wasi/", $name, ".wat"))),)*]
+        &[$(($name, include_str!(concat!("wasi/programs/", $name, ".wat"))),)*]
     };
 }
 
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn every_text_is_in_the_table() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/wasi");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/self_test/wasi/programs");
         let files: BTreeSet<String> = std::fs::read_dir(folder)
             .expect("the folder is there")
             .map(|entry| entry.expect("it can be listed").path())

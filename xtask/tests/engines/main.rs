@@ -12,7 +12,7 @@ use daemons::{Podman, containerd, dockerd};
 use room::{Daemon, Room, succeeds};
 use serde_json::Value;
 use xtask::platform::{self, ALL, Platform};
-use xtask::{build, image, packages};
+use xtask::{build, image, link, packages};
 
 /// As docker-archives call it.
 const NAME: &str = concat!("pause:", env!("CARGO_PKG_VERSION"));
@@ -176,7 +176,7 @@ impl Image {
 /// as this user and group?
 fn is_the_pause(room: &Room, pid: &str, user: &str) {
     let out = room.path("image/programs");
-    let programs = build::programs(&[host()], &["pause"], &out).expect("it is built");
+    let programs = build::programs(&[host()], &[link::PAUSE], &out).expect("it is built");
     let program = programs[0].path.display().to_string();
     room.run("cmp", &[&program, &format!("/proc/{pid}/exe")]);
     let status = room.proc(pid, "status");
