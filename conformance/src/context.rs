@@ -36,6 +36,7 @@ mod trace;
 mod unmount;
 mod waits;
 mod watch;
+mod work;
 
 pub use children::PauseChild;
 pub use discarded::Answer;
@@ -48,6 +49,7 @@ pub use time::Stopwatch;
 pub use trace::{Traced, trace};
 pub use unmount::UnmountWatch;
 pub use watch::{Watched, first_to_end, which_stay};
+pub use work::{Held, Rested, Worked};
 
 /// A program that is not ready sooner sleeps meanwhile, or computes for long.
 const SLOW: Duration = Duration::from_millis(30);
@@ -94,6 +96,8 @@ pub struct Shared {
     root_lacks: std::sync::OnceLock<Vec<String>>,
     /// What it does while nothing happens, likewise.
     idle: std::sync::OnceLock<Result<Idle, Stop>>,
+    /// What it is like after its work, likewise.
+    worked: std::sync::OnceLock<Result<Option<Worked>, Stop>>,
     /// Whether it has reaped any of [`idle::ORPHANS`], likewise.
     reaps: Mutex<Option<bool>>,
     /// By name.
@@ -125,6 +129,7 @@ impl Shared {
             leaves: std::sync::OnceLock::new(),
             root_lacks: std::sync::OnceLock::new(),
             idle: std::sync::OnceLock::new(),
+            worked: std::sync::OnceLock::new(),
             reaps: Mutex::new(None),
             measurements: Mutex::new(BTreeMap::new()),
             is_spared: false,

@@ -31,6 +31,7 @@ pub static FAMILY: Family = Family {
         &BEFORE_HANDLER,
         &STOPPED_CHILD,
         &NO_LOST_WAKEUP,
+        &AFTER_WORK,
         &SOAK,
         &LATENCY,
         &ONLY_AS_PID1,
@@ -543,6 +544,44 @@ fn or_inconclusive(stop: Stop) -> Stop {
         Stop::Fail(finding) | Stop::Ended(finding) => Stop::Inconclusive(finding.observed),
         other => other,
     }
+}
+
+static AFTER_WORK: Check = Check {
+    id: "reaping/after-work",
+    title: "it still reaps after thousands of orphans, signals, a stop, and members that went",
+    level: Level::Must,
+    requirement: "The pause process MUST reap for as long as the pod lives: after thousands of orphans, after each signal that it survives, after SIGSTOP and SIGCONT, and after containers have come and gone.",
+    source: PAUSE_C,
+    needs: JOINED
+        .union(Needs::NATIVE)
+        .union(Needs::HOST_PID)
+        .union(Needs::WAITS),
+    after: &[
+        "reaping/burst",
+        "signals/survives-hup",
+        "signals/survives-others",
+        "signals/stop-cont",
+    ],
+    run: after_work,
+};
+
+fn after_work(cx: &Context<'_>) -> Outcome {
+    let Some(worked) = cx.worked()? else {
+        return Err(Stop::Blocked {
+            by: "reaping/one-orphan",
+            why: "it does not reap its first orphans".to_owned(),
+        });
+    };
+    worked.reaping?;
+    if let Some(rested) = worked.rested {
+        let (before, after) = (rested.before.children, rested.after.children);
+        let expected = format!("{before} children, as before its work");
+        ensure(after <= before, expected, format!("{after} children"))?;
+    }
+    Ok(Pass::new(format!(
+        "all of {} orphans reaped, and one after each signal, after a stop, and after a member went",
+        worked.orphans
+    )))
 }
 
 static SOAK: Check = Check {

@@ -2,7 +2,7 @@
 
 use crate::backend::Spec;
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, ensure};
-use crate::context::{Context, ORPHANS, Rest, TICK};
+use crate::context::{Context, ORPHANS, Rest, Rested, TICK};
 use crate::shortage::Shortage;
 
 /// Processor and memory.
@@ -17,9 +17,6 @@ const SEEN: Needs = Needs::PROGRAM.union(Needs::SANDBOX).union(Needs::HOST_PID);
 
 /// Most resident memory that a sound pause has, in bytes.
 const SMALL: u64 = 1 << 20;
-
-/// Those by which it is to grow.
-const MORE: u64 = 100;
 
 /// Allocators and page tables settle by a few pages.
 const SLACK: u64 = 64 << 10;
@@ -40,7 +37,7 @@ static IDLE_CPU: Check = Check {
     id: "resources/idle-cpu",
     title: "it uses no processor time while it waits",
     level: Level::Must,
-    requirement: "The pause process MUST use no processor time while nothing happens in the pod, also once it has reaped.",
+    requirement: "The pause process MUST use no processor time while nothing happens in the pod, also once it has reaped and after its work: thousands of orphans, and each signal that it survives.",
     source: IDLE_ISSUE,
     needs: SEEN.union(Needs::WAITS),
     after: &[],
@@ -63,19 +60,29 @@ fn idle_cpu(cx: &Context<'_>) -> Outcome {
     if let Some(reaped) = reaped.as_ref().filter(|reaped| reaped.is_busy()) {
         return Err(busy(reaped, ", once it has reaped").into());
     }
+    let rested = cx.rested()?;
+    if let Some(rested) = rested.as_ref().filter(|it| it.rest.is_busy()) {
+        return Err(busy(&rested.rest, AFTER_WORK).into());
+    }
     let used = |rest: &Rest| format!("{:.1?} in {:.1?}", rest.used, rest.window);
-    let pass = Pass::new(used(&idle.fresh));
-    Ok(match &reaped {
-        Some(reaped) => pass.with(format!("{} after it has reaped", used(reaped))),
-        None => pass,
-    })
+    let mut pass = Pass::new(used(&idle.fresh));
+    if let Some(reaped) = &reaped {
+        pass = pass.with(format!("{} after it has reaped", used(reaped)));
+    }
+    if let Some(rested) = &rested {
+        pass = pass.with(format!("{} after its work", used(&rested.rest)));
+    }
+    Ok(pass)
 }
+
+/// When a fault shows that shows in what came after the work.
+const AFTER_WORK: &str = ", after its work";
 
 static IDLE_WAKEUPS: Check = Check {
     id: "resources/idle-wakeups",
     title: "it does not wake up while it waits",
     level: Level::Should,
-    requirement: "The pause process SHOULD NOT wake up while nothing happens in the pod, also once it has reaped.",
+    requirement: "The pause process SHOULD NOT wake up while nothing happens in the pod, also once it has reaped and after its work: thousands of orphans, and each signal that it survives.",
     source: IDLE_ISSUE,
     needs: SEEN.union(Needs::NATIVE).union(Needs::WAITS),
     after: &[],
@@ -87,9 +94,13 @@ fn idle_wakeups(cx: &Context<'_>) -> Outcome {
     let fresh = idle.fresh;
     cx.measure("idle_wakeups", "count", fresh.switches as f64);
     let reaped = idle.reaped.ok().flatten();
+    // One that wakes anyway has nothing to show at its work.
+    let is_still = fresh.switches == 0;
+    let rested = if is_still { cx.rested()? } else { None };
     let rests = [
         (Some(&fresh), ""),
         (reaped.as_ref(), ", once it has reaped"),
+        (rested.as_ref().map(|it| &it.rest), AFTER_WORK),
     ];
     for (rest, when) in rests {
         if let Some(rest) = rest.filter(|rest| rest.switches > 0) {
@@ -108,12 +119,12 @@ static MEMORY: Check = Check {
     id: "resources/memory",
     title: "its resident memory is small",
     level: Level::Should,
-    requirement: "The pause process SHOULD have at most 1 MiB of resident memory, and no more once it has reaped.",
+    requirement: "The pause process SHOULD have at most 1 MiB of resident memory, and no more after its work: thousands of orphans, and each signal that it survives.",
     source: Source {
         title: "cri-o#1722",
         url: "https://github.com/cri-o/cri-o/issues/1722",
     },
-    needs: SEEN.union(Needs::NATIVE),
+    needs: SEEN.union(Needs::NATIVE).union(Needs::WAITS),
     after: &[],
     run: memory,
 };
@@ -156,19 +167,14 @@ fn memory(cx: &Context<'_>) -> Outcome {
         format!("{resident} bytes"),
     )?;
     let pass = Pass::new(format!("{resident} bytes"));
-    if !cx.offers(Needs::PROBE) || !pod.reap_first_orphans()? {
+    let Some(Rested { before, after, .. }) = cx.rested()? else {
         return Ok(pass);
-    }
-    // The first may be dear.
-    let before = bytes(pod.status()?.vmrss).unwrap_or(resident);
-    if !pod.reap_orphans(MORE)? {
-        return Ok(pass);
-    }
-    let after = bytes(pod.status()?.vmrss).unwrap_or(before);
+    };
+    let (before, after) = (before.resident, after.resident);
     let grown =
-        format!("{before} bytes after it reaped {ORPHANS} orphans, {after} after {MORE} more");
+        format!("{before} bytes after it reaped {ORPHANS} orphans, {after} after all its work");
     if after > before + SLACK {
-        let expected = format!("grows by at most {SLACK} bytes while it reaps");
+        let expected = format!("grows by at most {SLACK} bytes while it works");
         return Err(pod.finding(expected, grown).into());
     }
     Ok(pass.with(grown))

@@ -56,7 +56,7 @@ static NO_FDS: Check = Check {
         title: "catatonit#12",
         url: "https://github.com/openSUSE/catatonit/issues/12",
     },
-    needs: SEEN.union(Needs::NATIVE),
+    needs: SEEN.union(Needs::NATIVE).union(Needs::WAITS),
     after: &[],
     run: no_fds,
 };
@@ -69,6 +69,10 @@ fn no_fds(cx: &Context<'_>) -> Outcome {
         let kept = kept_open(&mut pod)?;
         let observed = || format!("{}, once it has reaped", kept.join(", "));
         ensure(kept.is_empty(), "none", observed())?;
+    }
+    if let Some(rested) = cx.rested()? {
+        let kept = rested.after.descriptors;
+        ensure(kept == 0, "none", format!("{kept}, after its work"))?;
     }
     Ok(Pass::new("none"))
 }

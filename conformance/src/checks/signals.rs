@@ -37,6 +37,7 @@ pub static FAMILY: Family = Family {
         &BROKEN_STDERR,
         &BROKEN_STDERR_NOT_FIRST,
         &SIGACTION_FAILS,
+        &TERM_AFTER_WORK,
         &TERM_LATENCY,
     ],
 };
@@ -628,6 +629,31 @@ fn sigaction_fails(cx: &Context<'_>) -> Outcome {
         "with sigaction denied for {}",
         seen.join(", ")
     )))
+}
+
+static TERM_AFTER_WORK: Check = Check {
+    id: "signals/term-after-work",
+    title: "SIGTERM ends it after thousands of orphans, signals and a stop, too",
+    level: Level::Must,
+    requirement: "The pause process MUST exit with status 0 on SIGTERM for as long as the pod lives: also after thousands of orphans, after each signal that it survives, and after SIGSTOP and SIGCONT.",
+    source: PAUSE_C,
+    needs: JOINED
+        .union(Needs::NATIVE)
+        .union(Needs::HOST_PID)
+        .union(Needs::WAITS),
+    after: &["reaping/after-work", "signals/term-exits-zero"],
+    run: term_after_work,
+};
+
+fn term_after_work(cx: &Context<'_>) -> Outcome {
+    let Some(rested) = cx.worked()?.and_then(|worked| worked.rested) else {
+        return Err(Stop::Blocked {
+            by: "reaping/after-work",
+            why: "it does not get through its work".to_owned(),
+        });
+    };
+    let took = rested.term?;
+    Ok(Pass::new(format!("exited 0 {took:.1?} after SIGTERM")))
 }
 
 static TERM_LATENCY: Check = Check {

@@ -84,32 +84,36 @@ impl Context<'_> {
         if !self.offers(Needs::NATIVE) {
             return watch(self);
         }
-        self.shared.idle.get_or_init(|| watch_for_all(self)).clone()
+        let reaped = |idle: &Idle| idle.reaped.as_ref().map(drop).map_err(Clone::clone);
+        let watched = || self.watched_for_all(watch, reaped);
+        self.shared.idle.get_or_init(watched).clone()
     }
 }
 
-/// The same for every check that asks: a shortage that the first one met is not for that one
-/// alone to know.
-fn watch_for_all(cx: &Context<'_>) -> Result<Idle, Stop> {
-    let idle = RefCell::new(None);
-    let outcome = cx.watched(|cx| {
-        let seen = watch(cx);
-        let reaped = match &seen {
-            Ok(idle) => idle.reaped.as_ref().map(drop),
-            Err(stop) => Err(stop),
-        };
-        let reaped = reaped.map(|()| Pass::new("")).map_err(Clone::clone);
-        idle.replace(Some(seen));
-        reaped
-    });
-    match (outcome, idle.into_inner()) {
-        (Err(short @ Stop::Inconclusive(_)), _) | (Err(short), None) => Err(short),
-        (_, Some(idle)) => idle,
-        (Ok(_), None) => Err(Stop::Error("nothing was watched".to_owned())),
+impl Context<'_> {
+    /// Watches something for every check that asks. A shortage that the first of them met is not
+    /// for that one alone to know. `verdict` says what a check would make of it.
+    pub(super) fn watched_for_all<T>(
+        &self,
+        watch: impl Fn(&Context<'_>) -> Result<T, Stop>,
+        verdict: impl Fn(&T) -> Result<(), Stop>,
+    ) -> Result<T, Stop> {
+        let last = RefCell::new(None);
+        let outcome = self.watched(|cx| {
+            let seen = watch(cx);
+            let outcome = seen.as_ref().map_err(Clone::clone).and_then(&verdict);
+            last.replace(Some(seen));
+            outcome.map(|()| Pass::new(""))
+        });
+        match (outcome, last.into_inner()) {
+            (Err(short @ Stop::Inconclusive(_)), _) | (Err(short), None) => Err(short),
+            (_, Some(seen)) => seen,
+            (Ok(_), None) => Err(Stop::Error("nothing was watched".to_owned())),
+        }
     }
 }
 
-fn spec() -> Spec {
+pub(super) fn spec() -> Spec {
     Spec {
         own_network: false,
         ..Spec::default()
@@ -174,21 +178,29 @@ fn reaped<'a>(cx: &Context<'a>) -> Result<Option<Pod<'a>>, Stop> {
 }
 
 /// A pod that is being watched.
-struct Watch {
+pub(super) struct Watch {
     time: super::Stopwatch,
     since: Duration,
     switches: u64,
     window: Duration,
+    /// It is watched a second time, for longer.
+    is_second: bool,
     used: Duration,
 }
 
 impl Watch {
     fn begin(pod: &mut Pod<'_>) -> Result<Self, Stop> {
+        Self::for_a(WINDOW, pod)
+    }
+
+    /// As long as this, or longer, where it is seen to wake.
+    pub(super) fn for_a(window: Duration, pod: &mut Pod<'_>) -> Result<Self, Stop> {
         Ok(Self {
             since: pod.processor_time()?,
             switches: pod.state()?.switches,
             time: pod.stopwatch(),
-            window: WINDOW,
+            window,
+            is_second: false,
             used: Duration::ZERO,
         })
     }
@@ -198,25 +210,25 @@ impl Watch {
     }
 
     /// Looks at it after some time; how much is left.
-    fn look(&mut self, pod: &mut Pod<'_>, time: Duration) -> Result<Duration, Stop> {
+    pub(super) fn look(&mut self, pod: &mut Pod<'_>, time: Duration) -> Result<Duration, Stop> {
         let left = self.time.left(self.window);
         pod.leave_alone(left.min(time))?;
         self.used = pod.processor_time()?.saturating_sub(self.since);
         if left.is_zero() && !self.is_busy() {
             let woken = pod.state()?.switches.saturating_sub(self.switches);
-            if self.window == WINDOW && (1..=LAST_OF_ITS_START).contains(&woken) {
+            if !self.is_second && (1..=LAST_OF_ITS_START).contains(&woken) {
                 // As long again, for what comes back to come back.
                 let used = self.used;
-                *self = Self::begin(pod)?;
+                *self = Self::for_a(self.window * 2, pod)?;
                 self.since = self.since.saturating_sub(used);
-                self.window = WINDOW * 2;
+                self.is_second = true;
                 return Ok(self.window);
             }
         }
         Ok(left)
     }
 
-    fn end(self, pod: &mut Pod<'_>) -> Result<Rest, Stop> {
+    pub(super) fn end(self, pod: &mut Pod<'_>) -> Result<Rest, Stop> {
         let switches = pod.state()?.switches.saturating_sub(self.switches);
         let (_, written) = pod.output();
         let evidence = pod.finding(String::new(), String::new()).evidence;
