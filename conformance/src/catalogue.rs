@@ -66,6 +66,10 @@ const WORDS: &[(Needs, &str)] = &[
         "an emulator of the architecture's oldest processor",
     ),
     (Needs::TRACE, "permission to trace the process"),
+    (
+        Needs::STEP,
+        "a process that can be followed from system call to system call",
+    ),
     (Needs::ID_RANGE, "a user namespace with 65536 ids"),
     (Needs::USER_NAMESPACE, "a user namespace"),
     (Needs::TIME_NAMESPACE, "a time namespace"),

@@ -95,6 +95,8 @@ impl Needs {
     pub const SECCOMP: Self = Self::host(Features::SECCOMP);
     /// See [`Features::TRACE`].
     pub const TRACE: Self = Self::host(Features::TRACE);
+    /// See [`Features::STEP`].
+    pub const STEP: Self = Self::host(Features::STEP);
     /// See [`Features::ID_RANGE`].
     pub const ID_RANGE: Self = Self::host(Features::ID_RANGE);
     /// See [`Features::USER_NAMESPACE`].
@@ -278,7 +280,7 @@ mod tests {
     fn a_set_is_the_sum_of_its_bits() {
         let all = Needs::all();
         assert_eq!(all.iter().fold(Needs::empty(), Needs::union), all);
-        assert_eq!(all.iter().count(), 43);
+        assert_eq!(all.iter().count(), 44);
         for bit in all.iter() {
             assert!(all.contains(bit) && !(all - bit).intersects(bit), "{bit:?}");
             assert!(!Needs::empty().contains(bit) && !bit.is_empty());

@@ -39,7 +39,7 @@ const HOUSES: [House; 3] = [
             &["features", "programs", "shortage", "signal", "wait"],
             &["sys"],
             &["inherited", "interrupt", "process", "supervise"],
-            &["emulator", "probe", "trace", "workload"],
+            &["emulator", "probe", "step", "trace", "workload"],
             &["backend"],
         ],
     },

@@ -51,5 +51,8 @@ bitflags::bitflags! {
         const NOCLDSTOP = 1 << 21;
         /// The program that makes sandboxes can be executed in one and beside one.
         const SELF_EXEC = 1 << 22;
+        /// The program can be followed from system call to system call, and set back right
+        /// before one.
+        const STEP = 1 << 23;
     }
 }

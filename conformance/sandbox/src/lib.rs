@@ -55,6 +55,7 @@ pub mod process;
 pub mod programs;
 pub mod shortage;
 pub mod signal;
+pub mod step;
 pub mod supervise;
 mod sys;
 pub mod trace;

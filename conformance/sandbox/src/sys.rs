@@ -25,7 +25,9 @@ use seccompiler::BpfProgramRef;
 
 mod clone;
 mod interrupt;
+mod registers;
 mod schedule;
+mod step;
 mod supervise;
 mod trace;
 
@@ -34,10 +36,14 @@ pub(crate) use clone::{
     spawn_sibling_in_place,
 };
 pub(crate) use interrupt::{interrupt, interrupt_by, is_ignored};
+pub(crate) use registers::{NATIVE_ABI, Registers, skip_call};
 pub(crate) use schedule::ask_for_slice;
+pub(crate) use step::{Waited, kill_thread, step_wait};
 pub use supervise::{Supervised, answer, next_call, supervise};
 pub use trace::{Call, TraceStop};
-pub(crate) use trace::{trace_continue, trace_interrupt, trace_seize, trace_wait};
+pub(crate) use trace::{
+    THREADS_AND_EXEC, trace_continue, trace_interrupt, trace_seize, trace_wait,
+};
 
 /// How a process ended, in the terms of wait(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

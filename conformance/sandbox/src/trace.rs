@@ -21,7 +21,7 @@ impl Tracee {
     /// # Errors
     /// As ptrace(2): EPERM where it may not be traced.
     pub fn seize(pid: i32) -> io::Result<Self> {
-        sys::trace_seize(pid)?;
+        sys::trace_seize(pid, 0)?;
         sys::trace_interrupt(pid)?;
         Ok(Self { pid })
     }

@@ -145,7 +145,7 @@ impl Followed {
                 self.faults += usize::from(FAULT.contains(&number));
                 number
             }
-            TraceStop::Other => 0,
+            TraceStop::Thread(_) | TraceStop::Exec | TraceStop::Other => 0,
         }
     }
 }

@@ -271,9 +271,14 @@ impl Backend for Embedded {
         } else {
             ", no /proc"
         };
+        let trace = if self.offers.contains(Features::STEP) {
+            ""
+        } else {
+            ", no tracing"
+        };
         let instead = self.instead_of.as_ref();
         let instead = instead.map_or_else(String::new, |it| format!("; as root: {it}"));
-        format!("embedded ({way}{proc}{instead})")
+        format!("embedded ({way}{proc}{trace}{instead})")
     }
 
     fn offers(&self) -> Features {

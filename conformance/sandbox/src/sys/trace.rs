@@ -28,13 +28,20 @@ pub enum TraceStop {
     SyscallExit,
     /// Before this signal is delivered.
     Signal(i32),
-    /// A ptrace event or group stop.
+    /// It has made a thread, which is traced too.
+    Thread(i32),
+    /// It has executed a program.
+    Exec,
+    /// Another ptrace event, or a group stop.
     Other,
 }
 
+/// Also events of threads and of exec: options for [`trace_seize`].
+pub(crate) const THREADS_AND_EXEC: c_int = libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_TRACEEXEC;
+
 /// Seizes a child for system-call tracing by the calling thread; it dies with the tracer.
-pub(crate) fn trace_seize(pid: i32) -> io::Result<()> {
-    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
+pub(crate) fn trace_seize(pid: i32, more: c_int) -> io::Result<()> {
+    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL | more;
     // SAFETY: PTRACE_SEIZE takes no address and options by value.
     let result = unsafe {
         libc::syscall(
@@ -92,13 +99,35 @@ pub(crate) fn trace_wait(pid: i32) -> io::Result<Option<Result<TraceStop, ExitSt
     if libc::WIFSIGNALED(status) {
         return Ok(Some(Err(ExitStatus::Signaled(libc::WTERMSIG(status)))));
     }
-    let stop = libc::WSTOPSIG(status);
-    let event = status >> 16;
-    Ok(Some(Ok(match stop {
-        _ if event != 0 => TraceStop::Other,
-        stop if stop == libc::SIGTRAP | 0x80 => trace_syscall(pid)?,
-        signal => TraceStop::Signal(signal),
-    })))
+    trace_stop(pid, status >> 8).map(|stop| Some(Ok(stop)))
+}
+
+/// The stop behind the code that the kernel gives for it: a signal, and an event above it.
+pub(super) fn trace_stop(pid: i32, code: c_int) -> io::Result<TraceStop> {
+    Ok(match (code & 0xff, code >> 8) {
+        (_, libc::PTRACE_EVENT_CLONE) => TraceStop::Thread(trace_message(pid)?),
+        (_, libc::PTRACE_EVENT_EXEC) => TraceStop::Exec,
+        (signal, 0) if signal == libc::SIGTRAP | 0x80 => trace_syscall(pid)?,
+        (signal, 0) => TraceStop::Signal(signal),
+        _ => TraceStop::Other,
+    })
+}
+
+/// What the kernel says beside an event: of a clone, the new thread's id.
+fn trace_message(pid: i32) -> io::Result<i32> {
+    let mut message: libc::c_ulong = 0;
+    // SAFETY: PTRACE_GETEVENTMSG stores one unsigned long.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ptrace,
+            libc::PTRACE_GETEVENTMSG,
+            pid,
+            0,
+            ptr::from_mut(&mut message),
+        )
+    };
+    check(result)?;
+    i32::try_from(message).map_err(io::Error::other)
 }
 
 fn trace_syscall(pid: i32) -> io::Result<TraceStop> {

@@ -163,7 +163,9 @@ impl Sandbox for EmbeddedSandbox {
     }
 
     fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        // A stop of one that is traced would be taken for its end, and from its tracer.
         if self.status.is_none()
+            && crate::wait::readable(self.child.pidfd.as_fd(), Duration::ZERO)?
             && let Some((status, peak)) = sys::try_wait_for_usage(self.child.pidfd.as_fd())?
         {
             (self.status, self.memory_peak) = (Some(status), peak);

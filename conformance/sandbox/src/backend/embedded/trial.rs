@@ -9,17 +9,21 @@ use super::obstacles::Refusal;
 use crate::backend::{Backend, Join, Launch, Spec, StartError};
 use crate::programs::REFERENCE;
 use crate::sys::ExitStatus;
-use crate::wait;
+use crate::{step, wait};
 use pause_image::{Platform, Subject};
 
 /// How long a sandbox that was killed may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a trial has shown.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Shown {
     /// A sandbox has a /proc of its own.
     pub(super) has_proc: bool,
+    /// A program can be traced, or why not.
+    pub(super) traces: Result<(), String>,
+    /// And followed from call to call, or why not.
+    pub(super) steps: Result<(), String>,
 }
 
 /// Starts the reference, enters its sandbox, and ends it.
@@ -63,12 +67,28 @@ fn run_here(engine: &Embedded) -> Result<Shown, Refusal> {
         other => other.map(|_| true),
     });
     let has_proc = has_proc.map_err(Refusal::at("enter a sandbox"))?;
+    let steps = step::is_possible(sandbox.host_pid());
+    let traces = match &steps {
+        // Tracing alone needs nothing of the processor.
+        Err(error) if error.kind() != io::ErrorKind::Unsupported => {
+            Err(format!("this host refuses ptrace(2): {error}"))
+        }
+        _ => Ok(()),
+    };
+    let steps = steps.map_err(|error| match error.kind() {
+        io::ErrorKind::Unsupported => "the registers of this processor are not known".to_owned(),
+        _ => format!("this host refuses ptrace(2): {error}"),
+    });
     let ended = sandbox.signal(crate::signal::KILL).and_then(|()| {
         wait::readable(sandbox.pidfd(), PATIENCE)?;
         sandbox.try_wait()
     });
     match ended.map_err(Refusal::at("end a sandbox"))? {
-        Some(ExitStatus::Signaled(crate::signal::KILL)) => Ok(Shown { has_proc }),
+        Some(ExitStatus::Signaled(crate::signal::KILL)) => Ok(Shown {
+            has_proc,
+            traces,
+            steps,
+        }),
         other => {
             let said = other.map_or_else(|| "it did not end".to_owned(), |how| how.to_string());
             Err(Refusal::at("run the reference in a sandbox")(

@@ -1,0 +1,494 @@
+//! A program under the eyes of the suite, from system call to system call, in all its threads,
+//! on a clock that moves on as soon as nothing else is left to do.
+//!
+//! A tracer can know where others watch. A signal can be put right before a call: between the
+//! program's last test and its wait. And a program whose threads all sleep, in calls that have
+//! no end by themselves, is at rest: nothing but an event from outside wakes it.
+
+use std::io;
+use std::time::Duration;
+
+use nix::libc;
+
+use crate::sys::{self, Registers, TraceStop, Waited};
+
+mod clocks;
+mod memory;
+mod sleep;
+mod waits;
+
+use memory::Memory;
+use waits::{Lapse, Wait};
+
+pub use crate::sys::Call;
+
+/// How often a thread that must stop at once is looked at, until that is no longer true.
+const LOOKS: u32 = 1_000_000;
+
+/// So often a program looks at a clock, one time after the other, that does not wait for it.
+const LOOKS_AT_CLOCK: u32 = 32;
+
+/// How far the clock moves on with each look of one that does.
+const SPINS: Duration = Duration::from_millis(1);
+
+/// What has come of letting a program go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing yet: it runs, or has ended.
+    Nothing,
+    /// It has executed a program.
+    Executed,
+    /// A thread is about to make this call.
+    Call(Call),
+    /// This signal is about to be delivered.
+    Signal(i32),
+    /// All its threads sleep, and nothing but what comes from outside wakes one.
+    Rests,
+    /// All its threads sleep. It may wake by itself all the same: it has children of its own, or
+    /// a time runs in the kernel.
+    Sleeps,
+    /// A wait was over: the clock has moved on.
+    Woke,
+}
+
+/// What a thread does.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Runs,
+    /// It has entered this call, and was let go on.
+    In(Call),
+    /// It has entered a wait that was made short.
+    Lapses(Call, Lapsed),
+    /// It has stopped at the entry of a wait that ends by itself.
+    Held(Call, Wait),
+    /// It has stopped, and waits to be let go on with this signal.
+    Stopped(i32),
+    /// It has stopped at the entry of this call.
+    At(Call),
+}
+
+/// A wait that was made short.
+#[derive(Clone, Copy, Debug)]
+struct Lapsed {
+    restore: Restore,
+    /// Where the clock stands when the time is over; without it the wait goes on then.
+    until: Option<Duration>,
+}
+
+/// What is put right at the end of a wait that was made short.
+#[derive(Clone, Copy, Debug)]
+enum Restore {
+    Result(i64),
+    Argument(usize, u64),
+    Time(u64, [u8; 16]),
+}
+
+#[derive(Debug)]
+struct Thread {
+    id: i32,
+    state: State,
+    /// When the wait ends in which it is held.
+    until: Option<Duration>,
+    /// What it waits for may have come.
+    is_poked: bool,
+}
+
+/// A program that the thread which made this follows. It dies with that thread.
+#[derive(Debug)]
+pub struct Stepper {
+    pid: i32,
+    threads: Vec<Thread>,
+    memory: Option<Memory>,
+    /// How far its clock is ahead.
+    ahead: Duration,
+    /// How often it has looked at a clock, one time after the other.
+    looks: u32,
+    may_wake_later: bool,
+}
+
+impl Stepper {
+    /// Seizes a child of the calling thread, and stops it.
+    ///
+    /// # Errors
+    /// As ptrace(2): EPERM where it may not be traced.
+    pub fn seize(pid: i32) -> io::Result<Self> {
+        sys::trace_seize(pid, sys::THREADS_AND_EXEC)?;
+        sys::trace_interrupt(pid)?;
+        Ok(Self {
+            pid,
+            threads: vec![Thread::new(pid)],
+            memory: None,
+            ahead: Duration::ZERO,
+            looks: 0,
+            may_wake_later: false,
+        })
+    }
+
+    /// How far its clock has moved on by itself.
+    pub fn clock(&self) -> Duration {
+        self.ahead
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// The call that its first thread sleeps in.
+    pub fn sleeps_in(&self) -> Option<Call> {
+        let first = self.threads.iter().find(|thread| thread.id == self.pid)?;
+        match first.state {
+            State::In(call) | State::Held(call, _) => Some(call),
+            _ => None,
+        }
+    }
+
+    /// Lets it go on from where it has stopped, and looks once what comes of it.
+    ///
+    /// # Errors
+    /// As ptrace(2), and where its memory or its registers cannot be read.
+    pub fn go_on(&mut self) -> io::Result<Next> {
+        match self.look() {
+            Err(error) if is_of_one_gone(&error) => Ok(Next::Nothing),
+            other => other,
+        }
+    }
+
+    fn look(&mut self) -> io::Result<Next> {
+        for index in 0..self.threads.len() {
+            self.let_go(index)?;
+        }
+        let mut index = 0;
+        while let Some(thread) = self.threads.get(index) {
+            match sys::step_wait(thread.id, thread.id == self.pid)? {
+                Waited::Nothing => index += 1,
+                Waited::Gone if thread.id == self.pid => index += 1,
+                Waited::Gone => drop(self.threads.remove(index)),
+                Waited::At(stop) => match self.stopped(index, stop)? {
+                    Next::Nothing => self.let_go(index)?,
+                    next => return Ok(next),
+                },
+            }
+        }
+        if !self.all_sleep() {
+            return Ok(Next::Nothing);
+        }
+        Ok(match self.move_on()? {
+            true => Next::Woke,
+            false if self.may_wake_later => Next::Sleeps,
+            false => Next::Rests,
+        })
+    }
+
+    /// Sets the thread that is about to make a call back onto its instruction: what is sent now
+    /// comes right before it, and the call is made after that.
+    ///
+    /// # Errors
+    /// As ptrace(2); `InvalidInput` where no thread is about to make a call.
+    pub fn set_back(&mut self) -> io::Result<()> {
+        let at = |thread: &Thread| matches!(thread.state, State::At(_));
+        let index = self.threads.iter().position(at);
+        let thread = index.and_then(|index| self.threads.get_mut(index));
+        let Some((thread, State::At(call))) = thread.map(|thread| {
+            let state = thread.state;
+            (thread, state)
+        }) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        sys::skip_call(thread.id)?;
+        sys::trace_continue(thread.id, 0)?;
+        for _ in 0..LOOKS {
+            match sys::step_wait(thread.id, thread.id == self.pid)? {
+                Waited::Nothing => std::thread::yield_now(),
+                Waited::Gone => return Ok(()),
+                Waited::At(_) => {
+                    let mut registers = Registers::of(thread.id)?;
+                    registers.set_back(&call);
+                    registers.give(thread.id)?;
+                    thread.state = State::Stopped(0);
+                    return Ok(());
+                }
+            }
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Tells that something has been done from outside: what its threads wait for may have come.
+    pub fn poke(&mut self) {
+        for thread in &mut self.threads {
+            thread.is_poked = true;
+        }
+    }
+
+    /// What to make of a stop.
+    fn stopped(&mut self, index: usize, stop: TraceStop) -> io::Result<Next> {
+        let Some(thread) = self.threads.get_mut(index) else {
+            return Ok(Next::Nothing);
+        };
+        let before = std::mem::replace(&mut thread.state, State::Stopped(0));
+        match stop {
+            TraceStop::Signal(signal) => {
+                thread.state = State::Stopped(signal);
+                Ok(Next::Signal(signal))
+            }
+            TraceStop::SyscallExit => {
+                match before {
+                    State::Lapses(call, lapsed) => self.lapsed(index, &call, lapsed)?,
+                    State::In(call) => {
+                        self.tell_time(index, &call)?;
+                        self.others_may_go_on(index);
+                    }
+                    _ => {}
+                }
+                Ok(Next::Nothing)
+            }
+            TraceStop::SyscallEntry(_) if self.memory.is_none() => Ok(Next::Nothing),
+            TraceStop::SyscallEntry(call) if call.abi != sys::NATIVE_ABI => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            TraceStop::SyscallEntry(call) => {
+                thread.state = State::At(call);
+                // One that is tried again is the same call.
+                match thread.until {
+                    Some(_) => Ok(Next::Nothing),
+                    None => Ok(Next::Call(call)),
+                }
+            }
+            TraceStop::Thread(id) => {
+                // Some are other processes, which nobody is told of.
+                if std::fs::exists(format!("/proc/{}/task/{id}", self.pid))? {
+                    self.threads.push(Thread::new(id));
+                }
+                Ok(Next::Nothing)
+            }
+            TraceStop::Exec => {
+                self.threads.retain(|thread| thread.id == self.pid);
+                let memory = Memory::of(self.pid)?;
+                clocks::hide_vdso(&memory, Registers::of(self.pid)?.stack())?;
+                self.memory = Some(memory);
+                Ok(Next::Executed)
+            }
+            TraceStop::Other => Ok(Next::Nothing),
+        }
+    }
+
+    /// Has a call that asked for the time answered by the clock of the program.
+    fn tell_time(&mut self, index: usize, call: &Call) -> io::Result<()> {
+        let (Some(thread), Some(memory)) = (self.threads.get(index), &self.memory) else {
+            return Ok(());
+        };
+        if !clocks::tells_time(call) {
+            self.looks = 0;
+            return Ok(());
+        }
+        self.looks += 1;
+        if self.looks > LOOKS_AT_CLOCK {
+            self.ahead += SPINS;
+        }
+        let mut registers = Registers::of(thread.id)?;
+        if clocks::tell(call, memory, &mut registers, self.ahead)? {
+            registers.give(thread.id)?;
+        }
+        Ok(())
+    }
+
+    /// A thread has done something: what others wait for may have come.
+    fn others_may_go_on(&mut self, index: usize) {
+        for (other, thread) in self.threads.iter_mut().enumerate() {
+            thread.is_poked |= other != index;
+        }
+    }
+
+    /// The end of a wait that was made short.
+    fn lapsed(&mut self, index: usize, call: &Call, lapsed: Lapsed) -> io::Result<()> {
+        let Some(thread) = self.threads.get_mut(index) else {
+            return Ok(());
+        };
+        let mut registers = Registers::of(thread.id)?;
+        match lapsed.restore {
+            Restore::Result(value) => registers.set_result(value),
+            Restore::Argument(at, value) => registers.set_argument(at, value),
+            Restore::Time(at, bytes) => match &self.memory {
+                Some(memory) => memory.write(at, &bytes)?,
+                None => return Ok(()),
+            },
+        }
+        match (Wait::is_over(call, registers.result()), lapsed.until) {
+            (true, Some(until)) => {
+                self.ahead = self.ahead.max(until);
+                thread.until = None;
+            }
+            (true, None) => registers.set_back(call),
+            (false, _) => thread.until = None,
+        }
+        let goes_on = thread.until.is_none();
+        registers.give(thread.id)?;
+        if goes_on {
+            self.others_may_go_on(index);
+        }
+        Ok(())
+    }
+
+    /// Lets a thread go on that has stopped; one that is about to wait for a time is held.
+    fn let_go(&mut self, index: usize) -> io::Result<()> {
+        let Some(thread) = self.threads.get(index) else {
+            return Ok(());
+        };
+        let (id, until) = (thread.id, thread.until);
+        let (state, until, signal) = match thread.state {
+            State::Stopped(signal) => (State::Runs, until, signal),
+            State::At(call) => match self.wait_of(&call) {
+                Some(wait) => {
+                    let until = until.unwrap_or(self.ahead.saturating_add(wait.most));
+                    (State::Held(call, wait), Some(until), 0)
+                }
+                None => (State::In(call), None, 0),
+            },
+            _ => return Ok(()),
+        };
+        if let Some(thread) = self.threads.get_mut(index) {
+            (thread.state, thread.until) = (state, until);
+        }
+        match state {
+            State::Held(..) => Ok(()),
+            _ => unless_gone(sys::trace_continue(id, signal)),
+        }
+    }
+
+    fn wait_of(&mut self, call: &Call) -> Option<Wait> {
+        let memory = self.memory.as_ref()?;
+        self.may_wake_later |= waits::may_wake_later(call, memory).unwrap_or(false);
+        let ahead = self.ahead;
+        let now = |clock| clocks::real_time(clock) + ahead;
+        // Where its pointer leads nowhere the kernel refuses the call.
+        waits::wait_of(call, memory, now).unwrap_or(None)
+    }
+
+    /// Whether all its threads sleep, those that are held aside. Each is looked at twice: one
+    /// that was woken between the looks runs at the second, or has stopped.
+    fn all_sleep(&self) -> bool {
+        let sleep = || {
+            self.threads.iter().all(|thread| match thread.state {
+                State::In(call) => !sleep::ends(&call) && sleep::sleeps(self.pid, thread.id),
+                State::Held(..) => true,
+                _ => false,
+            })
+        };
+        self.memory.is_some() && sleep() && sleep()
+    }
+
+    /// Lets one of the waits that end by themselves go on: one of which what it waits for may
+    /// have come, without its time, else the one that ends first. Whether there is one.
+    fn move_on(&mut self) -> io::Result<bool> {
+        let held = |thread: &&mut Thread| matches!(thread.state, State::Held(..));
+        let alone = self.threads.len() == 1;
+        let first = self.threads.iter_mut().filter(held);
+        let Some(thread) = first.min_by_key(|thread| (!thread.is_poked, thread.until)) else {
+            return Ok(false);
+        };
+        let State::Held(call, wait) = thread.state else {
+            return Ok(false);
+        };
+        // Of one alone its answer tells whether its time was over.
+        let is_tried = std::mem::take(&mut thread.is_poked) && !alone;
+        let until = thread.until.filter(|_| !is_tried);
+        let id = thread.id;
+        let has_signal = matches!(wait.lapse, Lapse::Answer) && sleep::is_signaled(self.pid, id);
+        if is_tried && matches!(wait.lapse, Lapse::Answer) && !has_signal {
+            return Ok(true);
+        }
+        let restore = self.shorten(id, &call, wait, has_signal)?;
+        let lapsed = Lapsed { restore, until };
+        if let Some(thread) = self.threads.iter_mut().find(|thread| thread.id == id) {
+            thread.state = State::Lapses(call, lapsed);
+        }
+        unless_gone(sys::trace_continue(id, 0))?;
+        Ok(true)
+    }
+
+    /// Makes a wait short; what is to be put right then.
+    fn shorten(&self, id: i32, call: &Call, wait: Wait, has_signal: bool) -> io::Result<Restore> {
+        match (wait.lapse, &self.memory) {
+            (Lapse::Time(at, [first, second]), Some(memory)) => {
+                let before = memory.read(at)?;
+                let words = [first.to_ne_bytes(), second.to_ne_bytes()].concat();
+                memory.write(at, &words)?;
+                Ok(Restore::Time(at, before))
+            }
+            (Lapse::Argument(index, value), _) => {
+                let mut registers = Registers::of(id)?;
+                registers.set_argument(index, value);
+                registers.give(id)?;
+                Ok(Restore::Argument(index, call.arguments[index]))
+            }
+            (Lapse::Answer | Lapse::Time(..), _) => {
+                sys::skip_call(id)?;
+                let error = if has_signal { libc::EINTR } else { 0 };
+                Ok(Restore::Result(-i64::from(error)))
+            }
+        }
+    }
+}
+
+impl Drop for Stepper {
+    /// The end of a thread that is traced is for its tracer to take: until then its process has
+    /// not ended.
+    fn drop(&mut self) {
+        for thread in self.threads.iter().filter(|thread| thread.id != self.pid) {
+            sys::kill_thread(self.pid, thread.id);
+            for _ in 0..LOOKS {
+                match sys::step_wait(thread.id, false) {
+                    Ok(Waited::Gone) | Err(_) => break,
+                    Ok(Waited::At(_) | Waited::Nothing) => std::thread::yield_now(),
+                }
+            }
+        }
+    }
+}
+
+/// Whether a child of the calling thread that runs can be followed on this host; it is left
+/// stopped.
+///
+/// # Errors
+/// As ptrace(2), and `Unsupported` where this processor's registers are not known.
+pub fn is_possible(pid: i32) -> io::Result<()> {
+    sys::trace_seize(pid, sys::THREADS_AND_EXEC)?;
+    sys::trace_interrupt(pid)?;
+    for _ in 0..LOOKS {
+        match sys::step_wait(pid, true)? {
+            Waited::Nothing => std::thread::yield_now(),
+            Waited::Gone => return Err(io::ErrorKind::NotFound.into()),
+            Waited::At(_) => {
+                sleep::is_told(pid)?;
+                return Registers::of(pid)?.give(pid);
+            }
+        }
+    }
+    Err(io::ErrorKind::TimedOut.into())
+}
+
+impl Thread {
+    fn new(id: i32) -> Self {
+        Self {
+            id,
+            state: State::Runs,
+            until: None,
+            is_poked: false,
+        }
+    }
+}
+
+/// What was killed cannot be let go on, and need not.
+fn unless_gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if is_of_one_gone(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether a thread was killed where it had stopped: it can be asked nothing more, and has no
+/// memory.
+fn is_of_one_gone(error: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::UnexpectedEof, io::ErrorKind::WriteZero];
+    error.raw_os_error() == Some(libc::ESRCH) || kinds.contains(&error.kind())
+}

@@ -1,0 +1,58 @@
+//! ptrace(2), for all threads of a process: their stops, one by one.
+
+use std::ffi::c_int;
+use std::{io, mem};
+
+use nix::libc;
+
+use super::check;
+use super::trace::{TraceStop, trace_stop};
+
+/// What a look at a traced thread has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// It runs, or sleeps in the kernel.
+    Nothing,
+    /// It has ended.
+    Gone,
+    /// It has stopped.
+    At(TraceStop),
+}
+
+/// The next stop of a traced thread. The end of the first thread is the end of the process,
+/// which is left to whom it is a child of; that of another thread is taken here.
+pub(crate) fn step_wait(tid: i32, is_first: bool) -> io::Result<Waited> {
+    let ends = if is_first { 0 } else { libc::WEXITED };
+    let flags = libc::WSTOPPED | libc::WNOHANG | libc::__WALL | ends;
+    // SAFETY: it is of integers alone, for which zero is a value.
+    let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+    let id = libc::id_t::from(tid.unsigned_abs());
+    // SAFETY: waitid(2) stores one siginfo_t.
+    let result = unsafe { libc::waitid(libc::P_PID, id, &raw mut info, flags) };
+    match check(result.into()) {
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(Waited::Gone),
+        other => other?,
+    };
+    // SAFETY: waitid(2) has stored the members of a child's state, or none and zeroes.
+    let pid = unsafe { info.si_pid() };
+    // SAFETY: likewise.
+    let status: c_int = unsafe { info.si_status() };
+    if pid == 0 {
+        return Ok(Waited::Nothing);
+    }
+    if info.si_code != libc::CLD_TRAPPED {
+        return Ok(Waited::Gone);
+    }
+    match trace_stop(tid, status) {
+        Ok(stop) => Ok(Waited::At(stop)),
+        // It was killed as it stopped.
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(Waited::Nothing),
+        Err(error) => Err(error),
+    }
+}
+
+/// Kills a process by one of its threads.
+pub(crate) fn kill_thread(pid: i32, tid: i32) {
+    // SAFETY: tgkill(2) takes numbers. A thread that its tracer has not waited for keeps its own.
+    unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, libc::SIGKILL) };
+}

@@ -1,0 +1,358 @@
+//! Every moment of a signal: right before each system call that a program makes once it waits.
+//!
+//! Between two system calls nothing that a program does can be seen from outside, so a signal that
+//! comes there comes, for all that matters, right before the next of them.
+
+use std::fmt;
+use std::time::Duration;
+
+use fixtures::protocol::Death;
+use pause_sandbox::step::Call;
+
+use super::step::{Seen, Steps};
+use super::{Context, Orphans, PROMPTLY, Pod};
+use crate::backend::{Join, Namespaces, Spec};
+use crate::outcome::Stop;
+use crate::probe::Probe;
+use crate::process::ExitStatus;
+use crate::seccomp;
+
+/// The most moments that are tried of each signal.
+const AT_MOST: usize = 64;
+
+/// The most calls that are followed for that; a program is followed from its exec each time.
+const CALLS: usize = 100_000;
+
+/// And the fewest moments, however many calls there are before them.
+const AT_LEAST: usize = 8;
+
+/// The time, on its clock, in which a program comes to rest, or never will.
+const RESTS: Duration = Duration::from_secs(1);
+
+/// What ends while the program is followed.
+const ORPHAN: &str = "an orphan of a program that is followed";
+
+/// A container of a pod that shares its pid namespace.
+const CONTAINER: Join = Join {
+    namespaces: Namespaces::PID,
+    privileged: false,
+    user: None,
+};
+
+/// A moment in which something may come to a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Right before that call after exec, of this number.
+    Start(u64, u64),
+    /// Right before that call after an orphan's end.
+    Reaping(u64),
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(number, _) => write!(f, "call {number} after exec"),
+            Self::Reaping(number) => write!(f, "call {number} after an orphan's end"),
+        }
+    }
+}
+
+/// What comes then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stimulus {
+    /// A signal from outside.
+    Signal(i32),
+    /// The end of an orphan, which the kernel tells by SIGCHLD.
+    Orphan,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// The program has ended.
+    Ended(ExitStatus),
+    /// It has reaped what there was to reap, and rests.
+    Reaped,
+    /// It rests, in this call, and nothing will come of it any more.
+    Lost(Option<Call>),
+    /// Nothing, in the time that it had on its clock.
+    Late,
+    /// Nothing yet. It sleeps, and may wake by itself.
+    Open,
+}
+
+/// One moment that was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// The call before which it was.
+    pub call: Call,
+    /// What came of it.
+    pub came: Came,
+}
+
+impl Tried {
+    /// `pause(2), call 16 after exec`.
+    pub fn place(&self, moment: Moment) -> String {
+        format!("{}(2), {moment}", seccomp::name_of(&self.call))
+    }
+
+    /// `it waits in pause(2)`.
+    pub fn waits(&self) -> String {
+        match self.came {
+            Came::Lost(Some(call)) => format!("it waits in {}(2)", seccomp::name_of(&call)),
+            _ => "it waits".to_owned(),
+        }
+    }
+}
+
+/// The moments of a program from when it waits first until it waits again, once it has reaped.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    /// How many calls there are from exec until it waits.
+    pub start: u64,
+    /// How many of its moments there are.
+    pub all: usize,
+    /// Those that are tried.
+    pub chosen: Vec<Moment>,
+}
+
+impl Moments {
+    /// How many of them are tried, in words.
+    pub fn in_words(&self) -> String {
+        let (tried, all) = (self.chosen.len(), self.all);
+        if tried < all {
+            let ends = tried / 4;
+            format!("{tried} of {all} system calls, the first and the last {ends} among them")
+        } else {
+            format!("each of {tried} system calls")
+        }
+    }
+}
+
+/// A followed program, and what is to raise orphans in its pod. Those go before it: process 1
+/// waits for them as it ends.
+struct Scene<'a> {
+    /// Whose orphans have been let go.
+    done: Vec<Probe>,
+    /// Whose orphans are to be let go, the next one last.
+    ready: Vec<Probe>,
+    steps: Steps,
+    pod: Pod<'a>,
+}
+
+impl Drop for Scene<'_> {
+    fn drop(&mut self) {
+        // By who follows it, for the sake of its threads.
+        self.pod.killed = true;
+    }
+}
+
+impl Context<'_> {
+    /// Follows the program until it waits, and through the reaping of an orphan.
+    ///
+    /// # Errors
+    /// [`Stop::Inconclusive`] where it cannot be followed.
+    pub fn moments(&self) -> Result<Moments, Stop> {
+        let mut scene = self.scene(1)?;
+        let start = scene.calls_until_rest()?;
+        // Of several threads the calls come in another order each time.
+        let alone = scene.steps.has_one_thread();
+        let waits_in = scene.steps.sleeps_in().filter(|_| alone);
+        scene.end_orphan()?;
+        let reaping = scene.calls_until_rest()?;
+        let first = waits_in.map(|call| Moment::Start(start, call.number));
+        let all = first.into_iter().chain((1..=reaping).map(Moment::Reaping));
+        let all: Vec<Moment> = all.collect();
+        Ok(Moments {
+            start,
+            all: all.len(),
+            chosen: spread(&all, at_most(start + reaping)),
+        })
+    }
+
+    /// Has something come at that moment; nothing where the program does not come to it.
+    ///
+    /// # Errors
+    /// As [`Context::moments`].
+    pub fn try_moment(&self, moment: Moment, stimulus: Stimulus) -> Result<Option<Tried>, Stop> {
+        let orphans = usize::from(matches!(moment, Moment::Reaping(_)))
+            + usize::from(stimulus == Stimulus::Orphan);
+        let mut scene = self.scene(orphans)?;
+        let number = match moment {
+            Moment::Start(number, _) => number,
+            Moment::Reaping(number) => {
+                scene.calls_until_rest()?;
+                scene.end_orphan()?;
+                number
+            }
+        };
+        let Some(call) = scene.run_to(number)? else {
+            return Ok(None);
+        };
+        if matches!(moment, Moment::Start(_, expected) if expected != call.number) {
+            return Ok(None);
+        }
+        scene.steps.set_back(&mut scene.pod)?;
+        match stimulus {
+            Stimulus::Signal(number) => {
+                // Nothing that it may wait for with its end.
+                scene.done.clear();
+                scene.pod.signal(number)?;
+                scene.steps.poke();
+            }
+            Stimulus::Orphan => scene.end_orphan()?,
+        }
+        scene.steps.allow(PROMPTLY);
+        let came = scene.outcome(stimulus)?;
+        Ok(Some(Tried { call, came }))
+    }
+
+    fn scene(&self, orphans: usize) -> Result<Scene<'_>, Stop> {
+        let mut pod = self.start_unready(Spec {
+            own_network: false,
+            held: true,
+            ..Spec::default()
+        })?;
+        let mut ready = Vec::with_capacity(orphans);
+        for _ in 0..orphans {
+            let probe = pod.enter(&CONTAINER)?;
+            Orphans::spawn(&mut pod, &probe, 1, (Death::Exit, 0), 0, ORPHAN)?;
+            ready.push(probe);
+        }
+        let mut steps = Steps::begin(&mut pod)?;
+        steps.allow(RESTS);
+        Ok(Scene {
+            done: Vec::new(),
+            ready,
+            steps,
+            pod,
+        })
+    }
+}
+
+impl Scene<'_> {
+    /// Follows it until it waits for what comes from outside; after how many calls.
+    fn calls_until_rest(&mut self) -> Result<u64, Stop> {
+        let mut calls = 0;
+        loop {
+            match self.steps.next(&mut self.pod)? {
+                Seen::Call(_) => calls += 1,
+                Seen::Ended(status) => return Err(self.ended(status)),
+                Seen::Rests | Seen::Sleeps | Seen::Late => {
+                    self.steps.allow(RESTS);
+                    return Ok(calls);
+                }
+            }
+        }
+    }
+
+    /// Follows it to that call; nothing where it waits before.
+    fn run_to(&mut self, number: u64) -> Result<Option<Call>, Stop> {
+        let mut calls = 0;
+        loop {
+            match self.steps.next(&mut self.pod)? {
+                Seen::Call(call) => {
+                    calls += 1;
+                    if calls == number {
+                        return Ok(Some(call));
+                    }
+                }
+                Seen::Ended(status) => return Err(self.ended(status)),
+                Seen::Rests | Seen::Sleeps | Seen::Late => return Ok(None),
+            }
+        }
+    }
+
+    /// It ended before anything was done to it that may end it.
+    fn ended(&mut self, status: ExitStatus) -> Stop {
+        let expected = "it waits, and reaps".to_owned();
+        let observed = format!("{status} while it was followed");
+        Stop::NotRunning(self.pod.finding(expected, observed))
+    }
+
+    /// Lets an orphan end; it has, when this returns.
+    fn end_orphan(&mut self) -> Result<(), Stop> {
+        let Some(probe) = self.ready.pop() else {
+            return Err(Stop::Error("there is no orphan to end".to_owned()));
+        };
+        Orphans::adopt(&probe, 1, 1, ORPHAN).release(&mut self.pod)?;
+        self.done.push(probe);
+        self.steps.poke();
+        Ok(())
+    }
+
+    /// What comes of the stimulus.
+    fn outcome(&mut self, stimulus: Stimulus) -> Result<Came, Stop> {
+        loop {
+            let seen = self.steps.next(&mut self.pod)?;
+            let came = match seen {
+                Seen::Call(_) => continue,
+                Seen::Ended(status) => return Ok(Came::Ended(status)),
+                Seen::Rests => Came::Lost(self.steps.sleeps_in()),
+                Seen::Sleeps => Came::Open,
+                Seen::Late => Came::Late,
+            };
+            let reaped = stimulus == Stimulus::Orphan && self.all_reaped()?;
+            return Ok(if reaped { Came::Reaped } else { came });
+        }
+    }
+
+    /// Whether all orphans that have ended are gone.
+    fn all_reaped(&mut self) -> Result<bool, Stop> {
+        for probe in &self.done {
+            let reaped = probe.await_reaped(Duration::ZERO);
+            match reaped {
+                Ok(reaped) if reaped.reaped < reaped.total => return Ok(false),
+                Ok(_) => {}
+                Err(error) => return Err(self.pod.harness_failed("look at an orphan", &error)),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// How many moments are tried of a program that makes so many calls.
+fn at_most(calls: u64) -> usize {
+    let calls = usize::try_from(calls).unwrap_or(usize::MAX).max(1);
+    (CALLS / calls).clamp(AT_LEAST, AT_MOST)
+}
+
+/// All, or so many: a quarter from each end, and what lies evenly between.
+fn spread(all: &[Moment], at_most: usize) -> Vec<Moment> {
+    if all.len() <= at_most {
+        return all.to_vec();
+    }
+    let end = at_most / 4;
+    let (first, rest) = all.split_at(end);
+    let (middle, last) = rest.split_at(rest.len() - end);
+    let between = at_most - 2 * end;
+    let middle = (0..between).filter_map(|index| middle.get(index * middle.len() / between));
+    first.iter().chain(middle).chain(last).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_program_of_many_calls_fewer_moments_are_tried() {
+        let moments = [0, 200, 2500, 20_000, u64::MAX].map(at_most);
+        assert_eq!(moments, [64, 64, 40, 8, 8]);
+    }
+
+    #[test]
+    fn the_ends_are_always_tried_and_no_moment_twice() {
+        for length in [0, 1, 63, 64, 65, 100, 1000] {
+            let all: Vec<_> = (1..=length).map(Moment::Reaping).collect();
+            let chosen = spread(&all, AT_MOST);
+            assert_eq!(chosen.len(), all.len().min(AT_MOST), "{length}");
+            assert!(chosen.is_sorted_by(|one, next| match (one, next) {
+                (Moment::Reaping(one), Moment::Reaping(next)) => one < next,
+                _ => false,
+            }));
+            let end = all.len().min(AT_MOST / 4);
+            assert_eq!(chosen[..end], all[..end], "{length}");
+            assert_eq!(chosen[chosen.len() - end..], all[all.len() - end..]);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! A program that is followed from system call to system call, on a clock that moves on whenever
+//! nothing else is left to do.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use pause_sandbox::step::{Call, Next, Stepper};
+
+use super::{Pod, Stopwatch};
+use crate::outcome::Stop;
+use crate::process::ExitStatus;
+
+/// Signals that the kernel sends for what an instruction did.
+const FAULTS: [i32; 5] = [
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGSEGV,
+];
+
+/// How often one may come with no system call between: the kernel does not let a fault end a
+/// process 1 that is traced (`force_sig_info_to_task`).
+const FAULTS_AT_MOST: u32 = 16;
+
+/// How soon most calls are over.
+const AT_ONCE: Duration = Duration::from_micros(200);
+
+/// How long one computes, in time that it could run, until it is as good as sure that it does
+/// nothing else.
+const COMPUTES: Duration = Duration::from_millis(300);
+
+/// The longest that one is followed, in time that it could run.
+const FOLLOWED: Duration = Duration::from_secs(10);
+
+/// The most calls that are followed with no rest between.
+const CALLS: u64 = 50_000;
+
+/// How long one that sleeps for what comes from outside is waited for, where a time of its own
+/// may run in the kernel.
+const REAL: Duration = Duration::from_millis(300);
+
+/// What a program that is followed has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It is about to make this call.
+    Call(Call),
+    /// It rests: nothing but what comes from outside wakes it.
+    Rests,
+    /// It sleeps, and may wake by itself.
+    Sleeps,
+    /// So much time is over on its clock.
+    Late,
+    /// It has ended.
+    Ended(ExitStatus),
+}
+
+/// A program that the calling thread follows.
+pub(super) struct Steps {
+    stepper: Stepper,
+    watch: Stopwatch,
+    executed: bool,
+    /// Where its clock stands at most.
+    until: Duration,
+    calls: u64,
+    faults: u32,
+    /// How much it had written, when it was last seen to sleep.
+    written: u64,
+    /// When it was last seen to do something.
+    acted: Instant,
+    /// It has done nothing since, though it sleeps in no call.
+    computes: Option<Stopwatch>,
+}
+
+impl Steps {
+    /// Lets the program of a held sandbox be executed, and follows it from there.
+    pub(super) fn begin(pod: &mut Pod<'_>) -> Result<Self, Stop> {
+        let stepper = Stepper::seize(pod.pid()).map_err(|error| failed(pod, &error))?;
+        pod.open_gate()?;
+        Ok(Self {
+            stepper,
+            watch: pod.stopwatch(),
+            executed: false,
+            until: Duration::MAX,
+            calls: 0,
+            faults: 0,
+            written: 0,
+            acted: Instant::now(),
+            computes: None,
+        })
+    }
+
+    /// So much later on its clock it is late.
+    pub(super) fn allow(&mut self, time: Duration) {
+        self.until = self.stepper.clock().saturating_add(time);
+        self.calls = 0;
+    }
+
+    /// Whether its calls come one after the other.
+    pub(super) fn has_one_thread(&self) -> bool {
+        self.stepper.threads() == 1
+    }
+
+    /// Where it sleeps, in words.
+    pub(super) fn sleeps_in(&self) -> Option<Call> {
+        self.stepper.sleeps_in()
+    }
+
+    /// Sets it back right before the call that it is about to make.
+    pub(super) fn set_back(&mut self, pod: &mut Pod<'_>) -> Result<(), Stop> {
+        self.stepper
+            .set_back()
+            .map_err(|error| failed(pod, &error))?;
+        // The call comes again.
+        self.calls -= 1;
+        Ok(())
+    }
+
+    /// Something was done to it from outside.
+    pub(super) fn poke(&mut self) {
+        self.stepper.poke();
+        self.acted = Instant::now();
+        self.computes = None;
+    }
+
+    /// What it does next.
+    pub(super) fn next(&mut self, pod: &mut Pod<'_>) -> Result<Seen, Stop> {
+        loop {
+            if self.executed && self.stepper.clock() >= self.until {
+                return Ok(Seen::Late);
+            }
+            let next = self.stepper.go_on().map_err(|error| failed(pod, &error))?;
+            match next {
+                Next::Nothing => {
+                    if let Some(status) = self.pass_time(pod)? {
+                        return Ok(Seen::Ended(status));
+                    }
+                    continue;
+                }
+                Next::Rests if self.has_output(pod) => continue,
+                Next::Rests => return Ok(Seen::Rests),
+                Next::Sleeps if self.acted.elapsed() < REAL => {
+                    if let Some(status) = self.pass_time(pod)? {
+                        return Ok(Seen::Ended(status));
+                    }
+                    continue;
+                }
+                Next::Sleeps => return Ok(Seen::Sleeps),
+                Next::Executed => self.executed = true,
+                Next::Signal(number) => self.note_fault(number)?,
+                Next::Woke => {}
+                Next::Call(call) => {
+                    self.note_call()?;
+                    self.saw_it_act();
+                    return Ok(Seen::Call(call));
+                }
+            }
+            self.saw_it_act();
+        }
+    }
+
+    fn saw_it_act(&mut self) {
+        self.acted = Instant::now();
+        self.computes = None;
+    }
+
+    /// Takes what it has written; one that sleeps over that goes on.
+    fn has_output(&mut self, pod: &mut Pod<'_>) -> bool {
+        let written = pod.output().1;
+        std::mem::replace(&mut self.written, written) != written
+    }
+
+    fn note_call(&mut self) -> Result<(), Stop> {
+        self.faults = 0;
+        self.calls += 1;
+        if self.calls > CALLS {
+            return Err(Stop::Inconclusive(format!(
+                "the program makes more than {CALLS} system calls and does not come to rest, so no \
+                 moment of it can be told from the others"
+            )));
+        }
+        Ok(())
+    }
+
+    fn note_fault(&mut self, number: i32) -> Result<(), Stop> {
+        self.faults += u32::from(FAULTS.contains(&number));
+        if self.faults > FAULTS_AT_MOST {
+            return Err(Stop::Inconclusive(
+                "the program crashes, which does not end a process 1 that is traced".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lets time pass, in which it runs; how it has ended, if it has.
+    fn pass_time(&mut self, pod: &mut Pod<'_>) -> Result<Option<ExitStatus>, Stop> {
+        if self.acted.elapsed() < AT_ONCE {
+            std::thread::yield_now();
+            return Ok(None);
+        }
+        pod.drain();
+        if let Some(status) = pod.ended()? {
+            return Ok(Some(status));
+        }
+        if pod.is_ending() {
+            pod.reap_members();
+        }
+        pod.await_event(AT_ONCE)?;
+        let watch = self.computes.get_or_insert_with(|| pod.stopwatch());
+        let context = pod.context();
+        let is_long = |watch: &Stopwatch, limit| {
+            let limit = context.scaled(limit);
+            watch.wall() > limit && watch.elapsed() > limit
+        };
+        if is_long(watch, COMPUTES) || is_long(&self.watch, FOLLOWED) {
+            return Err(Stop::Inconclusive(
+                "the program computes without a system call, so no moment of it can be told from \
+                 the others"
+                    .to_owned(),
+            ));
+        }
+        Ok(None)
+    }
+}
+
+/// What is not the program's fault, and what of it cannot be followed.
+fn failed(pod: &mut Pod<'_>, error: &io::Error) -> Stop {
+    match error.kind() {
+        io::ErrorKind::Unsupported => Stop::Skip(
+            "its system calls are not those of this processor's own programs, which alone are \
+             followed"
+                .to_owned(),
+        ),
+        _ => pod.harness_failed("follow its system calls", error),
+    }
+}
