@@ -13,6 +13,8 @@ use crate::process::ExitStatus;
 use crate::seccomp::{self, Answer};
 use crate::signal::{CHLD, CONT, HUP, INT, KILL, RT_FIRST, RT_LAST, STOP, TERM, bit, name};
 
+mod moments;
+
 /// How the pause process answers signals.
 pub static FAMILY: Family = Family {
     name: "signals",
@@ -32,6 +34,7 @@ pub static FAMILY: Family = Family {
         &SPURIOUS_CHLD,
         &BURST,
         &TERM_IN_CHLD_STORM,
+        &moments::NO_LOST_TERM,
         &CHILD_STATUS_IGNORED,
         &BLOCKED_AT_EXEC,
         &BROKEN_STDERR,

@@ -20,7 +20,6 @@ const ALWAYS: Features = Features::SANDBOX
     .union(Features::HOST_PID)
     .union(Features::NETWORK)
     .union(Features::SECCOMP)
-    .union(Features::TRACE)
     .union(Features::CGROUP_NAMESPACE)
     .union(Features::HOST_PID_NAMESPACE)
     .union(Features::START_CONTROL);
@@ -63,6 +62,8 @@ impl Embedded {
                     "the kernel has no POSIX message queues",
                 ),
             ),
+            (Features::TRACE, shown.traces.clone()),
+            (Features::STEP, shown.steps.clone()),
             (Features::BASELINE, Baseline::is_there(&Platform::host())),
             (
                 Features::SELF_EXEC,

@@ -1,0 +1,58 @@
+//! Orphans that end in every moment there is.
+
+use crate::check::{Finding, Needs, Stop};
+use crate::context::{Came, Context, Moment, Stimulus, Tried};
+
+/// What it takes to put an orphan's end right before a system call.
+const FOLLOWED: Needs = Needs::HOST_PID
+    .union(Needs::NATIVE)
+    .union(Needs::START_CONTROL)
+    .union(Needs::STEP);
+
+/// Has an orphan end right before each system call that the program makes once it waits; what to
+/// say of that.
+pub(super) fn reaped_at_every_one(cx: &Context<'_>) -> Result<String, Stop> {
+    if !cx.offers(FOLLOWED) {
+        return Ok("its system calls cannot be followed here: pairs alone were tried".to_owned());
+    }
+    match try_all(cx) {
+        // Where it cannot be followed, what the pairs have shown stands.
+        Err(Stop::Skip(why) | Stop::Inconclusive(why)) => {
+            Ok(format!("pairs alone were tried: {why}"))
+        }
+        other => other,
+    }
+}
+
+fn try_all(cx: &Context<'_>) -> Result<String, Stop> {
+    let moments = cx.moments()?;
+    for moment in &moments.chosen {
+        if let Some(tried) = cx.try_moment(*moment, Stimulus::Orphan)? {
+            judge(*moment, &tried)?;
+        }
+    }
+    let tried = moments.in_words();
+    Ok(format!("one that ended right before {tried} reaped"))
+}
+
+fn judge(moment: Moment, tried: &Tried) -> Result<(), Stop> {
+    let place = tried.place(moment);
+    let observed = match tried.came {
+        Came::Reaped => return Ok(()),
+        Came::Ended(status) => format!("{status} after an orphan ended right before {place}"),
+        Came::Lost(_) => format!(
+            "an orphan that ended right before {place}, is left as a zombie: {}",
+            tried.waits()
+        ),
+        Came::Late => {
+            format!("an orphan that ended right before {place}, is a zombie a second after that")
+        }
+        Came::Open => {
+            return Err(Stop::Inconclusive(format!(
+                "it sleeps after an orphan ended right before {place}, and may wake by itself"
+            )));
+        }
+    };
+    let expected = "an orphan is reaped right before whichever system call it ends".to_owned();
+    Err(Finding::new(expected, observed).into())
+}

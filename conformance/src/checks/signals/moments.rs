@@ -1,0 +1,63 @@
+//! Signals that come in every moment there is.
+
+use super::JOINED;
+use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
+use crate::context::{Came, Context, Moment, Stimulus, Tried};
+use crate::process::ExitStatus;
+use crate::signal::{INT, TERM, name};
+
+pub(super) static NO_LOST_TERM: Check = Check {
+    id: "signals/no-lost-term",
+    title: "no TERM and no INT is lost, whenever it comes to a program that waits",
+    level: Level::Must,
+    requirement: "Every SIGTERM and SIGINT that comes once the pause process waits MUST end it with exit status 0, right before whichever system call it comes, also while it reaps.",
+    source: Source {
+        title: "sigsuspend(2)",
+        url: "https://man7.org/linux/man-pages/man2/sigsuspend.2.html",
+    },
+    needs: JOINED
+        .union(Needs::HOST_PID)
+        .union(Needs::NATIVE)
+        .union(Needs::START_CONTROL)
+        .union(Needs::STEP),
+    after: &[
+        "signals/term-exits-zero",
+        "signals/int-exits-zero",
+        "reaping/one-orphan",
+        "reaping/spares-the-living",
+    ],
+    run: no_lost_term,
+};
+
+fn no_lost_term(cx: &Context<'_>) -> Outcome {
+    let moments = cx.moments()?;
+    for moment in &moments.chosen {
+        for number in [TERM, INT] {
+            if let Some(tried) = cx.try_moment(*moment, Stimulus::Signal(number))? {
+                judge(*moment, number, &tried)?;
+            }
+        }
+    }
+    Ok(Pass::new(format!(
+        "exited 0 on SIGTERM and on SIGINT right before {}",
+        moments.in_words()
+    )))
+}
+
+fn judge(moment: Moment, number: i32, tried: &Tried) -> Result<(), Stop> {
+    let (signal, place) = (name(number), tried.place(moment));
+    let observed = match tried.came {
+        Came::Ended(ExitStatus::Exited(0)) => return Ok(()),
+        Came::Ended(status) => format!("{status} on {signal} right before {place}"),
+        Came::Lost(_) => format!("{signal} right before {place}, is lost: {}", tried.waits()),
+        Came::Late => format!("still running a second after {signal} right before {place}"),
+        Came::Open | Came::Reaped => {
+            return Err(Stop::Inconclusive(format!(
+                "it sleeps after {signal} right before {place}, and may wake by itself: the \
+                 kernel does not tell"
+            )));
+        }
+    };
+    let expected = format!("exited 0 on {signal} right before any system call, once it waits");
+    Err(Finding::new(expected, observed).into())
+}
