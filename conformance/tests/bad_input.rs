@@ -143,19 +143,7 @@ fn write_others(folder: &Path) {
         layout.write(&folder.join(name)).expect("writing");
     };
     let sound = ImageBuilder::pause(&Elf::of(62).bytes(), "amd64");
-    let mut chart = LayoutBuilder::default();
-    let config = chart.blob("application/vnd.cncf.helm.config.v1+json", b"{}".to_vec());
-    let content = chart.blob(
-        "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
-        Packing::Gzip.pack(&Tar::default().file("x", 0o644, b"").finish()),
-    );
-    let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [content] });
-    let media_type = "application/vnd.oci.image.manifest.v1+json";
-    let mut descriptor = chart.blob(media_type, manifest.to_string().into_bytes());
-    descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": "1.0" });
-    chart.manifests.push(descriptor);
-    write(&chart, "chart");
-
+    write(&chart(), "chart");
     let mut windows = ImageBuilder::pause(b"MZ\x90\0", "amd64");
     windows.config["os"] = json!("windows");
     write(&LayoutBuilder::single(&windows, "3.10"), "windows");
@@ -183,8 +171,29 @@ fn write_others(folder: &Path) {
     let mut darwin = sound.clone();
     darwin.config["os"] = json!("darwin");
     write(&LayoutBuilder::single(&darwin, "3.10"), "darwin");
+    let saved = saved_twice(&sound);
+    fs::write(folder.join("saved-twice.tar"), saved).expect("writing");
+}
 
-    let one = sound.docker_archive("pause:3.10");
+/// A Helm chart.
+fn chart() -> LayoutBuilder {
+    let mut chart = LayoutBuilder::default();
+    let config = chart.blob("application/vnd.cncf.helm.config.v1+json", b"{}".to_vec());
+    let content = chart.blob(
+        "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+        Packing::Gzip.pack(&Tar::default().file("x", 0o644, b"").finish()),
+    );
+    let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [content] });
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let mut descriptor = chart.blob(media_type, manifest.to_string().into_bytes());
+    descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": "1.0" });
+    chart.manifests.push(descriptor);
+    chart
+}
+
+/// An archive of docker's that holds an image twice.
+fn saved_twice(image: &ImageBuilder) -> Vec<u8> {
+    let one = image.docker_archive("pause:3.10");
     let mut saved = Tar::default();
     for member in tar::Archive::new(&one[..]).entries().expect("an archive") {
         let mut member = member.expect("a member");
@@ -197,7 +206,7 @@ fn write_others(folder: &Path) {
         }
         saved.file(&name, 0o644, &content);
     }
-    fs::write(folder.join("saved-twice.tar"), saved.finish()).expect("writing");
+    saved.finish()
 }
 
 /// Where files are wanted, what is none: to open some would wait for ever.

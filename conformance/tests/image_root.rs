@@ -111,10 +111,9 @@ fn judged_by(
     (check.expect("it is there").clone(), ended)
 }
 
-#[rstest]
-fn a_program_finds_the_files_of_its_image(#[values(false, true)] ordinary: bool) {
-    let Some(shell) = shell() else { return };
-    let mut lower = with_shell(&shell);
+/// Files of all kinds and owners, beside a shell.
+fn lower_files(shell: &[u8]) -> Tar {
+    let mut lower = with_shell(shell);
     lower
         .file("etc/below", 0o644, b"below")
         .file("etc/replaced", 0o644, b"old")
@@ -140,33 +139,43 @@ fn a_program_finds_the_files_of_its_image(#[values(false, true)] ordinary: bool)
         .hard_link("list/same", "same")
         .symlink("link", "/etc/below")
         .symlink("list/up", "../etc/below");
+    lower
+}
+
+/// What holds of them for the program.
+const FOUND: [&str; 21] = [
+    "test $(cat etc/below) = below",
+    "test $(cat etc/replaced) = new",
+    "test $(stat -c %a etc/replaced) = 755 || test $(stat -c %a etc/replaced) = 555",
+    "test ! -e etc/gone",
+    "test $(cat link) = below",
+    "test $(cat list/up) = below",
+    "test $(readlink link) = /etc/below",
+    "test $(ls -A list | cat | tr '\\n' ,) = .b,a,c,same,up,",
+    "test $(cat etc/mine) = mine",
+    "test $(cat etc/ours) = ours",
+    "test $(cat etc/theirs) = theirs",
+    "! cat etc/roots",
+    "! ls list/c",
+    "! test -e closed/in",
+    "! test -w etc",
+    "test -r proc/self/stat",
+    "test -c dev/null",
+    "test -d sys",
+    "test $(stat -c %a run) = 1777",
+    "test $(stat -c %h same) = 2",
+    "test $(stat -c %i same) = $(stat -c %i list/same)",
+];
+
+#[rstest]
+fn a_program_finds_the_files_of_its_image(#[values(false, true)] ordinary: bool) {
+    let Some(shell) = shell() else { return };
+    let lower = lower_files(&shell);
     let mut upper = Tar::default();
     upper
         .file("etc/replaced", 0o755, b"new")
         .file("etc/.wh.gone", 0o644, b"");
-    for condition in [
-        "test $(cat etc/below) = below",
-        "test $(cat etc/replaced) = new",
-        "test $(stat -c %a etc/replaced) = 755 || test $(stat -c %a etc/replaced) = 555",
-        "test ! -e etc/gone",
-        "test $(cat link) = below",
-        "test $(cat list/up) = below",
-        "test $(readlink link) = /etc/below",
-        "test $(ls -A list | cat | tr '\\n' ,) = .b,a,c,same,up,",
-        "test $(cat etc/mine) = mine",
-        "test $(cat etc/ours) = ours",
-        "test $(cat etc/theirs) = theirs",
-        "! cat etc/roots",
-        "! ls list/c",
-        "! test -e closed/in",
-        "! test -w etc",
-        "test -r proc/self/stat",
-        "test -c dev/null",
-        "test -d sys",
-        "test $(stat -c %a run) = 1777",
-        "test $(stat -c %h same) = 2",
-        "test $(stat -c %i same) = $(stat -c %i list/same)",
-    ] {
+    for condition in FOUND {
         let folder = folder("files");
         let mut lower = lower.clone();
         lower.hard_link("bin/tr", "bin/sh");

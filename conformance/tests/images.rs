@@ -158,44 +158,41 @@ fn archives_of_other_tools_are_read() {
     is_pause(&load_archive("docker-archive", &docker.finish()).expect("an image")[0]);
 }
 
-#[test]
-fn platforms_are_chosen_and_missing_ones_named() {
-    let arm64 = ImageBuilder::pause(&Elf::of(183).bytes(), "arm64");
+/// An index of amd64 and arm64, with an attestation as BuildKit adds them.
+fn with_attestation(arm64: &ImageBuilder) -> LayoutBuilder {
     let mut layout = LayoutBuilder::indexed(
         &[
             (&sound(), json!({ "os": "linux", "architecture": "amd64" })),
             (
-                &arm64,
+                arm64,
                 json!({ "os": "linux", "architecture": "arm64", "variant": "v8" }),
             ),
         ],
         "3.10",
     );
-    // An attestation, as BuildKit adds them.
-    let attestation = layout.image(&arm64);
-    let mut index: Vec<_> = Vec::new();
-    let digest = layout.manifests[0]["digest"]
-        .as_str()
-        .expect("a digest")
-        .to_owned();
-    let inner: serde_json::Value = serde_json::from_slice(&layout.blobs[&digest]).expect("JSON");
-    index.extend(inner["manifests"].as_array().expect("entries").clone());
-    let mut unknown = attestation;
-    unknown["platform"] = json!({ "os": "unknown", "architecture": "unknown" });
-    index.push(unknown);
+    let mut attestation = layout.image(arm64);
+    attestation["platform"] = json!({ "os": "unknown", "architecture": "unknown" });
+    let digest = layout.manifests[0]["digest"].as_str().expect("a digest");
+    let inner: serde_json::Value = serde_json::from_slice(&layout.blobs[digest]).expect("JSON");
+    let mut index = inner["manifests"].as_array().expect("entries").clone();
+    index.push(attestation);
     let descriptor = layout.index(&index);
     layout.manifests = vec![descriptor];
+    layout
+}
+
+fn listed(names: &[&str]) -> Platforms {
+    let platforms = names.iter().map(|name| name.parse().expect("a platform"));
+    Platforms::List(platforms.collect())
+}
+
+#[test]
+fn platforms_are_chosen_and_missing_ones_named() {
+    let arm64 = ImageBuilder::pause(&Elf::of(183).bytes(), "arm64");
     let folder = tempfile::tempdir().expect("a folder");
+    let layout = with_attestation(&arm64);
     layout.write(folder.path()).expect("writing");
     let reference = format!("oci:{}", folder.path().display());
-    let list = |names: &[&str]| {
-        Platforms::List(
-            names
-                .iter()
-                .map(|name| name.parse().expect("a platform"))
-                .collect(),
-        )
-    };
     let platforms = |platforms: Platforms| -> Vec<String> {
         let subjects = load_text(&reference, platforms).expect("subjects");
         subjects
@@ -211,10 +208,10 @@ fn platforms_are_chosen_and_missing_ones_named() {
     assert_eq!(first[0].platform.architecture, host());
     assert!(first.iter().all(|it| it.program.is_ok()));
     assert_eq!(
-        platforms(list(&["linux/aarch64", "linux/amd64", "linux/arm64"])),
+        platforms(listed(&["linux/aarch64", "linux/amd64", "linux/arm64"])),
         ["linux/arm64", "linux/amd64"]
     );
-    let error = load_text(&reference, list(&["linux/s390x"])).expect_err("no such platform");
+    let error = load_text(&reference, listed(&["linux/s390x"])).expect_err("no such platform");
     assert!(
         error
             .to_string()
@@ -224,16 +221,13 @@ fn platforms_are_chosen_and_missing_ones_named() {
     let subject = &load_text(&reference, Platforms::Host).expect("a subject")[0];
     let entries = &subject.index.as_ref().expect("an index").entries;
     assert_eq!(entries.len(), 2);
-    assert_eq!(
-        entries[1]
-            .program_architecture
-            .as_ref()
-            .expect("an ELF file")
-            .architectures,
-        ["arm64"]
-    );
+    let program = entries[1].program_architecture.as_ref();
+    assert_eq!(program.expect("an ELF file").architectures, ["arm64"]);
+}
 
-    // An image alone is taken as it is, unless a platform is asked for.
+#[test]
+fn an_image_alone_is_taken_unless_a_platform_is_asked_for() {
+    let arm64 = ImageBuilder::pause(&Elf::of(183).bytes(), "arm64");
     let folder = tempfile::tempdir().expect("a folder");
     LayoutBuilder::single(&arm64, "x")
         .write(folder.path())
@@ -243,7 +237,7 @@ fn platforms_are_chosen_and_missing_ones_named() {
         only(&reference).platform,
         "linux/arm64".parse::<Platform>().expect("a platform")
     );
-    assert!(load_text(&reference, list(&["linux/amd64"])).is_err());
+    assert!(load_text(&reference, listed(&["linux/amd64"])).is_err());
 }
 
 #[test]
@@ -300,100 +294,131 @@ fn layers(steps: &[Vec<Step>]) -> Vec<Tar> {
 }
 
 fn layer(steps: &[Step], tree: &mut BTreeMap<String, char>) -> Tar {
-    let lower = tree.clone();
-    let (mut named, mut layer) = (Vec::new(), Tar::default());
-    let parent_is_there = |tree: &BTreeMap<String, char>, name: &str| match name.rsplit_once('/') {
-        Some((parent, _)) => tree.get(parent) == Some(&'d'),
-        None => true,
-    };
-    let remove = |tree: &mut BTreeMap<String, char>, name: &str| {
-        let below = format!("{name}/");
-        tree.retain(|path, _| path != name && !path.starts_with(&below));
-    };
-    let touched = |named: &[String], name: &str| {
-        let related = |other: &String| {
-            other == name
-                || other.starts_with(&format!("{name}/"))
-                || name.starts_with(&format!("{other}/"))
-        };
-        named.iter().any(related)
+    let mut writer = Writer {
+        lower: tree.clone(),
+        tree,
+        named: Vec::new(),
+        layer: Tar::default(),
     };
     // Whiteouts first, as the specification asks writers.
     let mut steps = steps.to_vec();
     steps.sort_by_key(|step| !matches!(step, Step::Whiteout(_) | Step::Opaque(_)));
     for step in &steps {
+        writer.write(step);
+    }
+    writer.layer
+}
+
+/// A layer as far as it is written.
+struct Writer<'a> {
+    /// What the layers below hold.
+    lower: BTreeMap<String, char>,
+    /// What all layers hold, by a letter for the kind.
+    tree: &'a mut BTreeMap<String, char>,
+    /// Names in this layer.
+    named: Vec<String>,
+    layer: Tar,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, step: &Step) {
         let (Step::File(at, _)
         | Step::Directory(at)
         | Step::Symlink(at, _)
         | Step::HardLink(at, _)
         | Step::Whiteout(at)
         | Step::Opaque(at)) = step;
-        let name = NAMES[*at].to_owned();
-        let known = tree.get(&name).copied();
-        let again = named.contains(&name);
-        if again || !parent_is_there(tree, &name) {
-            continue;
+        let name = NAMES[*at];
+        if self.named.iter().any(|known| known == name) || !self.has_parent(name) {
+            return;
         }
+        let is_directory = self.tree.get(name) == Some(&'d');
         match step {
-            Step::Whiteout(_)
-                if known.is_some() && lower.contains_key(&name) && !touched(&named, &name) =>
-            {
-                let hidden = match name.rsplit_once('/') {
-                    Some((parent, base)) => format!("{parent}/.wh.{base}"),
-                    None => format!(".wh.{name}"),
-                };
-                layer.file(hidden, 0o644, b"");
-                remove(tree, &name);
-                // Nothing of that name comes back in the same layer.
-                named.push(name);
-            }
-            Step::Opaque(_) if known == Some('d') && !touched(&named, &name) => {
-                layer
-                    .directory(&name, 0o755)
+            Step::Whiteout(_) => self.whiteout(name),
+            Step::Opaque(_) if is_directory && !self.is_touched(name) => {
+                self.layer
+                    .directory(name, 0o755)
                     .file(format!("{name}/.wh..wh..opq"), 0o644, b"");
                 let below = format!("{name}/");
-                tree.retain(|path, _| !path.starts_with(&below));
-                named.push(name);
+                self.tree.retain(|path, _| !path.starts_with(&below));
+                self.named.push(name.to_owned());
             }
             Step::Directory(_) => {
-                if known != Some('d') {
-                    remove(tree, &name);
+                if !is_directory {
+                    self.remove(name);
                 }
-                layer.directory(&name, 0o755);
-                tree.insert(name.clone(), 'd');
-                named.push(name);
+                self.layer.directory(name, 0o755);
+                self.add(name, 'd');
             }
             Step::File(_, byte) => {
-                remove(tree, &name);
-                layer.file(&name, 0o755, &content(*byte));
-                tree.insert(name.clone(), 'f');
-                named.push(name);
+                self.remove(name);
+                self.layer.file(name, 0o755, &content(*byte));
+                self.add(name, 'f');
             }
-            Step::Symlink(_, target) if known != Some('d') => {
-                remove(tree, &name);
-                layer.symlink(&name, NAMES[*target]);
-                tree.insert(name.clone(), 'l');
-                named.push(name);
+            Step::Symlink(_, target) if !is_directory => {
+                self.remove(name);
+                self.layer.symlink(name, NAMES[*target]);
+                self.add(name, 'l');
             }
-            // Within a layer, as writers make them.
-            Step::HardLink(_, target) => {
-                let target = NAMES[*target].to_owned();
-                let below = target.starts_with(&format!("{name}/"));
-                if target != name
-                    && !below
-                    && named.contains(&target)
-                    && tree.get(&target) == Some(&'f')
-                {
-                    remove(tree, &name);
-                    layer.hard_link(&name, &target);
-                    tree.insert(name.clone(), 'f');
-                    named.push(name);
-                }
-            }
-            _ => {}
+            Step::Opaque(_) | Step::Symlink(..) => {}
+            Step::HardLink(_, target) => self.hard_link(name, NAMES[*target]),
         }
     }
-    layer
+
+    fn whiteout(&mut self, name: &str) {
+        let is_there = self.tree.contains_key(name) && self.lower.contains_key(name);
+        if !is_there || self.is_touched(name) {
+            return;
+        }
+        let hidden = match name.rsplit_once('/') {
+            Some((parent, base)) => format!("{parent}/.wh.{base}"),
+            None => format!(".wh.{name}"),
+        };
+        self.layer.file(hidden, 0o644, b"");
+        self.remove(name);
+        // Nothing of that name comes back in the same layer.
+        self.named.push(name.to_owned());
+    }
+
+    /// Within a layer, as writers make them.
+    fn hard_link(&mut self, name: &str, target: &str) {
+        let below = target.starts_with(&format!("{name}/"));
+        let is_file = self.tree.get(target) == Some(&'f');
+        let is_named = self.named.iter().any(|known| known == target);
+        if target != name && !below && is_named && is_file {
+            self.remove(name);
+            self.layer.hard_link(name, target);
+            self.add(name, 'f');
+        }
+    }
+
+    fn has_parent(&self, name: &str) -> bool {
+        match name.rsplit_once('/') {
+            Some((parent, _)) => self.tree.get(parent) == Some(&'d'),
+            None => true,
+        }
+    }
+
+    /// Whether this layer has the name, one above or one below it.
+    fn is_touched(&self, name: &str) -> bool {
+        let related = |other: &String| {
+            other == name
+                || other.starts_with(&format!("{name}/"))
+                || name.starts_with(&format!("{other}/"))
+        };
+        self.named.iter().any(related)
+    }
+
+    fn remove(&mut self, name: &str) {
+        let below = format!("{name}/");
+        self.tree
+            .retain(|path, _| path != name && !path.starts_with(&below));
+    }
+
+    fn add(&mut self, name: &str, kind: char) {
+        self.tree.insert(name.to_owned(), kind);
+        self.named.push(name.to_owned());
+    }
 }
 
 /// Kind, mode, and size or target of what is at each path.

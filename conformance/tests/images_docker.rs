@@ -96,23 +96,24 @@ fn an_image_of_the_daemon_is_read_by_name_and_by_id() {
     }
 }
 
+fn refused(options: &LoadOptions, words: &[&str]) {
+    let start = Instant::now();
+    let error = pull("docker-daemon:pause:3.10", options).expect_err("an error");
+    let (line, hint) = (error.to_string(), error.hint().unwrap_or_default());
+    for word in words {
+        assert!(line.contains(word), "{word:?} not in {line:?}");
+    }
+    assert!(!line.contains(['\n', '\u{1b}']), "{line}");
+    assert!(
+        hint.contains("docker save") || words.contains(&"tar"),
+        "{line}: {hint}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(10), "{line}");
+}
+
 #[test]
 fn a_daemon_that_fails_is_an_error_in_time() {
     let folder = tempfile::tempdir().expect("a folder");
-    let refused = |options: &LoadOptions, words: &[&str]| {
-        let start = Instant::now();
-        let error = pull("docker-daemon:pause:3.10", options).expect_err("an error");
-        let (line, hint) = (error.to_string(), error.hint().unwrap_or_default());
-        for word in words {
-            assert!(line.contains(word), "{word:?} not in {line:?}");
-        }
-        assert!(!line.contains(['\n', '\u{1b}']), "{line}");
-        assert!(
-            hint.contains("docker save") || words.contains(&"tar"),
-            "{line}: {hint}"
-        );
-        assert!(start.elapsed() < Duration::from_secs(10), "{line}");
-    };
     let missing = br#"{"message":"No such image: \u001b[31mpause:3.10"}"#;
     for (name, answer, words) in [
         (

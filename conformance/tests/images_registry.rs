@@ -181,6 +181,18 @@ fn a_load_leaves_no_thread() {
     assert_eq!(threads(), before);
 }
 
+/// Runs that test in a process of its own.
+fn leaves_no_thread(reference: &str) {
+    let alone = std::env::current_exe().expect("this program");
+    let test = ["--exact", "a_load_leaves_no_thread", "--ignored"];
+    let status = Command::new(alone)
+        .args(test)
+        .arg("--test-threads=1")
+        .env(LOADED, reference)
+        .status();
+    assert!(status.expect("it starts").success(), "its words are above");
+}
+
 #[test]
 fn a_real_registry_is_read_by_tag_and_by_digest() {
     if !has("docker-registry") || !has("skopeo") {
@@ -191,14 +203,7 @@ fn a_real_registry_is_read_by_tag_and_by_digest() {
     registry.push(&image(), "pause:3.10", &[]);
     let name = format!("{}/pause", registry.address);
     let reference = format!("docker://{name}:3.10");
-    let alone = std::env::current_exe().expect("this program");
-    let test = ["--exact", "a_load_leaves_no_thread", "--ignored"];
-    let status = Command::new(alone)
-        .args(test)
-        .arg("--test-threads=1")
-        .env(LOADED, &reference)
-        .status();
-    assert!(status.expect("it starts").success(), "its words are above");
+    leaves_no_thread(&reference);
     let subjects = pull(&reference, &options()).expect("the image");
     assert_eq!(subjects.len(), 1);
     assert_eq!(subjects[0].platform.architecture, host());
@@ -483,23 +488,24 @@ fn stored(folder: &Path, host: &str, entry: &serde_json::Value) -> LoadOptions {
 /// base64 of "tester:secret".
 const SECRET: &str = "dGVzdGVyOnNlY3JldA==";
 
+/// No request to a stranger holds a credential, of at least so many.
+fn has_no_credentials(heads: &Mutex<Vec<String>>, least: usize) {
+    let heads = heads.lock().expect("no panic");
+    assert!(heads.len() >= least, "nobody asked it");
+    for head in &*heads {
+        for secret in ["authorization", "secret", "identity", "dgvzdgvy"] {
+            assert!(!head.contains(secret), "{head}");
+        }
+    }
+}
+
 #[test]
-fn credentials_go_to_no_other_host() {
+fn credentials_go_to_no_other_token_server() {
     let folder = tempfile::tempdir().expect("a folder");
-    let kinds = [
+    for entry in &[
         json!({ "auth": SECRET }),
         json!({ "auth": SECRET, "identitytoken": "identity" }),
-    ];
-    let quiet = |heads: &Mutex<Vec<String>>, least: usize| {
-        let heads = heads.lock().expect("no panic");
-        assert!(heads.len() >= least, "nobody asked it");
-        for head in &*heads {
-            for secret in ["authorization", "secret", "identity", "dgvzdgvy"] {
-                assert!(!head.contains(secret), "{head}");
-            }
-        }
-    };
-    for entry in &kinds {
+    ] {
         // A token server elsewhere: asked without a name, and what it gives is tried.
         let (elsewhere, heads) = stranger(ok(br#"{"token":"theirs"}"#));
         let realm = format!("{elsewhere}/token");
@@ -512,7 +518,7 @@ fn credentials_go_to_no_other_host() {
             hint.contains("they are not sent to http://localhost:"),
             "{error} {hint}"
         );
-        quiet(&heads, 1);
+        has_no_credentials(&heads, 1);
 
         // The registry's own token server, which sends on.
         let (elsewhere, heads) = stranger(ok(br#"{"token":"theirs"}"#));
@@ -526,10 +532,14 @@ fn credentials_go_to_no_other_host() {
         });
         let options = stored(folder.path(), &registry.to_string(), entry);
         assert!(pull(&format!("{registry}/pause"), &options).is_err());
-        quiet(&heads, 0);
+        has_no_credentials(&heads, 0);
     }
+}
 
-    // Blobs are often elsewhere; who is asked for them needs no password.
+/// Blobs are often elsewhere; the server that has them needs no password.
+#[test]
+fn credentials_go_to_no_other_host() {
+    let folder = tempfile::tempdir().expect("a folder");
     let (elsewhere, heads) = stranger(reply("404 Not Found", "", b""));
     let image = served();
     let registry = serve(move |path, head, _| {
@@ -546,9 +556,13 @@ fn credentials_go_to_no_other_host() {
             image(path).map_or_else(|| reply("404 Not Found", "", b""), |body| ok(&body))
         })
     });
-    let options = stored(folder.path(), &registry.to_string(), &kinds[0]);
+    let options = stored(
+        folder.path(),
+        &registry.to_string(),
+        &json!({ "auth": SECRET }),
+    );
     refused(&format!("{registry}/pause:3.10"), &options, &["404"]);
-    quiet(&heads, 1);
+    has_no_credentials(&heads, 1);
 }
 
 #[test]
@@ -579,7 +593,7 @@ fn a_registry_that_drips_is_given_up() {
 }
 
 #[test]
-fn hostile_answers_are_errors_in_time() {
+fn a_registry_that_is_not_there_is_an_error_in_time() {
     let (_held, closed) = refuses();
     refused(
         &format!("{closed}/pause"),
@@ -594,7 +608,10 @@ fn hostile_answers_are_errors_in_time() {
         &options(),
         &["does not answer"],
     );
+}
 
+#[test]
+fn hostile_answers_are_errors_in_time() {
     let stalls = serve_image(|path, body| {
         path.contains("/blobs/").then(|| {
             let mut answer = ok(body);
@@ -618,6 +635,21 @@ fn hostile_answers_are_errors_in_time() {
         &["redirects more than"],
     );
 
+    for status in [
+        "401 Unauthorized",
+        "403 Forbidden",
+        "404 Not Found",
+        "429 Too Many Requests",
+        "500 Internal Server Error",
+        "503 Unavailable",
+    ] {
+        let server = serve(move |_, _, _| Some(reply(status, "", b"")));
+        refused(&format!("{server}/pause"), &options(), &[&status[..3]]);
+    }
+}
+
+#[test]
+fn hostile_content_is_an_error_in_time() {
     let other = serve_image(|path, body| {
         path.contains("/blobs/").then(|| {
             let mut body = body.to_vec();
@@ -654,17 +686,6 @@ fn hostile_answers_are_errors_in_time() {
         &["more than 4194304 bytes"],
     );
 
-    for status in [
-        "401 Unauthorized",
-        "403 Forbidden",
-        "404 Not Found",
-        "429 Too Many Requests",
-        "500 Internal Server Error",
-        "503 Unavailable",
-    ] {
-        let server = serve(move |_, _, _| Some(reply(status, "", b"")));
-        refused(&format!("{server}/pause"), &options(), &[&status[..3]]);
-    }
     let garbage = serve(|_, _, _| Some(ok(b"\x1b[31mno json")));
     refused(
         &format!("{garbage}/pause"),

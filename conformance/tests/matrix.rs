@@ -120,6 +120,42 @@ fn all_are_broken(
     Ok(())
 }
 
+fn of_backend(
+    name: &str,
+    backend: &Arc<dyn Backend + Send + Sync>,
+    test: fn(&Arc<dyn Backend + Send + Sync>) -> Result<(), Failed>,
+) -> Trial {
+    let backend = Arc::clone(backend);
+    Trial::test(name, move || test(&backend)).with_kind("start")
+}
+
+/// The test that a trial of the self-test is judged as it must be.
+fn of_trial(
+    trial: self_test::Trial,
+    backend: &Arc<dyn Backend + Send + Sync>,
+    settings: &Settings,
+    checks: &[&'static Check],
+    caught: &Arc<Mutex<BTreeSet<String>>>,
+) -> Named {
+    let (backend, settings) = (Arc::clone(backend), settings.clone());
+    let (own, caught) = (checks.to_vec(), Arc::clone(caught));
+    let test = Trial::test(trial.name(), move || {
+        let judged = trial.judge(&own, &backend, 1.0, &settings)?;
+        caught
+            .lock()
+            .map_err(|_| "another trial panicked")?
+            .extend(judged.caught.iter().cloned());
+        if judged.is_right() {
+            return Ok(());
+        }
+        let lines = judged.missed.iter().map(|line| format!("missed {line}"));
+        let lines = lines.chain(judged.wrong.iter().map(|line| format!("wrong {line}")));
+        Err(Failed::from(lines.collect::<Vec<_>>().join("\n")))
+    });
+    let checks = trial.breaks().iter().chain(trial.also()).copied();
+    Named::new(test.with_kind(trial.kind()), checks)
+}
+
 fn main() -> ExitCode {
     wasi_host::run_if_asked();
     let mut arguments = Arguments::from_args();
@@ -135,41 +171,21 @@ fn main() -> ExitCode {
     let caught = Arc::new(Mutex::new(BTreeSet::<String>::new()));
     let settings = self_test::settings(Arc::default());
     let checks = self_test::checks();
-    let shares_files = {
-        let backend = Arc::clone(&backend);
-        let test = move || sandboxes_share_their_image(&backend);
-        Trial::test("sandboxes-share-their-image", test).with_kind("start")
-    };
-    let has_others = {
-        let backend = Arc::clone(&backend);
-        let test = move || a_held_sandbox_has_nothing_of_others(&backend);
-        Trial::test("a-held-sandbox-has-nothing-of-others", test).with_kind("start")
-    };
+    let of_backend = [
+        of_backend(
+            "sandboxes-share-their-image",
+            &backend,
+            sandboxes_share_their_image,
+        ),
+        of_backend(
+            "a-held-sandbox-has-nothing-of-others",
+            &backend,
+            a_held_sandbox_has_nothing_of_others,
+        ),
+    ];
     let trials = self_test::trials()
-        .map(|trial| {
-            let (backend, settings, checks, caught) = (
-                Arc::clone(&backend),
-                settings.clone(),
-                checks.clone(),
-                Arc::clone(&caught),
-            );
-            let test = Trial::test(trial.name(), move || {
-                let judged = trial.judge(&checks, &backend, 1.0, &settings)?;
-                caught
-                    .lock()
-                    .map_err(|_| "another trial panicked")?
-                    .extend(judged.caught.iter().cloned());
-                if judged.is_right() {
-                    return Ok(());
-                }
-                let lines = judged.missed.iter().map(|line| format!("missed {line}"));
-                let lines = lines.chain(judged.wrong.iter().map(|line| format!("wrong {line}")));
-                Err(Failed::from(lines.collect::<Vec<_>>().join("\n")))
-            });
-            let checks = trial.breaks().iter().chain(trial.also()).copied();
-            Named::new(test.with_kind(trial.kind()), checks)
-        })
-        .chain([shares_files, has_others].map(|test| Named::new(test, [])));
+        .map(|trial| of_trial(trial, &backend, &settings, &checks, &caught))
+        .chain(of_backend.map(|test| Named::new(test, [])));
     let whole = arguments.filter.is_none() && !arguments.list && arguments.skip.is_empty();
     let trials = filter::chosen(&mut arguments, trials);
     let score = || std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();

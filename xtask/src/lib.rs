@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod excerpts;
 pub mod fuzz;
 pub mod image;
+mod lengths;
 #[path = "../../pause/link.rs"]
 pub mod link;
 pub mod packages;

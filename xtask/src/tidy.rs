@@ -44,6 +44,7 @@ pub fn run() -> Result<()> {
             judge(&name, &text, &root)
                 .into_iter()
                 .chain(crate::arrows::judge(&name, &text))
+                .chain(crate::lengths::judge(&name, &text))
                 .map(|what| format!("{name}: {what}")),
         );
     }

@@ -53,76 +53,50 @@ impl Elf {
 
     /// Address `0x40_0000` is the start of the file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        const BASE: u64 = 0x40_0000;
         let count = 1
             + u64::from(self.stack_flags.is_some())
             + u64::from(self.interpreter.is_some())
             + u64::from(!self.needed.is_empty());
-        let mut tail: Vec<u8> = Vec::new();
         let start = 64 + 56 * count;
+        let mut tail: Vec<u8> = Vec::new();
         let mut headers: Vec<Vec<u8>> = Vec::new();
-        let header = |kind: u32, flags: u32, offset: u64, size: u64, align: u64| {
-            let mut bytes = Vec::new();
-            bytes.extend(kind.to_le_bytes());
-            bytes.extend(flags.to_le_bytes());
-            for word in [offset, BASE + offset, BASE + offset, size, size, align] {
-                bytes.extend(word.to_le_bytes());
-            }
-            bytes
-        };
         if let Some(interpreter) = self.interpreter {
             let offset = start + tail.len() as u64;
             tail.extend([interpreter.as_bytes(), b"\0"].concat());
-            headers.push(header(3, 4, offset, interpreter.len() as u64 + 1, 1));
+            headers.push(program_header(
+                3,
+                4,
+                offset,
+                interpreter.len() as u64 + 1,
+                1,
+            ));
         }
         if !self.needed.is_empty() {
-            let strings_at = start + tail.len() as u64;
-            let mut strings = vec![0];
-            let mut entries: Vec<(u64, u64)> = Vec::new();
-            for name in &self.needed {
-                entries.push((1, strings.len() as u64));
-                strings.extend([name.as_bytes(), b"\0"].concat());
-            }
-            strings.resize(strings.len().next_multiple_of(8), 0);
-            entries.extend([(5, BASE + strings_at), (10, strings.len() as u64), (0, 0)]);
-            tail.extend(&strings);
-            let offset = start + tail.len() as u64;
-            for (tag, value) in &entries {
-                tail.extend(tag.to_le_bytes());
-                tail.extend(value.to_le_bytes());
-            }
-            headers.push(header(2, 6, offset, entries.len() as u64 * 16, 8));
+            headers.push(self.dynamic(start, &mut tail));
         }
         if let Some(flags) = self.stack_flags {
-            headers.push(header(0x6474_e551, flags, 0, 0, 16));
+            headers.push(program_header(0x6474_e551, flags, 0, 0, 16));
         }
-        let mut sections = Vec::new();
-        if self.symbols {
-            tail.resize(tail.len().next_multiple_of(8), 0);
-            let names_at = start + tail.len() as u64;
-            tail.extend(b"\0.symtab\0.debug_info\0.shstrtab\0\0");
-            let mut section =
-                |name: u32, kind: u32, offset: u64, size: u64, link: u32, each: u64| {
-                    sections.extend(name.to_le_bytes());
-                    sections.extend(kind.to_le_bytes());
-                    for word in [0, 0, offset, size] {
-                        sections.extend(u64::to_le_bytes(word));
-                    }
-                    sections.extend(link.to_le_bytes());
-                    sections.extend([0; 4]);
-                    sections.extend(8_u64.to_le_bytes());
-                    sections.extend(each.to_le_bytes());
-                };
-            section(0, 0, 0, 0, 0, 0);
-            section(1, 2, 0, 48, 3, 24);
-            section(9, 1, 0, 8, 0, 0);
-            section(21, 3, names_at, 32, 0, 0);
-        }
+        let sections = if self.symbols {
+            section_headers(start, &mut tail)
+        } else {
+            Vec::new()
+        };
         let sections_at = start + tail.len() as u64;
         let total = sections_at + sections.len() as u64;
-        let mut load = header(1, self.load_flags, 0, total, self.alignment);
+        let mut load = program_header(1, self.load_flags, 0, total, self.alignment);
         load[8..16].copy_from_slice(&self.offset.to_le_bytes());
         headers.insert(0, load);
+        [
+            self.file_header(headers.len(), sections_at),
+            headers.concat(),
+            tail,
+            sections,
+        ]
+        .concat()
+    }
+
+    fn file_header(&self, headers: usize, sections_at: u64) -> Vec<u8> {
         let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
         bytes.extend(self.kind.to_le_bytes());
         bytes.extend(self.machine.to_le_bytes());
@@ -131,22 +105,70 @@ impl Elf {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend(0_u32.to_le_bytes());
+        let headers = u16::try_from(headers).expect("few headers");
         let shown = if self.symbols { (4, 3) } else { (0, 0) };
-        for half in [
-            64,
-            56,
-            u16::try_from(headers.len()).expect("few headers"),
-            64,
-            shown.0,
-            shown.1,
-        ] {
+        for half in [64, 56, headers, 64, shown.0, shown.1] {
             bytes.extend(u16::to_le_bytes(half));
         }
-        bytes.extend(headers.concat());
-        bytes.extend(tail);
-        bytes.extend(sections);
         bytes
     }
+
+    /// Puts the dynamic section and its strings at the end; its header.
+    fn dynamic(&self, start: u64, tail: &mut Vec<u8>) -> Vec<u8> {
+        let strings_at = start + tail.len() as u64;
+        let mut strings = vec![0];
+        let mut entries: Vec<(u64, u64)> = Vec::new();
+        for name in &self.needed {
+            entries.push((1, strings.len() as u64));
+            strings.extend([name.as_bytes(), b"\0"].concat());
+        }
+        strings.resize(strings.len().next_multiple_of(8), 0);
+        entries.extend([(5, BASE + strings_at), (10, strings.len() as u64), (0, 0)]);
+        tail.extend(&strings);
+        let offset = start + tail.len() as u64;
+        for (tag, value) in &entries {
+            tail.extend(tag.to_le_bytes());
+            tail.extend(value.to_le_bytes());
+        }
+        program_header(2, 6, offset, entries.len() as u64 * 16, 8)
+    }
+}
+
+/// Where a test's program is loaded.
+const BASE: u64 = 0x40_0000;
+
+fn program_header(kind: u32, flags: u32, offset: u64, size: u64, align: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(kind.to_le_bytes());
+    bytes.extend(flags.to_le_bytes());
+    for word in [offset, BASE + offset, BASE + offset, size, size, align] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes
+}
+
+/// Puts the names of the sections at the end; their headers.
+fn section_headers(start: u64, tail: &mut Vec<u8>) -> Vec<u8> {
+    tail.resize(tail.len().next_multiple_of(8), 0);
+    let names_at = start + tail.len() as u64;
+    tail.extend(b"\0.symtab\0.debug_info\0.shstrtab\0\0");
+    let mut sections = Vec::new();
+    let mut section = |name: u32, kind: u32, offset: u64, size: u64, link: u32, each: u64| {
+        sections.extend(name.to_le_bytes());
+        sections.extend(kind.to_le_bytes());
+        for word in [0, 0, offset, size] {
+            sections.extend(u64::to_le_bytes(word));
+        }
+        sections.extend(link.to_le_bytes());
+        sections.extend([0; 4]);
+        sections.extend(8_u64.to_le_bytes());
+        sections.extend(each.to_le_bytes());
+    };
+    section(0, 0, 0, 0, 0, 0);
+    section(1, 2, 0, 48, 3, 24);
+    section(9, 1, 0, 8, 0, 0);
+    section(21, 3, names_at, 32, 0, 0);
+    sections
 }
 
 /// OCI name of the architecture that the tests run on.

@@ -87,16 +87,10 @@ pub(crate) fn run(mut command: Command, folder: &Path) -> Ended {
         .spawn()
         .expect("the program starts");
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
-    let raw = rustix::process::Pid::from_raw(pid.as_raw()).expect("a pid");
-    let pidfd = pidfd_open(raw, PidfdFlags::empty()).expect("a pidfd");
-    let mut peak = 0;
-    while !readable(std::os::fd::AsFd::as_fd(&pidfd), LOOK).expect("poll") {
-        peak = peak.max(high_water(pid));
-        if began.elapsed() > HANGS {
-            let _ = child.kill();
-            panic!("{command:?} still runs after {HANGS:?}");
-        }
-    }
+    let peak = await_end(pid, || {
+        let _ = child.kill();
+        panic!("{command:?} still runs after {HANGS:?}");
+    });
     let took = began.elapsed();
     let status = child.wait().expect("a status").code();
 
@@ -115,17 +109,33 @@ pub(crate) fn run(mut command: Command, folder: &Path) -> Ended {
     assert!(groups.is_empty(), "{command:?} left cgroups: {groups:?}");
     assert!(peak <= MEMORY, "{command:?} used {} MiB", peak >> 20);
 
-    let read = |name: &str| {
-        let bytes = fs::read(own.path().join(name)).expect("what was written");
-        String::from_utf8(bytes).expect("UTF-8")
-    };
     Ended {
         status,
-        stdout: read("stdout"),
-        stderr: read("stderr"),
+        stdout: read(&own.path().join("stdout")),
+        stderr: read(&own.path().join("stderr")),
         took,
         peak,
     }
+}
+
+fn read(path: &Path) -> String {
+    let bytes = fs::read(path).expect("what was written");
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+/// Waits until a process has ended; its peak resident bytes.
+fn await_end(pid: Pid, mut hangs: impl FnMut()) -> u64 {
+    let began = Instant::now();
+    let raw = rustix::process::Pid::from_raw(pid.as_raw()).expect("a pid");
+    let pidfd = pidfd_open(raw, PidfdFlags::empty()).expect("a pidfd");
+    let mut peak = 0;
+    while !readable(std::os::fd::AsFd::as_fd(&pidfd), LOOK).expect("poll") {
+        peak = peak.max(high_water(pid));
+        if began.elapsed() > HANGS {
+            hangs();
+        }
+    }
+    peak
 }
 
 /// Peak resident bytes of a process; 0 once it is a zombie.

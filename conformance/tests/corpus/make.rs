@@ -154,87 +154,60 @@ impl Tool {
         }
         let mut command = Command::new(self.version().get_program());
         command.current_dir(sources());
-        let output = program.display().to_string();
+        self.add_arguments(&mut command, &program.display().to_string(), folder);
+        command.args(words);
+        run(&mut command)?;
+        Ok(program)
+    }
+
+    /// Has the compiler make the program `output`, with caches in the folder.
+    fn add_arguments(self, command: &mut Command, output: &str, folder: &Path) {
+        let cache = folder.join("cache");
         match self {
             Self::Go | Self::GoArm64 | Self::NewGo | Self::NewGoArm64 => {
-                let target = match self {
-                    Self::GoArm64 | Self::NewGoArm64 => "arm64",
-                    _ => "",
-                };
                 if matches!(self, Self::NewGo | Self::NewGoArm64) {
                     command.args(["-c", NEW_GO]);
                 }
                 command
-                    .args(["build", "-trimpath", "-ldflags", "-s -w", "-o", &output])
-                    .args(words)
+                    .args(["build", "-trimpath", "-ldflags", "-s -w", "-o", output])
                     .env("CGO_ENABLED", "0")
                     .env("GO111MODULE", "off")
-                    .env("GOCACHE", folder.join("cache"));
-                if !target.is_empty() {
-                    command.env("GOARCH", target);
+                    .env("GOCACHE", cache);
+                if matches!(self, Self::GoArm64 | Self::NewGoArm64) {
+                    command.env("GOARCH", "arm64");
                 }
             }
             Self::Gcc | Self::MuslGcc => {
-                command
-                    .args(["-O2", "-s", "-pthread", "-o", &output])
-                    .args(words);
+                command.args(["-O2", "-s", "-pthread", "-o", output]);
             }
             Self::Rustc => {
-                let how = [
-                    "--edition",
-                    "2024",
-                    "-O",
-                    "-C",
-                    "strip=symbols",
-                    "-o",
-                    &output,
-                ];
-                command.args(how).args(words);
+                command
+                    .args(["--edition", "2024", "-O", "-C", "strip=symbols"])
+                    .args(["-o", output]);
             }
             Self::Zig => {
-                let cache = folder.join("cache");
                 command
-                    .args([
-                        "-m",
-                        "ziglang",
-                        "build-exe",
-                        "-O",
-                        "ReleaseSmall",
-                        "-fstrip",
-                        "-fsingle-threaded",
-                    ])
+                    .args(["-m", "ziglang", "build-exe", "-O", "ReleaseSmall"])
+                    .args(["-fstrip", "-fsingle-threaded"])
                     .arg(format!("-femit-bin={output}"))
-                    .args(words)
                     .env("ZIG_LOCAL_CACHE_DIR", &cache)
                     .env("ZIG_GLOBAL_CACHE_DIR", &cache);
             }
             Self::Nim => {
-                let cache = folder.join("cache");
-                let how = [
-                    "c",
-                    "--hints:off",
-                    "-d:release",
-                    "-d:strip",
-                    "--passL:-static",
-                ];
                 command
-                    .args(how)
+                    .args(["c", "--hints:off", "-d:release", "-d:strip"])
+                    .arg("--passL:-static")
                     .arg(format!("--nimcache:{}", cache.display()))
-                    .arg(format!("-o:{output}"))
-                    .args(words);
+                    .arg(format!("-o:{output}"));
             }
             Self::Ldc => {
-                let how = ["-O", "-static", "--link-defaultlib-shared=false", "-L-s"];
                 command
-                    .args(how)
-                    .arg(format!("-od={}", folder.join("cache").display()))
-                    .arg(format!("-of={output}"))
-                    .args(words);
+                    .args(["-O", "-static", "--link-defaultlib-shared=false", "-L-s"])
+                    .arg(format!("-od={}", cache.display()))
+                    .arg(format!("-of={output}"));
             }
             Self::Cargo => {}
         }
-        run(&mut command)?;
-        Ok(program)
     }
 }
 

@@ -220,32 +220,33 @@ pub(crate) fn first_run() -> Run {
             record("reaping/latency", Level::Info, Verdict::Pass),
         ],
     );
-    run.measurements.insert(
-        "program_size".to_owned(),
-        Measurement {
-            value: Some(743_952.0),
-            ..blank("bytes")
-        },
-    );
-    run.measurements.insert(
-        "reap_latency".to_owned(),
-        Measurement {
-            samples: Some(200),
-            p50: Some(120.0),
-            p99: Some(1_500.0),
-            max: Some(2_000.0),
-            ..blank("us")
-        },
-    );
-    run.measurements.insert(
-        "system_calls".to_owned(),
-        Measurement {
-            value: Some(2.0),
-            names: vec!["pause".to_owned(), HOSTILE.to_owned()],
-            ..blank("names")
-        },
-    );
+    let measurements = measurements().map(|(name, measurement)| (name.to_owned(), measurement));
+    run.measurements.extend(measurements);
     run
+}
+
+fn measurements() -> [(&'static str, Measurement); 3] {
+    let size = Measurement {
+        value: Some(743_952.0),
+        ..blank("bytes")
+    };
+    let latency = Measurement {
+        samples: Some(200),
+        p50: Some(120.0),
+        p99: Some(1_500.0),
+        max: Some(2_000.0),
+        ..blank("us")
+    };
+    let calls = Measurement {
+        value: Some(2.0),
+        names: vec!["pause".to_owned(), HOSTILE.to_owned()],
+        ..blank("names")
+    };
+    [
+        ("program_size", size),
+        ("reap_latency", latency),
+        ("system_calls", calls),
+    ]
 }
 
 /// Two platforms, one emulated, with hostile text and one of each verdict, and an

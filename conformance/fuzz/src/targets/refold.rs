@@ -63,6 +63,26 @@ fn told(rootfs: &Rootfs) -> Vec<String> {
     entries.map(|(path, entry)| line(path, entry)).collect()
 }
 
+/// `None` where the header has no room for a device's numbers.
+fn set_type(header: &mut Header, kind: &EntryKind) -> Option<()> {
+    if let EntryKind::Device { major, minor, .. } = kind {
+        if (*major).max(*minor) > 0o7_777_777 {
+            return None;
+        }
+        header.set_device_major(*major).ok()?;
+        header.set_device_minor(*minor).ok()?;
+    }
+    header.set_entry_type(match kind {
+        EntryKind::File { .. } => EntryType::Regular,
+        EntryKind::Directory => EntryType::Directory,
+        EntryKind::Symlink(_) => EntryType::Symlink,
+        EntryKind::Device { block: true, .. } => EntryType::Block,
+        EntryKind::Device { block: false, .. } => EntryType::Char,
+        EntryKind::Fifo => EntryType::Fifo,
+    });
+    Some(())
+}
+
 /// The tree as a layer; `None` where a layer cannot say it.
 fn written(rootfs: &Rootfs) -> Option<Vec<u8>> {
     let mut layer = Tar::default();
@@ -78,37 +98,16 @@ fn written(rootfs: &Rootfs) -> Option<Vec<u8>> {
         let mut header = Header::new_ustar();
         header.set_mode(entry.mode);
         let (mut link, mut content) = (&[][..], Vec::new());
-        let kind = match &entry.kind {
+        match &entry.kind {
             EntryKind::File { size, .. } => {
                 let size = usize::try_from(*size).ok()?;
                 left = left.checked_sub(size)?;
                 content.resize(size, 0);
-                EntryType::Regular
             }
-            EntryKind::Directory => EntryType::Directory,
-            EntryKind::Symlink(target) => {
-                link = target;
-                EntryType::Symlink
-            }
-            EntryKind::Device {
-                block,
-                major,
-                minor,
-            } => {
-                if (*major).max(*minor) > 0o7_777_777 {
-                    return None;
-                }
-                header.set_device_major(*major).ok()?;
-                header.set_device_minor(*minor).ok()?;
-                if *block {
-                    EntryType::Block
-                } else {
-                    EntryType::Char
-                }
-            }
-            EntryKind::Fifo => EntryType::Fifo,
-        };
-        header.set_entry_type(kind);
+            EntryKind::Symlink(target) => link = target,
+            _ => {}
+        }
+        set_type(&mut header, &entry.kind)?;
         let number = |number: u64| number.to_string().into_bytes();
         let mut records = vec![
             (b"path".to_vec(), path.clone()),

@@ -142,74 +142,79 @@ fn mentions(markdown: &str) -> usize {
     2 * markdown.matches("<span>@</span>").count()
 }
 
+const VERDICTS: [Verdict; 5] = [
+    Verdict::Pass,
+    Verdict::Fail,
+    Verdict::Skipped,
+    Verdict::Inconclusive,
+    Verdict::Error,
+];
+
+const LEVELS: [Level; 3] = [Level::Must, Level::Should, Level::Info];
+
+fn record(place: usize, number: usize, seed: u8, text: &mut impl FnMut() -> String) -> Record {
+    Record {
+        id: format!("family/check-{place}"),
+        title: text(),
+        level: LEVELS[place % LEVELS.len()],
+        verdict: VERDICTS[(place + number) % VERDICTS.len()],
+        requirement: text(),
+        source: text(),
+        source_url: "https://example.org/".to_owned(),
+        expected: Some(text()),
+        observed: Some(text()),
+        evidence: vec![text(), text()],
+        reason: Some(text()),
+        blocked_by: None,
+        expected_failure: place.is_multiple_of(3).then(&mut *text),
+        baseline: (seed & 32 != 0).then(|| VERDICTS[place % VERDICTS.len()]),
+        reproduce: Some(text()),
+        duration_us: 1,
+    }
+}
+
+fn filled_run(number: usize, seed: u8, text: &mut impl FnMut() -> String) -> Run {
+    let checks = (0..usize::from(seed >> 1 & 7)).map(|place| record(place, number, seed, text));
+    let checks = checks.collect();
+    let head = RunHead {
+        image: format!("{number} {}", text()),
+        digest: Some(format!("x{}", text())),
+        platform: format!("x{}", text()),
+        runtime: format!("x{}", text()),
+        emulator: Some(format!("x{}", text())),
+        wasi_engine: Some(format!("x{}", text())),
+        static_only: false,
+        companion: false,
+    };
+    let mut run = Run::new(&head, checks);
+    run.error = (seed & 16 != 0).then(&mut *text);
+    let measurement = Measurement {
+        unit: "names".to_owned(),
+        value: Some(1.0),
+        samples: None,
+        p50: None,
+        p99: None,
+        max: None,
+        names: vec![text(), text()],
+    };
+    run.baseline = (seed & 32 != 0).then(|| Baseline {
+        image: text(),
+        digest: Some(text()),
+        error: (seed & 64 != 0).then(&mut *text),
+        measurements: [("system_calls".to_owned(), measurement.clone())].into(),
+    });
+    run.measurements
+        .insert("system_calls".to_owned(), measurement);
+    run
+}
+
 /// A report in which every place that an image can fill takes the next of the texts.
 fn report(seed: &[u8], texts: &[&str]) -> Report {
     let mut places = texts.iter().cycle();
     let mut text = || (*places.next().expect("there is one")).to_owned();
     let seed = seed.first().copied().unwrap_or_default();
-    let verdicts = [
-        Verdict::Pass,
-        Verdict::Fail,
-        Verdict::Skipped,
-        Verdict::Inconclusive,
-        Verdict::Error,
-    ];
-    let levels = [Level::Must, Level::Should, Level::Info];
-    let mut runs = Vec::new();
-    for number in 0..=usize::from(seed & 1) {
-        let checks = (0..usize::from(seed >> 1 & 7)).map(|place| {
-            let verdict = verdicts[(place + number) % verdicts.len()];
-            Record {
-                id: format!("family/check-{place}"),
-                title: text(),
-                level: levels[place % levels.len()],
-                verdict,
-                requirement: text(),
-                source: text(),
-                source_url: "https://example.org/".to_owned(),
-                expected: Some(text()),
-                observed: Some(text()),
-                evidence: vec![text(), text()],
-                reason: Some(text()),
-                blocked_by: None,
-                expected_failure: (place % 3 == 0).then(&mut text),
-                baseline: (seed & 32 != 0).then(|| verdicts[place % verdicts.len()]),
-                reproduce: Some(text()),
-                duration_us: 1,
-            }
-        });
-        let checks = checks.collect();
-        let head = RunHead {
-            image: format!("{number} {}", text()),
-            digest: Some(format!("x{}", text())),
-            platform: format!("x{}", text()),
-            runtime: format!("x{}", text()),
-            emulator: Some(format!("x{}", text())),
-            wasi_engine: Some(format!("x{}", text())),
-            static_only: false,
-            companion: false,
-        };
-        let mut run = Run::new(&head, checks);
-        run.error = (seed & 16 != 0).then(&mut text);
-        let measurement = Measurement {
-            unit: "names".to_owned(),
-            value: Some(1.0),
-            samples: None,
-            p50: None,
-            p99: None,
-            max: None,
-            names: vec![text(), text()],
-        };
-        run.baseline = (seed & 32 != 0).then(|| Baseline {
-            image: text(),
-            digest: Some(text()),
-            error: (seed & 64 != 0).then(&mut text),
-            measurements: [("system_calls".to_owned(), measurement.clone())].into(),
-        });
-        run.measurements
-            .insert("system_calls".to_owned(), measurement);
-        runs.push(run);
-    }
+    let runs = (0..=usize::from(seed & 1)).map(|number| filled_run(number, seed, &mut text));
+    let runs = runs.collect();
     // What is empty is left out, which is another shape.
     let mut filled = || format!("x{}", text());
     let mut report = Report {
