@@ -93,7 +93,9 @@ impl Confirm for Calibration {
         let works = self.works.get_or_init(|| {
             // In a thread that is prepared for it, as those of checks are.
             let tried = std::thread::scope(|scope| scope.spawn(|| self.try_out()).join());
-            tried.unwrap_or_else(|_| Err("the programs of known worth were not run".to_owned()))
+            tried.unwrap_or_else(|_| {
+                Err("the programs whose faults are known were not run".to_owned())
+            })
         });
         works.as_ref().err().map(String::as_str)
     }
@@ -147,7 +149,7 @@ impl Calibration {
         let (Some(reference), Some(fixture)) = (&self.programs.reference, &self.programs.fixture)
         else {
             return Err(format!(
-                "not shown to tell right from wrong under the emulator: there is no reference \
+                "cannot tell right from wrong under the emulator: there is no reference \
                  pause for {}, or no fixtures; `cargo xtask build --fixtures` builds them, \
                  `--programs DIR` names their folder",
                 self.platform

@@ -90,17 +90,14 @@ const WORDS: &[(Needs, &str)] = &[
     ),
     (
         Needs::DEFAULT_ACTIONS,
-        "a process 1 that the default actions of signals spare",
+        "an environment in which default signal actions spare process 1",
     ),
     (Needs::SANDBOX_PROC, "a sandbox with a /proc of its own"),
     (
         Needs::CAN_UNSHARE,
-        "a program that could leave its namespaces",
+        "an environment in which a program can leave its namespaces",
     ),
-    (
-        Needs::NOCLDSTOP,
-        "a kernel that tells of stopped children as the program asked",
-    ),
+    (Needs::NOCLDSTOP, "an environment that honours SA_NOCLDSTOP"),
 ];
 
 /// The needs in words, one each. [`Needs::HINTS`] are not among them: they say how a
@@ -281,7 +278,7 @@ fn write_explanation(out: &mut String, check: &Check) -> fmt::Result {
         writeln!(out, "  {:<6}  {id}", if number == 0 { "after" } else { "" })?;
     }
     if needs.contains(Needs::EXCLUSIVE) {
-        writeln!(out, "  runs alone, no other check beside it")?;
+        writeln!(out, "  runs alone, with no other check at the same time")?;
     }
     let weight = match level {
         Level::Must => "an image that fails it is not conformant",

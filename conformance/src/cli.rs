@@ -26,9 +26,9 @@ Exit status:
 
 const SELF_TEST_STATUS: &str = "\
 Exit status:
-   0  everything was judged as it must be, and each check broken by something
-      (with --fixture, only the first)
-   2  not so, interrupted, or no sandbox can be made here
+   0  every fixture was judged as it must be, and some fixture breaks each check
+      (with --fixture only the former counts)
+   2  a wrong verdict, a check that nothing breaks, interrupted, or no sandbox can be made here
   64  wrong usage";
 
 /// Judges Kubernetes pause (pod sandbox) images.
@@ -56,12 +56,12 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = ListFormat::Human)]
         format: ListFormat,
     },
-    /// Explains one check: requirement, source, what it needs
+    /// Explains one check: requirement, source, needs
     Explain {
         /// Its id, for example `signals/term-exits-zero`.
         id: String,
     },
-    /// Judges the suite: every check over programs, images and engines whose faults are known, on this host
+    /// Tests the suite itself on this host, by programs, images and backends whose faults are known
     #[command(after_help = SELF_TEST_STATUS)]
     SelfTest(SelfTest),
     /// Prints the JSON schema of the JSON report
@@ -94,21 +94,20 @@ pub struct Judge {
     #[arg(long = "image", value_name = "REF", required = true)]
     pub images: Vec<String>,
 
-    /// Platform to judge, `os/arch[/variant]` or `all`; repeatable; default: the host's, and
-    /// of the other ones for Linux the files alone
+    /// Platform to judge, `os/arch[/variant]` or `all`; repeatable; default: the host's platform,
+    /// and of the image's other platforms for Linux only the files
     #[arg(long = "platform", value_name = "PLATFORM")]
     pub platforms: Vec<String>,
 
-    /// Engine that runs the sandboxes
+    /// Backend that runs the sandboxes
     #[arg(long, value_enum, default_value_t = Runtime::Embedded)]
     pub runtime: Runtime,
 
-    /// How the kernel is brought to run programs for another processor; default: the first
-    /// that is open here
-    #[arg(long, value_parser = emulation_mode(), value_name = "WAY")]
+    /// How foreign binaries are executed; default: the first way that works on this host
+    #[arg(long, value_parser = emulation_mode(), value_name = "MODE")]
     pub emulation: Option<EmulationMode>,
 
-    /// Folder of the programs by which an emulator is tried first, `linux-ARCH/pause` and
+    /// Folder with the programs that test an emulator before it is trusted, `linux-ARCH/pause` and
     /// `linux-ARCH/fixture`; default: $PAUSE_CONFORMANCE_PROGRAMS
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
@@ -129,24 +128,24 @@ pub struct Judge {
     #[arg(long)]
     pub strict: bool,
 
-    /// Known failures; one that passes fails the run
+    /// File that lists known failures; one that passes fails the run
     #[arg(long, value_name = "FILE")]
     pub expect: Option<PathBuf>,
 
-    /// Image to compare with, such as the last release: a SHOULD that passes there and fails
-    /// here fails the run, and figures stand side by side
+    /// Image to compare with, such as the last release: a SHOULD that passes there and fails here
+    /// fails the run, and the report shows the measurements of both
     #[arg(long, value_name = "REF")]
     pub baseline: Option<String>,
 
-    /// Checks at a time; default: two for each processor
+    /// How many checks run at the same time; default: two per processor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
 
-    /// Runs of everything, one after the other
+    /// How many times everything is run, one run after another
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub repeat: u16,
 
-    /// Longest that one check may take, in seconds
+    /// Time limit of one check, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub timeout: Duration,
 
@@ -158,19 +157,19 @@ pub struct Judge {
     #[arg(long = "require-platform", value_name = "PLATFORM", value_parser = platform)]
     pub required_platforms: Vec<Platform>,
 
-    /// Engine that runs a WASI pause as PID 1 of its sandbox
+    /// WASI runtime that runs a WASI pause as PID 1 of its sandbox
     #[arg(long, value_enum, value_name = "ENGINE", default_value_t = WasiEngine::Builtin)]
     pub wasi_engine: WasiEngine,
 
-    /// Only checks that need no sandbox: of what the program does in one they say nothing
+    /// Only checks that need no sandbox; they do not show how the program behaves when it runs
     #[arg(long)]
     pub static_only: bool,
 
-    /// Also what takes long: soak runs
+    /// Also the checks that take long: soak runs
     #[arg(long)]
     pub long: bool,
 
-    /// Registries by plain HTTP, or with a certificate that nobody vouches for
+    /// Allow registries over plain HTTP, or with a certificate that cannot be verified
     #[arg(long)]
     pub insecure_registry: bool,
 }
@@ -250,7 +249,7 @@ impl UsageError {
         } else if !valid.is_empty() {
             format!("known: {valid}")
         } else {
-            "`pause-conformance --help` says what can be asked for".to_owned()
+            "`pause-conformance --help` lists the options".to_owned()
         };
         let message = match error.kind() {
             // One a line below the first.
@@ -384,7 +383,7 @@ fn seconds(word: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds)
         .ok()
         .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "a number of seconds above 0 is wanted".to_owned())
+        .ok_or_else(|| "expected a number of seconds above 0".to_owned())
 }
 
 fn kubernetes(word: &str) -> Result<(u32, u32), String> {
@@ -393,7 +392,7 @@ fn kubernetes(word: &str) -> Result<(u32, u32), String> {
     minor
         .parse()
         .map(|minor| (1, minor))
-        .map_err(|_| "a minor version is wanted, for example 1.34".to_owned())
+        .map_err(|_| "expected a minor version, for example 1.34".to_owned())
 }
 
 fn platform(word: &str) -> Result<Platform, String> {
@@ -401,10 +400,10 @@ fn platform(word: &str) -> Result<Platform, String> {
     let (Some(os), Some(architecture), variant, None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err("os/architecture[/variant] is wanted, for example linux/arm64".to_owned());
+        return Err("expected os/architecture[/variant], for example linux/arm64".to_owned());
     };
     if os.is_empty() || architecture.is_empty() || variant == Some("") {
-        return Err("os/architecture[/variant] is wanted, for example linux/arm64".to_owned());
+        return Err("expected os/architecture[/variant], for example linux/arm64".to_owned());
     }
     Ok(Platform {
         os: os.to_owned(),
@@ -419,13 +418,14 @@ fn emulation_mode() -> impl TypedValueParser<Value = EmulationMode> {
         (
             "private",
             Private,
-            "By an entry in a binfmt_misc of the sandboxes' own user namespace (Linux 6.7)",
+            "By an entry in a private binfmt_misc, in the sandboxes' own user namespace (Linux \
+             6.7)",
         ),
-        ("host", Host, "By the host's own entry"),
+        ("host", Host, "By the host's own binfmt_misc entry"),
         (
             "program",
             Program,
-            "Not at all: the emulator is started, with the program as its argument",
+            "By no entry: the emulator is started, with the program as its argument",
         ),
     ];
     let values = modes.map(|(name, _, help)| PossibleValue::new(name).help(help));

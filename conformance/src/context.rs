@@ -511,7 +511,7 @@ pub(crate) fn start_error(error: &StartError) -> Stop {
             error.to_string(),
         )),
         StartError::Root { .. } => Stop::NotRunning(Finding::new(
-            "a root filesystem that runtimes can mount on and enter",
+            "a root filesystem that a runtime can mount on and enter",
             error.to_string(),
         )),
         StartError::Unable { .. } => Stop::Inconclusive(error.to_string()),

@@ -24,7 +24,9 @@ use crate::wasi_sim::RUNS_COMPONENTS;
 const SLEEPERS: usize = 3;
 
 /// Why a component is not run.
-const NO_COMPONENTS: &str = "needs an engine for components: `cargo xtask conformance` builds it in for a file, a layout or an archive that holds one and for `--platform wasip2/wasm`, or `cargo install` with `--features wasmtime`";
+const NO_COMPONENTS: &str = "needs a WASI runtime for components: `cargo xtask conformance` \
+    builds it in for a file, a layout or an archive that holds one and for `--platform \
+    wasip2/wasm`, or `cargo install` with `--features wasmtime`";
 
 /// How a run is made.
 #[derive(Clone, Debug)]

@@ -94,17 +94,19 @@ impl Watch {
             // Of a helper's, or of somebody else's; or it worked with what it had.
             None | Some(Shortage::Processes(_)) if outcome.is_ok() => None,
             Some(Shortage::Memory(Some(limit))) => Some(format!(
-                "the program used more than {} of memory, which is what the suite lets a sandbox have",
+                "the program used more than {} of memory, the suite's limit for a sandbox",
                 needs::mebibytes(limit)
             )),
             Some(Shortage::Memory(None)) => Some(needs::out_of_memory()),
             Some(Shortage::Processes(Some(limit))) => Some(format!(
-                "the program was refused a process or thread: the suite lets a sandbox have {limit}"
+                "the kernel refused the program a process or thread: the suite's limit for a \
+                 sandbox is {limit}"
             )),
             Some(Shortage::Processes(None)) => Some(needs::out_of_processes()),
             Some(Shortage::Killed) | None if killed => Some(needs::out_of_memory()),
             Some(Shortage::Killed) => Some(
-                "something outside the suite ended the program with SIGKILL, which says nothing of the program"
+                "something outside the suite ended the program with SIGKILL, which says nothing \
+                 about the program"
                     .to_owned(),
             ),
             None if after.refused > self.before.refused => Some(needs::out_of_processes()),
@@ -138,8 +140,8 @@ pub fn weigh(limited: Outcome, spared: Outcome, short: Option<String>) -> Outcom
         Err(stop) => stop.to_string(),
     };
     Err(Stop::Inconclusive(format!(
-        "limits on memory and processes may be why it did not pass: here no cgroup tells whom they \
-         refuse, and where the suite let the program have more, {why}"
+        "limits on memory and processes may be why it did not pass: here no cgroup tells which \
+         process they refuse, and with higher limits {why}"
     )))
 }
 
@@ -197,7 +199,7 @@ mod tests {
         let watch = Watch::begin(NONE);
         watch.note(Shortage::Processes(Some(72)));
         let why = inconclusive(watch.judge(failed(), NONE));
-        assert!(why.contains("lets a sandbox have 72"), "{why}");
+        assert!(why.contains("limit for a sandbox is 72"), "{why}");
         let watch = Watch::begin(NONE);
         watch.note(Shortage::Killed);
         let why = inconclusive(watch.judge(failed(), NONE));

@@ -163,7 +163,7 @@ impl Baselines<'_> {
                 run.baseline = Some(Baseline {
                     image: self.image.to_owned(),
                     digest: None,
-                    error: Some(format!("it is not there for {}", run.platform)),
+                    error: Some(format!("it has no image for {}", run.platform)),
                     measurements: BTreeMap::new(),
                 });
             }
@@ -350,7 +350,7 @@ fn measure_host(engine: &Arc<Embedded>) -> Result<f64, Failure> {
                 Failure::not_judged(
                     format!("the reference pause does not run on this host: {stop}"),
                     Some(
-                        "the suite judges nothing where a program that is known to be right fails"
+                        "the suite judges nothing on a host where the reference pause fails"
                             .to_owned(),
                     ),
                 )
@@ -418,7 +418,8 @@ fn see_processes() -> Result<(), Failure> {
 }
 
 fn unwritten(error: &ReportError) -> Failure {
-    let hint = "check that its folder is there and that you may write there; --report FORMAT alone goes to stdout";
+    let hint = "check that its folder exists and that you may write to it; --report FORMAT \
+        without a file goes to stdout";
     Failure::not_judged(with_cause(error), Some(hint.to_owned()))
 }
 

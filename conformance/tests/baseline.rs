@@ -97,7 +97,7 @@ fn a_platform_that_the_baseline_lacks_is_compared_with_nothing() {
     let (ended, report) = judge("platform", &[arguments.as_slice(), &static_checks].concat());
     assert_eq!(ended.status, Some(0), "{}{}", ended.stdout, ended.stderr);
     let run = &report["runs"][0];
-    assert_eq!(run["baseline"]["error"], "it is not there for linux/amd64");
+    assert_eq!(run["baseline"]["error"], "it has no image for linux/amd64");
     assert_eq!(run["checks"][0]["baseline"], Value::Null);
 }
 

@@ -215,7 +215,7 @@ fn what_cannot_be_given_is_said(#[values(false, true)] ordinary: bool) {
     );
     let said = check["evidence"].to_string();
     assert_eq!(check["verdict"], "pass", "{check:#}");
-    assert!(said.contains("but for 1 device files"), "{said}");
+    assert!(said.contains("except for 1 device files"), "{said}");
     assert!(said.contains("owners"), "{said}");
     // And to those who are shown what did not pass alone.
     let folder = folder("lacks");
@@ -231,10 +231,10 @@ fn what_cannot_be_given_is_said(#[values(false, true)] ordinary: bool) {
         .collect();
     assert_eq!(lines.len(), 2, "{said}");
     assert!(
-        lines[0].contains("but for") && lines[0].contains("owners"),
+        lines[0].contains("except for") && lines[0].contains("owners"),
         "{said}"
     );
-    assert!(lines[1].contains("but for 1 device files"), "{said}");
+    assert!(lines[1].contains("except for 1 device files"), "{said}");
 }
 
 /// On disk, where the file system has no attributes.
@@ -256,7 +256,7 @@ fn capabilities_that_the_kernel_refuses_are_said() {
     let said = check["evidence"].to_string();
     assert_eq!(check["verdict"], "pass", "{check:#}");
     assert!(
-        said.contains("but for 1 file without capabilities"),
+        said.contains("except for 1 file without capabilities"),
         "{said}"
     );
 }

@@ -21,7 +21,7 @@ use super::temporary::Temporary;
 /// Links from member to member that are followed: `docker save` links equal layers.
 const LINKS: usize = 8;
 /// Of a file that ends early or makes no sense.
-const WHOLE: &str = "the file may not be whole: copy it again, and compare its checksum";
+const WHOLE: &str = "the file may be incomplete: copy it again, and compare its checksum";
 
 /// A tar file and where its members are.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Archive {
         }
         let (members, ends) = walk(&blob, limits).map_err(|error| {
             failed(error)
-                .with_hint("the file may not be whole: copy it again, compare its checksum")
+                .with_hint("the file may be incomplete: copy it again, and compare its checksum")
         })?;
         Ok(Self {
             name: name.to_owned(),
@@ -90,7 +90,7 @@ impl Archive {
         if self.ends {
             ""
         } else {
-            ", and without the mark at the end of a whole one: truncated"
+            ", and no end-of-archive marker: truncated"
         }
     }
 

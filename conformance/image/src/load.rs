@@ -133,7 +133,7 @@ fn daemon(
 #[cfg(not(feature = "registry"))]
 fn daemon(reference: &Reference, image: &str, _: &LoadOptions) -> Result<Vec<Subject>, Error> {
     Err(
-        Error::new(&reference.text, "this build asks no docker daemon").with_hint(format!(
+        Error::new(&reference.text, "this build cannot ask a docker daemon").with_hint(format!(
             "build with --features registry, or: docker save {image} > FILE, then docker-archive:FILE"
         )),
     )
@@ -153,7 +153,7 @@ fn registry(
 #[cfg(not(feature = "registry"))]
 fn registry(_: &Reference, name: &RegistryName, _: &LoadOptions) -> Result<Vec<Subject>, Error> {
     Err(
-        Error::new(name, "this build reads no registries").with_hint(
+        Error::new(name, "this build cannot read registries").with_hint(
             "build with --features registry; cargo xtask conformance does so by itself. \
          If a file is meant, it does not exist",
         ),
@@ -363,7 +363,7 @@ fn read_layers(
     }
     if role != Role::Asked && store.is_remote() && stored > left.unasked {
         return Ok(unread(format!(
-            "its layers, {stored} bytes, are fetched only where --platform asks for it"
+            "its layers, {stored} bytes, are fetched only if --platform names it"
         )));
     }
     match fold(store, parsed, left) {
@@ -522,7 +522,7 @@ fn none(found: &[Found], asked: &str) -> Error {
         return error.clone();
     }
     let there = if there.is_empty() {
-        "none that says its platform".to_owned()
+        "no manifest that says its platform".to_owned()
     } else {
         there.join(", ")
     };
@@ -557,7 +557,7 @@ fn guess(architecture: Option<&ElfArchitecture>) -> Platform {
 }
 
 /// Of a program alone.
-const LEAVE_OUT: &str = "leave --platform out: a program is judged for the platform it is for";
+const LEAVE_OUT: &str = "leave --platform out: a program is judged for its own platform";
 
 /// A program alone, by its path.
 fn open(path: &Path) -> Result<Blob, Error> {

@@ -254,7 +254,7 @@ impl<'a> Registry<'a> {
             429 => error(format!("registry {host} limits requests: 429"))
                 .with_hint("log in, or try again later"),
             500..=599 => error(format!("registry {host} fails: {status}"))
-                .with_hint("the registry's own fault: try again later, or ask who runs it"),
+                .with_hint("a fault of the registry: try again later, or ask its operator"),
             _ => error(format!("registry {host} answers {status}"))
                 .with_hint("check that the host is a registry and the name an image"),
         }

@@ -36,7 +36,7 @@ pub fn open(path: &Path) -> io::Result<File> {
         .any(|kernel| filesystem.unsigned_abs() == *kernel)
     {
         return Err(io::Error::other(
-            "is a file that the kernel makes up, not a stored one",
+            "is a file that the kernel generates, not a stored one",
         ));
     }
     // The same file, whatever the path leads to by now.
@@ -88,7 +88,7 @@ mod tests {
             ("", "is a folder, not a regular file"),
             (
                 "proc",
-                "is a file that the kernel makes up, not a stored one",
+                "is a file that the kernel generates, not a stored one",
             ),
         ] {
             assert_eq!(refused(at(name)), what);

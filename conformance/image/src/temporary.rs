@@ -56,7 +56,7 @@ impl Write for Temporary {
 fn cannot_keep(error: &io::Error) -> io::Error {
     let folder = std::env::temp_dir();
     let words = format!(
-        "what is read of it cannot be kept in {} (TMPDIR): {}",
+        "its content cannot be kept in {} (TMPDIR): {}",
         folder.display(),
         io_words(error)
     );

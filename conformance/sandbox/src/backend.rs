@@ -65,7 +65,7 @@ pub trait Backend: Sync {
     fn on_baseline(
         self: Arc<Self>,
     ) -> Result<(Arc<dyn Backend + Send + Sync>, &'static str), String> {
-        Err("this engine has none".to_owned())
+        Err("this backend has none".to_owned())
     }
 
     /// What was killed and refused so far, for whatever limit, outside of what sandboxes say

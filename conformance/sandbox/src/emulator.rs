@@ -177,11 +177,11 @@ impl fmt::Display for Emulator {
 /// How programs for another processor are executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmulationMode {
-    /// By an entry in a binfmt_misc of the sandboxes' own user namespace (Linux 6.7).
+    /// By an entry in a private binfmt_misc, in the sandboxes' own user namespace (Linux 6.7).
     Private,
     /// By the entry of the host's binfmt_misc.
     Host,
-    /// Not at all: the emulator is started, with the program as its argument.
+    /// By no entry: the emulator is started, with the program as its argument.
     Program,
 }
 
@@ -233,7 +233,7 @@ pub fn gave_up(stderr: &str, end: Option<ExitStatus>) -> Option<String> {
                 && !stderr.lines().any(|line| told(line) == Some(signal)) =>
         {
             Some(format!(
-                "it ended without a word, signaled {signal} ({})",
+                "it ended silently, signaled {signal} ({})",
                 signal::name(signal)
             ))
         }

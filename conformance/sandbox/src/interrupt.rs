@@ -110,5 +110,5 @@ pub fn pause(time: Duration) -> io::Result<()> {
 }
 
 fn unread() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "interrupted while nobody read it")
+    io::Error::new(io::ErrorKind::TimedOut, "interrupted before it was read")
 }

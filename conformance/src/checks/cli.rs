@@ -65,9 +65,9 @@ fn ask_version(cx: &Context<'_>) -> Result<String, Stop> {
 
 static UNKNOWN_ARGUMENTS: Check = Check {
     id: "cli/unknown-arguments",
-    title: "arguments that it does not know do not stop it",
+    title: "unknown arguments do not stop it",
     level: Level::Should,
-    requirement: "The program SHOULD run as ever when it is given arguments that it does not know.",
+    requirement: "The program SHOULD ignore arguments that it does not know.",
     source: Source {
         title: "kubernetes build/pause/linux/pause.c",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/linux/pause.c",

@@ -13,7 +13,7 @@ use crate::check::Family;
 /// The archive, its manifest and configuration.
 pub static FAMILY: Family = Family {
     name: "image",
-    title: "the archive, its manifest and configuration",
+    title: "the archive, its manifest and its configuration",
     checks: &[
         &archive::DIGESTS_HOLD,
         &archive::LAYERS_CLEAN,

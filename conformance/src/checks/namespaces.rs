@@ -65,9 +65,9 @@ const RELEASE: Duration = Duration::from_secs(3);
 
 static STABLE: Check = Check {
     id: "namespaces/stable",
-    title: "stays in the namespaces it was started in",
+    title: "stays in the namespaces in which it was started",
     level: Level::Must,
-    requirement: "The pause process MUST stay in the namespaces in which it was started, whatever signals it gets and whatever its pod's members do.",
+    requirement: "The pause process MUST stay in the namespaces in which it was started, whatever signals it receives and whatever the pod's members do.",
     source: Source {
         title: "namespaces(7)",
         url: "https://man7.org/linux/man-pages/man7/namespaces.7.html",
@@ -131,7 +131,7 @@ fn stable(cx: &Context<'_>) -> Outcome {
         &format!("{}, eight orphans and a member that left", sent.join(", ")),
     )?;
     pod.expect_running_for(WINDOW, "all that")?;
-    unchanged(&mut pod, "a while in peace")?;
+    unchanged(&mut pod, "a quiet while")?;
     Ok(Pass::new(format!(
         "the same {} namespaces throughout",
         made.len()
@@ -194,7 +194,7 @@ fn uts_shared(cx: &Context<'_>) -> Outcome {
 
 static VOLUME_SHARED: Check = Check {
     id: "namespaces/volume-shared",
-    title: "members share a volume, and pause takes no part",
+    title: "members share a volume, and the pause process is not involved",
     level: Level::Must,
     requirement: "Members with mount namespaces of their own MUST see the same files in a volume mounted for both, and the pause process's mounts MUST stay as they were.",
     source: PODS,
@@ -279,7 +279,7 @@ fn share_a_volume(pod: &mut Pod<'_>) -> Result<(Probe, Probe), Stop> {
 
 static HELD_ALONE: Check = Check {
     id: "namespaces/held-alone",
-    title: "holds the namespaces alone",
+    title: "holds the namespaces as their only member",
     level: Level::Must,
     requirement: "With the pause process as their only member, a pod's namespaces MUST persist with all that they hold.",
     source: PODS,
@@ -401,7 +401,7 @@ fn cgroup_and_time(cx: &Context<'_>) -> Outcome {
 
 static TEARDOWN: Check = Check {
     id: "namespaces/teardown",
-    title: "takes its pod along when it ends",
+    title: "the pod's members end with the pause process",
     level: Level::Must,
     requirement: "When the pause process ends, every member of its pid namespace MUST end with it, no zombie MUST be left, and the namespaces MUST be released within 3 s.",
     source: Source {

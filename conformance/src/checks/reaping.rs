@@ -123,7 +123,7 @@ fn reaps(
 
 static BURST: Check = Check {
     id: "reaping/burst",
-    title: "of many orphans that end at once none is left",
+    title: "many orphans that end at once are all reaped",
     level: Level::Must,
     requirement: "The pause process MUST reap all of 200 and of 2,000 orphans that end at the same time, within one second.",
     source: Source {
@@ -230,9 +230,9 @@ fn any_user(cx: &Context<'_>) -> Outcome {
 
 static PROBE_TREE: Check = Check {
     id: "reaping/probe-tree",
-    title: "a whole tree of processes is reaped when its top is killed",
+    title: "a whole tree of processes is reaped when its root is killed",
     level: Level::Must,
-    requirement: "The pause process MUST reap every process of a tree whose top is killed, as that of an exec probe that times out is.",
+    requirement: "The pause process MUST reap every process of a tree whose root is killed, as happens to an exec probe that times out.",
     source: Source {
         title: "kubernetes#81042",
         url: "https://github.com/kubernetes/kubernetes/issues/81042",
@@ -266,7 +266,7 @@ fn probe_tree(cx: &Context<'_>) -> Outcome {
 
 static FROM_SIBLING_CONTAINER: Check = Check {
     id: "reaping/from-sibling-container",
-    title: "what a container leaves behind is reaped, and that of the next one too",
+    title: "what a container leaves behind is reaped, and what the next one leaves as well",
     level: Level::Must,
     requirement: "The pause process MUST reap the processes that each container which shares its pid namespace leaves behind when it ends.",
     source: Source {
@@ -307,7 +307,7 @@ fn from_sibling_container(cx: &Context<'_>) -> Outcome {
 
 static SPARES_THE_LIVING: Check = Check {
     id: "reaping/spares-the-living",
-    title: "orphans that live are left alone while others are reaped",
+    title: "living orphans are left alone while others are reaped",
     level: Level::Must,
     requirement: "The pause process MUST NOT disturb orphans that still live while it reaps others.",
     source: PAUSE_C,
@@ -367,7 +367,7 @@ fn spares_the_living(cx: &Context<'_>) -> Outcome {
 
 static BEFORE_HANDLER: Check = Check {
     id: "reaping/before-handler",
-    title: "zombies older than the program are reaped without another death",
+    title: "zombies older than the program are reaped, although no further process ends",
     level: Level::Should,
     requirement: "The pause process SHOULD reap orphans that ended before it was ready to, without waiting for another to end.",
     source: PAUSE_C,
@@ -399,7 +399,7 @@ fn before_handler(cx: &Context<'_>) -> Outcome {
 
 static STOPPED_CHILD: Check = Check {
     id: "reaping/stopped-child",
-    title: "an orphan that stops and goes on wakes nobody",
+    title: "an orphan that stops and goes on does not wake the program",
     level: Level::Should,
     requirement: "The pause process SHOULD NOT wake when an orphan stops or continues.",
     source: Source {
@@ -490,7 +490,7 @@ fn stop_and_continue(pod: &mut Pod<'_>, probe: &Probe, pid: i32) -> Result<(), S
 
 static NO_LOST_WAKEUP: Check = Check {
     id: "reaping/no-lost-wakeup",
-    title: "no zombie stays when two orphans end together, time and again",
+    title: "no zombie remains when two orphans end together, again and again",
     level: Level::Must,
     requirement: "The pause process MUST NOT miss an orphan that ends while it reaps or goes to sleep: after each of up to 1,000 pairs none is left, nor one that ends right before whichever of its system calls.",
     source: Source {
@@ -589,9 +589,9 @@ fn after_work(cx: &Context<'_>) -> Outcome {
 
 static SOAK: Check = Check {
     id: "reaping/soak",
-    title: "100,000 orphans leave no zombie, and no memory behind",
+    title: "100,000 orphans leave no zombie, and no memory allocated",
     level: Level::Should,
-    requirement: "The pause process SHOULD reap 100,000 orphans without growing.",
+    requirement: "The pause process SHOULD reap 100,000 orphans while its memory does not grow.",
     source: Source {
         title: "openshift/images#27",
         url: "https://github.com/openshift/images/pull/27",
@@ -625,7 +625,7 @@ fn soak(cx: &Context<'_>) -> Outcome {
         .len();
     ensure(
         left <= 2,
-        "2 processes, the pause process and the one that looks",
+        "2 processes, the pause process and the probe",
         format!("{left} processes"),
     )?;
     Ok(Pass::new(grown))
@@ -668,7 +668,7 @@ fn latency(cx: &Context<'_>) -> Outcome {
 
 static ONLY_AS_PID1: Check = Check {
     id: "reaping/only-as-pid1",
-    title: "whether the program reaps for others where it is not process 1",
+    title: "whether the program is a subreaper where it is not process 1",
     level: Level::Info,
     requirement: "Whether the program makes itself a child subreaper where it is not process 1 is reported.",
     source: Source {

@@ -16,7 +16,7 @@ use crate::subject;
 /// What a pause keeps and asks for.
 pub static FAMILY: Family = Family {
     name: "security",
-    title: "what it keeps and asks for",
+    title: "what it keeps open, and which system calls it makes",
     checks: &[
         &NO_FDS,
         &CWD_ROOT,
@@ -100,7 +100,7 @@ static CWD_ROOT: Check = Check {
     id: "security/cwd-root",
     title: "its working directory is the root",
     level: Level::Should,
-    requirement: "The working directory of the pause process SHOULD be /, for any other pins the mount that it is on.",
+    requirement: "The working directory of the pause process SHOULD be /, since any other pins the mount that it is on.",
     source: Source {
         title: "catatonit#28",
         url: "https://github.com/openSUSE/catatonit/issues/28",
@@ -252,9 +252,9 @@ fn allowed() -> impl Iterator<Item = &'static str> {
 
 static SYSCALL_SURFACE: Check = Check {
     id: "security/syscall-surface",
-    title: "it asks the kernel for nothing that a pause has no use for",
+    title: "it makes no system call that a pause has no use for",
     level: Level::Should,
-    requirement: "The pause process SHOULD make no system call, from its start to its end by SIGTERM, outside the list of those that sound pauses make.",
+    requirement: "From its start to its end by SIGTERM, the pause process SHOULD make only system calls that sound pauses make.",
     source: Source {
         title: "containerd#3820",
         url: "https://github.com/containerd/containerd/issues/3820",
@@ -322,7 +322,7 @@ fn syscall_surface(cx: &Context<'_>) -> Outcome {
 
 static DENIED_WAIT_NO_SPIN: Check = Check {
     id: "security/denied-wait-no-spin",
-    title: "it does not spin where it may not wait",
+    title: "it does not spin where its wait is denied",
     level: Level::Should,
     requirement: "The pause process SHOULD use at most 5 % of a processor where the system call that it waits in is denied.",
     source: Source {
@@ -421,7 +421,7 @@ fn waits_in(pod: &Pod<'_>) -> Option<Waits> {
 
 static DENIED_EXIT: Check = Check {
     id: "security/denied-exit",
-    title: "it does not spin where it may not exit",
+    title: "it does not spin where its exit is denied",
     level: Level::Should,
     requirement: "The pause process SHOULD end or sleep, and use at most 5 % of a processor, where exit and exit_group are denied.",
     source: Source {

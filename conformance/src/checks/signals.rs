@@ -157,7 +157,7 @@ fn kill_is_137(cx: &Context<'_>) -> Outcome {
     pod.signal(KILL)?;
     let took = pod.expect_end(ExitStatus::Signaled(KILL), PROMPTLY, "SIGKILL")?;
     Ok(Pass::new(format!(
-        "signaled 9 (status 137 of engines) {took:.1?} after SIGKILL"
+        "signaled 9 (status 137 in container engines) {took:.1?} after SIGKILL"
     )))
 }
 
@@ -194,7 +194,7 @@ fn lives_and_answers(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result<(), St
 
 static SURVIVES_HUP: Check = Check {
     id: "signals/survives-hup",
-    title: "HUP, from outside and from a container of the pod, does no harm",
+    title: "HUP from outside and from a container of the pod does no harm",
     level: Level::Must,
     requirement: "The pause process MUST survive SIGHUP, which users are told to send to process 1, and MUST still answer SIGTERM.",
     source: Source {
@@ -484,7 +484,7 @@ fn term_in_chld_storm(cx: &Context<'_>) -> Outcome {
 
 static CHILD_STATUS_IGNORED: Check = Check {
     id: "signals/child-status-ignored",
-    title: "how an orphan ended never ends the program",
+    title: "the program keeps running, however an orphan ends",
     level: Level::Must,
     requirement: "The pause process MUST keep running, and MUST still exit with status 0 on SIGTERM, whatever the exit status or signal with which orphans end.",
     source: PAUSE_C,
@@ -555,9 +555,9 @@ fn blocked_at_exec(cx: &Context<'_>) -> Outcome {
 
 static BROKEN_STDERR: Check = Check {
     id: "signals/broken-stderr",
-    title: "TERM works although nobody can read what the program has to say",
+    title: "TERM works although no process can read the program's output",
     level: Level::Should,
-    requirement: "The pause process SHOULD exit with status 0 within one second of SIGTERM also where standard error is closed, a broken pipe, or a full pipe that nobody reads.",
+    requirement: "The pause process SHOULD exit with status 0 within one second of SIGTERM also where standard error is closed, a broken pipe, or a full pipe that is not read.",
     source: PAUSE_C,
     needs: RUNS.union(Needs::START_CONTROL).union(Needs::SLOW_FAIL),
     after: AFTER_TERM,
@@ -568,7 +568,7 @@ static BROKEN_STDERR_NOT_FIRST: Check = Check {
     id: "signals/broken-stderr-not-first",
     title: "the same where the program is not process 1, and PIPE would end it",
     level: Level::Should,
-    requirement: "The program SHOULD, also where it is not process 1, start and exit with status 0 within one second of SIGTERM with standard error closed, a broken pipe, or a full pipe that nobody reads.",
+    requirement: "The program SHOULD, also where it is not process 1, start and exit with status 0 within one second of SIGTERM with standard error closed, a broken pipe, or a full pipe that is not read.",
     source: PAUSE_C,
     needs: RUNS
         .union(Needs::START_CONTROL)
@@ -599,7 +599,7 @@ fn broken_stderr(cx: &Context<'_>, own_pid_namespace: bool) -> Outcome {
 
 static SIGACTION_FAILS: Check = Check {
     id: "signals/sigaction-fails",
-    title: "what the program does where it may not install its handlers",
+    title: "what the program does where its handlers are denied",
     level: Level::Info,
     requirement: "How the program ends where sigaction(2) is denied for SIGINT, SIGTERM or SIGCHLD is reported.",
     source: PAUSE_C,

@@ -161,7 +161,9 @@ fn not_first(cx: &Context<'_>) -> Outcome {
         spec,
         "without a pid namespace of its own",
         |pod| match pod.status()?.nspid.as_deref() {
-            Some([.., 1]) => Err(Stop::Error("the process is PID 1 all the same".to_owned())),
+            Some([.., 1]) => Err(Stop::Error(
+                "the process is PID 1, and was not to be".to_owned(),
+            )),
             Some([.., pid]) => Ok(format!("its pid is {pid}")),
             _ => Err(Stop::Error("the kernel does not tell its pid".to_owned())),
         },

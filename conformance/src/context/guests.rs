@@ -42,7 +42,7 @@ impl<'a> Context<'a> {
             ));
         };
         let engine = self.options().wasi_engine;
-        let failed = |error: String| Stop::Error(format!("cannot run the engine: {error}"));
+        let failed = |error: String| Stop::Error(format!("cannot run the WASI runtime: {error}"));
         let command = engine
             .command(&wasm.content)
             .map_err(|error| failed(error.to_string()))?;
@@ -85,7 +85,7 @@ impl Pod<'_> {
                     format!("the WASI workload does not serve: {}", said.escape_debug())
                 })))
             }
-            Err(error) => Err(self.harness_failed("hear of a WASI workload", &error)),
+            Err(error) => Err(self.harness_failed("read what a WASI workload reports", &error)),
         }
     }
 
@@ -209,17 +209,18 @@ impl Helper {
             .map(|stat| stat.ppid);
         if !parent.as_ref().is_ok_and(|parent| *parent == pod.pid()) {
             pod.expect_running("a WASI workload ended")?;
-            let doing = format!("find what the engine left below the pause process ({parent:?})");
+            let doing =
+                format!("find what the WASI runtime left below the pause process ({parent:?})");
             return Err(pod.harness_failed(&doing, &nix::Error::ESRCH.into()));
         }
         crate::process::send_signal(self.pidfd.as_fd(), crate::signal::KILL)
-            .map_err(|error| pod.harness_failed("end the engine's orphan", &error))?;
+            .map_err(|error| pod.harness_failed("end the WASI runtime's orphan", &error))?;
         let patience = pod.context.scaled(PATIENCE);
         let ended = crate::wait::readable(self.pidfd.as_fd(), patience)
-            .map_err(|error| Stop::Error(format!("the engine's orphan: {error}")))?;
+            .map_err(|error| Stop::Error(format!("the WASI runtime's orphan: {error}")))?;
         if !ended {
             return Err(Stop::Inconclusive(
-                "the engine's orphan did not end in time".to_owned(),
+                "the WASI runtime's orphan did not end in time".to_owned(),
             ));
         }
         Ok(())
@@ -235,10 +236,11 @@ impl Helper {
         let limit = pod.context.scaled(PROMPTLY);
         let mut pause = Duration::from_micros(50);
         while crate::process::send_signal(self.pidfd.as_fd(), 0).is_ok() {
-            pod.expect_running("an orphan of the engine ended")?;
+            pod.expect_running("an orphan of the WASI runtime ended")?;
             if watch.left(limit).is_zero() {
                 let observed = format!("it is a zombie {:.1?} after its end", watch.wall());
-                let expected = format!("an orphan of the engine is reaped within {PROMPTLY:?}");
+                let expected =
+                    format!("an orphan of the WASI runtime is reaped within {PROMPTLY:?}");
                 return Err(Finding::new(expected, observed).with(pod.describe()).into());
             }
             pod.await_event(pause)?;

@@ -30,7 +30,7 @@ impl Context<'_> {
         if self.offers(Needs::DEFAULT_ACTIONS) {
             "; SIGTERM then exited 0"
         } else {
-            "; what it then does on SIGTERM, the emulator does not let be seen"
+            "; the emulator does not show what it then does on SIGTERM"
         }
     }
 }
@@ -74,8 +74,8 @@ impl Pod<'_> {
         }
         let emulation = context.emulation().unwrap_or("an emulator");
         Err(Stop::Inconclusive(format!(
-            "{emulation}, which would not let it end by {name}: it does not leave {name} to the \
-             kernel, and may have ended itself by it",
+            "{emulation}, under which the kernel's default action of {name} does not end it: the \
+             program handles {name}, and may have ended itself",
             name = signal::name(sent),
         )))
     }

@@ -84,10 +84,10 @@ impl<'p> Orphans<'p> {
         let (adopted, waited) = self
             .probe
             .release()
-            .map_err(|error| self.failed(pod, "let the orphans go", &error))?;
+            .map_err(|error| self.failed(pod, "tell the orphans to end", &error))?;
         if waited < self.count {
-            let expected = format!("{} live until they are let go", self.what);
-            let observed = format!("{} had been ended while they waited", self.count - waited);
+            let expected = format!("{} live until they are told to end", self.what);
+            let observed = format!("{} had ended before", self.count - waited);
             return Err(pod.finding(expected, observed).into());
         }
         if adopted < self.adopted {

@@ -396,10 +396,13 @@ impl<'a> Pod<'a> {
             }
             Ok(None) if killed => {
                 self.lose();
-                Stop::Fail(self.finding(
-                    "what joins the sandbox lives until the pause process ends".to_owned(),
-                    format!("{error}; the pause process still runs"),
-                ))
+                Stop::Fail(
+                    self.finding(
+                        "a process that joins the sandbox lives until the pause process ends"
+                            .to_owned(),
+                        format!("{error}; the pause process still runs"),
+                    ),
+                )
             }
             _ if error.kind() == std::io::ErrorKind::TimedOut => Stop::Inconclusive(format!(
                 "the host gave too little processor time to {doing}: {error}"

@@ -265,10 +265,10 @@ pub fn details(record: &Record) -> Vec<(&'static str, String)> {
     }
     if let (Verdict::Fail, Some(there)) = (record.verdict, record.baseline) {
         let what = match there {
-            Verdict::Pass if record.is_worse() => "passes there, so that this failure counts",
+            Verdict::Pass if record.is_worse() => "passes there, so this failure counts",
             Verdict::Pass => "passes there",
             Verdict::Fail => "fails there as well",
-            Verdict::Skipped | Verdict::Inconclusive | Verdict::Error => "is not decided there",
+            Verdict::Skipped | Verdict::Inconclusive | Verdict::Error => "has no verdict there",
         };
         all.push(("baseline", what.to_owned()));
     }
@@ -277,7 +277,7 @@ pub fn details(record: &Record) -> Vec<(&'static str, String)> {
             Verdict::Pass => "expected to fail but passed; remove it",
             Verdict::Fail => "fails as expected",
             Verdict::Skipped | Verdict::Inconclusive | Verdict::Error => {
-                "expected to fail, but nothing was seen"
+                "expected to fail, but could not be judged"
             }
         };
         all.push(("known", format!("{what} ({known})")));

@@ -141,7 +141,7 @@ impl Matrix {
             .count();
         writeln!(
             out,
-            "\n{} broken programs, {} images, {} engines, {} WASI guests and {} hosts of guests, \
+            "\n{} broken programs, {} images, {} backends, {} WASI programs, {} WASI runtimes, \
              {} sound: {} judged as they must be, {wrong} not; {} checks, {} not made here, \
              {} broken by nothing{}",
             count("program", false),

@@ -202,7 +202,7 @@ fn a_run_is_compared_with_the_baselines_of_its_platform() {
         concludes(&here, "startup/stays # upstream"),
         (Conclusion::Conformant, Some(Verdict::Pass), None)
     );
-    let lacking = format!("it is not there for {here}");
+    let lacking = format!("it has no image for {here}");
     assert_eq!(
         concludes("linux/none", ""),
         (Conclusion::Conformant, None, Some(lacking))

@@ -164,7 +164,7 @@ fn a_failure_says_what_the_baseline_came_to() {
         let line = details.into_iter().find(|(label, _)| *label == "baseline");
         line.map(|(_, text)| text)
     };
-    let counts = Some("passes there, so that this failure counts".to_owned());
+    let counts = Some("passes there, so this failure counts".to_owned());
     assert_eq!(said(Level::Should, Fail, Pass), counts);
     assert_eq!(
         said(Level::Info, Fail, Pass),
@@ -172,7 +172,7 @@ fn a_failure_says_what_the_baseline_came_to() {
     );
     let too = Some("fails there as well".to_owned());
     assert_eq!(said(Level::Must, Fail, Fail), too);
-    let open = Some("is not decided there".to_owned());
+    let open = Some("has no verdict there".to_owned());
     assert_eq!(said(Level::Must, Fail, Inconclusive), open);
     assert_eq!(said(Level::Must, Pass, Fail), None);
 }

@@ -154,7 +154,7 @@ pub(crate) fn beside_a_baseline() -> Report {
     riscv64.baseline = Some(Baseline {
         image: baseline.image,
         digest: None,
-        error: Some("it is not there for linux/riscv64".to_owned()),
+        error: Some("it has no image for linux/riscv64".to_owned()),
         measurements: BTreeMap::new(),
     });
     report(false, vec![amd64, riscv64])
@@ -262,7 +262,7 @@ pub(crate) fn full() -> Report {
     second.emulator = Some("qemu-aarch64 7.2.22 (private binfmt_misc)".to_owned());
     second.wasi_engine = Some("wasmi 2.0.0, the suite's own host".to_owned());
     second.root_lacks = vec![
-        "its root is the image's but for 2 files without owners, whose ids are not mapped"
+        "its root is the image's, except for 2 files without owners, whose ids are not mapped"
             .to_owned(),
     ];
     let mut third = run("linux/amd64", Vec::new());

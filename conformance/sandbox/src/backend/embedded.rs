@@ -343,7 +343,8 @@ impl Embedded {
         let ids = self.mapping.ids(uid, gid);
         if spec.privileged && self.mapping == Mapping::Host {
             return Err(StartError::Unable {
-                why: "no user namespace confines its capabilities".to_owned(),
+                why: "its capabilities would not be confined: there is no user namespace"
+                    .to_owned(),
             });
         }
         let start = || {

@@ -60,21 +60,21 @@ pub static LIMITS: &[Limit] = &[
         effect: Effect::Hides,
         fixed: None,
         // unshare(2) fails, since it has threads of its own.
-        why: "where no program can leave its namespaces, so none is seen to stay",
+        why: "which lets no program leave its namespaces, so it does not show whether one would",
     },
     Limit {
         needs: Features::HOST_PID_NAMESPACE,
         effect: Effect::Doubts,
         fixed: None,
         // prctl(PR_SET_CHILD_SUBREAPER) fails with EINVAL, by which catatonit ends.
-        why: "where no program can become a subreaper, as one that is not process 1 may have to",
+        why: "which lets no program become a subreaper, as one that is not process 1 may have to",
     },
     Limit {
         needs: Features::NOCLDSTOP,
         effect: Effect::Doubts,
         fixed: None,
         // It installs its own handler, without that flag, and calls the program's each time.
-        why: "where a handler with SA_NOCLDSTOP is called for children that stop all the same",
+        why: "which calls a handler with SA_NOCLDSTOP for stopped children all the same",
     },
 ];
 

@@ -59,7 +59,7 @@ fn baseline_cpu(cx: &Context<'_>) -> Outcome {
     })?;
     native.signal(signal::TERM)?;
     if native.await_answer(PROMPTLY)? == Answer::Ended(ExitStatus::Signaled(ILL)) {
-        let reason = "it runs into an invalid instruction on this processor, too";
+        let reason = "it meets an invalid instruction on this processor as well";
         return Err(Stop::Skip(reason.to_owned()));
     }
     drop(native);
@@ -89,7 +89,11 @@ fn calibrate(baseline: &Baseline, platform: &Platform) -> Result<(), Stop> {
     };
     let try_out = |first: &[u8]| {
         let program = elf(code.machine, &[first, code.exit].concat());
-        let subject = Subject::of_program("made to try it out", program.into(), platform.clone());
+        let subject = Subject::of_program(
+            "made to show whether the emulator works",
+            program.into(),
+            platform.clone(),
+        );
         run(baseline, subject, (false, false))
     };
     match (try_out(&[])?, try_out(code.newer)?) {
@@ -98,9 +102,9 @@ fn calibrate(baseline: &Baseline, platform: &Platform) -> Result<(), Stop> {
             "the emulator's {} {}",
             baseline.level,
             if let Ran::Illegal = old {
-                "does not run what all processors run"
+                "does not run an instruction that all processors have"
             } else {
-                "runs what it should not"
+                "runs an instruction that the processor does not have"
             }
         ))),
     }

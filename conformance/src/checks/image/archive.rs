@@ -12,7 +12,7 @@ const LINES: usize = 20;
 
 pub(super) static DIGESTS_HOLD: Check = Check {
     id: "image/digests-hold",
-    title: "digests and sizes hold",
+    title: "digests and sizes are right",
     level: Level::Must,
     requirement: "The size and digest of every blob MUST match its descriptor, and every DiffID its uncompressed layer.",
     source: Source {
@@ -29,15 +29,15 @@ fn digests_hold(cx: &Context<'_>) -> Outcome {
     none_of(cx, DefectKind::Digest)?;
     read(cx)?;
     Ok(Pass::new(format!(
-        "every digest and size holds, {layers} layers hashed in both forms"
+        "every digest and size is right, {layers} layers hashed in both forms"
     )))
 }
 
 pub(super) static LAYERS_CLEAN: Check = Check {
     id: "image/layers-clean",
-    title: "layers apply cleanly",
+    title: "layers apply without conflict",
     level: Level::Must,
-    requirement: "Every entry of a layer MUST lie inside the root, every hard link and whiteout MUST name something there, no path MUST be two kinds of file in one layer, and the bytes of the layer MUST be what engines take for its media type.",
+    requirement: "Every entry of a layer MUST lie inside the root, every hard link and whiteout MUST name something that exists, no path MUST be two kinds of file in one layer, and the bytes of the layer MUST be what container engines take for its media type.",
     source: Source {
         title: "OCI image-spec v1.1.1, layer.md",
         url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md",
@@ -82,7 +82,7 @@ pub(super) static NAMES_PLAIN: Check = Check {
     id: "image/names-plain",
     title: "names in layers are plain",
     level: Level::Should,
-    requirement: "Names in a layer SHOULD be relative, printable UTF-8 and there once.",
+    requirement: "Names in a layer SHOULD be relative, printable UTF-8 and unique.",
     source: Source {
         title: "OCI image-spec v1.1.1, layer.md, Distributable Format",
         url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#distributable-format",
@@ -94,16 +94,14 @@ pub(super) static NAMES_PLAIN: Check = Check {
 
 fn names_plain(cx: &Context<'_>) -> Outcome {
     none_of(cx, DefectKind::Name)?;
-    Ok(Pass::new(
-        "every name is relative, printable and there once",
-    ))
+    Ok(Pass::new("every name is relative, printable and unique"))
 }
 
 pub(super) static SMALL: Check = Check {
     id: "image/small",
     title: "the image is small",
     level: Level::Should,
-    requirement: "The compressed layers SHOULD be no more than 1 MB together, since every node pulls them before its first pod.",
+    requirement: "The compressed layers SHOULD be no more than 1 MB together, since every node pulls them before it runs its first pod.",
     source: Source {
         title: "kubernetes build/pause/Makefile",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/Makefile",

@@ -78,7 +78,7 @@ pub(super) static STOP_SIGNAL_SANE: Check = Check {
     id: "image/stop-signal-sane",
     title: "StopSignal ends pause",
     level: Level::Must,
-    requirement: "StopSignal MUST be unset, TERM or INT, since engines send it and pause ends on no other.",
+    requirement: "StopSignal MUST be unset, TERM or INT, since container engines send it and pause ends on no other signal.",
     source: Source {
         title: "podman#20196",
         url: "https://github.com/containers/podman/issues/20196",
@@ -101,7 +101,8 @@ fn stop_signal_sane(cx: &Context<'_>) -> Outcome {
 }
 
 /// signal(7): what has no handler does not reach the first process of a pid namespace.
-const KEPT: &str = "pause has no handler for it, and the kernel keeps it from a PID 1 that has none: engines wait and then kill";
+const KEPT: &str = "pause has no handler for it, and the kernel keeps it from a PID 1 without \
+    one: container engines wait, then send KILL";
 
 /// What is wrong with a signal as the one that is to end pause.
 fn unfit(signal: &str) -> Option<&'static str> {
@@ -122,27 +123,26 @@ fn unfit(signal: &str) -> Option<&'static str> {
     };
     match name {
         "TERM" | "15" | "INT" | "2" => None,
-        "KILL" | "9" => Some(
-            "no program can handle it: pause is killed at once, with status 137, and never ends in order",
-        ),
+        "KILL" | "9" => Some("no program can handle it: pause is killed at once, with status 137"),
         "STOP" | "19" | "TSTP" | "20" | "TTIN" | "21" | "TTOU" | "22" => {
-            Some("it stops a process and ends none: engines wait and then kill")
+            Some("it stops a process and does not end it: container engines wait, then send KILL")
         }
-        "CHLD" | "CLD" | "17" => {
-            Some("pause takes it for the end of a child and goes on: engines wait and then kill")
-        }
+        "CHLD" | "CLD" | "17" => Some(
+            "pause takes it for the end of a child and goes on: container engines wait, then \
+             send KILL",
+        ),
         "CONT" | "18" | "URG" | "23" | "WINCH" | "28" => {
-            Some("it ends no process: engines wait and then kill")
+            Some("it ends no process: container engines wait, then send KILL")
         }
         "37" | "RTMIN+3" => {
-            Some("it is the one that systemd ends by; pause goes on: engines wait and then kill")
+            Some("systemd ends on it; pause goes on: container engines wait, then send KILL")
         }
         "HUP" | "QUIT" | "ILL" | "TRAP" | "ABRT" | "IOT" | "BUS" | "FPE" | "USR1" | "SEGV"
         | "USR2" | "PIPE" | "ALRM" | "STKFLT" | "XCPU" | "XFSZ" | "VTALRM" | "PROF" | "IO"
         | "POLL" | "PWR" | "SYS" => Some(KEPT),
         name if is_number && number(name).is_some_and(|it| (1..=64).contains(&it)) => Some(KEPT),
         name if real_time(name).is_some() => Some(KEPT),
-        _ => Some("Linux has no such signal, and engines refuse it"),
+        _ => Some("Linux has no such signal, and container engines refuse it"),
     }
 }
 
@@ -150,7 +150,7 @@ pub(super) static WORKDIR_EXISTS: Check = Check {
     id: "image/workdir-exists",
     title: "WorkingDir exists",
     level: Level::Must,
-    requirement: "WorkingDir MUST be unset or an absolute path to a directory of the image, since the root is read-only when engines enter it.",
+    requirement: "WorkingDir MUST be unset or an absolute path to a directory of the image, since the root is read-only when a runtime changes to it.",
     source: Source {
         title: "containerd v2.1.0, podsandbox/sandbox_run_linux.go",
         url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/podsandbox/sandbox_run_linux.go",

@@ -213,9 +213,9 @@ fn index_complete(cx: &Context<'_>) -> Outcome {
 
 pub(super) static REQUIRED_PLATFORMS: Check = Check {
     id: "image/required-platforms",
-    title: "the platforms asked for with --require-platform are there",
+    title: "the index holds the platforms of --require-platform",
     level: Level::Must,
-    requirement: "The image MUST hold every platform that the cluster's nodes are said to have.",
+    requirement: "The image MUST hold every platform that --require-platform names.",
     source: Source {
         title: "OCI image-spec v1.1.1, image-index.md",
         url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md",
@@ -235,7 +235,7 @@ pub(super) static WINDOWS_HAS_OS_VERSION: Check = Check {
     id: "image/windows-has-os-version",
     title: "Windows entries say their version",
     level: Level::Must,
-    requirement: "Every Windows entry of the index MUST have os.version, by which a node finds the one that its kernel runs.",
+    requirement: "Every Windows entry of the index MUST have os.version, by which a node chooses the entry for its kernel.",
     source: Source {
         title: "kubernetes#80032",
         url: "https://github.com/kubernetes/kubernetes/issues/80032",

@@ -11,7 +11,7 @@ const SHELLS: &[&str] = &["sh", "ash", "bash", "dash", "env", "ksh", "zsh"];
 
 pub(super) static ENTRYPOINT_SET: Check = Check {
     id: "image/entrypoint-set",
-    title: "the configuration names a program that is there",
+    title: "the configuration names a program that exists",
     level: Level::Must,
     requirement: "Entrypoint and Cmd together MUST NOT be empty, and their first element MUST resolve to an executable file of the image.",
     source: Source {
@@ -140,9 +140,9 @@ fn program_mode(cx: &Context<'_>) -> Outcome {
 
 pub(super) static HAS_PAUSE_PATH: Check = Check {
     id: "image/has-pause-path",
-    title: "/pause is there",
+    title: "/pause exists",
     level: Level::Should,
-    requirement: "The image SHOULD have an executable /pause, a link will do, since CRI-O starts that path whatever the entrypoint.",
+    requirement: "The image SHOULD have an executable /pause (a link suffices), since CRI-O starts that path whatever the entrypoint.",
     source: Source {
         title: "CRI-O v1.34.0, crio.conf(5), pause_command",
         url: "https://github.com/cri-o/cri-o/blob/v1.34.0/docs/crio.conf.5.md",
@@ -168,7 +168,7 @@ fn program_of<'a>(cx: &'a Context<'_>) -> Result<&'a Program, Stop> {
     cx.subject()
         .program
         .as_ref()
-        .map_err(|_| Stop::Skip("the image names no program that is there".to_owned()))
+        .map_err(|_| Stop::Skip("the image names no program that exists".to_owned()))
 }
 
 /// Words as JSON shows them, escaped.

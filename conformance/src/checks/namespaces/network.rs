@@ -21,7 +21,7 @@ pub(super) static SHARED: Check = Check {
     id: "namespaces/network-shared",
     title: "members share one network",
     level: Level::Must,
-    requirement: "All members of a pod MUST see the devices, addresses, routes and listening ports that its network namespace holds, and nobody outside MUST reach them over localhost.",
+    requirement: "All members of a pod MUST see the devices, addresses, routes and listening ports that its network namespace holds, and a process outside the pod MUST NOT reach them over localhost.",
     source: PODS,
     needs: Needs::CAN_UNSHARE.union(MEMBERS.union(Needs::NETWORK)),
     after: &[],

@@ -18,7 +18,7 @@ const NAMESPACE_MODE: Source = Source {
 
 pub(super) static SHARED: Check = Check {
     id: "namespaces/pid-shared",
-    title: "members of a shared pid namespace see each other, and pause as PID 1",
+    title: "members of a shared pid namespace see each other, and the pause process as PID 1",
     level: Level::Must,
     requirement: "In a pod that shares its pid namespace, a member MUST see every process of the pod, with the pause process as PID 1.",
     source: NAMESPACE_MODE,
@@ -106,7 +106,7 @@ fn strangers(probe: &Probe, seen: &[i32], itself: i32) -> Vec<i32> {
 
 pub(super) static PRIVATE: Check = Check {
     id: "namespaces/pid-private",
-    title: "members with pid namespaces of their own neither see pause nor end with it",
+    title: "members with pid namespaces of their own neither see the pause process nor end with it",
     level: Level::Must,
     requirement: "A member with a pid namespace of its own MUST be PID 1 there, not see the pause process, share the pod's network, and outlive the pause process.",
     source: NAMESPACE_MODE,
@@ -158,7 +158,7 @@ pub(super) static HOST: Check = Check {
     id: "namespaces/pid-host",
     title: "holds the other namespaces where the pid namespace is the host's",
     level: Level::Must,
-    requirement: "In a pod with the host's pid namespace the pause process, which is not PID 1 there, MUST hold the other namespaces and end on TERM all the same.",
+    requirement: "In a pod with the host's pid namespace the pause process, which is not PID 1 there, MUST hold the other namespaces, and still end on TERM.",
     source: NAMESPACE_MODE,
     needs: MEMBERS
         .union(Needs::HOST_PID_NAMESPACE)

@@ -102,9 +102,9 @@ fn joins(cx: &Context<'_>) -> Outcome {
 
 pub(super) static REACHABLE: Check = Check {
     id: REACHABLE_ID,
-    title: "a native neighbour reaches a WASI server over localhost, and nobody else does",
+    title: "a native neighbour reaches a WASI server over localhost, and no other process does",
     level: Level::Must,
-    requirement: "A native member of a pod MUST reach a WASI workload's server at 127.0.0.1, and nobody outside MUST reach it there.",
+    requirement: "A native member of a pod MUST reach a WASI workload's server at 127.0.0.1, and a process outside the pod MUST NOT reach it there.",
     source: RUNWASI,
     needs: MIXED.union(Needs::SLOW_FAIL),
     after: &[],
@@ -146,7 +146,7 @@ fn reachable(cx: &Context<'_>) -> Outcome {
 
 pub(super) static OUTLIVES: Check = Check {
     id: "namespaces/wasi-outlives",
-    title: "pause outlives every end of a WASI workload, and a restarted one rejoins",
+    title: "pause outlives every end of a WASI workload, and a restarted workload joins again",
     level: Level::Must,
     requirement: "However a WASI workload ends, the pause process MUST keep running in the same namespaces, and a workload that is started again MUST join them again.",
     source: RUNWASI,
@@ -252,9 +252,9 @@ fn end_guest(pod: &mut Pod<'_>, neighbour: &Probe, mode: PidMode, way: &Way) -> 
 
 pub(super) static REAPS: Check = Check {
     id: "namespaces/wasi-reaps",
-    title: "orphans of a WASI workload's engine and of its neighbours are reaped",
+    title: "orphans of a WASI workload's runtime and of its neighbours are reaped",
     level: Level::Must,
-    requirement: "In a pod that shares its pid namespace with a WASI workload, the pause process MUST reap the orphans of the engine and those of native neighbours.",
+    requirement: "In a pod that shares its pid namespace with a WASI workload, the pause process MUST reap the orphans of the WASI runtime and those of native neighbours.",
     source: SHARE_PID,
     needs: MIXED,
     after: &[REACHABLE_ID, "reaping/one-orphan"],
@@ -288,13 +288,13 @@ fn reaps(cx: &Context<'_>) -> Outcome {
     helper.expect_reaped(&mut pod)?;
     pod.expect_running("its orphans ended")?;
     Ok(Pass::new(
-        "an orphan of a neighbour and one of the engine were reaped",
+        "an orphan of a neighbour and one of the WASI runtime were reaped",
     ))
 }
 
 pub(super) static TEARDOWN: Check = Check {
     id: "namespaces/wasi-teardown",
-    title: "pause's end takes along the WASI workloads of its pid namespace, and no others",
+    title: "the end of pause ends the WASI workloads of its pid namespace, and no others",
     level: Level::Must,
     requirement: "When the pause process ends on TERM, a WASI workload in its pid namespace MUST end with it within 3 s, and one in a pid namespace of its own MUST keep serving its neighbours.",
     source: SHARE_PID,

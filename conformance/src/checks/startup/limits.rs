@@ -68,7 +68,7 @@ fn tiny_memory(cx: &Context<'_>) -> Outcome {
     let least = works * STEP;
     cx.measure("least_memory", "bytes", least as f64);
     Ok(Pass::new(format!(
-        "starts within 4 MiB, and exits 0 on SIGTERM; {} KiB are enough",
+        "starts within 4 MiB, and exits 0 on SIGTERM; {} KiB suffice",
         least >> 10
     )))
 }

@@ -10,9 +10,9 @@ use pause_sandbox::trace::Call;
 
 pub(super) static DEFAULT_SECCOMP: Check = Check {
     id: "startup/default-seccomp",
-    title: "the program works under engines' default seccomp profiles",
+    title: "the program works under the default seccomp profiles of container engines",
     level: Level::Must,
-    requirement: "The program MUST start, and exit 0 on SIGTERM, under the seccomp profiles that moby, containerd and the engines of containers-common (CRI-O, podman) apply by default, without capabilities.",
+    requirement: "The program MUST start, and exit 0 on SIGTERM, under the seccomp profiles that moby, containerd and the users of containers-common (CRI-O, podman) apply by default, without capabilities.",
     source: Source {
         title: "moby/profiles seccomp/default.json",
         url: "https://github.com/moby/profiles/blob/seccomp/v0.2.3/seccomp/default.json",
@@ -52,7 +52,7 @@ fn default_seccomp(cx: &Context<'_>) -> Outcome {
     match refused {
         // Where startup/stays failed, it may have ended by itself.
         Some(finding) if works.is_empty() => Err(Stop::NotRunning(finding)),
-        Some(finding) => Err(finding.with(format!("it does work under {works}")).into()),
+        Some(finding) => Err(finding.with(format!("it works under {works}")).into()),
         None => Ok(
             Pass::new(format!("starts under {works}, and exits 0 on SIGTERM"))
                 .with("Seccomp: 2 (filter) in its status"),
@@ -102,7 +102,7 @@ fn refusals(cx: &Context<'_>, profile: &Profile) -> Vec<String> {
         });
     match seen {
         Ok(_) => refused,
-        Err(stop) => vec![format!("what it was refused cannot be seen: {stop}")],
+        Err(stop) => vec![format!("the refused system calls cannot be seen: {stop}")],
     }
 }
 

@@ -127,7 +127,7 @@ fn wakes_rarely(cx: &Context<'_>) -> Outcome {
 
 pub(super) static WORKS_LITTLE: Check = Check {
     id: "wasi/works-little",
-    title: "the program does next to nothing between two waits",
+    title: "the program does almost no work between two waits",
     level: Level::Must,
     requirement: "The program MUST NOT do more than 1,000 units of work (about as many instructions) between two waits.",
     source: Source {
@@ -202,9 +202,9 @@ fn memory_flat(cx: &Context<'_>) -> Outcome {
 
 pub(super) static HANDLES_FLAT: Check = Check {
     id: "wasi/handles-flat",
-    title: "the program gives back what it takes",
+    title: "the program gives back the resources that it takes",
     level: Level::Must,
-    requirement: "The resources of the host that the program holds MUST NOT become more from wait to wait.",
+    requirement: "The program MUST NOT hold more resources of the host from wait to wait.",
     source: Source {
         title: "WASI preview 2, wasi:io/poll",
         url: "https://github.com/WebAssembly/wasi-io/blob/v0.2.0/wit/poll.wit",
@@ -244,7 +244,7 @@ pub(super) static SURVIVES_EINTR: Check = Check {
 
 pub(super) static SURVIVES_EAGAIN: Check = Check {
     id: "wasi/survives-eagain",
-    title: "a wait that the engine cannot make now is made again",
+    title: "a wait that the WASI runtime cannot make now is made again",
     level: Level::Must,
     requirement: "The program MUST go on waiting, and MUST NOT spin, where waits end with EAGAIN.",
     source: POLL_SOURCE,
@@ -272,7 +272,7 @@ pub(super) static SURVIVES_EARLY_WAKE: Check = Check {
 };
 
 fn survives(cx: &Context<'_>, faults: &[Fault], what: &str) -> Outcome {
-    let mut pass = Pass::new(format!("still waiting, whatever {what} it met"));
+    let mut pass = Pass::new(format!("still waiting after each of the {what}"));
     for fault in faults {
         let watched = watched(cx, Faults::Bursts(*fault), DAYS)?;
         if watched.faults == 0 {
@@ -302,7 +302,7 @@ pub(super) static ENDS_ON_ERROR: Check = Check {
     id: "wasi/ends-on-error",
     title: "an error that stays ends the program",
     level: Level::Must,
-    requirement: "The program MUST exit with a status from 1 to 125 where the engine answers every wait with an error that stays.",
+    requirement: "The program MUST exit with a status from 1 to 125 where the WASI runtime answers every wait with an error that stays.",
     source: Source {
         title: "WASI#235",
         url: "https://github.com/WebAssembly/WASI/issues/235",

@@ -55,9 +55,9 @@ fn engine(cx: &Context<'_>) -> String {
 
 pub(super) static HOLDS: Check = Check {
     id: HOLDS_ID,
-    title: "the engine with the program holds a sandbox as PID 1",
+    title: "the WASI runtime with the program holds a sandbox as PID 1",
     level: Level::Must,
-    requirement: "An engine that runs the program as PID 1 of a sandbox MUST keep running.",
+    requirement: "A WASI runtime that runs the program as PID 1 of a sandbox MUST keep running.",
     source: PAUSE,
     needs: PAIR.union(Needs::WAITS),
     after: STARTS,
@@ -77,7 +77,7 @@ fn hold(cx: &Context<'_>) -> Outcome {
     let pids = pod.status()?.nspid.unwrap_or_default();
     ensure(
         pids.last() == Some(&1),
-        "the engine is PID 1 of the sandbox",
+        "the WASI runtime is PID 1 of the sandbox",
         format!("its pids are {pids:?}, the innermost namespace's last"),
     )?;
     pod.expect_running_for(WINDOW, "its start")?;
@@ -86,9 +86,9 @@ fn hold(cx: &Context<'_>) -> Outcome {
 
 pub(super) static ENDS_ON_TERM: Check = Check {
     id: "wasi/host-ends-on-term",
-    title: "the engine ends the program on SIGTERM",
+    title: "the WASI runtime ends the program on SIGTERM",
     level: Level::Must,
-    requirement: "On SIGTERM the engine as PID 1 MUST end within 2 s, with status 0 or 143.",
+    requirement: "On SIGTERM the WASI runtime as PID 1 MUST end within 2 s, with status 0 or 143.",
     source: PAUSE,
     needs: PAIR,
     after: HELD,
@@ -97,9 +97,9 @@ pub(super) static ENDS_ON_TERM: Check = Check {
 
 pub(super) static ENDS_ON_INT: Check = Check {
     id: "wasi/host-ends-on-int",
-    title: "the engine ends the program on SIGINT",
+    title: "the WASI runtime ends the program on SIGINT",
     level: Level::Must,
-    requirement: "On SIGINT the engine as PID 1 MUST end within 2 s, with status 0 or 130.",
+    requirement: "On SIGINT the WASI runtime as PID 1 MUST end within 2 s, with status 0 or 130.",
     source: PAUSE,
     needs: PAIR,
     after: HELD,
@@ -136,9 +136,9 @@ fn ends_on(cx: &Context<'_>, number: i32) -> Outcome {
 
 pub(super) static KILLED: Check = Check {
     id: "wasi/host-kill-is-137",
-    title: "SIGKILL ends the pair and all that is in its sandbox",
+    title: "SIGKILL ends the WASI runtime and every process of its sandbox",
     level: Level::Must,
-    requirement: "On SIGKILL from outside the engine as PID 1 MUST end by that signal, and every process of its pid namespace with it.",
+    requirement: "On SIGKILL from outside the WASI runtime as PID 1 MUST end by that signal, and every process of its pid namespace with it.",
     source: Source {
         title: "containerd, sandbox_stop.go",
         url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/sandbox_stop.go",
@@ -164,7 +164,7 @@ fn killed(cx: &Context<'_>) -> Outcome {
     let children = pod.children()?;
     if children.len() < ORPHANS {
         return Err(Stop::Error(format!(
-            "the engine has {} children, not {ORPHANS}",
+            "the WASI runtime has {} children, not {ORPHANS}",
             children.len()
         )));
     }
@@ -173,7 +173,7 @@ fn killed(cx: &Context<'_>) -> Outcome {
     for child in &children {
         ensure(
             child.is_gone(),
-            "nothing is left of the sandbox once the engine has ended",
+            "no process of the sandbox is left once the WASI runtime has ended",
             format!("process {} is left", child.pid()),
         )?;
     }
@@ -186,9 +186,9 @@ fn killed(cx: &Context<'_>) -> Outcome {
 
 pub(super) static REAPS: Check = Check {
     id: "wasi/host-reaps",
-    title: "the engine reaps orphans",
+    title: "the WASI runtime reaps orphans",
     level: Level::Must,
-    requirement: "The engine as PID 1 MUST reap an orphan within 1 s of its end, while the program waits.",
+    requirement: "The WASI runtime as PID 1 MUST reap an orphan within 1 s of its end, while the program waits.",
     source: Source {
         title: "kubernetes#36853",
         url: "https://github.com/kubernetes/kubernetes/pull/36853",
@@ -217,9 +217,9 @@ fn reaps(cx: &Context<'_>) -> Outcome {
 
 pub(super) static IDLE: Check = Check {
     id: "wasi/host-idle",
-    title: "the pair uses no processor time while the program waits",
+    title: "the WASI runtime uses no processor time while the program waits",
     level: Level::Must,
-    requirement: "The engine with the program MUST use no processor time while nothing happens in the pod.",
+    requirement: "The WASI runtime with the program MUST use no processor time while nothing happens in the pod.",
     source: Source {
         title: "kubernetes#95840",
         url: "https://github.com/kubernetes/kubernetes/issues/95840",

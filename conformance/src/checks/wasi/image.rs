@@ -114,7 +114,7 @@ pub(super) static ONE_FORM: Check = Check {
     id: "wasi/image-one-form",
     title: "the image is a WASI image in exactly one way",
     level: Level::Must,
-    requirement: "The image MUST have exactly one of the forms that engines read: the CNCF artifact, runwasi's layer type, or filesystem layers with the compat annotation.",
+    requirement: "The image MUST have exactly one of the forms that container engines read: the CNCF artifact, runwasi's layer type, or filesystem layers with the compat annotation.",
     source: ARTIFACT_SOURCE,
     needs: Needs::WASM.union(Needs::IMAGE),
     after: &[],
@@ -159,7 +159,7 @@ pub(super) static PLATFORM_TRUE: Check = Check {
     id: "wasi/image-platform-true",
     title: "the image says that it is for WASI, and for which",
     level: Level::Must,
-    requirement: "The configuration MUST have architecture wasm and an os that is true of the program: wasip1 or wasip2 in an artifact, one of these or wasi in the other forms.",
+    requirement: "The configuration MUST have architecture wasm and the os of the program: wasip1 or wasip2 in an artifact, one of these or wasi in the other forms.",
     source: ARTIFACT_SOURCE,
     needs: Needs::WASM.union(Needs::IMAGE),
     after: &["wasi/program-valid", "image/platform-declared"],
@@ -228,9 +228,9 @@ fn index_has_native(cx: &Context<'_>) -> Outcome {
 
 pub(super) static NATIVE_UNMISTAKABLE: Check = Check {
     id: "wasi/native-unmistakable",
-    title: "no engine takes the native image for WASI",
+    title: "no container engine takes the native image for WASI",
     level: Level::Must,
-    requirement: "An image of a native program MUST NOT have what engines take for WASI: the architecture wasm, an os of WASI, a program named .wasm, or the annotations of WASI images.",
+    requirement: "An image of a native program MUST NOT have what container engines take for WASI: the architecture wasm, an os of WASI, a program named .wasm, or the annotations of WASI images.",
     source: Source {
         title: "runwasi, containerd-shim-wasm v0.6.0, RuntimeContext",
         url: "https://github.com/containerd/runwasi/blob/containerd-shim-wasm/v0.6.0/crates/containerd-shim-wasm/src/container/context.rs",

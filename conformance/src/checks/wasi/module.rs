@@ -64,7 +64,7 @@ fn kind(kind: WasmKind) -> &'static str {
 
 pub(super) static IMPORTS_FEW: Check = Check {
     id: "wasi/imports-few",
-    title: "the program asks for sleep, time and an end only",
+    title: "the program imports only sleep, time and exit",
     level: Level::Must,
     requirement: "The program MUST import nothing but poll_oneoff, proc_exit, sched_yield and clock_time_get of preview 1, or wasi:io/poll, wasi:clocks/monotonic-clock and wasi:cli/exit of preview 2.",
     source: PREVIEW1_SOURCE,
@@ -116,7 +116,7 @@ fn list(names: &[String]) -> String {
 
 pub(super) static EXPORTS_ENTRY: Check = Check {
     id: "wasi/exports-entry",
-    title: "the program exports what an engine calls",
+    title: "the program exports what a WASI runtime calls",
     level: Level::Must,
     requirement: "A module MUST export the function _start without parameters and results and the memory as memory; a component MUST export wasi:cli/run of preview 2, whose run has no parameters and gives a result.",
     source: ABI_SOURCE,
@@ -166,7 +166,7 @@ pub(super) static NO_START_SECTION: Check = Check {
     id: "wasi/no-start-section",
     title: "nothing runs before the entry is called",
     level: Level::Must,
-    requirement: "The program MUST have no start section, since an engine may instantiate it long before it runs it.",
+    requirement: "The program MUST have no start section, since a WASI runtime may instantiate it long before it runs it.",
     source: ABI_SOURCE,
     needs: Needs::WASM,
     after: &[VALID_ID],
@@ -204,7 +204,7 @@ fn memory_small(cx: &Context<'_>) -> Outcome {
 
 pub(super) static MEMORY_BOUNDED: Check = Check {
     id: "wasi/memory-bounded",
-    title: "the program says how far its memory may grow",
+    title: "the program declares how far its memory may grow",
     level: Level::Should,
     requirement: "Each memory of the program SHOULD declare a maximum of at most 1 MiB (16 pages).",
     source: Source {
@@ -239,7 +239,7 @@ pub(super) static PROGRAM_SMALL: Check = Check {
     id: "wasi/program-small",
     title: "the program has at most 64 KiB",
     level: Level::Must,
-    requirement: "The program MUST NOT have more than 64 KiB, since every pod's engine compiles it.",
+    requirement: "The program MUST NOT have more than 64 KiB, since the WASI runtime of every pod compiles it.",
     source: ABI_SOURCE,
     needs: Needs::WASM,
     after: &[],

@@ -175,17 +175,20 @@ impl Filler {
         } = self.lost;
         let of = |count: usize, what: &str| {
             let files = if count == 1 { "file" } else { "files" };
-            (count > 0)
-                .then(|| format!("its root is the image's but for {count} {files} without {what}"))
+            (count > 0).then(|| {
+                format!("its root is the image's, except for {count} {files} without {what}")
+            })
         };
         let devices = (devices > 0).then(|| {
-            format!("its root is the image's but for {devices} device files, which are left out")
+            format!(
+                "its root is the image's, except for {devices} device files, which are left out"
+            )
         });
         let owners = match self.mapping {
             // How many depends on the user, for others of whom the same root may do.
             Mapping::Single { .. } if owners > 0 => Some(
-                "its root is the image's but for owners: one id is mapped, whose access is as \
-                 that of the image's user"
+                "its root is the image's, except for owners: only one id is mapped, and it has \
+                 the access of the image's user"
                     .to_owned(),
             ),
             _ => of(owners, "owners, whose ids are not mapped"),

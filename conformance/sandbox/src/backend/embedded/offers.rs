@@ -69,7 +69,7 @@ impl Embedded {
                 Features::SELF_EXEC,
                 or(
                     workload::may_execute_itself(),
-                    "this program is not made to run in a sandbox",
+                    "this program cannot be executed inside a sandbox",
                 ),
             ),
             (

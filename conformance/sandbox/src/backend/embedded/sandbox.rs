@@ -116,7 +116,7 @@ impl EmbeddedSandbox {
         if length == 0 {
             return if held {
                 // Nobody but the kernel ends it there.
-                let cause = "the kernel killed it, as where memory is short";
+                let cause = "the kernel killed it, as it does when memory is short";
                 Err(host("hold it before exec", io::Error::other(cause)))
             } else {
                 Ok(())
