@@ -101,7 +101,8 @@ impl Error {
         self
     }
 
-    /// Whether a blob is simply not there, as in a layout that holds some platforms of an index only.
+    /// Whether a blob is simply not there, as in a layout that holds some platforms of an index
+    /// only.
     pub(crate) fn is_absent(&self) -> bool {
         self.reason == Reason::Absent
     }
@@ -139,7 +140,7 @@ impl Error {
     }
 }
 
-/// What went wrong, in lower-case words and without the number that nobody knows.
+/// What went wrong, in lower-case words and without the error number, which few readers know.
 pub fn io_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file or directory".to_owned(),

@@ -5,7 +5,7 @@ use super::wasm::WasmKind;
 use super::{Architecture, Format, NoProgram, Platform, Subject};
 
 bitflags::bitflags! {
-    /// What a subject is and holds, for those who ask something of it.
+    /// What a subject is and holds, for the code that judges it.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct Traits: u16 {
         /// It is an image with a manifest and a configuration (not a bare program).
@@ -40,7 +40,8 @@ bitflags::bitflags! {
 pub struct Version(pub u32, pub u32, pub u32);
 
 impl Version {
-    /// Reads `3.10`, `v3.10.1`, `3.10-linux-amd64`; `None` where there are not at least two numbers.
+    /// Reads `3.10`, `v3.10.1`, `3.10-linux-amd64`; `None` where there are not at least two
+    /// numbers.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.strip_prefix('v').unwrap_or(text);
         let text = text.split(['-', '_', '+', '@']).next()?;
@@ -116,7 +117,8 @@ impl Subject {
             .and_then(|program| Elf::parse(&program.content).ok())
     }
 
-    /// The version, from the tag, else from the annotation or label `org.opencontainers.image.version`.
+    /// The version, from the tag, else from the annotation or label
+    /// `org.opencontainers.image.version`.
     pub fn version(&self) -> Option<Version> {
         const KEY: &str = "org.opencontainers.image.version";
         let image = self.image.as_ref()?;

@@ -332,7 +332,7 @@ fn compare(descriptor: &Descriptor, observed: &Digest, size: u64) -> Vec<Defect>
     defects
 }
 
-/// What the layers of one image come to.
+/// The result of reading the layers of one image.
 pub(crate) struct Outcome {
     pub(crate) rootfs: Arc<Rootfs>,
     pub(crate) program: Result<Program, NoProgram>,

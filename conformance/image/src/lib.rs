@@ -1,9 +1,8 @@
-//! Reads container images as a runtime would unpack them, whoever made them, and writes OCI
-//! layouts.
+//! Reads container images of any origin as a runtime would unpack them, and writes OCI layouts.
 //!
-//! An image is hostile until it has been read. So nothing of it is written to the host while it
-//! is read, no path of it is ever opened, and [`Limits`] bound what it may cost: entries, bytes,
-//! the depth of documents. What is odd about it is kept as [`Defect`]s, for those who judge it.
+//! An image is hostile until it has been read. So nothing of it is written to the host while it is
+//! read, no path of it is ever opened, and [`Limits`] bound what it may cost: entries, bytes, the
+//! depth of documents. What is odd about it is kept as [`Defect`]s, for the code that judges it.
 //!
 //! The way of an image: a [`Reference`] names it (a layout, an archive, a registry, docker, a
 //! program alone); [`load`] reads its documents, and folds the layers of the platforms that are
@@ -28,7 +27,7 @@
 //! let subjects = load(&name.parse()?, &options)?;
 //! assert_eq!(subjects[0].platform.to_string(), "linux/amd64");
 //! assert!(subjects[0].rootfs.entries.contains_key(&b"etc/motd"[..]));
-//! // It names no program: a question for whoever wants to run it.
+//! // It names no program, which only matters where it is to run.
 //! assert!(subjects[0].program.is_err());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -91,7 +90,8 @@ pub struct Subject {
     pub reference: String,
     /// What it is.
     pub kind: Kind,
-    /// The platform it is judged for: the index's word, else the configuration's, else the ELF header's.
+    /// The platform it is judged for: the index's word, else the configuration's, else the ELF
+    /// header's.
     pub platform: Platform,
     /// The index it came from and all its entries, with the static facts of each.
     pub index: Option<Index>,
@@ -148,7 +148,8 @@ pub struct IndexEntry {
 /// What an ELF header says of its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ElfArchitecture {
-    /// OCI names that this header satisfies, for example `["arm64"]`, `["ppc64le"]`; empty where unknown.
+    /// OCI names that this header satisfies, for example `["arm64"]`, `["ppc64le"]`; empty where
+    /// unknown.
     pub architectures: Vec<&'static str>,
     /// In words: `EM_AARCH64, 64-bit little-endian`.
     pub words: String,
@@ -369,7 +370,8 @@ pub enum DefectKind {
     /// A path that escapes, a hard link or whiteout of nothing, conflicting entries, bytes that
     /// engines do not take: `image/layers-clean`.
     Layer,
-    /// A name that engines read but that misleads: absolute, twice, not printable: `image/names-plain`.
+    /// A name that engines read but that misleads: absolute, twice, not printable:
+    /// `image/names-plain`.
     Name,
     /// A media type that is untrue of the layer's bytes: `image/layer-types-hold`.
     Type,

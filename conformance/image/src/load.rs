@@ -27,7 +27,7 @@ use super::{
 pub struct LoadOptions {
     /// Which platforms become subjects.
     pub platforms: Platforms,
-    /// Registries may be reached by plain HTTP or with a certificate that nobody vouches for.
+    /// Registries may be reached by plain HTTP or with a certificate that cannot be verified.
     pub insecure_registry: bool,
     /// A registry that sends nothing for so long has stalled.
     pub stall: Duration,

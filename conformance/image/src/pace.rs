@@ -88,7 +88,7 @@ impl<R: Read> Read for Paced<R> {
 mod tests {
     use super::*;
 
-    /// Sends a byte each few milliseconds, as whoever waits for a descriptor would see it.
+    /// Sends a byte each few milliseconds, as a reader that polls the descriptor would see it.
     struct Drips(u32);
 
     impl Read for Drips {

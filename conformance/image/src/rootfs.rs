@@ -37,8 +37,8 @@ pub enum ResolveError {
 }
 
 impl Rootfs {
-    /// Follows a path from the root, links included. The first of the pair is the path
-    /// it comes to, empty for the root itself.
+    /// Follows a path from the root, links included. The first of the pair is the path that
+    /// results, empty for the root itself.
     pub fn resolve(&self, path: impl AsRef<[u8]>) -> Result<(Vec<u8>, &Entry), ResolveError> {
         let path = path.as_ref();
         let lookup = |path: &[u8]| self.entries.get(path).map(|entry| &entry.kind);
@@ -61,8 +61,8 @@ impl Rootfs {
         Ok(follow(path, LINKS, lookup, |_| Ok(()))?.path)
     }
 
-    /// Whether a link on the way of a path leads out of the root, for whoever follows it from
-    /// outside: an absolute one, or one that goes above the root.
+    /// Whether a link on the way of a path leads out of the root where it is followed from outside:
+    /// an absolute one, or one that goes above the root.
     pub fn leads_out(&self, path: &[u8]) -> bool {
         let lookup = |path: &[u8]| self.entries.get(path).map(|entry| &entry.kind);
         follow(path, LINKS, lookup, |_| Ok(())).is_ok_and(|walk| walk.absolute || walk.climbed)
@@ -99,7 +99,7 @@ impl Rootfs {
     }
 }
 
-/// Where following a path came to.
+/// Where following a path ended.
 pub(super) struct Followed {
     /// Normalised; need not exist.
     pub(super) path: Vec<u8>,

@@ -215,7 +215,7 @@ impl Content {
     }
 }
 
-/// Copies so many bytes from a position in one file to one in another.
+/// Copies a number of bytes from a position in one file to a position in another.
 fn copy(kept: &File, mut from: u64, file: &File, mut to: u64, length: u64) -> io::Result<()> {
     let mut left = length;
     while left > 0 {

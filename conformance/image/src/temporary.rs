@@ -21,7 +21,7 @@ impl Temporary {
             .map_err(|error| cannot_keep(&error))
     }
 
-    /// A new one for so many bytes, which is known before they come.
+    /// Makes one for a number of bytes that is known before they are written.
     #[cfg(feature = "registry")]
     pub(super) fn with_room(bytes: u64) -> io::Result<Self> {
         let need = disk::Need { bytes, files: 1 };

@@ -120,8 +120,7 @@ pub trait Sandbox: Send {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Lets a sandbox that was started `held` go on, without waiting for its exec: for
-    /// one who traces it.
+    /// Lets a sandbox that was started `held` go on, and does not wait for its exec: for a tracer.
     ///
     /// # Errors
     /// When it is gone.
@@ -241,8 +240,8 @@ pub struct Spec {
     pub pids_limit: Option<u32>,
     /// Everything is made, but the program is not executed before [`Sandbox::release`].
     pub held: bool,
-    /// Without those limits of the suite's of which nothing tells whom they refused, as far as
-    /// the host can spare that.
+    /// Without those limits of the suite that do not report which process they refused, as far as
+    /// the host has room.
     pub spared: bool,
 }
 
@@ -299,7 +298,7 @@ pub enum Stream {
     Captured,
     /// A pipe whose other end is closed.
     Broken,
-    /// A full pipe that nobody reads.
+    /// A full pipe that is not read.
     Full,
 }
 

@@ -210,8 +210,8 @@ const UNCAUGHT: &str = "qemu: uncaught target signal ";
 const LAST_WORDS: [&str; 3] = ["qemu: ", "QEMU internal SIG", "Bail out! ERROR:"];
 
 /// What tells that an emulator gave a program up, or itself, over a fault: its last words on
-/// standard error, or an end that it brings on no program without a word. Whose fault it was,
-/// the program's or the emulation's, nobody can know: no program is to be blamed for it.
+/// standard error, or an end that it brings on no program without a word. Whether the program or
+/// the emulation was at fault cannot be known, so no program fails for it.
 pub fn gave_up(stderr: &str, end: Option<ExitStatus>) -> Option<String> {
     let told = |line: &str| {
         let number = line.strip_prefix(UNCAUGHT)?.split(' ').next()?;

@@ -1,8 +1,8 @@
 //! How the user ends the suite: SIGINT, SIGTERM and SIGHUP.
 //!
 //! At first each of them ends the process at once, with status 2 and one line: nothing is
-//! there yet that needs more. In order, as while checks run, the first one asks: whoever
-//! waits sees it here, and partial reports are written. What then takes longer than
+//! there yet that needs more. In order, as while checks run, the first one asks: code that waits
+//! sees it here, and partial reports are written. What then takes longer than
 //! 800 ms is cut off, and a second signal ends the process at once.
 
 use std::io;
@@ -69,7 +69,7 @@ pub fn is_asked() -> bool {
 /// Waits until a descriptor takes more, however long its reader takes, unless the user asks.
 ///
 /// # Errors
-/// `TimedOut` where the user has asked and nobody reads.
+/// `TimedOut` where the user has asked and the output is not read.
 pub fn await_writable(fd: BorrowedFd<'_>) -> io::Result<()> {
     loop {
         let asked = is_asked();

@@ -27,12 +27,12 @@ pub struct Probe {
     overhears: Option<Overhears>,
 }
 
-/// What an engine that meddles does with the signals that a member of a pod sends: it
-/// has a handle on the pause process, and is told whom they are for and which they are.
-/// True engines have none; the self-test makes false ones.
+/// What a faulty backend does with the signals that a member of a pod sends: it has a handle on the
+/// pause process, and is told the receiver and the signal. Real backends have none; the self-test
+/// makes faulty ones.
 pub(crate) type Overhears = (OwnedFd, fn(BorrowedFd<'_>, i32, i32));
 
-/// Who the probe is, in its own namespaces.
+/// The probe's ids, in its own namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Who {
     /// getpid(2).
@@ -108,7 +108,7 @@ impl Probe {
         self.child.pidfd.as_fd()
     }
 
-    /// Who it is, in its own namespaces.
+    /// Its ids, in its own namespaces.
     pub fn who(&self) -> io::Result<Who> {
         let (values, _) = self.ask(Op::Who, [0; 4], &[])?;
         let [pid, parent, uid, gid] = values;
@@ -347,7 +347,8 @@ impl Probe {
         self.ask(Op::MountProc, [0; 4], path.as_bytes()).map(drop)
     }
 
-    /// A copy of the mount at this path, as a descriptor of the probe's own, for another probe to attach.
+    /// A copy of the mount at this path, as a descriptor of the probe's own, for another probe to
+    /// attach.
     pub fn clone_mount(&self, path: &str) -> io::Result<u64> {
         self.ask(Op::CloneMount, [0; 4], path.as_bytes())
             .map(|(values, _)| values[0])
@@ -436,8 +437,8 @@ impl Probe {
 }
 
 impl Probe {
-    /// Waits for an answer, which a probe that somebody has stopped will not give.
-    /// `ConnectionAborted` then, as where a signal has ended it.
+    /// Waits for an answer. A probe that was stopped gives none: then this is `ConnectionAborted`,
+    /// as where a signal has ended the probe.
     fn await_answer(&self, op: Op, patience: Duration) -> io::Result<()> {
         let deadline = Instant::now() + patience;
         loop {

@@ -11,7 +11,7 @@ pub use crate::sys::{ExitStatus, inherited, proc, send_signal, wait};
 /// How long an exec may take.
 const EXEC: Duration = Duration::from_secs(10);
 
-/// Starts a child that sleeps until it is killed; nobody waits for it.
+/// Starts a child that sleeps until it is killed, and is not waited for.
 ///
 /// # Errors
 /// When the kernel refuses.

@@ -24,7 +24,7 @@ pub enum Shortage {
     Memory(Option<u64>),
     /// A process or thread was refused: by the sandbox's own limit, or by one above.
     Processes(Option<u64>),
-    /// SIGKILL ended PID 1 of the sandbox, which the suite did not send. Nobody inside can.
+    /// SIGKILL ended PID 1 of the sandbox, and the suite did not send it. No process inside can.
     Killed,
 }
 

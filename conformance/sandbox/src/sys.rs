@@ -360,7 +360,7 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
     }
 }
 
-/// Whether a child is stopped, as whoever asks next will find it too.
+/// Whether a child is stopped; the state is left to be read again.
 pub(crate) fn is_stopped(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let status =
@@ -489,8 +489,8 @@ pub(crate) fn close_range_cloexec(first: u32) -> io::Result<()> {
 /// Closes every descriptor from 3 on but these. Allocates nothing.
 ///
 /// # Safety
-/// Nobody uses another descriptor of this process's from then on: as a child has it that was
-/// cloned with copies of its parent's.
+/// Nothing uses another descriptor of this process from then on, as in a child that was cloned with
+/// copies of its parent's.
 pub(crate) unsafe fn close_all_but<'a>(
     kept: &(impl Iterator<Item = BorrowedFd<'a>> + Clone),
 ) -> io::Result<()> {
@@ -517,8 +517,8 @@ pub(crate) unsafe fn close_all_but<'a>(
 /// When nothing is open there.
 ///
 /// # Safety
-/// Whoever started this process left that number open for it to take: no other part of it uses
-/// the number as its own.
+/// The process that started this one left that number open for it: no other part of this one owns
+/// the number.
 pub unsafe fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_DUPFD_CLOEXEC takes any number and changes nothing of what it names.
     let result = unsafe { libc::syscall(libc::SYS_fcntl, number, libc::F_DUPFD_CLOEXEC, 3) };

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-/// Who sleeps so much longer than it asked for was stopped meanwhile (SIGSTOP, a freezer, a
-/// machine that was suspended), and so perhaps was whom it waits for: that does not count.
+/// A thread that sleeps this much longer than it asked for was stopped meanwhile (SIGSTOP, a
+/// freezer, a suspended machine), and so perhaps was the process that it waits for: that time does
+/// not count.
 const STOPPED: Duration = Duration::from_millis(500);
 
 /// Waits until a descriptor is readable or hung up; `false` when the time is up.
@@ -19,7 +20,8 @@ pub fn readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
     any_readable(&[fd], timeout).map(|ready| ready.is_some())
 }
 
-/// Waits until one of the descriptors is readable or hung up; its index, or `None` when the time is up.
+/// Waits until one of the descriptors is readable or hung up; its index, or `None` when the time is
+/// up.
 ///
 /// # Errors
 /// As poll(2), interruption aside.

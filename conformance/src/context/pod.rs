@@ -115,7 +115,7 @@ impl<'a> Pod<'a> {
         self.sandbox.release().map_err(|error| start_error(&error))
     }
 
-    /// Lets a held sandbox go on, without waiting for its exec: for one who traces it.
+    /// Lets a held sandbox go on, and does not wait for its exec: for a tracer.
     ///
     /// # Errors
     /// [`Stop::NotRunning`] where it is gone.

@@ -1,4 +1,5 @@
-//! Authorization: what docker has stored, basic, and tokens (distribution-spec; docker's token scheme).
+//! Authorization: what docker has stored, basic, and tokens (distribution-spec; docker's token
+//! scheme).
 
 use std::io::{BufReader, Read as _};
 use std::net::IpAddr;
@@ -57,7 +58,8 @@ impl Auth {
                     | CredentialRetrievalError::ConfigNotFound
                     | CredentialRetrievalError::ConfigReadError,
                 ) => {}
-                // A helper that has nothing says so by failing: only worth telling if access is refused.
+                // A helper that has nothing says so by failing: only worth telling if access is
+                // refused.
                 Err(CredentialRetrievalError::HelperFailure { helper, .. }) => {
                     problem = Some(format!("credential helper {helper} fails"));
                 }
@@ -118,7 +120,7 @@ impl Auth {
         let log_in = format!("log in with docker login {}", name.host);
         let asked = Asked::of(challenge, name, secure)
             .map_err(|cause| Error::new(name, cause).with_hint(log_in.clone()))?;
-        // Whoever answers for the registry chooses the server: it may be anybody's.
+        // The registry names this server, so it may belong to anyone.
         let credential = self.credential.as_ref().filter(|_| {
             let trusted = is_of(&name.host, &asked.realm);
             if !trusted {
@@ -251,8 +253,8 @@ fn is_of(registry: &str, realm: &str) -> bool {
     below(registry) || (is_ones_own(domain) && below(domain))
 }
 
-/// Whether a domain is one party's, and not a suffix below which anybody may have a
-/// name: at least two labels, and more than `co.uk`.
+/// Whether a domain has one owner, and is no public suffix: at least two labels, and more than
+/// `co.uk`.
 fn is_ones_own(domain: &str) -> bool {
     match domain.rsplit_once('.') {
         None => false,

@@ -62,8 +62,8 @@ use obstacles::{Host, Refusal};
 use plan::Plan;
 use root::{Roots, Wanted};
 
-/// How long the turns of the suite's own threads are: a check does little at a time, and a program
-/// that spins spins on until that is done.
+/// The scheduler slice of the suite's own threads: a check does little at a time, while a program
+/// that spins uses its whole slice.
 const SLICE: Duration = Duration::from_micros(100);
 
 /// The user and group of engines: as those of upstream's pause.
@@ -377,8 +377,8 @@ fn probe_file() -> io::Result<OwnedFd> {
     let file = rustix::fs::memfd_create(c"probe", flags | MemfdFlags::EXEC)
         // MFD_EXEC is known from Linux 6.3 on.
         .or_else(|_| rustix::fs::memfd_create(c"probe", flags))?;
-    // Whoever cannot read what it executes can be traced by nobody, from its first
-    // instruction on: ptrace(2), "Ptrace access mode checking"; proc(5), "suid_dumpable".
+    // A process whose executable is unreadable is not dumpable, so nothing can ptrace it
+    // (ptrace(2), "Ptrace access mode checking"; proc(5), "suid_dumpable").
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o111))?;
     let mut rest = crate::programs::PROBE;
     while !rest.is_empty() {

@@ -1,5 +1,5 @@
-//! What cgroups, of either version, say: where this process is among them, what they allow
-//! and use, and whom they refused or killed.
+//! What cgroups, of either version, say: where this process is among them, what they allow and use,
+//! and which processes they refused or killed.
 
 use std::fs;
 use std::path::{Path, PathBuf};

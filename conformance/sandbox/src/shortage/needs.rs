@@ -15,13 +15,13 @@ const LEAST_MEMORY: u64 = 48 << 20;
 const MEMORY: u64 = 200 << 20;
 /// What one check more at a time needs of it.
 const MEMORY_A_CHECK: u64 = 64 << 20;
-/// Without so many processes and threads nothing can be judged.
+/// With fewer processes and threads nothing can be judged.
 const LEAST_PROCESSES: u64 = 128;
 /// What all checks need: the largest crowd of orphans, and the rest beside it.
 const PROCESSES: u64 = 2200;
 /// What one check more at a time needs of it.
 const PROCESSES_A_CHECK: u64 = 64;
-/// Without so many descriptors nothing can be judged.
+/// With fewer descriptors nothing can be judged.
 const LEAST_DESCRIPTORS: u64 = 192;
 /// What one check more at a time needs of it.
 const DESCRIPTORS_A_CHECK: u64 = 64;
@@ -29,7 +29,8 @@ const DESCRIPTORS_A_CHECK: u64 = 64;
 const MAPPED: u64 = 16 << 30;
 /// A host with more memory than this is kept from giving all of it to sandboxes.
 const LARGE: u64 = 2 << 30;
-/// A program gets so many descriptors, as an engine would give it, not what the suite took.
+/// The descriptor limit of a program: what a container engine would give it, not what the suite
+/// took.
 const PROGRAM_DESCRIPTORS: u64 = 1024;
 
 /// What there is too little of, in a line, and what to do.
@@ -98,7 +99,7 @@ impl Room {
         Ok(())
     }
 
-    /// How many of so many checks may run at a time.
+    /// How many of these checks may run at the same time.
     pub fn checks(&self, wanted: usize) -> usize {
         let fits = |have: Option<u64>, least: u64, each: u64| {
             have.map_or(u64::MAX, |have| have.saturating_sub(least) / each)
@@ -205,7 +206,7 @@ fn threads_of_user() -> u64 {
     threads.sum()
 }
 
-/// What the host lets this user have too little of, where nothing tells whom that refused.
+/// What the host gives this user too little of, where no counter tells which process was refused.
 pub fn short_by_user() -> Option<String> {
     let mapped = [Resource::Data, Resource::As].map(|resource| getrlimit(resource).current);
     if let Some(most) = mapped

@@ -68,7 +68,7 @@ pub(crate) fn spawn(namespaces: NewNamespaces, child: impl InChild) -> io::Resul
 /// the result is the caller's own child all the same, whose `pid` is yet to be found.
 ///
 /// The helper runs `first`, for what the child is to inherit, and when the child already
-/// runs `at_once`, with its pidfd. Both may do what the caller, who waits, could do.
+/// runs `at_once`, with its pidfd. Both may do what the caller, which waits, could do.
 pub(crate) fn spawn_sibling<T>(
     namespaces: NewNamespaces,
     first: impl FnOnce() -> io::Result<()>,
@@ -89,7 +89,7 @@ pub(crate) fn spawn_sibling<T>(
 /// have after vfork(2), until it executes a program or ends, and the caller waits for that.
 /// It runs beside `at_once`, hence `Send`. A time namespace is refused: clone(2) makes none.
 ///
-/// So `at_once`, if it fails, must see to it that the child ends: nobody else does.
+/// So `at_once`, if it fails, must end the child: nothing else does.
 pub(crate) fn spawn_sibling_in_place<C: InChild + Send, T>(
     namespaces: NewNamespaces,
     first: impl FnOnce() -> io::Result<()>,
@@ -184,15 +184,16 @@ extern "C" fn in_place<C: InChild>(child: *mut libc::c_void) -> c_int {
     // Unwinding would run the caller's code in the child: end it here instead.
     let _guard = EndOnDrop;
     forget_handlers();
-    // SAFETY: `spawn_sibling_in_place` passes its own, which nobody else touches meanwhile.
+    // SAFETY: `spawn_sibling_in_place` passes its own, which nothing else touches meanwhile.
     let child = unsafe { (*child.cast::<Option<C>>()).take() };
     exit(child.map_or(125, InChild::run))
 }
 
-/// Waits until a child that shares memory has left it, by exec or by its end: then the kernel
-/// sets `there` to 0 and wakes whoever waits for that (`CLONE_CHILD_CLEARTID`).
+/// Waits until a child that shares memory has left it, by exec or by its end: then the kernel sets
+/// `there` to 0 and wakes this futex's waiters (`CLONE_CHILD_CLEARTID`).
 fn await_left(there: &AtomicU32, pidfd: BorrowedFd<'_>) {
-    // Who is killed may fail to write that 0, where the page is a copy yet to be made.
+    // For a child that is killed the kernel may fail to write that 0, where the page is still
+    // copy-on-write.
     const LOOK: Timespec = Timespec {
         tv_sec: 0,
         tv_nsec: 20_000_000,

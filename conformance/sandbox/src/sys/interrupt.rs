@@ -109,7 +109,7 @@ fn leave() -> ! {
     let stderr = rustix::stdio::stderr();
     let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
     let at_once = Timespec::default();
-    // Nobody may read it.
+    // It may not be read.
     if matches!(rustix::event::poll(&mut polled, Some(&at_once)), Ok(1)) {
         let _ = rustix::io::write(stderr, b"error: interrupted: not judged to the end\n");
     }

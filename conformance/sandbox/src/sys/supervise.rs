@@ -16,14 +16,14 @@ use super::check;
 #[derive(Clone, Copy, Debug)]
 pub struct Supervised {
     id: u64,
-    /// Who makes it, in the pid namespace of whoever asks.
+    /// The thread that makes it, as the reader's pid namespace numbers it.
     pub pid: i32,
     /// Its number.
     pub number: i32,
 }
 
-/// Has every system call of the calling thread, and of all that it clones, wait for the
-/// answer of whoever holds the descriptor; without one they fail. Needs `no_new_privs`.
+/// Has every system call of the calling thread, and of all that it clones, wait for an answer by
+/// this descriptor; once it is closed they fail. Needs `no_new_privs`.
 pub fn supervise() -> io::Result<OwnedFd> {
     let mut instruction = libc::sock_filter {
         code: (libc::BPF_RET | libc::BPF_K) as u16,
@@ -49,7 +49,7 @@ pub fn supervise() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// The next call that waits; `None` where there is none in time, or nobody left to make one.
+/// The next call that waits; `None` where there is none in time, or no thread left to make one.
 pub fn next_call(listener: &OwnedFd, timeout: Duration) -> io::Result<Option<Supervised>> {
     let timeout = Timespec::try_from(timeout).ok();
     loop {
@@ -78,7 +78,7 @@ pub fn next_call(listener: &OwnedFd, timeout: Duration) -> io::Result<Option<Sup
                     number: call.data.nr,
                 }));
             }
-            // Who made it was killed meanwhile.
+            // The thread that made it was killed meanwhile.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
             Err(error) => return Err(error),
         }
@@ -105,7 +105,7 @@ pub fn answer(listener: &OwnedFd, call: Supervised, errno: Option<i32>) -> io::R
         )
     };
     match check(result.into()) {
-        // Who made it was killed meanwhile.
+        // The thread that made it was killed meanwhile.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
         other => other.map(drop),
     }

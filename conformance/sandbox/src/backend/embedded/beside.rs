@@ -25,7 +25,8 @@ const PROCESSES: u64 = 4096;
 const USERS: [u32; 2] = [65534, 65533];
 /// Bytes of a file that it may write, could it write any.
 const FILE_SIZE: u64 = 1 << 20;
-/// How long the way to exec may take before it is left to whoever waits for the program.
+/// How long the child may take to exec; after that, the code that waits for the program sees the
+/// delay.
 const ENTRY: Duration = Duration::from_secs(10);
 
 /// Everything that the child needs, made before the clone.
@@ -99,7 +100,7 @@ unsafe impl InChild for &Beside<'_> {
             Err(error) => error,
         };
         let errno = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
-        // Where nobody reads it, its status says as much.
+        // If this is not read, the exit status says it failed.
         let _ = rustix::io::write(&self.failure, &errno);
         before_exec::FAILED
     }

@@ -26,7 +26,7 @@ impl Rule {
         Self::at(emulator, emulator.path.as_os_str().as_bytes())
     }
 
-    /// The same for whoever has the suite's descriptors and a /proc, but not its files.
+    /// The same for a process that has the suite's descriptors and a /proc, but not its files.
     pub(super) fn by_descriptor(emulator: &Emulator) -> io::Result<Self> {
         let path = format!("/proc/self/fd/{}", emulator.file.as_raw_fd());
         Self::at(emulator, path.as_bytes())

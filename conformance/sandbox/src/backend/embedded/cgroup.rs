@@ -61,7 +61,7 @@ pub(super) struct Held {
 
 impl Cgroups {
     /// Looks for a place, makes the suite's cgroup there, and removes what suites that
-    /// were killed have left. A sandbox may have so many processes.
+    /// were killed have left. `processes` is the limit of one sandbox.
     pub(super) fn detect(processes: u64) -> Self {
         let v1 = |controller: &str| {
             let place = Place::of(controller).filter(|place| place.version == Version::V1)?;

@@ -19,8 +19,8 @@ use crate::sys::{self, InChild};
 pub(super) struct Pipes<'a> {
     /// A byte says go on.
     pub(super) gate: BorrowedFd<'a>,
-    /// Readable when the suite is gone: then give up. The gate's end does not say that, for
-    /// who was cloned has copies of it, as of all that the suite had open.
+    /// Readable when the suite is gone: then give up. The end of the gate does not say that: every
+    /// cloned child has copies of it, as of all that the suite had open.
     pub(super) suite: BorrowedFd<'a>,
     /// Eight bytes say which step failed with which error; end of file says executed.
     pub(super) status: BorrowedFd<'a>,
@@ -100,7 +100,7 @@ unsafe impl InChild for ToExec<'_> {
             Err(failed) => failed,
         };
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
-        // The suite may be gone; then nobody wants to know.
+        // The suite may be gone; then no process reads this.
         let _ = report(pipes.status, step, errno);
         FAILED
     }
@@ -114,8 +114,7 @@ fn report(status: BorrowedFd<'_>, step: Step, errno: i32) -> io::Result<()> {
     Ok(rustix::io::write(status, &message).map(drop)?)
 }
 
-/// What kills a child when its parent dies is set by the child: a suite that was killed
-/// before that is seen here.
+/// The child sets PDEATHSIG itself, so a suite that was killed before that is detected here.
 fn wait_gate(pipes: &Pipes<'_>) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
 
@@ -212,8 +211,8 @@ fn set_root(plan: &Plan) -> Result<Option<OwnedFd>, Failed> {
     Ok(emulators)
 }
 
-/// Closes what is open of others, which exec would: whoever awaits the exec of another, and so
-/// the end of a pipe of which this one has a copy, does not wait for as long as this is held.
+/// Closes the descriptors of other children, as exec would. The suite sees another child's exec by
+/// the end of a pipe of which this child has a copy: it would wait for as long as this one is held.
 fn close_others(plan: &Plan, pipes: &Pipes<'_>, emulators: Option<&OwnedFd>) -> io::Result<()> {
     let own = [pipes.gate, pipes.suite, pipes.status];
     let emulator = plan.emulator.as_ref().map(AsFd::as_fd);

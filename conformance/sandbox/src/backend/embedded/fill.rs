@@ -185,7 +185,7 @@ impl Filler {
             )
         });
         let owners = match self.mapping {
-            // How many depends on the user, for others of whom the same root may do.
+            // How many depends on the user; the same root may serve other users.
             Mapping::Single { .. } if owners > 0 => Some(
                 "its root is the image's, except for owners: only one id is mapped, and it has \
                  the access of the image's user"

@@ -1,9 +1,9 @@
 //! Folders on disk for what is too big for memory. Each suite has one, below the folder for
 //! temporary files and closed to others, made when it is first needed.
 //!
-//! **How nothing is left behind.** The suite removes it; where the suite is killed, the sandbox init
-//! does, who was told of it first. Where both were killed, the next suite does: a folder whose
-//! lock is free is nobody's.
+//! **How nothing is left behind.** The suite removes it; where the suite is killed, the sandbox
+//! init does, which was told of it first. Where both were killed, the next suite does: a folder
+//! whose lock is free belongs to no suite.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -105,7 +105,7 @@ impl Folder {
 
     /// What is wrong where files that need so much did not fit in.
     pub(super) fn is_full(&self, error: &io::Error, need: Need) -> io::Error {
-        // Without the names that nobody chose.
+        // Without the random names.
         let place = self.0.ancestors().nth(2).unwrap_or(&self.0);
         let left = disk::left(place);
         disk::full(format!(
@@ -162,11 +162,11 @@ fn usable(place: &Path, need: Need) -> io::Result<()> {
     Space::of(place)?.takes(need)
 }
 
-/// A folder there that nobody else has, locked.
+/// A new folder there, locked.
 fn new_in(place: &Path, init: &SandboxInit) -> io::Result<Own> {
     for _ in 0..NAMES {
         let path = std::path::absolute(place)?.join(format!("{PREFIX}{}", name()?));
-        // Before it is there: whoever is killed in between leaves nothing.
+        // Before it exists: a suite that is killed in between leaves nothing.
         init.take_over(&path)?;
         match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)) {
             Err(Errno::EXIST) => continue,
@@ -196,7 +196,7 @@ fn is_at(folder: &OwnedFd, path: &Path) -> bool {
     (open.st_dev, open.st_ino) == (there.st_dev, there.st_ino)
 }
 
-/// That nobody can guess.
+/// Unguessable.
 fn name() -> io::Result<String> {
     let mut random = [0_u8; 8];
     let mut file = std::fs::File::open("/dev/urandom")?;
@@ -231,8 +231,8 @@ fn sweep_one(path: &Path) {
 }
 
 /// Removes a directory and what is in it, as far as that can be done: nothing is followed, no
-/// other file system is entered, and two descriptors do, however deep it goes. What somebody
-/// else removes meanwhile is gone as well.
+/// other file system is entered, and two descriptors do, however deep it goes. A file that another
+/// process removes meanwhile is no error.
 fn remove(path: &Path) {
     let Ok(top) = rustix::fs::open(path, DIRECTORY, Mode::empty()) else {
         return;

@@ -76,8 +76,8 @@ impl Mapping {
         }
     }
 
-    /// Whom a file outside belongs to that is these ids' inside; `None` where nobody does, and
-    /// it stays the suite's.
+    /// The owner outside of a file that belongs to these ids inside; `None` where they are not
+    /// mapped, and the file stays the suite's.
     pub(super) fn owner(self, uid: u64, gid: u64) -> (Option<Uid>, Option<Gid>) {
         let outside = |id: u64| {
             let id = u32::try_from(id).ok()?;

@@ -29,8 +29,8 @@ const COMMON: NewNamespaces = NewNamespaces::MOUNT
     .union(NewNamespaces::IPC)
     .union(NewNamespaces::CGROUP);
 
-/// How long the program's turns on a processor are: among children of its own that never rest
-/// it would wait for many turns of theirs, and with it whoever judges it.
+/// The scheduler slice of the program. Among children of its own that spin it would wait for many
+/// of their slices, and so would the check.
 const SLICE: Duration = Duration::from_micros(500);
 
 /// The suite's ends of a sandbox's pipes.
@@ -186,8 +186,8 @@ impl Embedded {
         Ok(())
     }
 
-    /// Of the helper that makes the clone: to the cgroup and the namespaces in which the sandbox
-    /// is to begin.
+    /// In the helper that makes the clone: joins the cgroup and the namespaces in which the sandbox
+    /// begins.
     fn go_where_it_begins(
         &self,
         cgroup: Option<&Held>,
@@ -211,8 +211,8 @@ impl Embedded {
         let group = cgroup.as_ref().and_then(Held::group);
         plan.limits = ProgramLimits::new(group, self.mapping, spec.spared);
         // Limits that are judged are for the program: what making its root took is charged to
-        // the suite, as an image's unpacked files are to the engine.
-        // And who may not exit, for a filter denies it, does not leave the suite's memory.
+        // the suite, as an image's unpacked files are to the container engine. And a process whose
+        // filter denies exit would never leave the suite's memory.
         let judged = cgroup.as_ref().is_some_and(|cgroup| cgroup.judged);
         plan.held = spec.held || judged || plan.seccomp.is_some();
         // With no user namespace, it is the host's that would be at stake.
@@ -220,8 +220,9 @@ impl Embedded {
         Ok(cgroup)
     }
 
-    /// What is written for one process goes for all that share its memory, and the kernel says
-    /// that it leaves the suite's a moment before it has left: then its arguments are others.
+    /// oom_score_adj applies to every process that shares the memory, and the kernel reports that a
+    /// child leaves the suite's memory a moment before it does. Once it has left, its arguments
+    /// differ from the suite's.
     fn await_own_memory(&self, sandbox: &EmbeddedSandbox) {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let path = format!("{}/cmdline", sandbox.child.pid);
@@ -232,7 +233,7 @@ impl Embedded {
             // Without memory it has no arguments, and once reaped it has no file.
             read.is_ok_and(|length| arguments.get(..length) == Some(&self.arguments))
         };
-        // Whoever has executed has closed its end, also where it was given the suite's arguments.
+        // A process that has executed has closed its end, also where its arguments are the suite's.
         let executed = || wait::readable(sandbox.progress.as_fd(), Duration::ZERO).unwrap_or(true);
         while has_suites() && !executed() {
             std::thread::yield_now();
@@ -317,8 +318,8 @@ impl Embedded {
         namespaces
     }
 
-    /// What is done to a sandbox from outside, while its process does what needs nobody else.
-    /// That needs the first gate for most of it, and the second to end.
+    /// Sets a sandbox up from outside, while its first process does what it can alone. That process
+    /// waits for the first gate before most of its work, and for the second at its end.
     fn set_up(
         &self,
         pidfd: BorrowedFd<'_>,
@@ -347,7 +348,7 @@ impl Embedded {
         };
         let score = open("oom_score_adj", OFlags::WRONLY).ok();
         if spec.own_network {
-            // Of the helper, which does not come back.
+            // The helper ends here, so its namespaces need not be restored.
             sys::setns(pidfd, libc::CLONE_NEWNET)
                 .and_then(|()| sys::bring_loopback_up())
                 .map_err(at(Step::Network.words()))?;
@@ -387,7 +388,7 @@ fn shares_memory(plan: &Plan, spec: &Spec) -> bool {
     !plan.held && !spec.own_time
 }
 
-/// What no disk can be given for: there nothing bounds what a program writes.
+/// Such an image is on disk, and nothing bounds what a program writes there.
 fn unable_to_copy() -> StartError {
     let most = COPY >> 20;
     StartError::Unable {
@@ -398,10 +399,10 @@ fn unable_to_copy() -> StartError {
     }
 }
 
-/// Puts a sandbox behind the suite for memory, and before its own children for a processor.
+/// Has the OOM killer choose a sandbox before the suite, and gives it a short scheduler slice.
 fn rank(sandbox: &EmbeddedSandbox, score: Option<&OwnedFd>) {
-    // Where memory runs short, in the limit of all sandboxes or on the host, the kernel is
-    // to end sandboxes and nothing else (proc_pid_oom_score_adj(5)).
+    // In the limit of all sandboxes and on the host, the OOM killer is to kill sandboxes and
+    // nothing else (proc_pid_oom_score_adj(5)).
     if let Some(score) = score {
         let _ = rustix::io::write(score, b"1000");
     }

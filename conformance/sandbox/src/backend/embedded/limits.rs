@@ -83,8 +83,8 @@ fn is_counted_by_namespace() -> bool {
     kernel_at_least(5, 14)
 }
 
-/// Whether a program in this cgroup, if it is in one, has limits that tell nobody whom they
-/// refused.
+/// Whether a program in this cgroup, if it is in one, has limits that do not report which process
+/// they refused.
 pub(super) fn are_silent(group: Option<&Group>) -> bool {
     !group.is_some_and(|group| group.limits_memory() && group.limits_pids())
 }

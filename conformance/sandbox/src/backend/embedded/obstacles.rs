@@ -41,7 +41,7 @@ impl std::fmt::Display for Refusal {
 /// What stands in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Obstacle {
-    /// Of a container, or of who started the suite.
+    /// Of a container, or of the process that started the suite.
     Seccomp,
     /// An AppArmor profile, by name.
     Profile(String),
@@ -237,14 +237,14 @@ impl Host {
             .or(seccomp)
     }
 
-    /// Whoever is confined by a Linux security module.
+    /// The profile of the Linux security module that confines the suite.
     fn profile(&self) -> Option<Obstacle> {
         if let Some(kind) = self.label.split(':').nth(2) {
             let free = ["unconfined_t", "spc_t", "unconfined_service_t"];
             return (!free.contains(&kind)).then(|| Obstacle::Label(kind.to_owned()));
         }
         let name = self.label.split(" (").next().unwrap_or_default();
-        // The last is put on who restricts itself, by the restriction.
+        // AppArmor's restriction itself puts the last one on a process.
         let free = ["", "unconfined", "unprivileged_userns"];
         (!free.contains(&name)).then(|| Obstacle::Profile(name.to_owned()))
     }

@@ -155,7 +155,7 @@ impl Plan {
 /// A descriptor of the suite's own program, or the path of another.
 pub(super) fn open_executable(executable: &Executable) -> io::Result<(Option<OwnedFd>, CString)> {
     match executable {
-        // By descriptor: whoever executes it may not be let into the folder where it is.
+        // By descriptor: the process that executes it may have no access to its folder.
         Executable::Itself => {
             let file = File::open("/proc/self/exe")?;
             Ok((Some(file.into()), CString::default()))

@@ -21,7 +21,7 @@ use crate::backend::{Launch, StartError};
 use crate::sys::{self, NewNamespaces};
 use pause_image::{EntryKind, ResolveError, Rootfs, disk, show_path};
 
-/// Above so many bytes of memory it goes to disk.
+/// An image that needs more bytes of memory goes to disk.
 const SMALL: u64 = 16 << 20;
 /// A copy that a sandbox has alone is at most this big.
 pub(super) const COPY: u64 = 128 << 20;

@@ -1,4 +1,4 @@
-//! A sandbox that was started: what is done to it, who enters it, how it is removed.
+//! A sandbox that was started: what is done to it, which processes enter it, how it is removed.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -115,7 +115,7 @@ impl EmbeddedSandbox {
             .map_err(|e| host("read its status", e.into()))?;
         if length == 0 {
             return if held {
-                // Nobody but the kernel ends it there.
+                // Only the kernel ends it at this point.
                 let cause = "the kernel killed it, as it does when memory is short";
                 Err(host("hold it before exec", io::Error::other(cause)))
             } else {

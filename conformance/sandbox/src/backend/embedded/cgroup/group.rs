@@ -1,4 +1,4 @@
-//! One sandbox's cgroup: its limits, who is in it, and what was killed or refused there.
+//! One sandbox's cgroup: its limits, its members, and what was killed or refused there.
 
 use std::fs::{self, File};
 use std::io;
@@ -116,8 +116,8 @@ impl Group {
         })
     }
 
-    /// Whether it was refused a process or thread, where that may have been the program's
-    /// need: many processes are nobody's.
+    /// Whether it was refused a process or thread that the program may have needed: no sound
+    /// program needs many.
     pub(in super::super) fn refused(&self) -> Option<Limit> {
         let pids = self.pids.as_deref()?;
         if groups::refused(pids)? == 0 {

@@ -2,7 +2,7 @@
 //!
 //! **No suite removes what another uses.** The suite and its sandbox init hold a lock on the
 //! directory (flock(2)) for as long as one of them lives, in whatever pid or mount namespace;
-//! the kernel gives it up when both are gone. Who gets that lock may remove the directory.
+//! the kernel gives it up when both are gone. A suite that gets that lock may remove the directory.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
