@@ -267,7 +267,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// What it came to instead.
+/// What it became instead of a pass or a failure.
 fn in_words(record: Option<&Record>) -> String {
     let Some(record) = record else {
         return "was not run to the end".to_owned();

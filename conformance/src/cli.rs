@@ -33,9 +33,9 @@ Exit status:
 
 /// Judges Kubernetes pause (pod sandbox) images.
 ///
-/// Runs the image's program in sandboxes of its own making and says, check by check,
-/// what is required, by whom, and what was observed. Needs no root, no daemon and,
-/// for local images, no network.
+/// Runs the image's program in sandboxes of its own making and says, check by check, what is
+/// required, which document requires it, and what was observed. Needs no root, no daemon and, for
+/// local images, no network.
 #[derive(Debug, Parser)]
 #[command(version, about, long_about, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -338,7 +338,7 @@ impl Judge {
 
     /// The command that shows one check of this image again, up to `--filter`.
     pub fn reproduce(&self, image: &str) -> String {
-        // Set by whoever runs this program on the user's behalf.
+        // Set by a program that runs this one for the user, such as xtask.
         let command = std::env::var("PAUSE_CONFORMANCE_COMMAND")
             .unwrap_or_else(|_| "pause-conformance".to_owned());
         let mut words = vec![command, "--image".to_owned(), quoted(image)];

@@ -89,7 +89,7 @@ pub struct Shared {
     known: Mutex<bool>,
     /// The least time that it took to become ready, in microseconds.
     quickest: AtomicU64,
-    /// What the program lacks, once somebody has asked.
+    /// What the program lacks, once a check has asked.
     pub(crate) lacks: std::sync::OnceLock<Vec<Lack>>,
     /// What the program has done about signals, where an emulator runs it.
     dispositions: std::sync::OnceLock<dispositions::Dispositions>,
@@ -105,7 +105,7 @@ pub struct Shared {
     reaps: Mutex<Option<bool>>,
     /// By name.
     pub measurements: Mutex<BTreeMap<String, Measurement>>,
-    /// Its programs are spared limits of which nothing tells whom they refused.
+    /// Its programs are spared the limits that do not report which process they refused.
     is_spared: bool,
     /// The same, where they are.
     spared: std::sync::OnceLock<Box<Shared>>,
@@ -204,7 +204,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Runs a check, and says of what it came to how much a shortage leaves of it.
+    /// Runs a check; where a shortage may explain the outcome, it becomes inconclusive.
     ///
     /// # Errors
     /// As the check, or [`Stop::Inconclusive`].

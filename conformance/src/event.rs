@@ -47,7 +47,7 @@ impl Verdict {
     }
 }
 
-/// What a whole run, or all of them together, comes to.
+/// The conclusion of a run, or of all runs together.
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -277,7 +277,7 @@ pub struct Run {
     /// `--static-only`: no sandbox was made; the conclusion speaks of the other checks alone.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub static_only: bool,
-    /// What it comes to.
+    /// Its conclusion.
     pub conclusion: Conclusion,
     /// How many ended how.
     pub tally: Tally,
@@ -333,7 +333,7 @@ pub struct Host {
     pub time_scale: f64,
 }
 
-/// Who made the report.
+/// The program that made the report.
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
@@ -350,7 +350,7 @@ pub struct Report {
     /// Version of the shape of this report.
     #[cfg_attr(feature = "schema", schemars(extend("const" = SCHEMA_VERSION)))]
     pub schema_version: u32,
-    /// Who made it.
+    /// The program that made it.
     pub tool: Tool,
     /// Version of the requirement catalogue.
     pub spec_version: String,
@@ -363,7 +363,7 @@ pub struct Report {
     /// `--static-only`: no sandbox was made; the conclusion speaks of the other checks alone.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub static_only: bool,
-    /// What all runs together come to.
+    /// The conclusion of all runs together.
     pub conclusion: Conclusion,
     /// The run was interrupted; what is here is part of it.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]

@@ -1,5 +1,5 @@
-//! Runs the checks of one subject: which apply, in what order, side by side, and
-//! what each comes to. Emits events; prints nothing.
+//! Runs the checks of one subject: which apply, in what order, side by side, and with which
+//! verdict. Emits events; prints nothing.
 //!
 //! **No verdict is lost**: every selected check ends as exactly one record, also
 //! when its function panics or never returns.
@@ -41,7 +41,7 @@ pub struct Settings {
     pub interrupted: Arc<AtomicBool>,
 }
 
-/// What the checks of a run came to, in registry order.
+/// The records of a run's checks, in registry order.
 #[derive(Debug)]
 pub struct Ran {
     /// One for each selected check that ended.
@@ -190,7 +190,7 @@ struct Runner<'a> {
 struct Running {
     check: &'static Check,
     since: Instant,
-    /// It has ended; whether what it came to can be believed is being shown.
+    /// It has ended; the emulator is being tested for whether the outcome can be believed.
     confirming: bool,
     /// What it runs on, until that has told.
     thread: Option<JoinHandle<()>>,
@@ -202,7 +202,7 @@ impl Running {
     }
 }
 
-/// What a check came to and how long it took, as its threads tell it.
+/// A check's outcome and how long it took, as its thread reports it.
 enum Told {
     /// Whatever it may be worth.
     Ended(&'static Check, Result<Outcome, String>, Duration),
@@ -328,7 +328,7 @@ impl<'a> Runner<'a> {
                 Blocked::No | Blocked::NotYet => waiting.push(check),
             }
         }
-        // Whoever waits for a check that will never end would wait for ever.
+        // A check that waits for one that never runs would wait for ever.
         if self.running.is_empty()
             && let Some(at) = waiting
                 .iter()
@@ -422,7 +422,8 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Has it shown whether what a check came to can be believed, where that is in doubt.
+    /// Has the emulator tested for whether a check's outcome can be believed, where that is in
+    /// doubt.
     fn confirm(
         &mut self,
         check: &'static Check,
@@ -560,7 +561,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// What the program ends without, as far as anybody has asked.
+    /// What the program ends without, as far as a check has asked.
     fn lacks(&self) -> &'a [Lack] {
         self.run.shared.lacks.get().map_or(&[], Vec::as_slice)
     }
@@ -687,8 +688,8 @@ impl Record {
     }
 }
 
-/// What a check came to under which the emulator gave up, `gave_up` in words: no program is
-/// blamed for that, nor is the suite.
+/// The verdict of a check during which the emulator crashed, `gave_up` in words: neither the
+/// program nor the suite is blamed.
 fn blame_nobody(outcome: Outcome, gave_up: Option<String>) -> Outcome {
     match (outcome, gave_up) {
         (

@@ -329,7 +329,7 @@ pub enum NotMade {
 pub struct Judged {
     /// Checks that failed, as they had to or may.
     pub caught: Vec<String>,
-    /// Checks that the trial breaks and that did not fail, with what they came to.
+    /// Checks that the trial breaks and that did not fail, with their verdicts.
     pub missed: Vec<String>,
     /// Checks that failed, or were in error, on what is right here; with what was seen.
     pub wrong: Vec<String>,
@@ -435,7 +435,7 @@ pub fn at_a_time() -> usize {
     3 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// How the trials are run: nobody shows their failures again one by one.
+/// How the trials are run: their failures need no command to rerun them.
 pub fn settings(interrupted: Arc<AtomicBool>) -> Settings {
     Settings {
         jobs: 2,

@@ -37,7 +37,7 @@ impl Watch {
         self.met().get_or_insert(shortage);
     }
 
-    /// Notes that a process of the suite's own ended which nobody is known to have killed.
+    /// Notes that a process of the suite's own ended, and that the suite did not kill it.
     pub fn lose(&self) {
         self.lost.store(true, Ordering::Relaxed);
     }
@@ -62,7 +62,7 @@ impl Watch {
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the check came to: nothing, where a shortage may be why.
+    /// The check's outcome; inconclusive, where a shortage may be why.
     ///
     /// # Errors
     /// As `outcome`, or [`Stop::Inconclusive`].
@@ -85,13 +85,13 @@ impl Watch {
         let killed = if let (Some(before), Some(after)) = (self.before.killed, after.killed) {
             after > before
         } else {
-            // Whom the OOM killer killed elsewhere on this host is no concern of the check's,
-            // unless something of its own is gone.
+            // A kill by the OOM killer elsewhere on this host does not matter, unless a process of
+            // the check's own is gone.
             let is_missed = met.is_some() || self.lost.load(Ordering::Relaxed);
             is_missed && killed_on_host() > self.killed_on_host
         };
         match met {
-            // Of a helper's, or of somebody else's; or it worked with what it had.
+            // It hit a helper or another process; or the program worked all the same.
             None | Some(Shortage::Processes(_)) if outcome.is_ok() => None,
             Some(Shortage::Memory(Some(limit))) => Some(format!(
                 "the program used more than {} of memory, the suite's limit for a sandbox",
@@ -115,7 +115,7 @@ impl Watch {
     }
 }
 
-/// Whether a shortage may be why a check came to this.
+/// Whether a shortage may explain this outcome.
 pub fn may_explain(outcome: &Outcome) -> bool {
     matches!(
         outcome,
@@ -123,9 +123,9 @@ pub fn may_explain(outcome: &Outcome) -> bool {
     )
 }
 
-/// What a check came to whose programs may have been refused something, and what it came to
-/// when they were spared: it stands where that makes no difference, and where the host, whose
-/// limits tell as little, has enough.
+/// Compares a check's outcome under limits that may have refused its programs something with its
+/// outcome without them. The first stands where both are alike and the host, whose own limits
+/// report as little, has enough.
 ///
 /// # Errors
 /// As the first, or [`Stop::Inconclusive`].

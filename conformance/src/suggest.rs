@@ -1,4 +1,4 @@
-//! What somebody may have meant by a name that is not known.
+//! Suggests a known name for one that is not known.
 
 /// The candidate that is most like `name`, if any is like it at all.
 pub(crate) fn nearest<'a>(

@@ -148,7 +148,7 @@ pub fn self_test(options: &SelfTest) -> Result<ExitCode, Failure> {
     }))
 }
 
-/// What the image of `--baseline` came to, by platform.
+/// The runs of the image of `--baseline`, by platform.
 struct Baselines<'a> {
     image: &'a str,
     runs: Vec<Run>,

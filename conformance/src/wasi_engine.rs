@@ -111,7 +111,7 @@ fn itself(module: OwnedFd, listen: Option<u16>, helper: bool, fault: Option<Faul
     }
 }
 
-/// A module as an anonymous file that anyone may read who is handed it.
+/// A module as an anonymous file that every user may read.
 fn module_file(module: &[u8]) -> io::Result<OwnedFd> {
     let file = rustix::fs::memfd_create(c"module.wasm", MemfdFlags::CLOEXEC)?;
     let mut rest = module;
@@ -119,7 +119,7 @@ fn module_file(module: &[u8]) -> io::Result<OwnedFd> {
         let written = rustix::io::write(&file, rest)?;
         rest = rest.get(written..).unwrap_or_default();
     }
-    // Where whoever is handed it begins to read.
+    // The process that gets it reads from here.
     rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
     rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o444))?;
     Ok(file)

@@ -33,7 +33,7 @@ pub const NOT_STARTED: i32 = 120;
 pub const SERVER: &[u8] = include_bytes!("wasi_host/server.wasm");
 /// What it says on standard output once it can be reached.
 pub const LISTENING: &str = "listening";
-/// What it answers to whoever connects.
+/// What it answers to each connection.
 pub const GREETING: &[u8] = b"wasi guest\n";
 
 /// Its engine and version, for reports.

@@ -1,6 +1,6 @@
-//! A WASI host whose clock is virtual: a guest that sleeps for 30 days is watched for
-//! all of them in milliseconds, and what its sleeps come to is ours to say. It judges
-//! nothing; [`Watched`] is what happened. One file an engine below: wasmi runs core
+//! A WASI host whose clock is virtual: a guest that sleeps for 30 days is watched for all of them
+//! in milliseconds, and the suite decides how each sleep ends. It judges
+//! nothing; [`Watched`] is what happened. One file a WASI runtime below: wasmi runs core
 //! modules, wasmtime components.
 //!
 //! Deterministic: one thread, no time but its own, and work counted in the engine's
@@ -41,7 +41,7 @@ const MOST_MEMORY: usize = 64 << 20;
 /// Elements of a table.
 const MOST_ELEMENTS: usize = 1 << 16;
 
-/// What a wait comes to instead of the sleep that was asked for.
+/// What a wait does instead of the sleep that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The call fails with this error, at once.

@@ -1,11 +1,11 @@
-//! Namespaces: what a pause is for. It holds a pod's namespaces, so that whatever was
-//! set up in them before it started, and whoever joined them, is found there by
-//! everyone who joins later, until it ends and takes them along.
+//! Namespaces: what a pause is for. It holds a pod's namespaces: what was set up in them before it
+//! started, and the processes that joined, are there for each process that joins later, until the
+//! pause process ends and they end with it.
 //!
 //! The first member of a pod enters while the program is still held before exec, as
 //! a runtime and its network plugin do; later ones enter where the pause process then
-//! is. A pause that left a namespace thereby parts the two. Every sharing check has a
-//! control in another sandbox, that must not see what members share.
+//! is. A pause that left a namespace separates the two. Every check of sharing has a control in
+//! another sandbox, which must not see what members share.
 
 mod ipc;
 mod network;
@@ -370,7 +370,7 @@ fn cgroup_and_time(cx: &Context<'_>) -> Outcome {
         ..Join::default()
     })?;
     for kind in ["cgroup", "time"] {
-        // By itself: nobody else may look into a probe.
+        // It reads its own: no other process may look into a probe.
         let path = format!("/proc/self/ns/{kind}");
         let joined = match member.read_link(&path) {
             // The pod's /proc shows only what is in its pid namespace.
@@ -438,7 +438,7 @@ fn tear_down(cx: &Context<'_>, number: i32, wanted: ExitStatus) -> Result<usize,
     let cause = signal::name(number);
     let mut pod = cx.start(Spec::default())?;
     let joiners = [pod.enter(&Join::default())?, pod.enter(&Join::default())?];
-    // They live on as children of the pause process: orphans that nobody lets go.
+    // They live on as children of the pause process: orphans that are never told to end.
     let _orphans = Orphans::spawn(
         &mut pod,
         &joiners[0],
@@ -465,7 +465,7 @@ fn tear_down(cx: &Context<'_>, number: i32, wanted: ExitStatus) -> Result<usize,
             format!("it runs {:.1?} after {cause}", watch.wall()),
         )?;
     }
-    // The kernel keeps a pid namespace until whoever made its members has waited for them.
+    // The kernel keeps a pid namespace until the parents of its members have waited for them.
     drop(joiners);
     pod.expect_end(wanted, RELEASE, &cause)?;
     for orphan in &orphans {

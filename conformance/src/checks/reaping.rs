@@ -338,7 +338,7 @@ fn spares_the_living(cx: &Context<'_>) -> Outcome {
         Ok(())
     };
     let reaped = others();
-    // Who ends living orphans may end one that is only being made: then these tell it.
+    // A pause that ends living orphans may end one that is still being made: then these show it.
     let patience = if reaped.is_ok() {
         Duration::ZERO
     } else {
@@ -686,7 +686,8 @@ static ONLY_AS_PID1: Check = Check {
 };
 
 fn only_as_pid1(cx: &Context<'_>) -> Outcome {
-    // The kernel tells nobody else who is a subreaper; but who asks to be one dies of it here.
+    // The kernel shows no other process which one is a subreaper; but a process that asks to be one
+    // is killed here.
     let option = libc::PR_SET_CHILD_SUBREAPER.unsigned_abs();
     let filter = seccomp::first_argument("prctl", option, Answer::Kill)?;
     let started = cx.start_unready(Spec {

@@ -388,7 +388,7 @@ fn denied_wait(cx: &Context<'_>) -> Outcome {
     }
 }
 
-/// Watches what it comes to that was refused something.
+/// Watches a program to which a system call is denied.
 fn watch(pod: &mut Pod<'_>) -> Result<Watched, Stop> {
     if let ended @ Watched::Ended(_) = pod.watch_use(GRACE, Duration::MAX, Duration::ZERO)? {
         return Ok(ended);

@@ -1,6 +1,6 @@
-//! Signals of which nothing can come. The kernel discards, as it is sent, what process 1 of a
-//! pid namespace neither handles nor blocks (pid_namespaces(7); `sig_ignored` in
-//! kernel/signal.c): nobody need wait for the answer.
+//! Signals that have no effect. The kernel discards, when it is sent, a signal that process 1 of a
+//! pid namespace neither handles nor blocks (pid_namespaces(7); `sig_ignored` in kernel/signal.c):
+//! there is no answer to wait for.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! What the program does while nothing happens in the pod: as it was started, and after it has
-//! reaped. Watched once a run, for all who ask.
+//! reaped. It is watched once a run, for all checks that ask.
 
 use std::cell::RefCell;
 use std::sync::{MutexGuard, PoisonError};
@@ -290,8 +290,8 @@ impl Pod<'_> {
         self.reap_orphans(ORPHANS)
     }
 
-    /// Has it reap so many orphans, one after the other; `false` where it does not, which others
-    /// judge.
+    /// Has it reap `count` orphans, one after the other; `false` where it does not, which other
+    /// checks judge.
     ///
     /// # Errors
     /// [`Stop::Error`] where no orphan could be made.

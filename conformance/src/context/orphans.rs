@@ -11,15 +11,15 @@ use crate::outcome::Stop;
 use crate::probe::{Probe, Reaped};
 use crate::shortage::needs;
 
-/// How many orphans are so many that no other such crowd may be there at the same time: two
-/// need twice the memory and the processes of the host.
+/// From how many orphans on no other such crowd may exist at the same time: two need twice the
+/// memory and the processes of the host.
 const CROWD: usize = 128;
 
-/// Held by who has a crowd, in whatever run.
+/// Held by the check that has a crowd, in whatever run.
 static CROWDED: Mutex<()> = Mutex::new(());
 
-/// Orphans that wait to be let go. Each is proven: it was a child of PID 1 when it
-/// ended, and its end was seen on a pidfd, before anyone asks whether it was reaped.
+/// Orphans that wait to be told to end. Each is proven: it was a child of PID 1 when it ended, and
+/// a pidfd showed its end, before any check asks whether it was reaped.
 pub struct Orphans<'p> {
     probe: &'p Probe,
     count: u64,
@@ -77,8 +77,7 @@ impl<'p> Orphans<'p> {
     /// Lets them end, and proves that they were children of PID 1 and ended.
     ///
     /// # Errors
-    /// [`Stop::Fail`] where somebody ended them before, [`Stop::Error`] where the
-    /// stimulus did not come about.
+    /// [`Stop::Fail`] where they had ended before, [`Stop::Error`] where the stimulus failed.
     pub fn release(&self, pod: &mut Pod<'_>) -> Result<(), Stop> {
         pod.provoke(&format!("{} ended", self.what));
         let (adopted, waited) = self

@@ -421,8 +421,8 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// A finding among members of its pod; where the pause process has ended, that is what there
-    /// is to say, since it may have taken along whoever was asked, or whom that one asked.
+    /// A finding among members of its pod. Where the pause process has ended, that is the finding:
+    /// the member that was asked, or one that it needs, may have ended with it.
     pub fn blame(&mut self, doing: &str, finding: Finding) -> Stop {
         let cut_off = std::io::ErrorKind::ConnectionAborted.into();
         match self.harness_failed(doing, &cut_off) {

@@ -32,7 +32,7 @@ const EMULATED: u32 = 4;
 /// How long a program that never sleeps has been seen to have a handler, or a signal to be gone.
 const STANDS: Duration = Duration::from_millis(4);
 
-/// How often the program is glanced at, once it is executed, before anybody sleeps.
+/// How often the suite looks at the program, once it is executed, before it sleeps itself.
 const GLANCES: u32 = 20;
 
 /// Waits until the program of this pod is ready.

@@ -33,7 +33,7 @@ const AT_ONCE: Duration = Duration::from_micros(200);
 /// (`force_sig_info_to_task`), so it would go on for ever.
 const FAULTS: usize = 16;
 
-/// What a traced program came to.
+/// How a traced program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Traced {
     /// It ended so, after it had become ready or before.
@@ -67,7 +67,7 @@ pub fn trace(
     let mut stopped = Instant::now();
     let limit = cx.scaled(TRACED);
     loop {
-        // Also for a program that stops again before anyone has looked twice.
+        // Also for a program that stops again each time before the suite looks twice.
         if watch.wall() > limit && watch.elapsed() > limit {
             return Ok(Traced::Stays);
         }

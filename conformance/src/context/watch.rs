@@ -9,7 +9,7 @@ use crate::process::ExitStatus;
 /// How finely the use of the processor is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// What a process came to that was watched for a while.
+/// What a process did that was watched for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watched {
     /// It ended.

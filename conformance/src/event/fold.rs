@@ -57,8 +57,8 @@ impl Level {
 }
 
 impl Record {
-    /// What the run would come to if this were its only check; `None` where it
-    /// decides nothing: skipped, or inconclusive at a level that does not bind.
+    /// The conclusion of the run if this were its only check; `None` where it decides nothing:
+    /// skipped, or inconclusive below MUST.
     ///
     /// An error weighs the same at every level: it is about the suite, not the image.
     pub fn effect(&self, strict: bool) -> Option<Conclusion> {
@@ -142,7 +142,7 @@ impl Run {
         };
     }
 
-    /// It adds nothing to what the report comes to: a companion of whose files none was read.
+    /// It adds nothing to the conclusion of the report: a companion of which no file was read.
     fn says_nothing(&self, strict: bool) -> bool {
         let decides = |record: &Record| record.effect(strict).is_some();
         self.companion
@@ -153,7 +153,7 @@ impl Run {
 }
 
 impl Run {
-    /// Compares it with what the baseline came to on the same platform.
+    /// Compares it with the baseline's run on the same platform.
     pub fn compare(&mut self, baseline: &Self) {
         for record in &mut self.checks {
             let there = baseline.checks.iter().find(|other| other.id == record.id);

@@ -1,7 +1,6 @@
 //! The report for people: each run as it ends, then the tally of all.
 //!
-//! Writes styled text; whoever owns the stream takes the styles away where they
-//! are not wanted.
+//! Writes styled text; the owner of the stream strips the styles where they are not wanted.
 
 use std::io::{self, Write};
 

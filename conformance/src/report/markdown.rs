@@ -1,4 +1,4 @@
-//! The Markdown report, for a CI job summary: what it comes to on top, details folded.
+//! The Markdown report, for a CI job summary: the conclusion on top, details folded.
 //!
 //! GitHub's flavour. Text of an image cannot make links, tables or tags.
 

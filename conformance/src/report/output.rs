@@ -113,7 +113,7 @@ fn open_existing(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
 }
 
-/// Opens a device or pipe; a pipe once somebody reads it, of which the kernel tells nobody.
+/// Opens a device or pipe; a pipe once it has a reader, for which the kernel has no event.
 fn open_stream(path: &Path) -> io::Result<Patient> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
     loop {
@@ -126,8 +126,8 @@ fn open_stream(path: &Path) -> io::Result<Patient> {
     }
 }
 
-/// `/dev/stdout`, `/dev/fd/3` and the like lead to a file that somebody else holds
-/// open: to replace it would be to write past them.
+/// `/dev/stdout`, `/dev/fd/3` and the like lead to a file that another process holds open:
+/// replacing it would bypass that process.
 fn is_descriptor(path: &Path) -> bool {
     path.starts_with("/dev") || path.starts_with("/proc")
 }

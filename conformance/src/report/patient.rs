@@ -1,5 +1,5 @@
-//! A writer to whatever reads as slowly as it likes, or not at all: it waits, but not beyond
-//! the user's wish to stop, so that one report that nobody reads keeps back no other.
+//! A writer to a reader that may be slow, or not read at all: it waits, but not after the user has
+//! asked to stop, so that one report that is not read does not delay the others.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -39,7 +39,7 @@ fn target(file: Option<&PathBuf>) -> String {
 /// Hands each event to every report.
 #[derive(Default)]
 pub struct Reporters<'p> {
-    /// What shows how far it is: nobody is told when it cannot.
+    /// What shows the progress; a failure to show it is not reported.
     progress: Option<Box<dyn Reporter + 'p>>,
     reports: Vec<(ReportSpec, Box<dyn Reporter>)>,
     errors: Vec<ReportError>,

@@ -976,7 +976,7 @@ fn every_check_is_told_of_once_and_begins_only_where_it_applies() {
     assert_eq!(told, ["a/skipped ends", "a/pass begins", "a/pass ends"]);
 }
 
-/// One whose program lacks a writable root, as somebody has found out.
+/// One whose program lacks a writable root, as a check has found out.
 fn without_writable_root() -> Shared {
     let shared = shared();
     shared.lacks.set(vec![Lack::WritableRoot]).expect("unset");

@@ -57,7 +57,7 @@ struct Fault {
     status: fn(ExitStatus) -> ExitStatus,
     /// Whether a WASI workload is run beside a pause process of another pod.
     astray: bool,
-    /// Whether it sends SIGKILL, which the suite then does not take for somebody else's.
+    /// Whether it sends SIGKILL, which the suite then does not take for a kill from outside.
     kills: bool,
 }
 

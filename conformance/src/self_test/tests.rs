@@ -162,7 +162,7 @@ const fn check(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Check {
     }
 }
 
-/// What a trial is taken for where a check comes to this, for this reason.
+/// How a trial counts where a check has this verdict, for this reason.
 fn judged(name: &str, id: &str, verdict: Verdict, reason: &str) -> Judged {
     static ANY: Check = check("a/any", |_| unreachable!("it is not run"));
     let by = reason.strip_prefix("depends on ").map(str::to_owned);

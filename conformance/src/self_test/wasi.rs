@@ -17,7 +17,7 @@ pub struct WasiFixture {
     pub about: String,
     /// The checks that must fail on it; none for a sound one.
     pub breaks: Vec<&'static str>,
-    /// Bytes of a section at its end that nobody reads, where there is one.
+    /// Bytes of a custom section at its end, where there is one.
     padding: Option<usize>,
     text: &'static str,
 }

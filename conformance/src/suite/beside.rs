@@ -100,7 +100,7 @@ fn is_run_by_kernel(program: &[u8]) -> io::Result<bool> {
     Ok(seen? && status.code() == Some(STATUS))
 }
 
-/// An anonymous file that nobody has open for writing: else it is not executed (ETXTBSY).
+/// An anonymous file that is not open for writing, or exec would fail (ETXTBSY).
 fn executable(program: &[u8]) -> io::Result<File> {
     let flags = MemfdFlags::CLOEXEC;
     let file = rustix::fs::memfd_create(c"beside", flags | MemfdFlags::EXEC)

@@ -1,6 +1,6 @@
-//! What the host may ask of the kernel from where it reads a module on: whoever breaks out
-//! of the engine finds no file, no socket of its own, no process to start or signal, and
-//! no memory to execute.
+//! The system calls that are left to the host from when it reads a module on: code that escapes
+//! from the WASI runtime can open no file and no socket, start or signal no process, and map no
+//! memory to execute.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -110,7 +110,7 @@ mod tests {
         // SAFETY: it is ours, and nothing is in it.
         let changed = unsafe { libc::mprotect(page, LENGTH, later) };
         let error = io::Error::last_os_error();
-        // SAFETY: likewise; nobody has its address.
+        // SAFETY: likewise; nothing has its address.
         unsafe { libc::munmap(page, LENGTH) };
         if changed == 0 { Ok(()) } else { Err(error) }
     }

@@ -134,13 +134,13 @@ fn ended(error: &Error) -> i32 {
 
 fn read(number: i32) -> Result<Vec<u8>, Errno> {
     #[expect(unsafe_code, reason = "a number from outside")]
-    // SAFETY: the order names the number that whoever executed this host left open for it.
+    // SAFETY: the order names the number that the process that executed this host left open for it.
     let fd = unsafe { crate::process::inherited(number) }
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::BADF))?;
     let mut program = Vec::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
-        // From its start, whoever has read from the same open file before.
+        // From its start: another process may have read from the same open file before.
         match rustix::io::pread(&fd, &mut buffer[..], program.len() as u64)? {
             0 => return Ok(program),
             length => program.extend_from_slice(&buffer[..length]),
@@ -177,7 +177,7 @@ fn linker(engine: &Engine) -> Result<Linker<Guest>, Error> {
 /// What a function answers: an error number, or the end of the guest.
 type Answer = Result<i32, Error>;
 
-/// What a function comes to before it is an [`Answer`].
+/// The result of a function before it is an [`Answer`].
 enum Stop {
     Errno(u16),
     Asked(Asked),
@@ -378,7 +378,7 @@ fn transfer<T>(
     loop {
         signals.wait(Some((fd, flags)), || None)?;
         match act() {
-            // Aborted: whoever connected has gone, and another may come.
+            // Aborted: the client has gone, and another may connect.
             Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
             other => return other.map_err(|_| EIO.into()),
         }

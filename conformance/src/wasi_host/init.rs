@@ -1,4 +1,4 @@
-//! The host as an init: signals, and the reaping of whatever dies below it.
+//! The host as an init: signals, and reaping every process that ends below it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -31,7 +31,7 @@ pub(super) static BASELINE_CPU: Check = Check {
 /// How QEMU tells of SIGILL that a program does not handle: as process 1 it does not end of it.
 const ILLEGAL: &str = "qemu: uncaught target signal 4 ";
 
-/// What a program came to on that processor.
+/// What a program did on that processor.
 enum Ran {
     /// It ran into an instruction that the processor does not have.
     Illegal,

@@ -13,8 +13,8 @@ use crate::probe::Probe;
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
 
 /// A port on which a member listens. It is none of those from which the kernel takes one for
-/// a client (ip(7), `ip_local_port_range`): who connects to such a port where nobody listens
-/// is now and then given it as its own, and so reaches itself.
+/// a client (ip(7), `ip_local_port_range`): a process that connects to such a port where none
+/// listens is sometimes given it as its own, and so reaches itself.
 pub(super) const PORT: u16 = 14_711;
 
 pub(super) static SHARED: Check = Check {

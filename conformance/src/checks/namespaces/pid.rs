@@ -86,7 +86,7 @@ fn strangers(probe: &Probe, seen: &[i32], itself: i32) -> Vec<i32> {
     let parents: Vec<_> = seen
         .iter()
         .filter_map(|pid| {
-            // One that has ended is nobody's.
+            // One that has ended belongs to no sandbox.
             let stat = probe.read_file(&format!("/proc/{pid}/stat")).ok()?;
             Some((*pid, Stat::from_read(stat.as_slice()).ok()?.ppid))
         })

@@ -366,7 +366,7 @@ fn greeted(
     let cut_off = io::ErrorKind::ConnectionAborted.into();
     match pod.harness_failed("be greeted by a WASI workload", &cut_off) {
         stop @ (Stop::NotRunning(_) | Stop::Ended(_)) => Err(stop),
-        // Who has ended answers nobody, whatever the image does.
+        // A process that has ended does not answer, whatever the image does.
         _ => match pod.guest_ended(guest)? {
             Some(how) => Err(Stop::Error(format!("{who} {observed}: {how}"))),
             None => Err(Finding::new(expected, observed).into()),

@@ -1,5 +1,5 @@
-//! The program stays, whatever its standard input is. What a usual start gives, and that it is
-//! closed, are told apart: who needs it open at all is judged by all other checks.
+//! The program stays, whatever its standard input is. A usual start and a closed standard input are
+//! different checks: a program that needs it open is judged by all other checks.
 
 use std::time::Duration;
 

@@ -163,15 +163,15 @@ struct Told {
     state: String,
 }
 
-/// Starts it, and tells it to end so soon. Where the kernel discards the signal, nobody waits
-/// for its answer.
+/// Starts it, and tells it to end this soon. Where the kernel discards the signal, nothing waits
+/// for the answer.
 fn tell_to_end(cx: &Context<'_>, soon: Duration) -> Result<Told, Stop> {
     let mut pod = held(cx)?;
     let ordered = Instant::now();
     pod.release()?;
     let watch = pod.stopwatch();
     pod.leave_alone(soon)?;
-    // It may have been executed before somebody looked at the time.
+    // It may have been executed before the suite looked at the time.
     let unseen = ordered.elapsed().saturating_sub(watch.wall());
     let after = watch.elapsed().max(soon);
     let computed = pod.processor_time()? > after / 2;

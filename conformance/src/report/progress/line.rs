@@ -1,5 +1,5 @@
-//! A line on a terminal that may be stopped, or that nobody reads: what the terminal does not
-//! take is not drawn, and nothing waits for it.
+//! A line on a terminal that may be stopped, or not read: what the terminal does not take is not
+//! drawn, and nothing waits for it.
 
 use std::fmt::Display;
 use std::io;
@@ -33,7 +33,7 @@ impl Line {
         *drawn += &what.to_string();
     }
 
-    /// Moves by so many places; 0 would be taken for 1.
+    /// Moves by a number of places; 0 would be taken for 1.
     fn step(&self, places: usize, direction: char) {
         if places > 0 {
             self.draw(format_args!("\x1b[{places}{direction}"));

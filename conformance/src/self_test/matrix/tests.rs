@@ -93,7 +93,7 @@ fn a_check_that_nothing_breaks_makes_the_matrix_wrong() {
     assert!(!matrix(vec![&STAYS, &WASI], right(), false).is_right());
 }
 
-/// What the host does not allow is said, and is nobody's fault.
+/// What the host does not allow is said, and is no fault.
 #[test]
 fn a_check_that_is_not_made_here_need_not_be_broken() {
     let matrix = Matrix {
