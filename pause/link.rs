@@ -35,8 +35,8 @@ pub fn rustflags(workspace: &Path, linker: &Path) -> Vec<String> {
         // The toolchain's own linker knows every target: no cross gcc.
         format!("-Clinker={}", linker.display()),
         "-Clinker-flavor=ld.lld".into(),
-        // Fixed addresses: nobody is there to apply relocations, and a pause
-        // has no secrets for address randomisation to keep.
+        // Fixed addresses: nothing would apply relocations, and a pause has no secrets for address
+        // randomisation to keep.
         "-Crelocation-model=static".into(),
         "-Ctarget-feature=+crt-static".into(),
         // No tables for an unwinder: a panic traps.

@@ -82,7 +82,7 @@ fn what_the_baseline_passes_must_pass(
         "{}",
         ended.stdout
     );
-    // What is wrong with a baseline is nobody's failure.
+    // A fault of the baseline fails no check.
     let runs = report["runs"].as_array().expect("runs");
     assert_eq!(runs.len(), 1);
     assert_eq!(runs[0]["image"], *image);

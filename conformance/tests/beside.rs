@@ -24,7 +24,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 const GONE: Duration = Duration::from_secs(5);
 /// How many verdicts of a suite may be left open among seven others.
 const OPEN: usize = 2;
-/// Users that are nobody else's.
+/// Users that no other process has.
 const USERS: u32 = 54_400;
 
 /// What the suites at once have of their own.
@@ -102,7 +102,7 @@ impl Place {
             .expect("the suite starts")
     }
 
-    /// The verdicts of so many at once.
+    /// The verdicts of as many suites at once.
     fn judge(&self, suites: u32, own: Own) -> Vec<Verdicts> {
         let start = |number| self.start(own.namespaces(number), own.user(number));
         let running: Vec<_> = (0..suites).map(start).collect();

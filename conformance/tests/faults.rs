@@ -35,12 +35,11 @@ const HANGS: Duration = Duration::from_mins(1);
 const GONE: Duration = Duration::from_secs(5);
 /// What a call fails with.
 const ERRORS: [Errno; 4] = [Errno::EAGAIN, Errno::ENOMEM, Errno::EMFILE, Errno::EPERM];
-/// One in so many in the short form.
+/// One in this many in the short form.
 const SAMPLE: usize = 61;
 
-/// Calls that are let be. Memory: Rust ends a process that gets none. What cannot fail for
-/// want of anything: to give back, to wait, to ask who one is and what one may have, for chance, to kill
-/// one's own child.
+/// Calls that are let be. Memory: Rust ends a process that gets none. Calls that need no resource:
+/// to release, to wait, to ask for ids and limits, for random bytes, to kill a child.
 const LET_BE: &[Sysno] = &[
     Sysno::brk,
     Sysno::close,
@@ -158,7 +157,7 @@ fn subject(kind: &str) -> ExitCode {
     let number = fs::File::open("/dev/null").expect("it is there");
     println!("{}", std::os::fd::AsRawFd::as_raw_fd(&number));
     drop(number);
-    // Whoever answers has it by then.
+    // A thread that answers has it by then.
     drop(supervise::supervise().expect("Linux 5.5"));
     let before = open_descriptors();
     let _ = rustix::process::getppid();
@@ -199,7 +198,7 @@ struct Made {
     failed: bool,
 }
 
-/// The making, with a call failing, and what it came to; an error where something is left.
+/// Makes sandboxes while one call fails, and says how that ended; an error where something is left.
 fn run(kind: &str, fault: Option<Fault>) -> Result<Made, String> {
     let mounts = mounts();
     let mut child = Command::new(std::env::current_exe().expect("its path"))
@@ -223,7 +222,7 @@ fn run(kind: &str, fault: Option<Fault>) -> Result<Made, String> {
     let ended = wait::readable(pidfd.as_fd(), GONE).expect("it can be polled");
     if answered.is_err() || !ended {
         let _ = child.kill();
-        // What it leaves would spin where nobody answers.
+        // A process that it leaves would spin once nothing answers its calls.
         let until = Instant::now() + GONE;
         while Instant::now() < until
             && let Ok(Some(call)) = supervise::next_call(&listener, GONE)
@@ -286,7 +285,7 @@ fn answer(
     let mut calls = BTreeMap::<Sysno, usize>::new();
     let mut failed = false;
     let mut marks = 0;
-    // Those who are the suite's no more.
+    // Processes that are no longer the suite's.
     let mut executed = BTreeSet::new();
     let words = |error: std::io::Error| error.to_string();
     while let Some(call) = supervise::next_call(listener, HANGS).map_err(words)? {

@@ -45,7 +45,7 @@ fn waits_if(condition: &str, lower: &Tar, upper: &Tar) -> ImageBuilder {
         .set("Entrypoint", json!(["/bin/sh", "-c", script]))
 }
 
-/// The suite over an image in this folder: as whoever runs the tests, or as an ordinary user.
+/// The suite over an image in this folder: as the user who runs the tests, or as an ordinary user.
 fn suite(ordinary: bool, folder: &Path) -> Command {
     if !ordinary || !rustix::process::geteuid().is_root() {
         return suite::program();
@@ -217,7 +217,7 @@ fn what_cannot_be_given_is_said(#[values(false, true)] ordinary: bool) {
     assert_eq!(check["verdict"], "pass", "{check:#}");
     assert!(said.contains("except for 1 device files"), "{said}");
     assert!(said.contains("owners"), "{said}");
-    // And to those who are shown what did not pass alone.
+    // And in a report of the checks that did not pass alone.
     let folder = folder("lacks");
     LayoutBuilder::single(&image, "x")
         .write(&folder.path().join("image"))
@@ -261,7 +261,7 @@ fn capabilities_that_the_kernel_refuses_are_said() {
     );
 }
 
-/// An image of so many MiB with this program, for an ordinary user.
+/// An image of this many MiB with this program, for an ordinary user.
 fn of_size(mebibytes: usize, program: &[u8], fill: impl FnOnce(&mut Tar)) -> ImageBuilder {
     let mut layer = Tar::default();
     layer

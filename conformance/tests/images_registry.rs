@@ -488,7 +488,7 @@ fn stored(folder: &Path, host: &str, entry: &serde_json::Value) -> LoadOptions {
 /// base64 of "tester:secret".
 const SECRET: &str = "dGVzdGVyOnNlY3JldA==";
 
-/// No request to a stranger holds a credential, of at least so many.
+/// No request to another server holds a credential; there were at least `least` of them.
 fn has_no_credentials(heads: &Mutex<Vec<String>>, least: usize) {
     let heads = heads.lock().expect("no panic");
     assert!(heads.len() >= least, "nobody asked it");
@@ -706,7 +706,7 @@ fn a_file_that_is_not_there_says_so() {
 
 #[test]
 fn plain_http_is_spoken_where_it_is_asked_for() {
-    // Reaches the same server, and is no loopback address, for which nobody need ask.
+    // Reaches the same server, and is no loopback address, which needs no option.
     let image = serve_image(|_, _| None).replace("127.0.0.1", "0.0.0.0");
     let judge = |asked: &[&str]| {
         let mut suite = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));

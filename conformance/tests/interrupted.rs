@@ -83,7 +83,7 @@ fn interrupt(child: &mut Child, signal: Signal) -> Option<i32> {
     status
 }
 
-/// A pipe that takes no more: the end to read from, which nobody does, and the full one.
+/// A full pipe: its read end, which is not read, and its write end.
 fn full_pipe() -> (OwnedFd, OwnedFd) {
     let (read, write) = rustix::pipe::pipe().expect("a pipe");
     rustix::io::ioctl_fionbio(&write, true).expect("it is ours");
@@ -110,7 +110,7 @@ fn terminal() -> (OwnedFd, OwnedFd) {
     (reader, terminal)
 }
 
-/// The same, where nobody reads and the other takes no more.
+/// The same, where the output is not read and the pipe is full.
 fn full_terminal() -> (OwnedFd, OwnedFd) {
     let (reader, terminal) = terminal();
     rustix::io::ioctl_fionbio(&terminal, true).expect("it is ours");
@@ -122,7 +122,7 @@ fn full_terminal() -> (OwnedFd, OwnedFd) {
     (reader, terminal)
 }
 
-/// What of the terminal comes to whoever reads it at last.
+/// What a reader gets of the terminal in the end.
 fn shown(reader: &OwnedFd) -> String {
     let mut shown = Vec::new();
     let mut part = [0; 4096];
@@ -291,7 +291,7 @@ fn a_line_on_the_terminal_says_how_far_it_is_and_is_gone_in_the_end() {
     assert_eq!(last, "\x1b[2K", "{shown:?}");
 }
 
-/// What is drawn over itself is lost where nobody looks, and keeps nothing back.
+/// A progress line that is not read is lost, and delays nothing.
 #[test]
 fn it_judges_to_the_end_where_the_terminal_takes_no_progress() {
     let suite = Suite::new();

@@ -25,7 +25,7 @@ const SOON: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
 /// Longer than a run takes here, so that some moments are after its end.
 const LATEST: Duration = Duration::from_millis(1800);
-/// A user that is nobody else's.
+/// A user that no other process has.
 const USER: u32 = 54_329;
 
 /// How a process is known to be of the suite, whatever it has become.
@@ -329,7 +329,7 @@ fn killed_at_random_moments(watched: &Watched) {
     }
 }
 
-/// As whoever runs the tests.
+/// As the user who runs the tests.
 fn own(test: &str) -> Mark {
     Mark::cgroup(&format!("{test}-{}", std::process::id())).unwrap_or_else(|| Mark::Name {
         user: rustix::process::geteuid().as_raw(),
@@ -344,7 +344,7 @@ fn nothing_is_left_of_a_suite_that_was_killed() {
 
 #[test]
 fn nothing_is_left_of_another_user_s_suite_that_was_killed() {
-    // Who is not root is that user already.
+    // A user other than root is that user already.
     if rustix::process::geteuid().is_root() {
         killed_at_random_moments(&Watched::new(Mark::User(USER)));
     }

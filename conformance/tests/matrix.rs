@@ -55,7 +55,8 @@ fn sandboxes_share_their_image(backend: &Arc<dyn Backend + Send + Sync>) -> Resu
     Ok(())
 }
 
-/// Whoever waits for a pipe's end would wait for all that are held: each has its own pipes alone.
+/// A reader that waits for the end of a pipe would wait for every held process that has a copy of
+/// it: each has only its own pipes.
 fn a_held_sandbox_has_nothing_of_others(
     backend: &Arc<dyn Backend + Send + Sync>,
 ) -> Result<(), Failed> {

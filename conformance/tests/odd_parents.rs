@@ -20,7 +20,7 @@ const STOPS: u32 = 3;
 const RUNS: Duration = Duration::from_millis(250);
 const STOP: Duration = Duration::from_secs(2);
 
-/// What it is to come to.
+/// The expected result.
 #[derive(Clone, Copy, Debug)]
 enum Comes {
     /// All that is judged passes.
@@ -123,8 +123,8 @@ fn root_can_give_it_namespaces_that_are_odd(#[case] script: &str, #[case] comes:
     expect(&output, comes);
 }
 
-/// As a user of whom nothing else runs, since the limit counts all of a user's processes and
-/// root's are not limited.
+/// As a user without other processes, since the limit counts all processes of a user, and does not
+/// bind root.
 #[test]
 fn few_processes_of_a_user_are_named() {
     if !rustix::process::geteuid().is_root() {

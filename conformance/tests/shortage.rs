@@ -249,7 +249,8 @@ fn report_of(mut command: Command, folder: &Path, filter: &[&str]) -> Value {
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Of what nobody tells whom it refused, a program that stays with more is not blamed for.
+/// Where no counter tells which process was refused, a program that stays with higher limits is not
+/// blamed.
 #[rstest]
 #[case::threads(THREADS, "inconclusive")]
 #[case::mappings(MAPS, "inconclusive")]
@@ -283,7 +284,7 @@ fn where_no_cgroup_tells_of_a_refusal_the_image_is_not_blamed(
     }
 }
 
-/// Where the user has few processes, and nothing tells whom that refused one.
+/// Where the user may have few processes, and no counter tells which one was refused.
 #[test]
 fn with_few_processes_of_the_user_an_image_with_threads_is_not_blamed() {
     if !common::has("cc") {
@@ -320,7 +321,7 @@ fn with_few_processes_the_image_is_not_blamed() {
     }
 }
 
-/// A soft limit is raised, a hard one named; more open files than the limit hang nobody.
+/// A soft limit is raised, a hard one named; more open files than the limit make nothing hang.
 #[rstest]
 #[case("ulimit -Sn 64", 0)]
 #[case("ulimit -Hn 64 -Sn 64", 2)]

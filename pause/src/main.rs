@@ -34,9 +34,8 @@ extern "C" fn main(sp: *const usize) -> ! {
         reap();
         match wait_for(&SIGNALS) {
             Wake::Signal(SIGTERM | SIGINT) => exit(true),
-            // There are children. From now on the kernel reaps them, and
-            // their deaths, stops and continues wake nobody; what died up to
-            // here is reaped above.
+            // There are children. From now on the kernel reaps them, and their ends, stops and
+            // continues wake no process; those that ended before are reaped above.
             Wake::Signal(_) => ignore(SIGCHLD),
             Wake::Interrupted => {}
             // Trying again would burn a processor.

@@ -76,7 +76,7 @@ impl Arg {
         // SAFETY: the callers above read on only behind bytes that are not
         // the zero with which execve(2) ends an argument.
         let address = unsafe { self.0.add(index) };
-        // SAFETY: as before; nobody writes to the arguments.
+        // SAFETY: as before; nothing writes to the arguments.
         unsafe { *address }
     }
 }

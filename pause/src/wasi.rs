@@ -22,7 +22,7 @@ struct Subscription {
 /// `subscription_clock`, which is aligned as the largest of its union.
 #[repr(C)]
 struct Clock {
-    /// 1: the monotonic one, which nobody sets back.
+    /// 1: the monotonic one, which is never set back.
     id: u32,
     /// Nanoseconds; relative, since `flags` is 0.
     timeout: u64,

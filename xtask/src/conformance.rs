@@ -157,7 +157,7 @@ fn features(args: &[String]) -> Vec<&'static str> {
     if values(args, "--report").any(|report| report.starts_with("junit")) {
         features.push("junit");
     }
-    // Named by who knows what a registry holds.
+    // Named by a user who knows what a registry holds.
     if values(args, "--platform").any(|platform| platform.starts_with("wasip2")) {
         features.push("wasmtime");
     }

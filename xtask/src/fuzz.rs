@@ -19,7 +19,7 @@ pub struct Fuzz {
     /// How long each target runs
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// Ends each target after so many executions, too
+    /// Also ends each target after this many executions
     #[arg(long, value_name = "N")]
     runs: Option<u64>,
 }

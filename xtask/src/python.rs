@@ -17,7 +17,7 @@ impl Environment {
     /// # Errors
     /// Where the interpreter or the index of packages will not do.
     pub fn with(packages: &[&str]) -> Result<Self> {
-        // Not below the project: who runs it in a sandbox may not be let in there.
+        // Not below the project: a user that runs it in a sandbox may have no access there.
         let folder = TempDir::with_prefix("python-").context("make a temporary folder")?;
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))
             .context("open a temporary folder to all")?;

@@ -261,7 +261,7 @@ fn job(name: &str, args: &[&str]) -> Job {
     }
 }
 
-/// Cargo, that leaves the processor to whoever else wants it.
+/// Cargo at low priority.
 fn patient(args: &[&str]) -> Command {
     let cargo = cargo::command();
     let mut command = Command::new("nice");
@@ -410,7 +410,8 @@ mod tests {
         assert_eq!(names(&alone), ["a: lib", "z: lib"]);
     }
 
-    /// One that is not there any more would be run alone, and nobody would see why that is slow.
+    /// A name that does not exist any more would be run alone, and nothing would show why that is
+    /// slow.
     #[test]
     fn every_program_that_stands_company_is_there() {
         for name in BESIDE {

@@ -123,7 +123,7 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
         .filter(|link| !link.is_empty() && !link.contains("://") && !link.starts_with("mailto:"))
 }
 
-/// As a URL's host; the word alone is nobody's address.
+/// As a URL's host; the word alone is no address.
 fn names_host(text: &str, host: &str) -> bool {
     text.match_indices(host).any(|(at, _)| {
         let before = text.get(..at).unwrap_or_default();

@@ -75,7 +75,7 @@ fn add(rustup: &OsStr, triples: &[&str], lacks: impl Fn(&str) -> bool) -> Result
         let mut command = Command::new(rustup);
         let status = command.args(["target", "add", triple]).status();
         let status = status.with_context(|| format!("run {}", rustup.display()))?;
-        // Not every target is there for every release: who needs it is told then.
+        // Not every target exists for every release: the build says so when one is needed.
         if !status.success() {
             eprintln!("not added: {triple}: rustup: {status}");
         }

@@ -306,8 +306,7 @@ impl Pod {
         }
     }
 
-    /// Leaves so many orphans to the init, lets them all die at once, and
-    /// returns pidfds of them.
+    /// Leaves this many orphans to the init, ends them all at once, and returns pidfds of them.
     fn leaves_orphans(&self, count: usize) -> Vec<OwnedFd> {
         let script = format!(
             "exec 3<&0; i=0; while [ $i -lt {count} ]; do (cat <&3 >/dev/null &); i=$((i+1)); done"

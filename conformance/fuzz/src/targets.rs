@@ -1,5 +1,5 @@
-//! One function a target: takes bytes that nobody vouches for, and panics where what the
-//! suite promises of such bytes does not hold.
+//! One function a target: takes untrusted bytes, and panics where the suite breaks a promise about
+//! such bytes.
 //!
 //! Every target goes in by a door that users of the suite have too, so nothing is opened
 //! for the fuzzer.

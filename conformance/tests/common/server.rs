@@ -14,7 +14,7 @@ use super::{Elf, host};
 /// Answers a request by its path, its head and the server's address; `None` never answers.
 type Answer = dyn Fn(&str, &str, SocketAddr) -> Option<Vec<u8>> + Send + Sync;
 
-/// A port that refuses whoever connects, for as long as the socket is held: bound, not listening.
+/// A port that refuses connections, for as long as the socket is held: bound, not listening.
 pub(crate) fn refuses() -> (OwnedFd, SocketAddr) {
     let socket =
         rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");

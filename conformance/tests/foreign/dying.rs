@@ -1,4 +1,5 @@
-//! Emulators that die under a program, or give it up: nobody is blamed.
+//! Emulators that crash under a program, or give it up: neither the program nor the suite is
+//! blamed.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;

@@ -147,7 +147,7 @@ fn none(lines: &[String]) -> Result<(), libtest_mimic::Failed> {
     Err(lines.join("\n").into())
 }
 
-/// Whether nothing that binds was failed, nor came to an end that says nothing.
+/// Whether no MUST failed, and none ended without a verdict.
 fn faults(records: &[Record]) -> Vec<String> {
     let wrong = [Verdict::Fail, Verdict::Error, Verdict::Inconclusive];
     let faults = records

@@ -14,7 +14,7 @@ fn loaded(layer: &Tar) -> Result<Vec<Subject>, Error> {
     load(&Reference { text, transport }, &LoadOptions::default())
 }
 
-/// A layer of 300 KiB came to 120,000 directories and half a gigabyte of their names.
+/// A layer of 300 KiB became 120,000 directories and half a gigabyte of their names.
 #[test]
 fn directories_that_a_name_implies_count_as_names() {
     let mut layer = Tar::default();

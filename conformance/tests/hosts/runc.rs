@@ -48,8 +48,8 @@ pub(crate) const READ_ONLY: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
-/// What Docker's profile refuses to whom has no `CAP_SYS_ADMIN`, as far as it is used to make
-/// sandboxes.
+/// What Docker's profile refuses to a process without `CAP_SYS_ADMIN`, as far as making sandboxes
+/// uses it.
 const OF_ADMINS: [&str; 13] = [
     "fsconfig",
     "fsmount",

@@ -99,7 +99,7 @@ fn last_release(checks: Vec<Record>) -> Run {
     }
 }
 
-/// A run beside a baseline that came to the same, but for the last record.
+/// A run beside a baseline with the same verdicts, except in the last record.
 pub(crate) fn compared(checks: Vec<Record>, there: Verdict) -> Run {
     let mut baseline = last_release(checks.clone());
     baseline.checks.last_mut().expect("a record").verdict = there;

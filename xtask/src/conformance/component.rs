@@ -1,7 +1,7 @@
 //! Whether what is to be judged holds a WASI component, which only a larger build of
-//! the suite can run. Goes by content, so that every form of image will do; what
-//! cannot be read is the suite's to complain of. What a registry or an engine's daemon
-//! holds is not asked for: whoever knows it says `--platform wasip2/wasm`.
+//! the suite can run. Goes by content, so that every form of image will do; the suite complains
+//! about what cannot be read. A registry or a container engine's daemon is not asked: a user who
+//! knows what it holds says `--platform wasip2/wasm`.
 
 use flate2::read::GzDecoder;
 use ruzstd::decoding::StreamingDecoder;

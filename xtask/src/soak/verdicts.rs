@@ -12,7 +12,7 @@ const UNDECIDED: &str = "inconclusive";
 #[derive(Debug, Default)]
 pub(super) struct Verdicts(BTreeMap<(String, String), Vec<Seen>>);
 
-/// A verdict that a check came to.
+/// A verdict of a check.
 #[derive(Debug)]
 struct Seen {
     verdict: String,

@@ -12,13 +12,13 @@ pub(super) struct Step {
     pub(super) name: String,
     /// By the clock.
     pub(super) took: Duration,
-    /// What its tests came to; nothing where it has none.
+    /// The result of its tests; nothing where it has none.
     pub(super) tests: Tests,
     /// Why it failed, if it did.
     pub(super) fault: Option<String>,
 }
 
-/// What the tests of a program came to, as it says itself.
+/// The result of a program's tests, as it prints it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tests {
     /// That passed.

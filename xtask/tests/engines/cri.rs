@@ -178,7 +178,7 @@ pub(crate) struct LinuxContainer {
     pub(crate) security: Option<Security>,
 }
 
-/// What a `securityContext` comes to.
+/// The effect of a `securityContext`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Security {
     #[prost(message, tag = "1")]

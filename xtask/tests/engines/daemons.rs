@@ -34,7 +34,7 @@ impl<'a> Podman<'a> {
         }
     }
 
-    /// An ordinary user's, who is one in this room alone: its `/etc` says so.
+    /// Of an ordinary user that exists in this room alone: its `/etc` says so.
     pub(crate) fn rootless(room: &'a Room) -> Self {
         let new = Self {
             rootless: true,

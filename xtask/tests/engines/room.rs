@@ -16,8 +16,8 @@ use tempfile::TempDir;
 /// folders in the room.
 const COVERED: [&str; 3] = ["/run", "/var/lib", "/etc/docker"];
 
-/// Mount, pid and network namespaces, held by a shell that ends when nobody
-/// holds the other end of its standard input: with this test, that is.
+/// Mount, pid and network namespaces, held by a shell that ends when its standard input does: with
+/// this test, that is.
 pub(crate) struct Room {
     holder: Child,
     /// The shell, which is process 1 of the room.

@@ -1,5 +1,5 @@
-//! What holds of whatever was read, however it came about: names are names, limits are
-//! kept, text is legible, and every static check comes to a verdict.
+//! What holds for everything that was read, however it was made: names are names, limits are kept,
+//! text is legible, and every static check has a verdict.
 
 use std::fs::File;
 use std::io::Write;

@@ -137,7 +137,7 @@ fn tags(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// A name with an @ is put in an element of its own, begin and end, so that nobody is called.
+/// A name with an @ is put in an element of its own, begin and end, so that it mentions no user.
 fn mentions(markdown: &str) -> usize {
     2 * markdown.matches("<span>@</span>").count()
 }
