@@ -1,8 +1,8 @@
 //! Whether a verdict can be believed where programs run under an emulator: a pass, where a
 //! program that breaks the check fails it there; a failure, where the reference passes it.
 //!
-//! **No verdict without that**: what is not shown to tell them apart is inconclusive. What
-//! a verdict does not rest on is not run.
+//! **No verdict without that**: a check that does not tell them apart there is inconclusive. Only
+//! the programs that a verdict depends on are run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,14 +19,14 @@ use crate::event::{Record, Verdict};
 use crate::runner::{self, Confirm, Settings};
 use crate::subject::{Platform, Subject};
 
-/// Programs of known worth at a time: most of the broken ones wait for what does not come.
+/// How many known programs run at the same time: most of the broken ones wait for a timeout.
 const AT_A_TIME: usize = 12;
 
-/// How many broken programs are tried for a check, before it is given up: what breaks one
-/// may be a thing that the emulator does not let happen.
+/// How many broken programs are tried for a check: the emulator may not let the fault of one of
+/// them happen.
 const TRIED: usize = 3;
 
-/// The programs of known worth of one platform.
+/// The known programs of one platform.
 #[derive(Debug, Default)]
 pub struct Programs {
     /// The reference pause.
@@ -59,20 +59,20 @@ impl Programs {
     }
 }
 
-/// What a verdict rests on.
+/// Which of the two verdicts is to be believed, a pass or a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Half {
-    /// The reference passes.
+enum Direction {
+    /// Failures: the reference passes.
     Right,
-    /// A broken program fails.
+    /// Passes: a broken program fails.
     Wrong,
 }
 
-/// What was shown: nothing against it, or what speaks against it.
-type Shown = Result<(), String>;
+/// Whether an emulator shows right and wrong of a check; why not.
+type Evidence = Result<(), String>;
 
-/// What was shown of each check so far.
-type All = BTreeMap<(&'static str, Half), Arc<OnceLock<Shown>>>;
+/// The evidence for each check so far.
+type All = BTreeMap<(&'static str, Direction), Arc<OnceLock<Evidence>>>;
 
 /// The programs of known worth on one emulator, run as verdicts need them, each once.
 pub struct Calibration {
@@ -82,7 +82,7 @@ pub struct Calibration {
     time_scale: f64,
     settings: Settings,
     /// Whether the emulator is good for anything.
-    works: OnceLock<Shown>,
+    works: OnceLock<Evidence>,
     shown: Mutex<All>,
     /// Free places of [`AT_A_TIME`].
     places: (Mutex<usize>, Condvar),
@@ -104,12 +104,12 @@ impl Confirm for Calibration {
         if check.level == Level::Info || !check.needs.contains(Needs::SANDBOX) {
             return outcome;
         }
-        let half = match &outcome {
-            Ok(_) => Half::Wrong,
-            Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_)) => Half::Right,
+        let direction = match &outcome {
+            Ok(_) => Direction::Wrong,
+            Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_)) => Direction::Right,
             Err(_) => return outcome,
         };
-        if half == Half::Right
+        if direction == Direction::Right
             && let Some(doubt) = self.backend.doubts(check.needs.host)
         {
             let seen = outcome
@@ -117,7 +117,7 @@ impl Confirm for Calibration {
                 .map_or_else(String::new, |stop| stop.to_string());
             return Err(Stop::Inconclusive(format!("{doubt}: {seen}")));
         }
-        match self.show(check, half) {
+        match self.show(check, direction) {
             Ok(()) => outcome,
             Err(why) => Err(Stop::Inconclusive(format!("under the emulator {why}"))),
         }
@@ -145,7 +145,7 @@ impl Calibration {
         }
     }
 
-    fn try_out(&self) -> Shown {
+    fn try_out(&self) -> Evidence {
         let (Some(reference), Some(fixture)) = (&self.programs.reference, &self.programs.fixture)
         else {
             return Err(format!(
@@ -185,23 +185,23 @@ impl Calibration {
         format!("nothing can be judged: {name}, which is known to be right, does not run; {seen}")
     }
 
-    fn show(&self, check: &'static Check, half: Half) -> Shown {
+    fn show(&self, check: &'static Check, direction: Direction) -> Evidence {
         let shown = {
             let mut all = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry((check.id, half)).or_default())
+            Arc::clone(all.entry((check.id, direction)).or_default())
         };
         shown
             .get_or_init(|| {
                 let _place = self.take_place();
-                match half {
-                    Half::Right => self.reference_passes(check),
-                    Half::Wrong => self.broken_fails(check),
+                match direction {
+                    Direction::Right => self.reference_passes(check),
+                    Direction::Wrong => self.broken_fails(check),
                 }
             })
             .clone()
     }
 
-    fn reference_passes(&self, check: &'static Check) -> Shown {
+    fn reference_passes(&self, check: &'static Check) -> Evidence {
         let Some(reference) = &self.programs.reference else {
             return Err("there is no reference pause".to_owned());
         };
@@ -211,7 +211,7 @@ impl Calibration {
         }
     }
 
-    fn broken_fails(&self, check: &'static Check) -> Shown {
+    fn broken_fails(&self, check: &'static Check) -> Evidence {
         let Some(fixture) = &self.programs.fixture else {
             return Err("there are no fixtures".to_owned());
         };

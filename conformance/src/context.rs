@@ -24,7 +24,6 @@ mod children;
 mod discarded;
 mod dispositions;
 pub mod files;
-mod guests;
 mod idle;
 mod lacks;
 mod members;
@@ -39,10 +38,10 @@ mod unmount;
 mod waits;
 mod watch;
 mod work;
+mod workloads;
 
 pub use children::PauseChild;
 pub use discarded::Answer;
-pub use guests::{Helper, PidMode};
 pub use idle::{Idle, ORPHANS, Rest, TICK};
 pub use lacks::{Lack, in_words};
 pub use moments::{Came, Moment, Moments, Stimulus, Tried};
@@ -53,6 +52,7 @@ pub use trace::{Traced, trace};
 pub use unmount::UnmountWatch;
 pub use watch::{Watched, first_to_end, which_stay};
 pub use work::{Held, Rested, Worked};
+pub use workloads::{Helper, PidMode};
 
 /// A program that is not ready sooner sleeps meanwhile, or computes for long.
 const SLOW: Duration = Duration::from_millis(30);

@@ -43,7 +43,7 @@ pub struct Settings {
 
 /// The records of a run's checks, in registry order.
 #[derive(Debug)]
-pub struct Ran {
+pub struct RunResult {
     /// One for each selected check that ended.
     pub records: Vec<Record>,
     /// The user asked to stop before all had ended.
@@ -78,7 +78,7 @@ pub fn run(
     shared: &Arc<Shared>,
     settings: &Settings,
     emit: &mut dyn FnMut(&Event<'_>),
-) -> Ran {
+) -> RunResult {
     let run = Run {
         shared,
         settings,
@@ -90,13 +90,13 @@ pub fn run(
 
 impl Run<'_> {
     /// Runs these checks.
-    pub fn over(self, checks: &[&'static Check], emit: &mut dyn FnMut(&Event<'_>)) -> Ran {
+    pub fn over(self, checks: &[&'static Check], emit: &mut dyn FnMut(&Event<'_>)) -> RunResult {
         let mut runner = Runner::new(self, checks, emit);
         runner.sort_out(checks);
         let interrupted = runner.execute();
         runner.settle();
         let mut records = runner.records;
-        Ran {
+        RunResult {
             records: checks
                 .iter()
                 .filter_map(|check| records.remove(check.id))
@@ -203,10 +203,10 @@ impl Running {
 }
 
 /// A check's outcome and how long it took, as its thread reports it.
-enum Told {
-    /// Whatever it may be worth.
+enum Completion {
+    /// Not tested yet.
     Ended(&'static Check, Result<Outcome, String>, Duration),
-    /// As far as it can be believed.
+    /// Replaced where it cannot be believed.
     Confirmed(&'static Check, Result<Outcome, String>, Duration),
 }
 
@@ -276,7 +276,7 @@ impl<'a> Runner<'a> {
     }
 
     fn execute(&mut self) -> bool {
-        let (send, receive) = mpsc::channel::<Told>();
+        let (send, receive) = mpsc::channel::<Completion>();
         loop {
             let interrupted = self.run.settings.interrupted.load(Ordering::Relaxed);
             if interrupted {
@@ -292,11 +292,11 @@ impl<'a> Runner<'a> {
                 continue;
             }
             match receive.recv_timeout(Duration::from_millis(50)) {
-                Ok(Told::Ended(check, result, took)) => {
+                Ok(Completion::Ended(check, result, took)) => {
                     self.join(check);
                     self.confirm(check, result, took, &send);
                 }
-                Ok(Told::Confirmed(check, result, took)) => {
+                Ok(Completion::Confirmed(check, result, took)) => {
                     self.join(check);
                     self.end(check, result, took);
                 }
@@ -309,7 +309,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Starts what may be started now.
-    fn dispatch(&mut self, send: &mpsc::Sender<Told>) {
+    fn dispatch(&mut self, send: &mpsc::Sender<Completion>) {
         let mut waiting = Vec::new();
         let ordinary_left = self
             .pending
@@ -365,7 +365,7 @@ impl<'a> Runner<'a> {
         working().filter(|other| !other.confirming).count() < at_a_time
     }
 
-    fn launch(&mut self, check: &'static Check, send: mpsc::Sender<Told>) {
+    fn launch(&mut self, check: &'static Check, send: mpsc::Sender<Completion>) {
         (self.emit)(&Event::CheckStarted { id: check.id });
         let began = Instant::now();
         let shared = Arc::clone(self.run.shared);
@@ -392,7 +392,7 @@ impl<'a> Runner<'a> {
             }))
             .map_err(|panic| panic_words(&*panic));
             // The receiver is gone only when the run was given up.
-            let _ = send.send(Told::Ended(check, outcome, began.elapsed()));
+            let _ = send.send(Completion::Ended(check, outcome, began.elapsed()));
         };
         let thread = std::thread::Builder::new().name(check.id.to_owned());
         match thread.spawn(body) {
@@ -429,7 +429,7 @@ impl<'a> Runner<'a> {
         check: &'static Check,
         result: Result<Outcome, String>,
         took: Duration,
-        send: &mpsc::Sender<Told>,
+        send: &mpsc::Sender<Completion>,
     ) {
         let (confirm, outcome) = match (self.run.confirm, result) {
             (Some(confirm), Ok(outcome)) => (Arc::clone(confirm), outcome),
@@ -450,7 +450,7 @@ impl<'a> Runner<'a> {
             let confirm = || confirm.confirm(check, outcome);
             let result = std::panic::catch_unwind(AssertUnwindSafe(confirm))
                 .map_err(|panic| panic_words(&*panic));
-            let _ = send.send(Told::Confirmed(check, result, took));
+            let _ = send.send(Completion::Confirmed(check, result, took));
         };
         match std::thread::Builder::new().spawn(body) {
             Ok(thread) => running.thread = Some(thread),
@@ -462,7 +462,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Goes on with what was left for after a check that wanted quiet.
-    fn confirm_the_rest(&mut self, send: &mpsc::Sender<Told>) {
+    fn confirm_the_rest(&mut self, send: &mpsc::Sender<Completion>) {
         if !self.running.values().any(Running::wants_quiet) {
             for (check, outcome, took) in std::mem::take(&mut self.unconfirmed) {
                 self.confirm(check, Ok(outcome), took, send);

@@ -11,7 +11,7 @@ use super::digest::Digest;
 use super::document::{self, Descriptor, Saved};
 use super::error::Error;
 use super::image::{Found, Layers, Parsed, Store, read_bounded, wrong_digest};
-use super::layer::Stored;
+use super::layer::LayerBlob;
 use super::limits::Limits;
 use super::reference::RegistryName;
 use super::{Image, Layer};
@@ -72,7 +72,7 @@ fn open(
     for name in &names {
         // Only the names of blobs/ are promises; others are the writer's business.
         let digest = name.starts_with("blobs/").then(|| promised(name)).flatten();
-        stored.push(Stored {
+        stored.push(LayerBlob {
             name: name.clone(),
             blob: archive.member(name)?,
             digest,

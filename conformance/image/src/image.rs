@@ -4,7 +4,7 @@ use super::blob::Blob;
 use super::digest::{Digest, Hashed};
 use super::document::{Descriptor, Document, Manifest};
 use super::error::{Error, WHOLE};
-use super::layer::{Folded, Measured, Stored};
+use super::layer::{Flattened, LayerBlob, Measured};
 use super::layer_type::{self, Bytes, HEAD};
 use super::limits::{Budget, Limits};
 use super::{
@@ -24,8 +24,8 @@ pub(crate) trait Store {
     fn is_remote(&self) -> bool;
 }
 
-/// What a reference leads to.
-pub(crate) enum Top {
+/// What a reference names, once its tag is looked up.
+pub(crate) enum ResolvedRef {
     /// A manifest or an index.
     One {
         descriptor: Descriptor,
@@ -62,7 +62,7 @@ pub(crate) enum Layers {
     /// By descriptor, through the store.
     Described(Vec<Descriptor>),
     /// Open, from a docker-archive.
-    Open(Vec<Stored>),
+    Open(Vec<LayerBlob>),
 }
 
 impl Found {
@@ -88,7 +88,11 @@ pub(crate) struct Collected {
 }
 
 /// Walks from the top to every manifest and configuration.
-pub(crate) fn collect(store: &dyn Store, top: Top, limits: &Limits) -> Result<Collected, Error> {
+pub(crate) fn collect(
+    store: &dyn Store,
+    top: ResolvedRef,
+    limits: &Limits,
+) -> Result<Collected, Error> {
     let mut collector = Collector {
         store,
         limits,
@@ -98,7 +102,7 @@ pub(crate) fn collect(store: &dyn Store, top: Top, limits: &Limits) -> Result<Co
         defects: Vec::new(),
     };
     let index = match top {
-        Top::One { descriptor, tag } => {
+        ResolvedRef::One { descriptor, tag } => {
             collector.tag = tag;
             let (bytes, defects) = collector.document(&descriptor)?;
             match Document::parse(&descriptor.digest, &bytes)? {
@@ -113,7 +117,7 @@ pub(crate) fn collect(store: &dyn Store, top: Top, limits: &Limits) -> Result<Co
                 }
             }
         }
-        Top::Many {
+        ResolvedRef::Many {
             index,
             descriptors,
             tag,
@@ -383,7 +387,7 @@ pub(crate) fn fold(
         return read_blobs(stored, layers, defects, why, limits);
     }
     let stored = with_diff_ids(stored, &image.config, &mut defects);
-    let mut folded = Folded::read(&stored, limits)?;
+    let mut folded = Flattened::read(&stored, limits)?;
     for (index, (stored, measured)) in stored.iter().zip(&folded.measured).enumerate() {
         defects.extend(compare_digest(index, stored, measured, layers));
         defects.extend(compare_diff_id(index, stored, measured));
@@ -415,7 +419,7 @@ pub(crate) fn fold(
 
 /// What the bytes of each layer are, held against its media type.
 fn kinds(
-    stored: &[Stored],
+    stored: &[LayerBlob],
     layers: &Layers,
     defects: &mut Vec<Defect>,
 ) -> Result<Vec<Bytes>, Error> {
@@ -438,7 +442,7 @@ fn kinds(
 /// Digest and size of a layer: as its descriptor says, else as its name does.
 fn compare_digest(
     index: usize,
-    stored: &Stored,
+    stored: &LayerBlob,
     measured: &Measured,
     layers: &Layers,
 ) -> Vec<Defect> {
@@ -473,7 +477,7 @@ fn find_program(
 
 /// Of layers that are no tar archives the blobs are verified, and no more.
 fn read_blobs(
-    stored: Vec<Stored>,
+    stored: Vec<LayerBlob>,
     layers: &Layers,
     mut defects: Vec<Defect>,
     why: String,
@@ -579,7 +583,7 @@ fn open(
     store: &dyn Store,
     descriptors: &[Descriptor],
     limits: &Limits,
-) -> Result<Vec<Stored>, Error> {
+) -> Result<Vec<LayerBlob>, Error> {
     let mut budget = Budget::new("bytes of layers", limits.stored);
     let each = descriptors.iter().map(|descriptor| {
         let media_type = descriptor.media_type();
@@ -595,7 +599,7 @@ fn open(
         budget
             .take(blob.len())
             .map_err(|error| Error::limit(format_args!("layer {digest}"), &error))?;
-        Ok(Stored {
+        Ok(LayerBlob {
             name: digest.to_string(),
             blob,
             digest: Some(digest),
@@ -607,10 +611,10 @@ fn open(
 
 /// Gives each layer the `DiffID` that the configuration promises.
 fn with_diff_ids(
-    mut stored: Vec<Stored>,
+    mut stored: Vec<LayerBlob>,
     config: &Config,
     defects: &mut Vec<Defect>,
-) -> Vec<Stored> {
+) -> Vec<LayerBlob> {
     if config.diff_ids.len() != stored.len() {
         defects.push(wrong_digest(
             "rootfs.diff_ids of the configuration".to_owned(),
@@ -631,7 +635,7 @@ fn with_diff_ids(
     stored
 }
 
-fn compare_diff_id(index: usize, stored: &Stored, measured: &Measured) -> Option<Defect> {
+fn compare_diff_id(index: usize, stored: &LayerBlob, measured: &Measured) -> Option<Defect> {
     let expected = stored
         .diff_id
         .as_ref()

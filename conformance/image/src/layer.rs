@@ -21,7 +21,7 @@ use super::{Content, Defect, Entry, EntryKind, Rootfs};
 
 /// A layer as it is stored.
 #[derive(Clone, Debug)]
-pub(crate) struct Stored {
+pub(crate) struct LayerBlob {
     /// What reports call it: its digest, or its name in the archive.
     pub(crate) name: String,
     /// Its content.
@@ -52,7 +52,7 @@ struct Node {
 }
 
 /// All layers folded.
-pub(crate) struct Folded<'a> {
+pub(crate) struct Flattened<'a> {
     limits: &'a Limits,
     nodes: BTreeMap<Vec<u8>, Node>,
     root: Entry,
@@ -68,9 +68,9 @@ pub(crate) struct Folded<'a> {
 /// Defects of one image that are worth reading.
 const DEFECTS: usize = 100;
 
-impl<'a> Folded<'a> {
+impl<'a> Flattened<'a> {
     /// Reads every layer once: digests, names, metadata; the content of its files is kept.
-    pub(crate) fn read(layers: &[Stored], limits: &'a Limits) -> Result<Self, Error> {
+    pub(crate) fn read(layers: &[LayerBlob], limits: &'a Limits) -> Result<Self, Error> {
         let mut folded = Self {
             limits,
             nodes: BTreeMap::new(),
@@ -90,7 +90,12 @@ impl<'a> Folded<'a> {
         Ok(folded)
     }
 
-    fn read_layer(&mut self, index: usize, layer: &Stored, bounds: &mut Bounds) -> io::Result<()> {
+    fn read_layer(
+        &mut self,
+        index: usize,
+        layer: &LayerBlob,
+        bounds: &mut Bounds,
+    ) -> io::Result<()> {
         let limits = self.limits;
         let compression = Compression::of(&layer.blob.head::<4>()?);
         let mut stored = Hashed::new(

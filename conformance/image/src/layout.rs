@@ -6,7 +6,7 @@ use super::archive::Archive;
 use super::blob::Blob;
 use super::document::{Descriptor, Document};
 use super::error::Error;
-use super::image::{Store, Top, read_bounded};
+use super::image::{ResolvedRef, Store, read_bounded};
 use super::limits::Limits;
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -53,7 +53,7 @@ impl Layout {
     }
 
     /// What index.json leads to: the image with a tag, the only one, or all as one index.
-    pub(crate) fn top(&self, tag: Option<&str>, limits: &Limits) -> Result<Top, Error> {
+    pub(crate) fn top(&self, tag: Option<&str>, limits: &Limits) -> Result<ResolvedRef, Error> {
         let blob = self.open("index.json").map_err(|error| {
             error.with_hint("an OCI image layout has oci-layout, index.json and blobs/")
         })?;
@@ -120,7 +120,11 @@ fn names(descriptor: &Descriptor) -> Vec<String> {
 }
 
 /// One image, or the platforms of one; several are for the user to choose from.
-fn found_one(mut found: Vec<Descriptor>, index: Vec<u8>, tag: Option<&str>) -> Result<Top, Error> {
+fn found_one(
+    mut found: Vec<Descriptor>,
+    index: Vec<u8>,
+    tag: Option<&str>,
+) -> Result<ResolvedRef, Error> {
     let mut digests: Vec<&str> = Vec::new();
     let mut platforms = Vec::new();
     for image in found.iter().filter(|it| !it.is_attestation()) {
@@ -151,11 +155,11 @@ fn found_one(mut found: Vec<Descriptor>, index: Vec<u8>, tag: Option<&str>) -> R
         (1, Some(only)) => {
             let descriptor = found.swap_remove(only);
             let tag = descriptor.annotation(REF_NAME).map(str::to_owned);
-            Ok(Top::One { descriptor, tag })
+            Ok(ResolvedRef::One { descriptor, tag })
         }
         _ => {
             let tag = found[0].annotation(REF_NAME).map(str::to_owned);
-            Ok(Top::Many {
+            Ok(ResolvedRef::Many {
                 index,
                 descriptors: found,
                 tag,

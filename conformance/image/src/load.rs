@@ -10,7 +10,8 @@ use super::docker_archive::{self, Nothing};
 use super::elf::{self, Elf};
 use super::error::{Error, WHOLE};
 use super::image::{
-    Collected, Found, Outcome, Parsed, Store, Top, collect, fold, wasm_content, wrong_digest,
+    Collected, Found, Outcome, Parsed, ResolvedRef, Store, collect, fold, wasm_content,
+    wrong_digest,
 };
 use super::layout::Layout;
 use super::limits::Limits;
@@ -174,7 +175,7 @@ fn layout(
 fn image(
     reference: &Reference,
     store: &dyn Store,
-    top: Top,
+    top: ResolvedRef,
     options: &LoadOptions,
 ) -> Result<Vec<Subject>, Error> {
     let collected = collect(store, top, &options.limits)?;

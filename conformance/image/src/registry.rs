@@ -19,7 +19,7 @@ use super::blob::Blob;
 use super::digest::{Digest, Hashed};
 use super::document::Descriptor;
 use super::error::{Error, io_words};
-use super::image::{Store, Top};
+use super::image::{ResolvedRef, Store};
 use super::limits::{Budget, Limits};
 use super::pace::Pace;
 use super::temporary::Temporary;
@@ -90,7 +90,7 @@ impl<'a> Registry<'a> {
     }
 
     /// The manifest or index that the name leads to.
-    pub(crate) fn top(&self) -> Result<Top, Error> {
+    pub(crate) fn top(&self) -> Result<ResolvedRef, Error> {
         let wanted = self
             .name
             .digest
@@ -108,7 +108,7 @@ impl<'a> Registry<'a> {
             return Err(self.wrong_digest(&expected, &observed));
         }
         let descriptor = Descriptor::of_manifest(&observed, bytes.len() as u64);
-        Ok(Top::One {
+        Ok(ResolvedRef::One {
             descriptor,
             tag: self.name.tag.clone(),
         })

@@ -21,11 +21,11 @@ const READER: Duration = Duration::from_millis(20);
 /// Where a report goes.
 #[derive(Debug)]
 pub struct Output {
-    way: Way,
+    way: Method,
 }
 
 #[derive(Debug)]
-enum Way {
+enum Method {
     Stdout,
     /// Written beside the file and renamed over it.
     Replace(PathBuf),
@@ -38,7 +38,9 @@ enum Way {
 impl Output {
     /// Standard output.
     pub fn stdout() -> Self {
-        Self { way: Way::Stdout }
+        Self {
+            way: Method::Stdout,
+        }
     }
 
     /// A file, which need not exist; nothing is changed yet.
@@ -52,15 +54,15 @@ impl Output {
                 if !metadata.file_type().is_fifo() {
                     open_existing(path)?;
                 }
-                Way::Stream(path.to_owned())
+                Method::Stream(path.to_owned())
             }
             Ok(_) => {
                 open_existing(path)?;
                 // A symbolic link stays, and what it leads to is replaced.
                 let target = path.canonicalize()?;
                 match tempfile::tempfile_in(directory(&target)) {
-                    Ok(_) => Way::Replace(target),
-                    Err(_) => Way::Overwrite(target),
+                    Ok(_) => Method::Replace(target),
+                    Err(_) => Method::Overwrite(target),
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -68,7 +70,7 @@ impl Output {
                 let directory = directory(path);
                 fs::metadata(directory)?;
                 tempfile::tempfile_in(directory).map_err(|error| without_path(&error))?;
-                Way::Replace(path.to_owned())
+                Method::Replace(path.to_owned())
             }
             Err(error) => return Err(error),
         };
@@ -82,10 +84,10 @@ impl Output {
     /// directory is not writable.
     pub fn commit(&self, content: &[u8]) -> io::Result<()> {
         match &self.way {
-            Way::Stdout => Patient::stdout().write_all(content),
-            Way::Replace(path) => replace(path, content),
-            Way::Overwrite(path) => fs::write(path, content),
-            Way::Stream(path) => open_stream(path)?.write_all(content),
+            Method::Stdout => Patient::stdout().write_all(content),
+            Method::Replace(path) => replace(path, content),
+            Method::Overwrite(path) => fs::write(path, content),
+            Method::Stream(path) => open_stream(path)?.write_all(content),
         }
     }
 }

@@ -9,7 +9,7 @@ use rstest::rstest;
 
 use pause_sandbox::Features;
 
-use super::{Confirm, NO_COMPONENTS, Ran, Run, Settings, blame_nobody, record, run};
+use super::{Confirm, NO_COMPONENTS, Run, RunResult, Settings, blame_nobody, record, run};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
 use crate::calibration::tests as calibration;
 use crate::calibration::{Calibration, Programs};
@@ -73,7 +73,7 @@ fn shared() -> Shared {
     Shared::new(subject(), CheckOptions::default(), None, 1.0)
 }
 
-fn ran_with(checks: &[&'static Check], shared: Shared, settings: &Settings) -> Ran {
+fn ran_with(checks: &[&'static Check], shared: Shared, settings: &Settings) -> RunResult {
     run(checks, &Arc::new(shared), settings, &mut |_| {})
 }
 

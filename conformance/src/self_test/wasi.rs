@@ -33,11 +33,11 @@ pub struct PairFixture {
     pub breaks: &'static [&'static str],
     /// The host.
     pub engine: Engine,
-    guest: Guest,
+    guest: WasmProgram,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Guest {
+enum WasmProgram {
     /// One of the programs, all of which take their time.
     Program(&'static str),
     /// A module that is its entry alone.
@@ -188,8 +188,8 @@ impl PairFixture {
     /// The guest, to be judged.
     pub fn subject(&self) -> Subject {
         let program = match self.guest {
-            Guest::Program(name) => program(name),
-            Guest::Entry(entry) => {
+            WasmProgram::Program(name) => program(name),
+            WasmProgram::Entry(entry) => {
                 let exit =
                     r#"(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))"#;
                 let memory = r#"(memory (export "memory") 1 1)"#;
@@ -233,14 +233,14 @@ const fn spoilt(
         about,
         breaks,
         engine: Engine::Faulty(fault),
-        guest: Guest::Program("sound_hourly"),
+        guest: WasmProgram::Program("sound_hourly"),
     }
 }
 
 const fn hosted(
     name: &'static str,
     about: &'static str,
-    guest: Guest,
+    guest: WasmProgram,
     breaks: &'static [&'static str],
 ) -> PairFixture {
     PairFixture {
@@ -261,43 +261,43 @@ static PAIRS: &[PairFixture] = &[
     hosted(
         "host-of-hourly",
         "runs a guest that sleeps by the hour",
-        Guest::Program("sound_hourly"),
+        WasmProgram::Program("sound_hourly"),
         &[],
     ),
     hosted(
         "host-of-forever",
         "runs a guest that sleeps once and for all",
-        Guest::Program("sound_forever"),
+        WasmProgram::Program("sound_forever"),
         &[],
     ),
     hosted(
         "host-of-deadline",
         "runs a guest that sleeps to a time",
-        Guest::Program("sound_deadline"),
+        WasmProgram::Program("sound_deadline"),
         &[],
     ),
     hosted(
         "host-of-one-that-returns",
         "runs a guest that returns at once",
-        Guest::Entry(""),
+        WasmProgram::Entry(""),
         &[HOLDS, KILL, STAYS],
     ),
     hosted(
         "host-of-one-that-exits",
         "runs a guest that exits 42 at once",
-        Guest::Entry("(call $exit (i32.const 42))"),
+        WasmProgram::Entry("(call $exit (i32.const 42))"),
         &[HOLDS, KILL, STAYS],
     ),
     hosted(
         "host-of-one-that-traps",
         "runs a guest that traps at once",
-        Guest::Entry("(unreachable)"),
+        WasmProgram::Entry("(unreachable)"),
         &[HOLDS, KILL, STAYS],
     ),
     hosted(
         "host-of-one-that-spins",
         "runs a guest that never sleeps",
-        Guest::Entry("(loop (br 0))"),
+        WasmProgram::Entry("(loop (br 0))"),
         &[IDLE, STAYS],
     ),
     spoilt(

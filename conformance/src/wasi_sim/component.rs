@@ -29,7 +29,7 @@ const MOST_PARTS: usize = 64;
 struct Pollable;
 
 /// What the engine keeps for the guest.
-struct Guest {
+struct GuestState {
     world: World,
     /// When each pollable is ready.
     pollables: BTreeMap<u32, u64>,
@@ -41,7 +41,7 @@ struct Guest {
 
 /// Runs a valid component until it ends or is stopped.
 pub(super) fn run(component: &[u8], world: World) -> (End, World) {
-    let guest = Guest {
+    let guest = GuestState {
         world,
         pollables: BTreeMap::new(),
         last: 0,
@@ -65,7 +65,7 @@ pub(super) fn run(component: &[u8], world: World) -> (End, World) {
     (end, store.into_data().world)
 }
 
-fn start(engine: &Engine, store: &mut Store<Guest>, component: &[u8]) -> End {
+fn start(engine: &Engine, store: &mut Store<GuestState>, component: &[u8]) -> End {
     let started = Component::new(engine, component).and_then(|component| {
         let linker = linker(engine)?;
         store.set_fuel(START_FUEL)?;
@@ -88,7 +88,7 @@ fn start(engine: &Engine, store: &mut Store<Guest>, component: &[u8]) -> End {
 
 type Entry = TypedFunc<(), (core::result::Result<(), ()>,)>;
 
-fn entry(store: &mut Store<Guest>, instance: &Instance) -> Result<Entry> {
+fn entry(store: &mut Store<GuestState>, instance: &Instance) -> Result<Entry> {
     let missing = || Error::msg("no function run in an exported wasi:cli/run");
     let interface = instance.get_export_index(&mut *store, None, RUN);
     let interface = interface.ok_or_else(missing)?;
@@ -114,7 +114,7 @@ fn ended(error: &Error) -> Option<End> {
 }
 
 /// Bounds what a guest takes, and counts its memory.
-impl ResourceLimiter for Guest {
+impl ResourceLimiter for GuestState {
     fn memory_growing(&mut self, now: usize, wanted: usize, most: Option<usize>) -> Result<bool> {
         let grown = self.memory.saturating_add(wanted.saturating_sub(now));
         let granted = grown <= MOST_MEMORY && most.is_none_or(|most| wanted <= most);
@@ -141,7 +141,7 @@ impl ResourceLimiter for Guest {
     }
 }
 
-fn linker(engine: &Engine) -> Result<Linker<Guest>> {
+fn linker(engine: &Engine) -> Result<Linker<GuestState>> {
     let mut linker = Linker::new(engine);
     poll(&mut linker.instance(POLL)?)?;
     clock(&mut linker.instance(CLOCK)?)?;
@@ -149,7 +149,7 @@ fn linker(engine: &Engine) -> Result<Linker<Guest>> {
     Ok(linker)
 }
 
-fn poll(host: &mut LinkerInstance<'_, Guest>) -> Result<()> {
+fn poll(host: &mut LinkerInstance<'_, GuestState>) -> Result<()> {
     host.resource(
         "pollable",
         ResourceType::host::<Pollable>(),
@@ -160,41 +160,41 @@ fn poll(host: &mut LinkerInstance<'_, Guest>) -> Result<()> {
     )?;
     host.func_wrap(
         "[method]pollable.ready",
-        |store: StoreContextMut<'_, Guest>, (one,): (Resource<Pollable>,)| {
+        |store: StoreContextMut<'_, GuestState>, (one,): (Resource<Pollable>,)| {
             let guest = store.data();
             Ok((guest.due(&one)? <= guest.world.now,))
         },
     )?;
     host.func_wrap(
         "[method]pollable.block",
-        |store: StoreContextMut<'_, Guest>, (one,): (Resource<Pollable>,)| {
+        |store: StoreContextMut<'_, GuestState>, (one,): (Resource<Pollable>,)| {
             sleep(store, &[one]).map(|_| ())
         },
     )?;
     host.func_wrap(
         "poll",
-        |store: StoreContextMut<'_, Guest>, (all,): (Vec<Resource<Pollable>>,)| {
+        |store: StoreContextMut<'_, GuestState>, (all,): (Vec<Resource<Pollable>>,)| {
             Ok((sleep(store, &all)?,))
         },
     )
 }
 
-fn clock(host: &mut LinkerInstance<'_, Guest>) -> Result<()> {
-    host.func_wrap("now", |store: StoreContextMut<'_, Guest>, ()| {
+fn clock(host: &mut LinkerInstance<'_, GuestState>) -> Result<()> {
+    host.func_wrap("now", |store: StoreContextMut<'_, GuestState>, ()| {
         Ok((store.data().world.now,))
     })?;
-    host.func_wrap("resolution", |_: StoreContextMut<'_, Guest>, ()| {
+    host.func_wrap("resolution", |_: StoreContextMut<'_, GuestState>, ()| {
         Ok((1_u64,))
     })?;
     host.func_wrap(
         "subscribe-instant",
-        |mut store: StoreContextMut<'_, Guest>, (when,): (u64,)| {
+        |mut store: StoreContextMut<'_, GuestState>, (when,): (u64,)| {
             Ok((store.data_mut().subscribe(when),))
         },
     )?;
     host.func_wrap(
         "subscribe-duration",
-        |mut store: StoreContextMut<'_, Guest>, (after,): (u64,)| {
+        |mut store: StoreContextMut<'_, GuestState>, (after,): (u64,)| {
             let guest = store.data_mut();
             let when = guest.world.now.saturating_add(after);
             Ok((guest.subscribe(when),))
@@ -202,29 +202,32 @@ fn clock(host: &mut LinkerInstance<'_, Guest>) -> Result<()> {
     )
 }
 
-fn exit(host: &mut LinkerInstance<'_, Guest>) -> Result<()> {
+fn exit(host: &mut LinkerInstance<'_, GuestState>) -> Result<()> {
     let end = |status: u32| -> Result<()> { Err(Error::new(Stopped(End::Exited(status)))) };
     host.func_wrap(
         "exit",
-        move |_: StoreContextMut<'_, Guest>, (status,): (core::result::Result<(), ()>,)| {
+        move |_: StoreContextMut<'_, GuestState>, (status,): (core::result::Result<(), ()>,)| {
             end(u32::from(status.is_err()))
         },
     )?;
     host.func_wrap(
         "exit-with-code",
-        move |_: StoreContextMut<'_, Guest>, (status,): (u8,)| end(u32::from(status)),
+        move |_: StoreContextMut<'_, GuestState>, (status,): (u8,)| end(u32::from(status)),
     )
 }
 
 /// Sleeps until one of them is ready; the places of those that are.
-fn sleep(mut store: StoreContextMut<'_, Guest>, on: &[Resource<Pollable>]) -> Result<Vec<u32>> {
+fn sleep(
+    mut store: StoreContextMut<'_, GuestState>,
+    on: &[Resource<Pollable>],
+) -> Result<Vec<u32>> {
     let fuel = store.get_fuel()?;
     let ready = store.data_mut().sleep(fuel, on)?;
     store.set_fuel(SLICE_FUEL)?;
     Ok(ready)
 }
 
-impl Guest {
+impl GuestState {
     fn subscribe(&mut self, when: u64) -> Resource<Pollable> {
         // What is still held has no more numbers than the fuel of a month can buy.
         self.last = self.last.wrapping_add(1);

@@ -21,7 +21,7 @@ impl From<Stopped> for Error {
 }
 
 /// What the engine keeps for the guest.
-struct Guest {
+struct GuestState {
     world: World,
     limits: StoreLimits,
     memory: Option<Memory>,
@@ -35,7 +35,7 @@ pub(super) fn run(module: &[u8], world: World) -> (End, World) {
         .compilation_mode(CompilationMode::Lazy)
         .enforced_limits(EnforcedLimits::default());
     let engine = Engine::new(&config);
-    let guest = Guest {
+    let guest = GuestState {
         world,
         limits: StoreLimitsBuilder::new()
             .memory_size(MOST_MEMORY)
@@ -50,7 +50,7 @@ pub(super) fn run(module: &[u8], world: World) -> (End, World) {
     (end, store.into_data().world)
 }
 
-fn start(engine: &Engine, store: &mut Store<Guest>, module: &[u8]) -> End {
+fn start(engine: &Engine, store: &mut Store<GuestState>, module: &[u8]) -> End {
     let not_started = |error: Error| End::NotStarted(error.to_string());
     let started = Module::new(engine, module).and_then(|module| {
         let linker = linker(engine)?;
@@ -84,23 +84,23 @@ fn ended(error: &Error) -> Option<End> {
 }
 
 /// The four functions that a pause may import.
-fn linker(engine: &Engine) -> Result<Linker<Guest>, Error> {
+fn linker(engine: &Engine) -> Result<Linker<GuestState>, Error> {
     let mut linker = Linker::new(engine);
     linker.func_wrap(PREVIEW1, "poll_oneoff", poll_oneoff)?;
     linker.func_wrap(
         PREVIEW1,
         "proc_exit",
-        |_: Caller<'_, Guest>, status: i32| -> Result<(), Error> {
+        |_: Caller<'_, GuestState>, status: i32| -> Result<(), Error> {
             Err(Stopped(End::Exited(status.cast_unsigned())).into())
         },
     )?;
-    linker.func_wrap(PREVIEW1, "sched_yield", |_: Caller<'_, Guest>| {
+    linker.func_wrap(PREVIEW1, "sched_yield", |_: Caller<'_, GuestState>| {
         i32::from(SUCCESS)
     })?;
     linker.func_wrap(
         PREVIEW1,
         "clock_time_get",
-        |mut caller: Caller<'_, Guest>, _clock: i32, _precision: i64, to: i32| {
+        |mut caller: Caller<'_, GuestState>, _clock: i32, _precision: i64, to: i32| {
             let now = caller.data().world.now.to_le_bytes();
             memory(&caller)
                 .and_then(|memory| store_bytes(&mut caller, memory, to, &now))
@@ -110,7 +110,7 @@ fn linker(engine: &Engine) -> Result<Linker<Guest>, Error> {
     Ok(linker)
 }
 
-fn memory(caller: &Caller<'_, Guest>) -> Option<Memory> {
+fn memory(caller: &Caller<'_, GuestState>) -> Option<Memory> {
     caller
         .data()
         .memory
@@ -118,7 +118,7 @@ fn memory(caller: &Caller<'_, Guest>) -> Option<Memory> {
 }
 
 fn store_bytes(
-    caller: &mut Caller<'_, Guest>,
+    caller: &mut Caller<'_, GuestState>,
     memory: Memory,
     to: i32,
     bytes: &[u8],
@@ -128,7 +128,7 @@ fn store_bytes(
 }
 
 fn poll_oneoff(
-    mut caller: Caller<'_, Guest>,
+    mut caller: Caller<'_, GuestState>,
     of: i32,
     to: i32,
     count: i32,
@@ -150,7 +150,7 @@ fn poll_oneoff(
 }
 
 fn wait(
-    caller: &mut Caller<'_, Guest>,
+    caller: &mut Caller<'_, GuestState>,
     memory: Memory,
     [of, to, count, stored]: [i32; 4],
 ) -> Result<i32, Error> {
@@ -193,7 +193,7 @@ fn wait(
 
 /// `None` where the guest's memory does not hold them.
 fn read_subscriptions(
-    caller: &Caller<'_, Guest>,
+    caller: &Caller<'_, GuestState>,
     memory: Memory,
     of: u32,
     count: u32,

@@ -27,12 +27,12 @@ const PATIENCE: &str = "600";
 const FIXTURES: [&str; 2] = ["needs-16-mib", "needs-a-second-pid"];
 
 /// What a command in the machine printed, and how it ended.
-struct Ran {
+struct Ended {
     output: String,
     status: i32,
 }
 
-type Told = BTreeMap<String, Ran>;
+type Results = BTreeMap<String, Ended>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -43,8 +43,8 @@ fn main() -> ExitCode {
     if arguments.list || !trials(&Arc::default(), false).iter().any(wanted) {
         return libtest_mimic::run(&arguments, trials(&Arc::default(), false)).exit_code();
     }
-    let told = match boot() {
-        Ok(told) => Arc::new(told),
+    let results = match boot() {
+        Ok(results) => Arc::new(results),
         Err(error) if std::env::var_os("CI").is_none() => {
             eprintln!(
                 "no virtual machine: {error:#}\n  it takes {NEEDED}, and apt-get download {KERNEL}"
@@ -56,41 +56,41 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    libtest_mimic::run(&arguments, trials(&told, false)).exit_code()
+    libtest_mimic::run(&arguments, trials(&results, false)).exit_code()
 }
 
-fn trials(told: &Arc<Told>, ignored: bool) -> Vec<Trial> {
-    let trial = |name: &str, judge: fn(&Told) -> Result<(), Failed>| {
-        let told = Arc::clone(told);
-        Trial::test(name, move || judge(&told)).with_ignored_flag(ignored)
+fn trials(results: &Arc<Results>, ignored: bool) -> Vec<Trial> {
+    let trial = |name: &str, judge: fn(&Results) -> Result<(), Failed>| {
+        let results = Arc::clone(results);
+        Trial::test(name, move || judge(&results)).with_ignored_flag(ignored)
     };
     vec![
-        trial("root is limited by cgroup v2, and judges", |told| {
-            conformant(told, "root").and_then(|output| lacks(output, "may make no"))
+        trial("root is limited by cgroup v2, and judges", |results| {
+            conformant(results, "root").and_then(|output| lacks(output, "may make no"))
         }),
-        trial("a root that cannot be pivoted is moved", |told| {
-            conformant(told, "initramfs").map(drop)
+        trial("a root that cannot be pivoted is moved", |results| {
+            conformant(results, "initramfs").map(drop)
         }),
-        trial("a memory limit of cgroup v2 holds", |told| {
-            let ran = of(told, "needs-16-mib")?;
+        trial("a memory limit of cgroup v2 holds", |results| {
+            let ran = of(results, "needs-16-mib")?;
             has(&ran.output, "startup/tiny-memory")?;
             ended(ran, 1)
         }),
-        trial("a limit on processes of cgroup v2 holds", |told| {
+        trial("a limit on processes of cgroup v2 holds", |results| {
             // A SHOULD: it does not change the status.
-            let ran = of(told, "needs-a-second-pid")?;
+            let ran = of(results, "needs-a-second-pid")?;
             has(&ran.output, "startup/one-pid")?;
             ended(ran, 0)
         }),
-        trial("a user with a delegated cgroup has limits", |told| {
-            conformant(told, "delegated").and_then(|output| lacks(output, "may make no"))
+        trial("a user with a delegated cgroup has limits", |results| {
+            conformant(results, "delegated").and_then(|output| lacks(output, "may make no"))
         }),
-        trial("a user without one judges without limits", |told| {
-            let output = conformant(told, "user")?;
+        trial("a user without one judges without limits", |results| {
+            let output = conformant(results, "user")?;
             has(output, "this user may make no memory cgroup here")
         }),
-        trial("a killed suite leaves nothing", |told| {
-            let ran = of(told, "killed")?;
+        trial("a killed suite leaves nothing", |results| {
+            let ran = of(results, "killed")?;
             if ran.output.trim() == "running\nkilled" {
                 return Ok(());
             }
@@ -99,18 +99,18 @@ fn trials(told: &Arc<Told>, ignored: bool) -> Vec<Trial> {
     ]
 }
 
-fn of<'a>(told: &'a Told, name: &str) -> Result<&'a Ran, Failed> {
-    let missing = || format!("the machine told nothing of {name}");
-    told.get(name).ok_or_else(|| missing().into())
+fn of<'a>(results: &'a Results, name: &str) -> Result<&'a Ended, Failed> {
+    let missing = || format!("the machine results nothing of {name}");
+    results.get(name).ok_or_else(|| missing().into())
 }
 
-fn conformant<'a>(told: &'a Told, name: &str) -> Result<&'a str, Failed> {
-    let ran = of(told, name)?;
+fn conformant<'a>(results: &'a Results, name: &str) -> Result<&'a str, Failed> {
+    let ran = of(results, name)?;
     ended(ran, 0)?;
     Ok(&ran.output)
 }
 
-fn ended(ran: &Ran, status: i32) -> Result<(), Failed> {
+fn ended(ran: &Ended, status: i32) -> Result<(), Failed> {
     if ran.status == status {
         return Ok(());
     }
@@ -131,8 +131,8 @@ fn lacks(output: &str, words: &str) -> Result<(), Failed> {
     Err(format!("with {words:?}:\n{output}").into())
 }
 
-/// Boots a machine, and returns what it told when it has powered off.
-fn boot() -> Result<Told> {
+/// Boots a machine, and returns what it results when it has powered off.
+fn boot() -> Result<Results> {
     let kernel = kernel()?;
     let folder = tempfile::tempdir()?;
     let initramfs = folder.path().join("initramfs");
@@ -160,8 +160,8 @@ fn boot() -> Result<Told> {
     Ok(parse(&console))
 }
 
-fn parse(console: &str) -> Told {
-    let mut told = Told::new();
+fn parse(console: &str) -> Results {
+    let mut results = Results::new();
     let mut begun: Option<(&str, String)> = None;
     for line in console.lines() {
         // The firmware's escape sequences may stand before the first.
@@ -169,14 +169,14 @@ fn parse(console: &str) -> Told {
             begun = Some((name, String::new()));
         } else if let Some(status) = line.strip_prefix("@status ") {
             if let (Some((name, output)), Ok(status)) = (begun.take(), status.parse()) {
-                told.insert(name.to_owned(), Ran { output, status });
+                results.insert(name.to_owned(), Ended { output, status });
             }
         } else if let Some((_, output)) = &mut begun {
             output.push_str(line);
             output.push('\n');
         }
     }
-    told
+    results
 }
 
 /// The kernel's image, fetched once.

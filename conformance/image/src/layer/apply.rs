@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Bound;
 
-use super::{DEFECTS, Folded, Node, weight};
+use super::{DEFECTS, Flattened, Node, weight};
 use crate::escape::{escape, is_plain};
 use crate::rootfs::{Followed, ResolveError, components, follow};
 use crate::spool::Place;
@@ -19,7 +19,7 @@ const LINKS: usize = 40;
 /// `NAME_MAX` of Linux.
 const NAME: usize = 255;
 
-impl Folded<'_> {
+impl Flattened<'_> {
     /// Applies a member, or notes why it cannot be; an error only where a bound is passed.
     pub(super) fn apply(
         &mut self,

@@ -32,7 +32,7 @@ pub(super) static BASELINE_CPU: Check = Check {
 const ILLEGAL: &str = "qemu: uncaught target signal 4 ";
 
 /// What a program did on that processor.
-enum Ran {
+enum Observed {
     /// It ran into an instruction that the processor does not have.
     Illegal,
     /// It became ready.
@@ -64,16 +64,16 @@ fn baseline_cpu(cx: &Context<'_>) -> Outcome {
     }
     drop(native);
     match run(&baseline, cx.subject().clone(), (true, cx.is_never_ready()))? {
-        Ran::Ready => Ok(Pass::new(format!(
+        Observed::Ready => Ok(Pass::new(format!(
             "starts and ends on {} without an instruction that it does not have",
             baseline.level
         ))),
-        Ran::Illegal => Err(Finding::new(
+        Observed::Illegal => Err(Finding::new(
             format!("it starts and ends on {}", baseline.level),
             "SIGILL: an instruction that this processor does not have",
         )
         .into()),
-        Ran::Other(what) => Err(Stop::Inconclusive(format!(
+        Observed::Other(what) => Err(Stop::Inconclusive(format!(
             "on an emulated {} it {what}",
             baseline.level
         ))),
@@ -97,11 +97,11 @@ fn calibrate(baseline: &Baseline, platform: &Platform) -> Result<(), Stop> {
         run(baseline, subject, (false, false))
     };
     match (try_out(&[])?, try_out(code.newer)?) {
-        (Ran::Other(_), Ran::Illegal) => Ok(()),
+        (Observed::Other(_), Observed::Illegal) => Ok(()),
         (old, _) => Err(Stop::Inconclusive(format!(
             "the emulator's {} {}",
             baseline.level,
-            if let Ran::Illegal = old {
+            if let Observed::Illegal = old {
                 "does not run an instruction that all processors have"
             } else {
                 "runs an instruction that the processor does not have"
@@ -115,7 +115,7 @@ fn run(
     baseline: &Baseline,
     subject: Subject,
     (own_pid_namespace, is_never_ready): (bool, bool),
-) -> Result<Ran, Stop> {
+) -> Result<Observed, Stop> {
     let shared = baseline.shared(subject);
     let context = Context::new(&shared);
     if is_never_ready {
@@ -128,19 +128,19 @@ fn run(
     })?;
     let started = pod.await_ready();
     if is_illegal(&mut pod)? {
-        return Ok(Ran::Illegal);
+        return Ok(Observed::Illegal);
     }
     match started {
         Ok(()) => {
             pod.signal(signal::TERM)?;
             pod.await_end(PROMPTLY)?;
             Ok(if is_illegal(&mut pod)? {
-                Ran::Illegal
+                Observed::Illegal
             } else {
-                Ran::Ready
+                Observed::Ready
             })
         }
-        Err(Stop::NotRunning(finding)) => Ok(Ran::Other(finding.observed)),
+        Err(Stop::NotRunning(finding)) => Ok(Observed::Other(finding.observed)),
         Err(other) => Err(other),
     }
 }

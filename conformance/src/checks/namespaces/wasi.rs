@@ -156,29 +156,29 @@ pub(super) static OUTLIVES: Check = Check {
 };
 
 /// A way to end a workload: what it is told or sent, and its status then.
-enum Way {
-    Told(&'static [u8], i32),
+enum Ending {
+    Ordered(&'static [u8], i32),
     Sent(i32, ExitStatus),
 }
 
-impl Way {
+impl Ending {
     fn words(&self) -> String {
         match self {
-            Self::Told(b"r\0", _) => "returning".to_owned(),
-            Self::Told(_, TRAPPED) => "a trap".to_owned(),
-            Self::Told(_, status) => format!("proc_exit({status})"),
+            Self::Ordered(b"r\0", _) => "returning".to_owned(),
+            Self::Ordered(_, TRAPPED) => "a trap".to_owned(),
+            Self::Ordered(_, status) => format!("proc_exit({status})"),
             Self::Sent(number, _) => signal::name(*number),
         }
     }
 }
 
-const WAYS: [Way; 6] = [
-    Way::Told(b"r\0", 0),
-    Way::Told(b"x\0", 0),
-    Way::Told(b"x*", 42),
-    Way::Told(b"t\0", TRAPPED),
-    Way::Sent(signal::TERM, ExitStatus::Exited(0)),
-    Way::Sent(signal::KILL, ExitStatus::Signaled(signal::KILL)),
+const WAYS: [Ending; 6] = [
+    Ending::Ordered(b"r\0", 0),
+    Ending::Ordered(b"x\0", 0),
+    Ending::Ordered(b"x*", 42),
+    Ending::Ordered(b"t\0", TRAPPED),
+    Ending::Sent(signal::TERM, ExitStatus::Exited(0)),
+    Ending::Sent(signal::KILL, ExitStatus::Signaled(signal::KILL)),
 ];
 
 fn outlives(cx: &Context<'_>) -> Outcome {
@@ -220,15 +220,20 @@ fn outlives(cx: &Context<'_>) -> Outcome {
 }
 
 /// Starts a workload, proves that it serves, and ends it in this way.
-fn end_guest(pod: &mut Pod<'_>, neighbour: &Probe, mode: PidMode, way: &Way) -> Result<(), Stop> {
+fn end_guest(
+    pod: &mut Pod<'_>,
+    neighbour: &Probe,
+    mode: PidMode,
+    way: &Ending,
+) -> Result<(), Stop> {
     let cause = way.words();
     // What an engine leaves behind when it is killed becomes the pause process's child.
-    let leaves = mode == PidMode::Shared && matches!(way, Way::Sent(signal::KILL, _));
+    let leaves = mode == PidMode::Shared && matches!(way, Ending::Sent(signal::KILL, _));
     let mut guest = pod.run_guest(PORT, mode, leaves)?;
     let helper = leaves.then(|| Helper::of(&guest, pod)).transpose()?;
     greeted(pod, neighbour, &mut guest, PORT, "a neighbour")?;
     let wanted = match way {
-        Way::Told(order, status) => {
+        Ending::Ordered(order, status) => {
             told(
                 pod,
                 "tell a workload to end",
@@ -236,7 +241,7 @@ fn end_guest(pod: &mut Pod<'_>, neighbour: &Probe, mode: PidMode, way: &Way) -> 
             )?;
             ExitStatus::Exited(*status)
         }
-        Way::Sent(number, status) => {
+        Ending::Sent(number, status) => {
             told(pod, "send a workload a signal", guest.signal(*number))?;
             *status
         }

@@ -150,7 +150,7 @@ fn safe_soon(cx: &Context<'_>) -> Outcome {
 }
 
 /// What became of a SIGTERM that came soon after exec.
-struct Told {
+struct EarlyTerm {
     /// How long after exec it came, in time in which the program could run.
     after: Duration,
     /// The same, as far as that is known.
@@ -165,7 +165,7 @@ struct Told {
 
 /// Starts it, and tells it to end this soon. Where the kernel discards the signal, nothing waits
 /// for the answer.
-fn tell_to_end(cx: &Context<'_>, soon: Duration) -> Result<Told, Stop> {
+fn tell_to_end(cx: &Context<'_>, soon: Duration) -> Result<EarlyTerm, Stop> {
     let mut pod = held(cx)?;
     let ordered = Instant::now();
     pod.release()?;
@@ -185,7 +185,7 @@ fn tell_to_end(cx: &Context<'_>, soon: Duration) -> Result<Told, Stop> {
         }
         Answer::Discarded | Answer::None => (false, pod.describe()),
     };
-    Ok(Told {
+    Ok(EarlyTerm {
         after,
         at_most: after + unseen,
         slowed_down,

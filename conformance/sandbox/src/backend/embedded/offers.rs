@@ -28,7 +28,7 @@ const NO_USER_NAMESPACES: &str = "this host allows no user namespaces";
 
 impl Embedded {
     /// Finds out what it offers; `shown` is what the trial sandbox had.
-    pub(super) fn find_offers(&mut self, shown: &trial::Shown) {
+    pub(super) fn find_offers(&mut self, shown: &trial::TrialResult) {
         self.offers = ALWAYS;
         let own_users = self.mapping != Mapping::Host;
         let exists = |path: &str| Path::new(path).exists();

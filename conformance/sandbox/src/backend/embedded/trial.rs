@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a trial has shown.
 #[derive(Clone, Debug)]
-pub(super) struct Shown {
+pub(super) struct TrialResult {
     /// A sandbox has a /proc of its own.
     pub(super) has_proc: bool,
     /// A program can be traced, or why not.
@@ -27,7 +27,7 @@ pub(super) struct Shown {
 }
 
 /// Starts the reference, enters its sandbox, and ends it.
-pub(super) fn run(engine: &Embedded) -> Result<Shown, Refusal> {
+pub(super) fn run(engine: &Embedded) -> Result<TrialResult, Refusal> {
     // A rootless thread does not come back from where it sends its children.
     let at = || Refusal::at("make a sandbox for a trial");
     std::thread::scope(|scope| {
@@ -39,7 +39,7 @@ pub(super) fn run(engine: &Embedded) -> Result<Shown, Refusal> {
     })
 }
 
-fn run_here(engine: &Embedded) -> Result<Shown, Refusal> {
+fn run_here(engine: &Embedded) -> Result<TrialResult, Refusal> {
     engine
         .adopt_thread()
         .map_err(Refusal::at("enter the pid namespace of sandboxes"))?;
@@ -84,7 +84,7 @@ fn run_here(engine: &Embedded) -> Result<Shown, Refusal> {
         sandbox.try_wait()
     });
     match ended.map_err(Refusal::at("end a sandbox"))? {
-        Some(ExitStatus::Signaled(crate::signal::KILL)) => Ok(Shown {
+        Some(ExitStatus::Signaled(crate::signal::KILL)) => Ok(TrialResult {
             has_proc,
             traces,
             steps,
