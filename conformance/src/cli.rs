@@ -174,7 +174,7 @@ pub struct Judge {
     pub insecure_registry: bool,
 }
 
-/// Engines.
+/// Backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Runtime {
     /// The suite's own: no root, no daemon.

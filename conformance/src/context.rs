@@ -1,4 +1,4 @@
-//! What a check is handed, and the vocabulary it provokes and observes with.
+//! What a check gets, and the functions with which it provokes and observes.
 //!
 //! **No check waits for a fixed time.** Waiting is on events with a deadline, and a
 //! deadline counts only time in which the pause process could have acted: what it

@@ -1,5 +1,5 @@
-//! Seccomp filters: a policy says what becomes of each system call, by name; from it come the
-//! program that the kernel runs and the answer to a call that was seen.
+//! Seccomp filters: a policy says what each system call gets, by name; it is compiled to the
+//! program that the kernel runs, and tells the answer to a call that was seen.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

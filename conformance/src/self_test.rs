@@ -1,5 +1,5 @@
-//! The suite judged by what is known: every check over programs, images and engines
-//! whose faults are named, on the user's own host.
+//! The suite judged by what is known: every check over programs, images and backends whose faults
+//! are named, on the user's own host.
 //!
 //! **What is sound fails nothing that binds, what is broken exactly what it names.**
 
@@ -37,7 +37,7 @@ pub use wasi::{PairFixture, WasiFixture};
 /// assembled.
 const ASSEMBLED: &[&str] = &["wasi"];
 
-/// What a check needs that only a build with an engine for components can make.
+/// What a check needs that only a build with a WASI runtime for components offers.
 const OF_COMPONENTS: Needs = Needs::WASM_COMPONENT.union(Needs::VIRTUAL_CLOCK);
 
 /// One thing under the suite of which is known what must become of it.
@@ -47,7 +47,7 @@ pub enum Trial {
     Program(&'static Fixture),
     /// An image, read, and some of them run.
     Image(&'static ImageFixture),
-    /// An engine, which runs the reference pause.
+    /// A backend, which runs the reference pause.
     Engine(&'static EngineFixture),
     /// A WASI program, read and run on the virtual clock.
     Guest(&'static WasiFixture),
@@ -289,7 +289,7 @@ impl Trial {
     fn needs_the_host(self) -> bool {
         match self {
             Self::Image(image) => image.runs,
-            // Whose engine this build may lack.
+            // It needs a WASI runtime that this build may lack.
             Self::Guest(guest) => guest.is_component() && !RUNS_COMPONENTS,
             Self::Program(_) | Self::Engine(_) | Self::Host(_) => true,
         }

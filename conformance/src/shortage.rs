@@ -1,5 +1,5 @@
-//! **A shortage is never the image's fault**: it is looked for around each check, and what was
-//! seen meanwhile is inconclusive, with the figure.
+//! **A shortage is never the image's fault**: the suite looks for one around each check, and a
+//! check that a shortage may explain is inconclusive, with the figure.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! From what was typed to an exit status: load the subjects, prepare the engine,
-//! run each subject, and tell the reporters.
+//! From what was typed to an exit status: load the subjects, prepare the backend, run each subject,
+//! and tell the reporters.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -315,7 +315,7 @@ fn cannot_prepare(error: &PrepareError) -> Failure {
     Failure::not_judged(error.to_string(), error.hint().map(str::to_owned))
 }
 
-/// Sees to it that the engine of WASI pauses is there.
+/// Finds the WASI runtime of WASI pauses.
 fn find_wasi_engine(options: &Judge) -> Result<String, Failure> {
     Engine::from(options.wasi_engine).find().map_err(|error| {
         Failure::not_judged(

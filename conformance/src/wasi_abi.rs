@@ -20,7 +20,7 @@ pub(crate) const EINVAL: u16 = 28;
 pub(crate) const EIO: u16 = 29;
 /// As above: too many open files.
 pub(crate) const EMFILE: u16 = 33;
-/// As above: what an engine answers that cannot poll at all.
+/// As above: what a runtime answers that cannot poll at all.
 pub const ENOTSUP: u16 = 58;
 
 /// One subscription of a wait (WASI preview 1, `subscription`).

@@ -1,6 +1,6 @@
-//! Engines that run a WASI program as PID 1 of a sandbox: the suite's own host, and
-//! others that are found on this machine. One file each says how it is found and what
-//! its command line is; nothing else knows one from another.
+//! WASI runtimes that run a program as PID 1 of a sandbox: the suite's own host, and others that
+//! are found on this machine. One file each says how it is found and what its command line is;
+//! nothing else distinguishes them.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,13 +16,13 @@ mod node;
 mod python;
 mod wasmtime;
 
-/// An engine.
+/// A WASI runtime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
     /// The suite's own host.
     #[default]
     Builtin,
-    /// The suite's own host with something wrong, which stands in for engines that have it.
+    /// The suite's own host with one fault, which stands in for runtimes that have it.
     Faulty(Fault),
     /// The `wasmtime` command.
     Wasmtime,
@@ -32,7 +32,7 @@ pub enum Engine {
     Python,
 }
 
-/// Why an engine cannot be used.
+/// Why a WASI runtime cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{engine}: {why}")]
 pub struct NoEngine {
@@ -72,7 +72,7 @@ impl Engine {
     /// The command that runs this module.
     ///
     /// # Errors
-    /// Where the engine is gone, or the module cannot be stored.
+    /// Where the runtime is gone, or the module cannot be stored.
     pub fn command(self, module: &[u8]) -> io::Result<Command> {
         let module = module_file(module)?;
         match self {

@@ -1,6 +1,5 @@
 //! The suite's own WASI host: runs a guest of preview 1 as PID 1 of a sandbox, or as one
-//! workload of a pod. The suite executes itself as it, so no second copy of the engine
-//! is built.
+//! workload of a pod. The suite executes itself as this host, so no second copy of wasmi is built.
 //!
 //! One thread. Every signal is blocked before anything else; TERM and INT end the guest,
 //! whether it waits, computes or serves, and whatever dies below the host is reaped at
@@ -36,7 +35,7 @@ pub const LISTENING: &str = "listening";
 /// What it answers to each connection.
 pub const GREETING: &[u8] = b"wasi guest\n";
 
-/// Its engine and version, for reports.
+/// The interpreter and its version, for reports.
 pub fn describe() -> String {
     format!("wasmi {}, the suite's own host", env!("WASMI_VERSION"))
 }

@@ -3,9 +3,9 @@
 //! nothing; [`Watched`] is what happened. One file a WASI runtime below: wasmi runs core
 //! modules, wasmtime components.
 //!
-//! Deterministic: one thread, no time but its own, and work counted in the engine's
-//! fuel (about one unit an instruction). The guest is hostile: its memory and its work
-//! between two waits are bounded, and it reaches nothing of this machine.
+//! Deterministic: one thread, no time but its own, and work counted in fuel (about one unit an
+//! instruction). The guest is hostile: its memory and its work between two waits are bounded, and
+//! it reaches nothing of this machine.
 
 #[cfg(feature = "wasmtime")]
 mod component;
@@ -17,8 +17,8 @@ use crate::subject::wasm::is_component;
 
 pub use crate::wasi_abi::{EAGAIN, EINTR, ENOTSUP};
 
-/// Whether components can be watched: their engine is large, and built in only where a
-/// component is to be judged.
+/// Whether components can be watched: their runtime is large, and built in only where a component
+/// is to be judged.
 pub const RUNS_COMPONENTS: bool = cfg!(feature = "wasmtime");
 
 /// Nanoseconds of an hour.
@@ -75,7 +75,7 @@ pub enum End {
     Returned,
     /// It asked for its end, with this status.
     Exited(u32),
-    /// A trap, in the engine's words.
+    /// A trap, in the runtime's words.
     Trapped(String),
     /// It computed without waiting.
     Spun,
@@ -178,7 +178,7 @@ impl fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
-/// Clock and books, whatever the engine.
+/// The clock and the records, for both runtimes.
 #[derive(Default)]
 struct World {
     faults: Faults,
@@ -198,7 +198,7 @@ struct World {
     odd_wait: Option<String>,
 }
 
-/// What an engine says at the begin of a wait.
+/// What a runtime reports when a wait begins.
 struct Look {
     /// Fuel that is left.
     fuel: u64,

@@ -1,6 +1,6 @@
 //! The reference pause as a WASI program (preview 1): it holds nothing, reaps
-//! nothing and hears no signal, since a guest can do none of that. The engine
-//! that runs it is PID 1 and owes the pod all three; this only stays.
+//! nothing and hears no signal, since a guest can do none of that. The WASI runtime that runs it is
+//! PID 1 and owes the pod all three; this only stays.
 #![no_std]
 #![no_main]
 
@@ -41,8 +41,8 @@ struct Event {
     flags: u16,
 }
 
-/// One hour: rare enough to cost nothing, and a number of milliseconds that
-/// every engine's own timer can hold.
+/// One hour: rare enough to cost nothing, and a number of milliseconds that the timer of every WASI
+/// runtime can hold.
 static HOUR: Subscription = Subscription {
     userdata: 0,
     tag: 0,
@@ -68,7 +68,7 @@ unsafe extern "C" {
     safe fn proc_exit(status: u32) -> !;
 }
 
-/// What the engine calls (WASI application ABI, "command").
+/// What the WASI runtime calls (WASI application ABI, "command").
 #[expect(unsafe_code, reason = "the engine knows the entry by its name")]
 #[unsafe(no_mangle)]
 extern "C" fn _start() {
@@ -86,13 +86,13 @@ fn sleep() -> u16 {
     let mut event = MaybeUninit::<Event>::uninit();
     let mut stored = 0;
     #[expect(unsafe_code, reason = "the engine stores where it is told to")]
-    // SAFETY: the engine reads one subscription and stores at most one event.
+    // SAFETY: the WASI runtime reads one subscription and stores at most one event.
     let error = unsafe { poll_oneoff(&HOUR, event.as_mut_ptr(), 1, &mut stored) };
     if error != 0 || stored == 0 {
         return error;
     }
     #[expect(unsafe_code, reason = "only the engine's word says that it was stored")]
-    // SAFETY: `stored` counts the events that the engine has stored.
+    // SAFETY: `stored` counts the events that the WASI runtime has stored.
     let event = unsafe { event.assume_init_ref() };
     event.error
 }

@@ -1,4 +1,4 @@
-//! What cargo knows of the project, and cargo itself.
+//! Cargo: what it knows about the project, and running it.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;

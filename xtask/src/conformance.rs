@@ -1,5 +1,4 @@
-//! `cargo xtask conformance`: builds the suite, and what it is to judge, and
-//! steps aside.
+//! `cargo xtask conformance`: builds the suite and the image to judge, and executes the suite.
 
 mod component;
 

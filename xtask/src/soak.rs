@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: the full suite, time and again, on a host left alone and on one
-//! that is overloaded. **No verdict may change.**
+//! `cargo xtask soak`: the full suite, again and again, on an idle host and on an overloaded one.
+//! **No verdict may change.**
 //!
 //! What load makes undecidable is `inconclusive`, with its reason; any other difference
 //! is printed, and fails the task.

@@ -1,5 +1,5 @@
 //! Builds images in memory, sound and broken ones alike: for the suite's own tests and
-//! for judging a bare program in a form that engines take.
+//! for judging a bare program in a form that container engines take.
 //!
 //! Deterministic: no times, no names of this host. Everything that a reader verifies can
 //! be made wrong by hand, since blobs, descriptors and headers are open to the caller.

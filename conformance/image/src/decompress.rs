@@ -1,7 +1,7 @@
 //! Layers and archives as they are compressed: gzip, zstd or plain, told by their first bytes.
 //!
-//! Media types lie often enough that engines go by content, and so does this. Bytes behind
-//! the last member of a stream are no part of it; how many there are is noted.
+//! Media types are wrong often enough that container engines go by content, and so does this. Bytes
+//! after the last member of a stream do not belong to it; they are counted.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};

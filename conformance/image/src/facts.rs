@@ -1,4 +1,4 @@
-//! What of a subject is derived rather than read: its traits, version and platforms.
+//! What is derived from a subject, and not read: its traits, version and platforms.
 
 use super::elf::Elf;
 use super::wasm::WasmKind;

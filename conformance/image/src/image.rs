@@ -144,7 +144,7 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    /// A manifest or an index, and what of its digest does not hold.
+    /// A manifest or an index, and the defects of its digest.
     fn document(&self, descriptor: &Descriptor) -> Result<(Vec<u8>, Vec<Defect>), Error> {
         let blob = self.store.manifest(descriptor)?;
         self.read(descriptor, &blob)

@@ -57,7 +57,7 @@ pub(crate) struct Flattened<'a> {
     nodes: BTreeMap<Vec<u8>, Node>,
     root: Entry,
     spool: Spool,
-    /// What of each layer was measured, lowest first.
+    /// What was measured of each layer, lowest first.
     pub(crate) measured: Vec<Measured>,
     /// What could not be applied.
     pub(crate) defects: Vec<Defect>,

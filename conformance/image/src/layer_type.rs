@@ -1,4 +1,4 @@
-//! A layer's media type against its bytes, as the engines that start pods take them.
+//! A layer's media type against its bytes, as the container engines that start pods take them.
 //!
 //! Tried: containerd 1.6 (with and without pigz), podman 4.3, which reads as CRI-O does,
 //! and umoci 0.4. What containerd refuses breaks pods; where it goes by the bytes, whatever
@@ -72,7 +72,7 @@ impl Bytes {
 
 /// What a media type promises.
 enum Promise {
-    /// A tar archive so compressed; `is_detected`: engines look at the bytes all the same.
+    /// A tar archive so compressed; `is_detected`: container engines go by the bytes nevertheless.
     Packed { bytes: Bytes, is_detected: bool },
     /// Ciphertext.
     Encrypted,
@@ -102,7 +102,7 @@ impl Promise {
     }
 }
 
-/// What of a layer's media type its bytes do not keep, where there is something.
+/// How the bytes of a layer contradict its media type, if they do.
 pub(crate) fn compare(name: &str, media_type: &str, bytes: Bytes) -> Option<Defect> {
     let written = if media_type.is_empty() {
         "no media type".to_owned()

@@ -68,7 +68,7 @@ impl Default for Limits {
     }
 }
 
-/// What of a bound is left.
+/// What is left of a limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     what: &'static str,

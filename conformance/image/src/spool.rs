@@ -119,7 +119,7 @@ pub struct Content {
 }
 
 impl fmt::Debug for Content {
-    /// Where it is kept says nothing of it.
+    /// Without the store: where a content is kept does not matter.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Content({}, {})", self.place.number, self.place.size)
     }

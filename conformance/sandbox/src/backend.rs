@@ -1,5 +1,5 @@
-//! The border between checks and engines: what a sandbox is asked to be, and what
-//! it can be asked for. One file an engine under `backend/`.
+//! The border between checks and backends: what a sandbox is asked to be, and what it can be asked
+//! for. One file a backend under `backend/`.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -28,8 +28,8 @@ pub trait Backend: Sync {
     /// Why a single bit that it might offer elsewhere is not offered here.
     fn lacks(&self, need: Features) -> Option<&str>;
 
-    /// Why a failure of a check with these needs may be the engine's doing and not the
-    /// program's, if it may.
+    /// Why a failure of a check with these needs may be the backend's fault and not the program's,
+    /// if it may.
     fn doubts(&self, _needs: Features) -> Option<&str> {
         None
     }
@@ -61,15 +61,14 @@ pub trait Backend: Sync {
     /// software; and what that processor is called.
     ///
     /// # Errors
-    /// In words, where no such processor is to be had.
+    /// In words, where there is no such processor.
     fn on_baseline(
         self: Arc<Self>,
     ) -> Result<(Arc<dyn Backend + Send + Sync>, &'static str), String> {
         Err("this backend has none".to_owned())
     }
 
-    /// What was killed and refused so far, for whatever limit, outside of what sandboxes say
-    /// of themselves.
+    /// What was killed and refused so far, by any limit, besides what each sandbox reports.
     fn counters(&self) -> Counters;
 
     /// Prepares the calling thread for starting sandboxes.
@@ -132,7 +131,7 @@ pub trait Sandbox: Send {
     /// As [`Backend::start`].
     fn release(&mut self) -> Result<(), StartError>;
 
-    /// What of the image its root could not be given here, in words.
+    /// What its root lacks of the image on this host, in words.
     fn lacks(&self) -> &[String] {
         &[]
     }
@@ -146,8 +145,8 @@ pub trait Sandbox: Send {
     /// SIGKILL to the pause process.
     fn shortage(&mut self, killed: bool) -> Option<Shortage>;
 
-    /// Whether a limit of the suite's of which nothing tells may have refused it memory, a
-    /// process or a thread.
+    /// Whether a limit of the suite's without a counter may have refused it memory, a process or a
+    /// thread.
     fn may_have_been_refused(&mut self) -> bool {
         false
     }
@@ -205,8 +204,8 @@ pub struct Spec {
     /// With all capabilities over the sandbox's user namespace, also after exec; refused
     /// where there is no user namespace to confine them. Else with none, for good.
     pub privileged: bool,
-    /// With a bounding set (capabilities(7)), which engines that drop all empty as well. No
-    /// program gets a capability back either way: no_new_privs is set.
+    /// With a bounding set (capabilities(7)), which container engines that drop all capabilities
+    /// empty as well. No program gets a capability back either way: no_new_privs is set.
     pub bounding_set: bool,
     /// Environment instead of the image's.
     pub env: Option<Vec<String>>,

@@ -56,7 +56,7 @@ pub struct Emulator {
     pub version: String,
     /// Where it is, absolute.
     pub path: PathBuf,
-    /// Opened, so that what runs is what was looked at, whatever root a sandbox has.
+    /// Opened, so that the file that was looked at is the one that runs, in any root.
     pub file: Arc<File>,
 }
 
@@ -202,8 +202,8 @@ const FAULTS: [i32; 7] = [4, 5, 6, 7, 8, 11, 31];
 /// SIGABRT, with which a program says itself that it is at fault.
 const ABORT: i32 = 6;
 
-/// How a line begins in which QEMU tells of a signal that the program does not handle, and
-/// by which it ends itself therefore; the signal's number follows.
+/// Prefix of the line in which QEMU reports a signal that the program does not handle and that it
+/// ends itself by; the signal's number follows.
 const UNCAUGHT: &str = "qemu: uncaught target signal ";
 
 /// How a line begins in which QEMU, or the library that it is built on, gives up.

@@ -169,7 +169,7 @@ impl Probe {
         sent
     }
 
-    /// Lets an engine meddle with what it sends.
+    /// Lets a faulty backend meddle with the signals that it sends.
     #[must_use]
     pub fn overheard(mut self, by: Overhears) -> Self {
         self.overhears = Some(by);

@@ -118,7 +118,7 @@ pub fn proc() -> io::Result<OwnedFd> {
     }
 }
 
-/// Ends the calling process at once, running nothing of the C library.
+/// Ends the calling process at once, without the exit handlers of the C library.
 pub(crate) fn exit(status: i32) -> ! {
     loop {
         // SAFETY: exit_group(2) takes any status and does not return.

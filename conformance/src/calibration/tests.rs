@@ -1,4 +1,4 @@
-//! What a verdict is worth under an emulator, with an engine that starts nothing: each
+//! What a verdict is worth under an emulator, with a backend that starts nothing: each
 //! check here tells by the program's name what becomes of it.
 
 use std::io;
@@ -21,7 +21,7 @@ use crate::subject::Platform;
 /// Fixtures break it.
 const ID: &str = "signals/term-exits-zero";
 
-/// An engine whose host refuses something.
+/// A backend whose host refuses something.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Engine {
     /// Refuses to prepare threads.

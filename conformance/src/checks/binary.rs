@@ -1,4 +1,5 @@
-//! The family `binary`: the program as a file. Nothing is run, but for its instructions.
+//! The family `binary`: the program as a file. Nothing is run, except for the check of its
+//! instructions.
 
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;

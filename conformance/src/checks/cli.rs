@@ -1,4 +1,4 @@
-//! The family `cli`: what the program makes of its arguments.
+//! The family `cli`: what the program does with its arguments.
 
 use std::time::Duration;
 

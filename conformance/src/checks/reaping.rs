@@ -1,4 +1,4 @@
-//! The family `reaping`: whether what ends in the pod without a parent goes away.
+//! The family `reaping`: whether orphans of the pod are reaped.
 //!
 //! Every orphan here descends from a process that joined the sandbox by setns(2), as
 //! those of containers do.

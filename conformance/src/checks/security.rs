@@ -1,5 +1,5 @@
-//! The family `security`: a pause keeps nothing open, pins nothing, asks the kernel
-//! for little, and takes a refusal quietly.
+//! The family `security`: a pause keeps nothing open, pins no mount, makes few system calls, and
+//! does not spin where one is denied.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! The family `wasi`: a pause that is a WASI program, what it asks of its host, what it
-//! does over 30 days of a virtual clock, what it and an engine are together as PID 1 of
-//! a sandbox, and the image that carries it; and that a native pause image is not taken
+//! does over 30 days of a virtual clock, what it and a WASI runtime do together as PID 1 of a
+//! sandbox, and the image that carries it; and that a native pause image is not taken
 //! for one.
 
 mod clock;

@@ -1,8 +1,8 @@
-//! What a program lacks that does not stay as it is usually started: found by giving it that.
-//! And whether it has left where it was started.
+//! What a program needs that does not stay when it is started as usual: found by providing it. And
+//! whether it has left the namespaces in which it was started.
 //!
-//! Each way of starting is tried for a time that the usual one does not last. What is found
-//! is seen twice: it stays with that, and does not stay without.
+//! Each way of starting is tried for longer than the usual start lasts. A need is confirmed twice:
+//! the program stays with it, and does not stay without.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Signals, and what must be waited for where processes have joined the sandbox.
+//! Signals, and the waits that are needed where processes have joined the sandbox.
 
 use std::time::Duration;
 

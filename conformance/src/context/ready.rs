@@ -1,4 +1,4 @@
-//! Readiness: when has a pause program done what it does before it waits?
+//! Readiness: when is a pause program done with its start, and waits?
 //!
 //! A signal with default action sent to PID 1 before its handler stands is lost for
 //! good (pid_namespaces(7)), so a check that sends TERM too early would fail a sound

@@ -1,6 +1,5 @@
-//! Witness that a mount namespace is gone: the kernel says of a watched file system
-//! that its last mount has gone (IN_UNMOUNT, inotify(7)), and nothing but the
-//! sandbox's namespaces mounts its /dev/shm.
+//! Shows that a mount namespace is gone: the kernel reports when the last mount of a watched file
+//! system is gone (IN_UNMOUNT, inotify(7)), and only the sandbox's namespaces mount its /dev/shm.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};

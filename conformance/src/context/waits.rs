@@ -1,5 +1,5 @@
-//! In which kind of system call a thread waits, as /proc tells: by a number, which means another
-//! call to a program of another architecture that the same kernel runs.
+//! In which kind of system call a thread waits, by its number in /proc; the same number means
+//! another call in a program of another architecture.
 
 use nix::libc;
 

@@ -1,4 +1,4 @@
-//! Mixed pods: WASI workloads beside a pause process, and WASI pauses in an engine.
+//! Mixed pods: WASI workloads beside a pause process, and WASI pauses in a WASI runtime.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub enum PidMode {
 }
 
 impl<'a> Context<'a> {
-    /// Starts the subject, a WASI program, in the engine that was chosen, as PID 1 of a
+    /// Starts the subject, a WASI program, in the WASI runtime that was chosen, as PID 1 of a
     /// sandbox, and waits until it is ready.
     ///
     /// # Errors
@@ -161,8 +161,8 @@ impl Pod<'_> {
     }
 }
 
-/// The process that an engine leaves behind: its child, and the pause process's orphan
-/// once the engine has ended.
+/// The process that a WASI runtime leaves behind: its child, and an orphan, reparented to the pause
+/// process, once the runtime has ended.
 #[derive(Debug)]
 pub struct Helper {
     pid: i32,
@@ -176,7 +176,7 @@ impl Helper {
     /// As [`Pod::harness_failed`] where there is none.
     pub fn of(guest: &Workload, pod: &mut Pod<'_>) -> Result<Self, Stop> {
         Self::find(guest).map_err(|why| {
-            // The end of the pause process takes it along before the engine.
+            // The end of the pause process ends it before the WASI runtime.
             let cause = std::io::Error::new(std::io::ErrorKind::ConnectionAborted, why);
             pod.harness_failed("find what a WASI workload leaves behind", &cause)
         })
@@ -198,11 +198,11 @@ impl Helper {
         Ok(Self { pid, pidfd })
     }
 
-    /// Ends the helper, whose engine has ended, as a child of the pause process.
+    /// Ends the helper, whose WASI runtime has ended, as a child of the pause process.
     ///
     /// # Errors
-    /// As [`Pod::harness_failed`] where it is no orphan of the pause process, whose end takes
-    /// it along before that is to be seen.
+    /// As [`Pod::harness_failed`] where it is no orphan of the pause process, whose end may end it
+    /// before that is seen.
     pub fn end(&self, pod: &mut Pod<'_>) -> Result<(), Stop> {
         let parent = procfs::process::Process::new(self.pid)
             .and_then(|process| process.stat())

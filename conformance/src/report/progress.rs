@@ -1,4 +1,4 @@
-//! The live line: how far the run is, on stderr.
+//! The progress line, on stderr.
 //!
 //! On a terminal one line that is drawn over itself and goes away; elsewhere one
 //! line a run, so that a log shows what the suite was at.

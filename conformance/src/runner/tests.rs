@@ -320,7 +320,7 @@ fn what_webassembly_is_skipped_for_is_said(#[case] program: &[u8], #[case] why: 
     );
 }
 
-/// An engine that offers a sandbox, lacks a memory limit for a reason, and may refuse threads.
+/// A backend that offers a sandbox, lacks a memory limit for a reason, and may refuse threads.
 struct Engine {
     adopts: bool,
 }

@@ -1,4 +1,4 @@
-//! Ways into the kernel: the numbers that system calls have there, and what a filter sees of them.
+//! System-call ABIs: their call numbers, and what a filter sees of a call.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -1,12 +1,12 @@
-//! What engines' default profiles do to a container without capabilities: a table of facts,
-//! read in the pinned sources and compared with what the distribution ships.
+//! What the default profiles of container engines do to a container without capabilities: a table
+//! of facts, read in the pinned sources and compared with what the distribution ships.
 
 use nix::libc::{EINVAL, ENOSYS, EPERM};
 
 use super::{Answer, Case, Policy, Test};
 use crate::requirement::Source;
 
-/// An engine's default profile.
+/// The default profile of a container engine.
 pub struct Profile {
     /// Whose it is.
     pub engine: &'static str,

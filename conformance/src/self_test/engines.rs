@@ -1,6 +1,6 @@
-//! Engines whose faults are known: the embedded one, behind a wrapper that spoils one
-//! thing. They break the checks whose requirement the kernel keeps by itself wherever
-//! an engine makes true namespaces: such a check judges the engine, and no program fails it.
+//! Backends whose faults are known: the embedded one, behind a wrapper that spoils one thing. They
+//! break the checks whose requirement the kernel keeps by itself wherever a backend makes real
+//! namespaces: such a check judges the backend, and no program fails it.
 
 use std::fs::File;
 use std::io;
@@ -16,7 +16,7 @@ use crate::wasi_engine::Command;
 use crate::workload::Workload;
 use pause_sandbox::Features;
 
-/// One engine under the suite.
+/// One faulty backend.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineFixture {
     /// Unique, in words with hyphens.
@@ -25,13 +25,13 @@ pub struct EngineFixture {
     pub about: &'static str,
     /// The checks that must fail on it, though the program is the reference.
     pub breaks: &'static [&'static str],
-    /// Checks that may fail too, or find that something is wrong with the engine: an error.
+    /// Checks that may fail too, or find that something is wrong with the backend: an error.
     pub also: &'static [&'static str],
     fault: Fault,
 }
 
 impl EngineFixture {
-    /// This engine around another.
+    /// This fault around another backend.
     pub fn around(&self, engine: Arc<dyn Backend + Send + Sync>) -> Arc<dyn Backend + Send + Sync> {
         Arc::new(Faulty {
             engine,
@@ -40,7 +40,7 @@ impl EngineFixture {
     }
 }
 
-/// What is spoilt on the way to an engine and back.
+/// What is spoilt on the way to a backend and back.
 #[derive(Clone, Copy, Debug)]
 struct Fault {
     /// What is asked of a sandbox.
@@ -73,8 +73,8 @@ const NONE: Fault = Fault {
     kills: false,
 };
 
-/// What needs members in the pause process's pid namespace, or itself as PID 1 there, and
-/// cannot tell the engine's fault from the suite's.
+/// What needs members in the pause process's pid namespace, or itself as PID 1 there, and cannot
+/// tell the backend's fault from the suite's.
 const NOT_INSIDE: &[&str] = &[
     "namespaces/cgroup-and-time",
     "namespaces/held-alone",
@@ -111,7 +111,7 @@ const NOT_INSIDE: &[&str] = &[
     "startup/stays-without-stdin",
 ];
 
-/// Every engine.
+/// Every faulty backend.
 pub(super) static ENGINES: &[EngineFixture] = &[
     EngineFixture {
         name: "no-pid-namespace",

@@ -293,7 +293,7 @@ fn a_guest_is_run_by_the_host_of_its_pair() {
     assert!(judge("host-of-hourly", &[&HOST]).is_right());
 }
 
-/// Runs these checks over a trial, beside an engine that starts nothing.
+/// Runs these checks over a trial, with a backend that starts nothing.
 fn judge(name: &str, checks: &[&'static Check]) -> Judged {
     let engine: Arc<dyn Backend + Send + Sync> = Arc::new(calibration::Engine::default());
     trial(name)

@@ -1,6 +1,6 @@
 //! WASI programs whose faults are known: the texts of `fixtures/wasi`, each of which says
-//! of itself what it is, judged by their bytes and on the virtual clock; and guests in
-//! hosts of known worth, as PID 1 of a sandbox.
+//! of itself what it is, judged by their bytes and on the virtual clock; and guests in hosts whose
+//! faults are known, as PID 1 of a sandbox.
 
 use std::sync::LazyLock;
 
@@ -178,7 +178,7 @@ impl WasiFixture {
         Subject::of_wasm(self.name, self.program().into())
     }
 
-    /// A component, for which a build may have no engine.
+    /// A component, for which a build may have no WASI runtime.
     pub fn is_component(&self) -> bool {
         self.text.lines().any(|line| line == "(component")
     }

@@ -162,7 +162,7 @@ impl Processor {
             _ => None,
         };
         if subject.traits().contains(Traits::WASM_MODULE) {
-            // Its engine is the host's program.
+            // The WASI runtime is a program of the host's.
             Self::Own
         } else if subject.program.is_err() {
             Self::None
@@ -241,8 +241,8 @@ fn unread(subject: &Subject) -> String {
     why.map(ToString::to_string).unwrap_or_default()
 }
 
-/// Says in the head of each run what runs WASI programs there: for a WASI subject the engine
-/// that was asked for, for workloads beside a native one the suite's own host.
+/// Says in the head of each run what runs WASI programs there: for a WASI subject the runtime that
+/// was asked for, for workloads beside a native one the suite's own host.
 pub(super) fn name_wasi_engines(planned: &mut [Planned], checks: &[&Check], asked: Option<&str>) {
     let run_any = checks
         .iter()
@@ -298,7 +298,7 @@ fn running(subjects: &[(Subject, Processor)]) -> impl Iterator<Item = &Subject> 
     running.map(|(subject, _)| subject)
 }
 
-/// Whether an engine is needed at all.
+/// Whether a backend is needed at all.
 pub(super) fn run_any(subjects: &[(Subject, Processor)]) -> bool {
     running(subjects).next().is_some()
 }

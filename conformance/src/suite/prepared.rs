@@ -1,4 +1,4 @@
-//! From options to everything that runs need, and from that to a report.
+//! Prepares everything that the runs need, runs them, and ends with a report.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

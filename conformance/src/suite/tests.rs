@@ -1,4 +1,4 @@
-//! What leads to a run and becomes of it, without an engine.
+//! What precedes and follows a run, without a backend.
 
 use clap::Parser as _;
 use rstest::rstest;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 macro_rules! faults {
     ($($(#[doc = $doc:literal])* $name:ident = $word:literal,)*) => {
-        /// What a host gets wrong that stands in for engines which do, in the suite's tests.
+        /// A fault of a host that stands in for runtimes which have it, in the suite's tests.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Fault { $($(#[doc = $doc])* $name,)* }
 
@@ -46,7 +46,7 @@ pub struct Order {
     pub module: i32,
     /// Port of 127.0.0.1 on which the guest's descriptor 3 listens.
     pub listen: Option<u16>,
-    /// Start a process that sleeps for ever, as engines have them.
+    /// Start a process that sleeps for ever, as some runtimes do.
     pub helper: bool,
     /// What to get wrong.
     pub fault: Option<Fault>,

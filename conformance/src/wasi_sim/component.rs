@@ -28,7 +28,7 @@ const MOST_PARTS: usize = 64;
 /// The type of the resource `pollable`.
 struct Pollable;
 
-/// What the engine keeps for the guest.
+/// What the host keeps for the guest.
 struct GuestState {
     world: World,
     /// When each pollable is ready.
@@ -108,7 +108,7 @@ fn ended(error: &Error) -> Option<End> {
     let trap = error.downcast_ref::<Trap>()?;
     Some(match trap {
         Trap::OutOfFuel => End::Spun,
-        // Without the engine's word on where.
+        // Without the runtime's words on where.
         trap => End::Trapped(trap.to_string()),
     })
 }
@@ -255,7 +255,7 @@ impl GuestState {
             Vec::new()
         };
         let Some(first) = dues.iter().min() else {
-            // Engines trap here; the check of waits says it in better words.
+            // Runtimes trap here; the check of waits says it in better words.
             let odd = || format!("a wait with {} pollables", on.len());
             self.world.odd_wait.get_or_insert_with(odd);
             return Ok(Vec::new());

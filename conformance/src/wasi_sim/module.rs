@@ -20,7 +20,7 @@ impl From<Stopped> for Error {
     }
 }
 
-/// What the engine keeps for the guest.
+/// What the host keeps for the guest.
 struct GuestState {
     world: World,
     limits: StoreLimits,

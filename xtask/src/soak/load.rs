@@ -1,4 +1,4 @@
-//! Load on the host, by threads of this process: it ends with the process, whatever ends that.
+//! Load on the host, by threads of this process: it ends with the process.
 
 use anyhow::{Context as _, Result};
 use std::fmt;

@@ -1,5 +1,4 @@
-//! Runs steps, two at a time where they say that they can stand company. Every step runs,
-//! whatever became of those before it.
+//! Runs steps, two at a time where both allow it. Every step runs, also after one that failed.
 //!
 //! One lane shows what its steps print as they print it. What the other's print is shown whole,
 //! between two steps of the first: no two steps' lines are mixed.

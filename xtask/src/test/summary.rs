@@ -1,5 +1,5 @@
-//! What became of the steps of a run: how long each took, how many of its tests passed, and
-//! which failed.
+//! The results of a run's steps: how long each took, how many of its tests passed, and which
+//! failed.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -66,10 +66,10 @@ use root::{Roots, Wanted};
 /// that spins uses its whole slice.
 const SLICE: Duration = Duration::from_micros(100);
 
-/// The user and group of engines: as those of upstream's pause.
+/// The user and group of WASI runtimes: those of upstream's pause.
 const ENGINE_USER: (u32, u32) = (65535, 65535);
 
-/// The engine, prepared.
+/// The backend, prepared.
 #[derive(Debug)]
 pub struct Embedded {
     mapping: Mapping,

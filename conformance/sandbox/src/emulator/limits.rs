@@ -1,7 +1,7 @@
-//! What an emulator cannot show, as data: which checks say nothing under it, and why.
+//! What an emulator cannot show, as data: which checks are skipped under it, and why.
 //!
-//! Measured with QEMU 7.2 unless a row says otherwise. What no row foresees shows when
-//! programs of known worth are run (`calibration`): it is inconclusive then, not skipped.
+//! Measured with QEMU 7.2 unless a row says otherwise. Other limits show when known programs are
+//! run (`calibration`): the check is inconclusive then, not skipped.
 
 use crate::Features;
 

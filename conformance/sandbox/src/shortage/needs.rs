@@ -1,5 +1,5 @@
-//! What a run needs of the host, looked at once before anything is judged; what the host may
-//! raise is raised, what is too little is said with the number.
+//! What a run needs of the host, looked at once before anything is judged; soft limits are raised,
+//! and what is too little is reported with the figure.
 
 use std::fs;
 use std::sync::OnceLock;

@@ -1,5 +1,5 @@
-//! The ways to clone: with the memory copied or shared, from here or through a helper that is
-//! where the caller's children go.
+//! The ways to clone: with the memory copied or shared, directly or through a helper in the pid
+//! namespace of the caller's children.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_long};

@@ -1,4 +1,4 @@
-//! How soon a thread gets a processor that others compute on.
+//! Scheduling: how soon a thread runs on a busy processor.
 
 use std::io;
 use std::mem;

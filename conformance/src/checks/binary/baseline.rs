@@ -1,4 +1,4 @@
-//! The processors that the program runs on: none but the oldest of its architecture is asked for.
+//! The processors that the program runs on: it needs only the oldest of its architecture.
 
 use crate::backend::Spec;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};

@@ -1,4 +1,4 @@
-//! Fields of the configuration that engines act on.
+//! Fields of the configuration that container engines act on.
 
 use super::image_of;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, ensure};
@@ -109,7 +109,7 @@ fn unfit(signal: &str) -> Option<&'static str> {
     let upper = signal.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
-    // Engines take a number with leading zeros.
+    // Container engines take a number with leading zeros.
     let name = if is_number {
         name.trim_start_matches('0')
     } else {

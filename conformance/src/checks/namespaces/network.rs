@@ -1,4 +1,4 @@
-//! The network: devices, addresses, routes, ports, for as many members and lives as there are.
+//! The network: devices, addresses, routes and ports, for all members, also after a restart.
 
 use std::io;
 use std::net::Ipv4Addr;

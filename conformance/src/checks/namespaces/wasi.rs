@@ -1,6 +1,6 @@
-//! Mixed pods: WASI workloads, each in an engine of the host's, that join a pod which a
-//! native pause holds, beside native neighbours. A runtime that hosts WASI workloads
-//! makes the sandbox as ever, and puts the engine where a container's program would be.
+//! Mixed pods: WASI workloads, each in a WASI runtime of the host's, that join a pod which a native
+//! pause holds, beside native neighbours. A container runtime that hosts WASI workloads makes the
+//! sandbox as for others, and executes the WASI runtime where a container's program would be.
 //!
 //! The workload is a server of the suite's own that does as it is told: it greets, or it
 //! ends in the way that is asked for.
@@ -227,7 +227,8 @@ fn end_guest(
     way: &Ending,
 ) -> Result<(), Stop> {
     let cause = way.words();
-    // What an engine leaves behind when it is killed becomes the pause process's child.
+    // A child that a WASI runtime leaves behind when it is killed becomes the pause process's
+    // child.
     let leaves = mode == PidMode::Shared && matches!(way, Ending::Sent(signal::KILL, _));
     let mut guest = pod.run_guest(PORT, mode, leaves)?;
     let helper = leaves.then(|| Helper::of(&guest, pod)).transpose()?;

@@ -1,4 +1,4 @@
-//! Starting under the seccomp profiles that engines install.
+//! Starting under the seccomp profiles that container engines install.
 
 use super::{RUNS, TERM_WORKS, not_started};
 use crate::backend::Spec;

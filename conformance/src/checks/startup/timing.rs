@@ -1,4 +1,4 @@
-//! From when on TERM is honoured, and how soon that is.
+//! When TERM is first honoured.
 
 use std::time::{Duration, Instant};
 

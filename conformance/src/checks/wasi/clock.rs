@@ -1,4 +1,4 @@
-//! What a program does over 30 days of a virtual clock, and when its sleeps go wrong.
+//! What a program does over 30 days of a virtual clock, and when its sleeps fail.
 
 use super::{read, subject};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
@@ -262,7 +262,7 @@ pub(super) static SURVIVES_EARLY_WAKE: Check = Check {
     needs: Needs::VIRTUAL_CLOCK,
     after: &[STAYS_ID, "wasi/wakes-rarely", "wasi/works-little"],
     run: |cx| {
-        // A poll of preview 2 that tells of nothing there is not: engines trap first.
+        // Preview 2 has no poll that returns without an event: runtimes trap first.
         let faults = match read(cx)?.kind {
             WasmKind::Module => &[Fault::Early, Fault::NoEvent][..],
             WasmKind::Component => &[Fault::Early],

@@ -1,6 +1,6 @@
-//! The pair: an engine that runs the program, as PID 1 of a sandbox. A guest has no
-//! signals and no children, so what a pause owes its pod is the engine's to do; an engine
-//! made for programs that end by themselves does not.
+//! A WASI runtime with the program, as PID 1 of a sandbox. A WASI program has no signals and no
+//! children, so the runtime must do for the pod what a native pause does; a runtime made for
+//! programs that end by themselves does not.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ const WINDOW: Duration = Duration::from_millis(900);
 const ENDS: Duration = Duration::from_secs(2);
 /// Processor time that is none: one tick of a clock of 100 Hz.
 const TICK: Duration = Duration::from_millis(10);
-/// Processor time that an engine may take to start, and how long it rests once it has.
+/// Processor time that a WASI runtime may take to start, and how long it rests once it has.
 const START: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_millis(200);
 
@@ -248,8 +248,8 @@ fn idle(cx: &Context<'_>) -> Outcome {
     }
 }
 
-/// Waits until the engine has started the program, and rests: a run-time that compiles
-/// has threads that work. One that never rests is judged as it is.
+/// Waits until the WASI runtime has started the program, and rests: a runtime that compiles has
+/// threads that work. One that never rests is judged as it is.
 fn await_rest(pod: &mut Pod<'_>) -> Result<(), Stop> {
     if pod.is_ready() {
         return Ok(());

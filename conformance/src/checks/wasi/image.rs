@@ -1,5 +1,5 @@
-//! The image of a WASI pause: one form of the three, told truly; and that a native
-//! image has none of the marks by which engines take one for WASI.
+//! The image of a WASI pause: it has one of the three forms, and says so truly; a native image has
+//! none of the marks by which container engines take an image for WASI.
 
 use super::read;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
@@ -99,7 +99,7 @@ fn is_only_layer(image: &Image, media_type: &str) -> bool {
     matches!(&image.layers[..], [layer] if layer.media_type == media_type)
 }
 
-/// The annotations by which engines take the image for WASI, escaped.
+/// The annotations by which container engines take the image for WASI, escaped.
 fn marks(image: &Image) -> Vec<String> {
     let says = |(key, values): &(&str, &[&str])| {
         let value = image.annotations.get(*key)?;

@@ -1,4 +1,4 @@
-//! What an engine's wrapper spoils, and that it spoils nothing else, around an engine that
+//! What a faulty backend's wrapper spoils, and that it spoils nothing else, around a backend that
 //! starts nothing.
 
 use std::os::fd::AsFd as _;

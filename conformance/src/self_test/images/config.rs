@@ -1,4 +1,4 @@
-//! Images whose configuration asks a runtime for what it cannot or should not do.
+//! Images whose configuration asks for what a runtime cannot or should not do.
 
 use serde_json::{Value, json};
 

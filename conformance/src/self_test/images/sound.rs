@@ -1,4 +1,4 @@
-//! Images that are right, each put together in another way: none fails anything.
+//! Images that are right, each built in another way: none fails anything.
 
 use serde_json::{Value, json};
 

@@ -12,7 +12,7 @@ const PLATFORM: &[&str] = &["wasi/image-platform-true"];
 const VALID: &[&str] = &["wasi/program-valid"];
 const UNMISTAKABLE: &[&str] = &["wasi/native-unmistakable"];
 
-/// How an image says that engines are to run a file of it (containerd-shim-wasm, crun).
+/// How an image says that a WASI runtime is to run a file of it (containerd-shim-wasm, crun).
 const VARIANT: &str = "module.wasm.image/variant";
 
 pub(super) static IMAGES: &[ImageFixture] = &[
@@ -224,7 +224,7 @@ fn runwasi() -> WasmImageBuilder {
     WasmImageBuilder::runwasi(module())
 }
 
-/// A program in a usual layer, for engines that are told so by annotation.
+/// A program in a usual layer, for container engines that go by the annotation.
 fn compat(program: &[u8]) -> ImageBuilder {
     let mut layer = Tar::default();
     layer.file("pause.wasm", 0o755, program);

@@ -219,7 +219,7 @@ fn without_an_emulator_nothing_is_judged() {
     assert!(planned.backend.is_none());
 }
 
-/// An engine in name only.
+/// A backend in name only.
 struct Engine(Features);
 
 impl Backend for Engine {

@@ -1,4 +1,4 @@
-//! Telling the kernel of an emulator: binfmt_misc, private to a user namespace.
+//! Registering an emulator with the kernel: binfmt_misc, private to a user namespace.
 //!
 //! **The host's table is never touched**: an instance belongs to the user namespace that
 //! it is mounted in (Linux 6.7), and where that is the host's, nothing is mounted.
@@ -116,8 +116,7 @@ pub(super) fn is_private_to_user_namespaces() -> bool {
 /// Where the host's own table is.
 const HOST: &str = "/proc/sys/fs/binfmt_misc";
 
-/// The emulator in the host's table that programs for this one's architecture are run by,
-/// whatever root they have.
+/// The emulator in the host's table that runs programs for this one's architecture, in any root.
 ///
 /// # Errors
 /// In words, where there is none.

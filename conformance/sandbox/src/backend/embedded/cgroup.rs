@@ -1,5 +1,5 @@
-//! Limits by cgroup, v1 or v2, where the caller may make one; a limit that cannot be had is
-//! named, not missed. Each sandbox has a cgroup of its own with bounds that no sound pause
+//! Limits by cgroup, v1 or v2, where the caller may make one; a limit that the host refuses is
+//! reported. Each sandbox has a cgroup of its own with bounds that no sound pause
 //! reaches: one that reaches them leaves the others alone.
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! The embedded engine with programs of another architecture: the sandbox is the same,
-//! the program alone runs under an emulator.
+//! The embedded backend with programs of another architecture: the sandbox is the same, and only
+//! the program runs under an emulator.
 
 use std::fs::File;
 use std::io;
@@ -14,7 +14,7 @@ use crate::emulator::limits::{self, Effect};
 use crate::emulator::{EmulationMode, Emulator};
 use crate::shortage::Counters;
 
-/// The engine, and what runs the programs in it.
+/// The backend, and the emulator that runs the programs in it.
 #[derive(Debug)]
 pub struct Emulated {
     engine: Arc<Embedded>,

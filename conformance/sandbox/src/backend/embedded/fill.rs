@@ -1,5 +1,5 @@
-//! Writes an image's files out, as a runtime would: every file, directory and link, with modes
-//! and owners as far as the ids that are mapped here go. What cannot be given is said.
+//! Writes an image's files out, as a runtime would: every file, directory and link, with modes, and
+//! with owners as far as their ids are mapped. What cannot be written is reported.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -19,7 +19,7 @@ const PATH: usize = 4096;
 /// The attribute that capabilities(7) of a file are in.
 const CAPABILITY: &str = "security.capability";
 
-/// Whose access to the files is to be true where one id stands for all.
+/// The user whose access to the files must be right where only one id is mapped.
 pub(super) type User = (u32, u32);
 
 /// Files that are not as the image has them.

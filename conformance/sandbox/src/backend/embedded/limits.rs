@@ -1,5 +1,5 @@
 //! Resource limits of a program, for what no cgroup limits. Each counts for one sandbox
-//! alone, and none is below what engines give a container.
+//! alone, and none is below what container engines give a container.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use crate::shortage::needs;
 const DATA: u64 = 1 << 30;
 /// Bytes of a file that it may write, likewise.
 const FILE_SIZE: u64 = 64 << 20;
-/// Memory that it may lock, as systemd lets an engine.
+/// Memory that it may lock: what systemd lets a container engine lock.
 const LOCKED: u64 = 8 << 20;
 /// Processes of its user where others are there beside its own: orphans that it is given.
 const CROWD: u64 = 4096;

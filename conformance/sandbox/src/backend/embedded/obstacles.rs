@@ -135,7 +135,7 @@ impl Obstacle {
     }
 }
 
-/// What of this host bears on making sandboxes.
+/// What matters on this host for making sandboxes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Host {
     /// User 0 without `CAP_SETFCAP`.
@@ -287,8 +287,8 @@ fn mount_points(mounts: &str) -> impl Iterator<Item = &str> {
     mounts.lines().filter_map(|line| line.split(' ').nth(4))
 }
 
-/// Whether something covers a part of /proc, as container engines do for what it tells of the
-/// host, by a table as in proc_pid_mountinfo(5).
+/// Whether a mount covers a part of /proc, as container engines do to hide the host, by a table as
+/// in proc_pid_mountinfo(5).
 fn is_masked(mounts: &str) -> bool {
     mount_points(mounts).any(|point| {
         let below = point.strip_prefix("/proc/");

@@ -170,7 +170,7 @@ pub(super) struct ImageRoot {
     dev: CString,
     /// A mount namespace whose root it is, with the devices in it: made when first asked for.
     image_namespace: OnceLock<Option<OwnedFd>>,
-    /// What of the image it does not have.
+    /// What it lacks of the image.
     pub(super) lacks: Vec<String>,
     #[expect(dead_code, reason = "held, not used")]
     folder: Option<Folder>,
