@@ -23,8 +23,8 @@ pub struct Check {
     pub source: Source,
     /// What must be offered for the check to apply.
     pub needs: Needs,
-    /// Ids of checks without whose success this one says nothing; where one of
-    /// them failed, this one is skipped and names it.
+    /// Ids of the checks that this one depends on; where one of them did not pass, this one is
+    /// skipped and names it.
     pub after: &'static [&'static str],
     /// Provokes, waits, and says what was expected and observed.
     pub run: fn(&Context<'_>) -> Outcome,
@@ -32,7 +32,7 @@ pub struct Check {
 
 #[cfg(test)]
 impl Check {
-    /// One of no family, that needs nothing.
+    /// A check of no family, which needs nothing.
     pub(crate) const fn made_up(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Self {
         Self {
             id,

@@ -54,13 +54,13 @@ pub use watch::{Watched, first_to_end, which_stay};
 pub use work::{Held, Rested, Worked};
 pub use workloads::{Helper, PidMode};
 
-/// A program that is not ready sooner sleeps meanwhile, or computes for long.
+/// A program that is not ready by then sleeps during its start, or computes for long.
 const SLOW: Duration = Duration::from_millis(30);
 
-/// How many of such are started at once.
+/// How many of those are started at the same time.
 const BESIDE: usize = 8;
 
-/// What the user asked for that checks must know.
+/// The options of the user that checks read.
 #[derive(Clone, Debug, Default)]
 pub struct CheckOptions {
     /// `--kubernetes 1.MINOR`.
@@ -85,7 +85,7 @@ pub struct Shared {
     pub time_scale: f64,
     /// The program showed no sign of awaiting TERM once, so later sandboxes are given less time to show it.
     pub(crate) never_ready: AtomicBool,
-    /// A program was started and awaited, so that [`Shared::never_ready`] says something.
+    /// Whether a program was started and awaited, so that [`Shared::never_ready`] is known.
     known: Mutex<bool>,
     /// The least time that it took to become ready, in microseconds.
     quickest: AtomicU64,
@@ -95,9 +95,9 @@ pub struct Shared {
     dispositions: std::sync::OnceLock<dispositions::Dispositions>,
     /// Whether it leaves its namespaces, likewise.
     leaves: std::sync::OnceLock<bool>,
-    /// What of the image its usual root could not be given on this host, likewise.
+    /// What its usual root lacks of the image on this host, likewise.
     root_lacks: std::sync::OnceLock<Vec<String>>,
-    /// What it does while nothing happens, likewise.
+    /// What it does while nothing happens in the pod, likewise.
     idle: std::sync::OnceLock<Result<Idle, Stop>>,
     /// What it is like after its work, likewise.
     worked: std::sync::OnceLock<Result<Option<Worked>, Stop>>,
@@ -151,7 +151,7 @@ impl Shared {
         })
     }
 
-    /// What of the image the root of its sandboxes does not have on this host, in words.
+    /// What the root of its sandboxes lacks of the image on this host, in words.
     pub fn root_lacks(&self) -> Vec<String> {
         self.root_lacks.get().cloned().unwrap_or_default()
     }
@@ -173,11 +173,11 @@ impl Baseline {
     }
 }
 
-/// Whether the emulator gave up under a check, and in which words: what the check saw then
-/// says nothing of the program.
+/// Whether the emulator crashed during a check, and in which words: then the check's outcome says
+/// nothing about the program.
 pub type GaveUp = std::sync::OnceLock<String>;
 
-/// What a check is handed.
+/// What a check gets.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     shared: &'a Shared,
@@ -195,7 +195,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The same, where it is noted whether the emulator gave up on a program meanwhile.
+    /// The same; records whether the emulator crashed meanwhile.
     #[must_use]
     pub fn noting(self, gave_up: &'a GaveUp) -> Self {
         Self {
@@ -213,13 +213,13 @@ impl<'a> Context<'a> {
         if !is_doubted || !shortage::may_explain(&outcome) {
             return outcome;
         }
-        // What is known of the program from under those limits is of no use there.
+        // What is known of the program under those limits does not hold without them.
         let shared = self.shared.spared();
         let (without, _) = Context { shared, ..self }.watched_once(&run);
         shortage::weigh(outcome, without, shortage::needs::short_by_user())
     }
 
-    /// And whether a program may have been refused something of which nothing tells.
+    /// And whether a limit without a counter may have refused a program something.
     fn watched_once(self, run: &impl Fn(&Context<'_>) -> Outcome) -> (Outcome, bool) {
         let counters = || {
             let backend = self.shared.backend.as_ref();
@@ -234,7 +234,7 @@ impl<'a> Context<'a> {
         (watch.judge(outcome, counters()), is_doubted)
     }
 
-    /// What ran short in a sandbox of this check, where that is what the check judges.
+    /// What ran short in a sandbox of this check, for a check that judges that.
     pub fn take_shortage(&self) -> Option<Shortage> {
         self.watch.and_then(Watch::take)
     }
@@ -255,7 +255,7 @@ impl<'a> Context<'a> {
         backend.is_some_and(|backend| backend.offers().contains(needs.host))
     }
 
-    /// Says under which emulator its programs run, where they do.
+    /// The emulator under which its programs run, if they do.
     fn emulation(&self) -> Option<&str> {
         let backend = self.shared.backend.as_deref()?;
         if backend.offers().contains(Features::NATIVE) {
@@ -300,9 +300,9 @@ impl<'a> Context<'a> {
         self.start_now(spec)
     }
 
-    /// Whether a start has shown how the program becomes ready: the first is alone. Where its
-    /// program never waits, it is known of all others. Side by side they would share the
-    /// processors, and none would settle before the rest.
+    /// Whether a start has shown how the program becomes ready. The first sandbox starts alone: if
+    /// it never becomes ready, later ones use the short timeout. Side by side they would share the
+    /// processors, and all would take long.
     pub(super) fn known(&self) -> MutexGuard<'a, bool> {
         let known = self.shared.known.lock();
         known.unwrap_or_else(PoisonError::into_inner)
@@ -317,8 +317,8 @@ impl<'a> Context<'a> {
         Ok(pod)
     }
 
-    /// Starts one for each of these, several at a time where the program sleeps before it is
-    /// ready, and hands them over with it as they are ready.
+    /// Starts one for each of these, several at a time where the program sleeps before it is ready,
+    /// and passes each to `then` once it is ready.
     ///
     /// # Errors
     /// As [`Context::start`], or what `then` says.
@@ -350,8 +350,8 @@ impl<'a> Context<'a> {
         Ok(())
     }
 
-    /// How many are started at once, if not each alone, as far as that is known: what never
-    /// sleeps has the processors as it is.
+    /// How many are started at the same time, where more than one: a program that never sleeps uses
+    /// the processors fully already.
     fn beside(&self) -> usize {
         let quickest = self.shared.quickest.load(Ordering::Relaxed);
         let is_slow = quickest != u64::MAX && Duration::from_micros(quickest) >= SLOW;
@@ -362,13 +362,13 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Whether the program takes long to become ready, and has the processors little then.
+    /// Whether the program takes long to become ready, and uses little processor time for it.
     pub(crate) fn starts_slowly(&self) -> bool {
         self.beside() > 0
     }
 
-    /// As [`Context::start`], where what is special in `spec` is what is judged: a program
-    /// that does not run with it, and does without, fails the check.
+    /// As [`Context::start`], for a check that judges what is special in `spec`: a program that
+    /// runs without it and not with it fails the check.
     ///
     /// # Errors
     /// [`Stop::Fail`] then; else as [`Context::start`].
@@ -412,7 +412,7 @@ impl<'a> Context<'a> {
         let sandbox = backend
             .start(&launch, &spec)
             .map_err(|error| start_error(&error))?;
-        // Of other users it may have more files, or fewer.
+        // As another user it may read more files, or fewer.
         if spec.user.is_none() {
             shared.root_lacks.get_or_init(|| sandbox.lacks().to_vec());
         }

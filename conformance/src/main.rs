@@ -75,7 +75,7 @@ fn perform(command: &Command) -> Result<ExitCode, Failure> {
             String::from_utf8_lossy(&script).into_owned()
         }
     };
-    // A reader that has gone wants no more.
+    // A reader that has gone is no error.
     let _ = anstream::stdout().write_all(text.as_bytes());
     Ok(ExitCode::SUCCESS)
 }

@@ -30,7 +30,8 @@ bitflags::bitflags! {
         const EXCLUSIVE = 1 << 1;
         /// It mostly waits for a window to pass: start it early.
         const WAITS = 1 << 2;
-        /// It says whether the program stays: where it fails, what others saw end says nothing.
+        /// It says whether the program stays: where it fails, the ends that other checks saw say
+        /// nothing.
         const GATE = 1 << 3;
     }
 }
@@ -144,7 +145,7 @@ impl Needs {
 }
 
 impl Needs {
-    /// How a check is scheduled, whichever way.
+    /// All hints to the scheduler.
     pub const HINTS: Self = Self::schedule(Schedule::all());
 
     const fn subject(subject: Traits) -> Self {

@@ -68,8 +68,8 @@ pub enum Stop {
     /// The pause process was not there to be judged: it never started, or it ended
     /// before the stimulus. Skipped where `startup/stays` failed, else a failure.
     NotRunning(Finding),
-    /// It ended upon the stimulus, and was not to, or not so. Skipped where
-    /// `startup/stays` failed, for then it may have ended by itself; else a failure.
+    /// It ended on the stimulus where it should not have, or otherwise than it should. Skipped
+    /// where `startup/stays` failed, since it may have ended by itself; else a failure.
     Ended(Finding),
     /// It does not apply to this subject after all; says why.
     Skip(String),

@@ -19,8 +19,8 @@ use crate::event::{Event, Record, Verdict};
 use crate::subject::NoProgram;
 use crate::wasi_sim::RUNS_COMPONENTS;
 
-/// How many times as many checks at a time there are of a program that mostly sleeps before it
-/// is ready.
+/// By how much the number of checks at a time is multiplied for a program that mostly sleeps before
+/// it is ready.
 const SLEEPERS: usize = 3;
 
 /// Why a component is not run.
@@ -31,7 +31,7 @@ const NO_COMPONENTS: &str = "needs a WASI runtime for components: `cargo xtask c
 /// How a run is made.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Checks at a time; those that only wait for a window come on top.
+    /// Checks at a time; those that only wait for a window are not counted.
     pub jobs: usize,
     /// How long a check may take before it is given up as an error.
     pub timeout: Duration,
@@ -52,10 +52,10 @@ pub struct RunResult {
 
 /// Says whether a verdict can be believed where that is in doubt: under an emulator.
 pub trait Confirm: Send + Sync {
-    /// Why no check says anything here, if none does.
+    /// Why no check can be believed here, if none can.
     fn says_nothing(&self) -> Option<&str>;
 
-    /// The outcome of a check, or another where it is worth nothing.
+    /// The outcome of a check, or an inconclusive one where it cannot be believed.
     fn confirm(&self, check: &'static Check, outcome: Outcome) -> Outcome;
 }
 
@@ -68,7 +68,7 @@ pub struct Run<'a> {
     pub settings: &'a Settings,
     /// What shows whether a verdict can be believed; `None` where it can.
     pub confirm: Option<&'a Arc<dyn Confirm>>,
-    /// Why nothing runs the subject, where that is its own doing.
+    /// Why nothing runs the subject, where the subject is the reason.
     pub not_run: Option<&'a str>,
 }
 
@@ -174,14 +174,14 @@ struct Runner<'a> {
     gate: Option<&'static str>,
     pending: Vec<&'static Check>,
     running: BTreeMap<&'static str, Running>,
-    /// What has ended while another check wanted quiet: it is confirmed after that.
+    /// Checks that ended while another ran alone: they are confirmed after that.
     unconfirmed: Vec<(&'static Check, Outcome, Duration)>,
     records: BTreeMap<&'static str, Record>,
-    /// Whose program was not there; what that means is known when the gate has ended.
+    /// Checks whose program was not running; the gate decides what that means.
     not_running: Vec<(&'static Check, Finding, Duration)>,
-    /// Whose program ended upon what was done to it; whether that is why is known then, too.
+    /// Checks whose program ended on the stimulus; the gate decides whether that was the reason.
     ended: Vec<(&'static Check, Finding, Duration)>,
-    /// Passes of what a program may do without, while it is not known whether it stays.
+    /// Passes about what a program may need, while it is not known whether it stays.
     held: Vec<(&'static Check, Pass, Duration)>,
     selected: BTreeSet<&'static str>,
 }
@@ -192,7 +192,7 @@ struct Running {
     since: Instant,
     /// It has ended; the emulator is being tested for whether the outcome can be believed.
     confirming: bool,
-    /// What it runs on, until that has told.
+    /// The thread that it runs on, until that has reported.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -215,7 +215,7 @@ enum Concluded {
     Pass(Pass),
     Fail(Finding),
     Skipped(String),
-    /// It was not run, or its end says nothing, for another check did not pass.
+    /// It was not run, or its outcome says nothing, because another check did not pass.
     Blocked {
         by: String,
         why: Option<String>,
@@ -262,8 +262,8 @@ impl<'a> Runner<'a> {
                 self.pending.push(check);
             }
         }
-        // Long windows first, and what they wait for; figures that want quiet last; where it is
-        // of use, late failures early.
+        // Long windows first, with their prerequisites; exclusive checks last; where asked for,
+        // slow failures early.
         let awaited = awaited_by_windows(&self.pending);
         self.pending.sort_by_key(|check| {
             (
@@ -356,7 +356,7 @@ impl<'a> Runner<'a> {
         if check.needs.contains(Needs::EXCLUSIVE) {
             return working().next().is_none() && !ordinary_left;
         }
-        // What wants quiet begins only when nothing ordinary is left to begin beside it.
+        // An exclusive check begins only when no ordinary check is left to begin.
         let at_a_time = if Context::new(self.run.shared).starts_slowly() {
             self.run.settings.jobs * SLEEPERS
         } else {
@@ -412,12 +412,12 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Waits for the end of a thread that has told all it had to tell. What it held of the
-    /// backend is given back then: the last to give it back clears up, which is to be the run.
+    /// Waits for the end of a thread that has reported. It then releases its reference to the
+    /// backend: the last one to do so cleans up, which must be the run.
     fn join(&mut self, check: &Check) {
         let running = self.running.get_mut(check.id);
         if let Some(thread) = running.and_then(|running| running.thread.take()) {
-            // A panic was told as well.
+            // A panic was reported as well.
             let _ = thread.join();
         }
     }
@@ -461,7 +461,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Goes on with what was left for after a check that wanted quiet.
+    /// Confirms what was put off while a check ran alone.
     fn confirm_the_rest(&mut self, send: &mpsc::Sender<Completion>) {
         if !self.running.values().any(Running::wants_quiet) {
             for (check, outcome, took) in std::mem::take(&mut self.unconfirmed) {
@@ -534,8 +534,8 @@ impl<'a> Runner<'a> {
         self.gate.is_some() && self.stays().is_none()
     }
 
-    /// Lets a pass stand, once it is known that the program does not lack what it is about: a
-    /// program that ends late for want of it is gone after that check was made.
+    /// Keeps a pass, once it is known that the program does not need what the check is about: a
+    /// program that needs it may end only after that check.
     fn settle_held(&mut self, at_last: bool) {
         let awaited = self.awaits_gate() && !at_last;
         let lacks = if self.stays() == Some(Verdict::Pass) {
@@ -566,7 +566,7 @@ impl<'a> Runner<'a> {
         self.run.shared.lacks.get().map_or(&[], Vec::as_slice)
     }
 
-    /// Says what came of programs that ended, once it is known whether they stay by themselves.
+    /// Concludes the checks whose programs ended, once it is known whether they stay by themselves.
     fn settle_ended(&mut self) {
         if self.awaits_gate() {
             return;
@@ -601,7 +601,7 @@ impl<'a> Runner<'a> {
         self.finish(check, concluded, took);
     }
 
-    /// The check that says what a program lacks that does not stay.
+    /// The check that says what a program needs that does not stay.
     fn to_blame(&self) -> &'static str {
         let failed = |id: &&str| {
             let record = self.records.get(id);
@@ -621,9 +621,9 @@ impl<'a> Runner<'a> {
             } else if self.ended.iter().any(|(other, ..)| other.id == *id) {
                 return Blocked::By(id);
             } else if self.not_running.iter().any(|(other, ..)| other.id == *id) {
-                // It said nothing; this one may start the program in a way that works.
+                // It could not tell; this one may start the program in a way that works.
             } else if self.held.iter().any(|(other, ..)| other.id == *id) {
-                // It passed, for all that is known.
+                // It passed, as far as is known.
             } else if self.selected.contains(id) {
                 return Blocked::NotYet;
             }
@@ -649,7 +649,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// What a check says of itself, with this verdict and nothing observed.
+/// The record of a check with this verdict and nothing observed.
 pub fn record(check: &Check, verdict: Verdict) -> Record {
     Record {
         id: check.id.to_owned(),

@@ -85,7 +85,7 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     prepared.run(show_progress(reporters))
 }
 
-/// For people: nothing is decided by it.
+/// For people to read: nothing depends on it.
 #[expect(clippy::disallowed_methods)]
 fn time_of_day() -> String {
     humantime::format_rfc3339_micros(SystemTime::now()).to_string()
@@ -139,7 +139,7 @@ pub fn self_test(options: &SelfTest) -> Result<ExitCode, Failure> {
     )
     .map_err(|error| Failure::not_judged(error.to_string(), None))?;
     drop(in_order);
-    // A reader that has gone wants no more.
+    // A reader that has gone is no error.
     let _ = matrix.write(&mut anstream::stdout());
     Ok(ExitCode::from(if matrix.is_right() {
         0
@@ -181,7 +181,7 @@ struct Suite<'a> {
 }
 
 impl Suite<'_> {
-    /// Holds what each emulator shows of others against programs of known worth.
+    /// Tests each emulator with programs whose faults are known.
     fn calibrate(&self, planned: &mut [Planned]) {
         let given = std::env::var_os("PAUSE_CONFORMANCE_PROGRAMS").map(PathBuf::from);
         let folder = self.options.programs.as_ref().or(given.as_ref());
@@ -236,7 +236,7 @@ impl Suite<'_> {
         };
         run.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         for record in &mut run.checks {
-            // What is expected of the platform that is run need not be so of others.
+            // An expectation for the platform that is run need not hold for the others.
             if !run.companion || record.verdict == Verdict::Fail {
                 self.expectations.apply(&planned.head.image, record);
             }
@@ -289,7 +289,7 @@ impl Suite<'_> {
     }
 }
 
-/// Where it does not, nothing is judged.
+/// Where there is too little room, nothing is judged.
 fn suffices(room: Room) -> Result<(), Failure> {
     room.suffices()
         .map_err(|short| Failure::not_judged(short.to_string(), Some(short.hint.to_owned())))
@@ -301,7 +301,7 @@ fn prepare(emulators: &[Emulator]) -> Result<Arc<Embedded>, Failure> {
         .map_err(|error| without_sandbox(cannot_prepare(&error)))
 }
 
-/// Says what is still judged where no sandbox can be made.
+/// Adds to a hint what can be judged without a sandbox.
 fn without_sandbox(mut failure: Failure) -> Failure {
     let without = "--static-only judges what needs no sandbox";
     failure.hint = Some(match failure.hint {
@@ -325,7 +325,7 @@ fn find_wasi_engine(options: &Judge) -> Result<String, Failure> {
     })
 }
 
-/// What a start of the reference takes where deadlines were chosen.
+/// What a start of the reference takes on the host for which the deadlines were chosen.
 const NOMINAL_START: Duration = Duration::from_millis(10);
 
 /// How many times slower than nominal a sandbox starts here.
@@ -409,7 +409,7 @@ fn cgroups(mounts: &str) -> &'static str {
     }
 }
 
-/// Without /proc nothing can be said of a process.
+/// Without /proc nothing can be said about a process.
 fn see_processes() -> Result<(), Failure> {
     crate::process::proc().map(drop).map_err(|error| {
         let hint = "mount it: mount -t proc proc /proc";
@@ -423,7 +423,7 @@ fn unwritten(error: &ReportError) -> Failure {
     Failure::not_judged(with_cause(error), Some(hint.to_owned()))
 }
 
-/// A path to what is no file is bad input, everything else in it wrong usage.
+/// A path that is no regular file is bad input; everything else in the file is wrong usage.
 fn unread_expectations(error: &ExpectError) -> Failure {
     let (message, hint) = (with_cause(error), error.hint());
     if error.is_special() {

@@ -10,7 +10,7 @@ use super::Pod;
 use crate::outcome::Stop;
 use crate::process;
 
-/// One child; the handle holds whatever happens to its number.
+/// One child; the handle stays valid when its number is used again.
 #[derive(Debug)]
 pub struct PauseChild {
     pid: i32,
@@ -29,7 +29,8 @@ impl Pod<'_> {
             for task in process.tasks().map_err(io::Error::other)?.flatten() {
                 match task.children() {
                     Ok(children) => pids.extend(children),
-                    // Another has the children of a thread that ended since it was listed.
+                    // The children of a thread that ended since it was listed have another parent
+                    // thread.
                     Err(ProcError::NotFound(_)) if task.tid != self.pid() => {}
                     Err(error) => return Err(io::Error::other(error)),
                 }

@@ -12,21 +12,21 @@ use crate::need::Needs;
 use crate::outcome::Stop;
 use crate::process::ExitStatus;
 
-/// How soon most answer.
+/// Most programs answer within this time.
 const AT_ONCE: Duration = Duration::from_millis(2);
 
-/// How long, in time in which it can run, a program is seen to leave a signal to the kernel: one
-/// that blocks and awaits it in turn does not look so each time.
+/// How long, in time in which it can run, a program must be seen to leave a signal to the kernel:
+/// one that blocks and awaits it by turns does not look so each time.
 const SURE: Duration = Duration::from_millis(30);
 
-/// What came of a signal that is to end the process.
+/// The effect of a signal that is to end the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Its end.
     Ended(ExitStatus),
-    /// Nothing, and nothing will: the kernel has discarded it.
+    /// None, ever: the kernel has discarded it.
     Discarded,
-    /// Nothing in the time that it had.
+    /// None in the time that it had.
     None,
 }
 
@@ -41,7 +41,7 @@ impl Answer {
 }
 
 impl Pod<'_> {
-    /// As [`Pod::await_end`], but no longer than it may still end by what it was sent.
+    /// As [`Pod::await_end`], but only for as long as a signal that it was sent may still end it.
     ///
     /// # Errors
     /// [`Stop::Error`] where the kernel does not say.
@@ -78,7 +78,7 @@ impl Pod<'_> {
         let status = Process::new(self.pid()).and_then(|process| process.status());
         let is_discarded = status.is_ok_and(|status| discards(&status, self.told));
         let calls = Calls::of_program(&self.context);
-        // Those that a thread awaits do not show in its mask.
+        // The signals that a thread awaits do not show in its mask.
         is_discarded
             && !matches!(
                 calls.of(self.pid(), self.pid()),
@@ -91,7 +91,7 @@ impl Pod<'_> {
 fn discards(status: &Status, signals: u64) -> bool {
     let is_first = matches!(status.nspid.as_deref(), Some([_, .., 1]));
     let runs = status.state.starts_with(['R', 'S']);
-    // Its tracer would see them.
+    // A tracer would see them.
     let is_traced = status.tracerpid != 0;
     let taken = status.sigcgt | status.sigblk | status.sigpnd | status.shdpnd;
     is_first && runs && !is_traced && taken & signals == 0

@@ -19,9 +19,9 @@ use crate::signal;
 /// Has QEMU print the program's system calls to standard error.
 const TRACE: &str = "QEMU_STRACE=1";
 
-/// How long nothing is printed by a program that has done what it does first.
+/// A program that prints nothing for this long is done with its start.
 const STILL: Duration = Duration::from_millis(50);
-/// How long a program takes at most over what it does first.
+/// The longest that a program takes for its start.
 const STARTS: Duration = Duration::from_secs(2);
 /// How long it is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ pub(super) struct Dispositions {
 }
 
 impl Dispositions {
-    /// Whether it surely leaves this signal to its default action.
+    /// Whether it certainly leaves this signal to its default action.
     pub(super) fn leaves(&self, number: i32) -> bool {
         let Some(changed) = &self.changed else {
             return false;
@@ -103,7 +103,7 @@ impl Context<'_> {
             if ended || now >= ROOM || watch.wall() > self.scaled(PATIENCE) {
                 break false;
             }
-            // Some go on for ever, as one that looks around now and then.
+            // Some never stop, such as a program that wakes now and then.
             if now > 0 && (now == length || watch.elapsed() > self.scaled(STARTS)) {
                 break true;
             }
@@ -130,7 +130,7 @@ fn changed(trace: &str) -> Option<BTreeSet<String>> {
             "rt_sigaction" | "sigaction" if second != Some("NULL") => {
                 found.insert(first?.to_owned());
             }
-            // What comes after the end of standard error is not printed.
+            // After the program closes standard error, nothing more is printed.
             "close" if first == Some("2") => return None,
             "dup2" | "dup3" if second == Some("2") => return None,
             "close_range" => return None,

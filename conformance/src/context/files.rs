@@ -15,7 +15,7 @@ use crate::probe::Probe;
 /// More files than this are not looked at: an image that is read has fewer.
 const MOST: usize = 120_000;
 
-/// The super-block number of procfs (statfs(2)), whose files are no files.
+/// The super-block number of procfs (statfs(2)), whose files are not stored.
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
 /// What changes when a file is written, made or removed.
@@ -52,7 +52,7 @@ impl Pod<'_> {
         files_of(self.pid()).map_err(|error| self.harness_failed("list its files", &error))
     }
 
-    /// Something to look at its files by, also when it has ended.
+    /// A handle by which its files can be read, also when it has ended.
     ///
     /// # Errors
     /// [`Stop::NotRunning`] where the process has ended.
@@ -99,7 +99,7 @@ pub fn differences(before: &Files, after: &Files) -> Vec<String> {
         .collect()
 }
 
-/// As deep as it goes, with two descriptors.
+/// To any depth, with two descriptors.
 fn list(root: &OwnedFd) -> io::Result<Files> {
     let device = rustix::fs::fstat(root)?.st_dev;
     let mut files = Files::new();
@@ -107,7 +107,8 @@ fn list(root: &OwnedFd) -> io::Result<Files> {
     while let Some((path, mounted)) = ahead.pop() {
         let directory = match open_directory(root, &path) {
             Ok(directory) => directory,
-            // Replaced meanwhile, of which the stamp above it tells; or deeper than paths go.
+            // Replaced meanwhile, which the time stamp of its directory shows; or deeper than paths
+            // can be.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => continue,
             Err(error) => return Err(error.into()),
         };
@@ -115,7 +116,7 @@ fn list(root: &OwnedFd) -> io::Result<Files> {
             continue;
         }
         let stat = rustix::fs::fstat(&directory)?;
-        // Of an overlay, directories alone are on the device that it is.
+        // In an overlay, only directories have the overlay's own device number.
         let mounted = mounted || stat.st_dev != device;
         files.insert(path.clone(), stamp(&stat, mounted));
         for entry in Dir::read_from(&directory)? {

@@ -18,23 +18,23 @@ const WINDOW: Duration = Duration::from_millis(900);
 /// How finely its use of the processor is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long one that never waited is looked at first, for whether it computes all the time.
+/// How long a program that never waited is watched first, to see whether it computes all the time.
 const AT_ONCE: Duration = Duration::from_millis(40);
 
-/// Processor time that is none: one tick of a clock of 100 Hz.
+/// Processor time that counts as none: one tick of a clock of 100 Hz.
 pub const TICK: Duration = Duration::from_millis(10);
 
 /// Wakes that may belong to its start, in which it may have seemed to wait for good: of a
 /// child, for example, whose end comes late on a busy host.
 const LAST_OF_ITS_START: u64 = 3;
 
-/// Orphans that it has reaped, one after the other, when that is not its first.
+/// How many orphans it reaps, one after the other, before it is watched: the first may cost more.
 pub const ORPHANS: u64 = 4;
 
-/// How soon it sleeps again that has reaped.
+/// How soon it must sleep again after it has reaped.
 const ASLEEP: Duration = Duration::from_millis(60);
 
-/// Both ways.
+/// Both observations.
 #[derive(Clone, Debug)]
 pub struct Idle {
     /// As it was started.
@@ -47,8 +47,8 @@ pub struct Idle {
 /// What it did in a time in which it should do nothing.
 #[derive(Clone, Debug)]
 pub struct Rest {
-    /// How long it was watched, in time in which it could act. What computes is not watched to
-    /// the end where it was to be asked nothing else.
+    /// How long it was watched, in time in which it could act. A program that computes is not
+    /// watched to the end where nothing else is to be asked of it.
     pub window: Duration,
     /// Processor time.
     pub used: Duration,
@@ -80,7 +80,7 @@ impl Context<'_> {
     /// # Errors
     /// [`Stop::NotRunning`] where it does not stay.
     pub fn idle(&self) -> Result<Idle, Stop> {
-        // Whether an emulator gave up is noted for the check that watched.
+        // A crash of the emulator is recorded for the check that watched.
         if !self.offers(Needs::NATIVE) {
             return watch(self);
         }
@@ -126,7 +126,7 @@ fn watch(cx: &Context<'_>) -> Result<Idle, Stop> {
     if cx.is_never_ready() {
         watched.look(&mut fresh, AT_ONCE)?;
     }
-    // One that computes from its start on says nothing new once it has reaped.
+    // A program that computes from its start shows nothing new once it has reaped.
     let mut reaped = if watched.is_busy() { None } else { reaped(cx)? };
     if !watched.is_busy() {
         watched = Watch::begin(&mut fresh)?;
@@ -243,8 +243,8 @@ impl Watch {
 }
 
 impl<'a> Context<'a> {
-    /// As [`Context::start`], of one that is to reap then: once it is known whether the program
-    /// does, where that is just being found out, for one that spins spins meanwhile.
+    /// As [`Context::start`], for a sandbox that is to reap then. Waits where another check is just
+    /// finding out whether the program reaps: a program that spins would spin meanwhile.
     ///
     /// # Errors
     /// As [`Context::start`].
@@ -255,7 +255,7 @@ impl<'a> Context<'a> {
 
     /// Notes that one that was just started did not reap its first orphan.
     pub fn reaps_none(&self) {
-        // Whether an emulator gave up is noted for the check that saw it.
+        // A crash of the emulator is recorded for the check that saw it.
         if self.offers(Needs::NATIVE) {
             *self.reaps() = Some(false);
         }
@@ -268,8 +268,8 @@ impl<'a> Context<'a> {
 }
 
 impl Pod<'_> {
-    /// Has one that was just started reap [`ORPHANS`]; `false` where it does not, which others
-    /// judge. Of a program that reaps none that is seen once a run.
+    /// Has one that was just started reap [`ORPHANS`]; `false` where it does not, which other
+    /// checks judge. For a program that reaps none, this is tried once a run.
     ///
     /// # Errors
     /// [`Stop::Error`] where no orphan could be made.
@@ -299,7 +299,7 @@ impl Pod<'_> {
         Ok(self.reap_some(count)? == Some(count))
     }
 
-    /// How many of these it has reaped; nothing where it is not there to reap them.
+    /// How many of these it has reaped; `None` where it has ended.
     fn reap_some(&mut self, count: u64) -> Result<Option<u64>, Stop> {
         let join = Join {
             namespaces: Namespaces::PID,
@@ -309,7 +309,7 @@ impl Pod<'_> {
             self.provoke("orphans ended");
             let limit = self.context().scaled(PROMPTLY);
             let rounds = match probe.rounds(count, 1, limit, limit) {
-                // It ends what it is given to reap, also the processes that make orphans.
+                // The program kills what is reparented to it, also the processes that make orphans.
                 Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
                 rounds => rounds.map_err(|error| self.harness_failed("raise orphans", &error))?,
             };

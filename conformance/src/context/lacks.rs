@@ -14,7 +14,7 @@ use crate::outcome::{Finding, Outcome, Stop};
 /// The longest that a start is watched.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// How long a start is watched at least: a program that gets further may do more before it ends.
+/// The least time that a start is watched: a program that gets further may do more before it ends.
 const LEAST: Duration = Duration::from_millis(100);
 
 /// Something that a usual start does not give.
@@ -35,7 +35,7 @@ pub enum Lack {
 }
 
 impl Lack {
-    /// Every one, what gives a program least power first.
+    /// All of them, ordered by how little power they give a program.
     pub const ALL: [Self; 6] = [
         Self::Environment,
         Self::Input,
@@ -118,14 +118,14 @@ pub fn in_words(lacks: &[Lack]) -> String {
 }
 
 impl<'a> Context<'a> {
-    /// What the program needs in order to stay, beyond what a usual start gives; nothing where
-    /// it stays without, or with nothing that can be given. Tried once a run.
+    /// What the program needs in order to stay, beyond what a usual start gives; empty where it
+    /// stays without, or nothing that can be given helps. Tried once a run.
     pub fn lacks(&self) -> &'a [Lack] {
         self.shared.lacks.get_or_init(|| find(self))
     }
 
-    /// An outcome of the check with this id: where the program did not run, and runs once it
-    /// has what this requirement says that it does without, that fails the check.
+    /// The outcome of the check with this id: where the program did not run, but runs with what
+    /// this requirement says it does not need, the check fails.
     pub(crate) fn blame_lack(&self, id: &str, outcome: Outcome) -> Outcome {
         let Err(Stop::NotRunning(finding)) = outcome else {
             return outcome;
@@ -149,12 +149,12 @@ impl<'a> Context<'a> {
 /// Inode numbers of namespaces by type.
 type NamespaceIds = std::collections::BTreeMap<String, u64>;
 
-/// What left its sandbox cannot be judged there: the check that says so.
+/// The check that a program fails which has left its namespaces.
 const STAYS_INSIDE: &str = "pid1/owns-namespace";
 
 impl Context<'_> {
-    /// An outcome of a check that could not do what it does where the program has gone to
-    /// namespaces of its own: that is not the suite's fault.
+    /// The outcome of a check that failed because the program has moved to namespaces of its own:
+    /// that is not the suite's fault.
     pub(crate) fn blame_leaving(&self, outcome: Outcome) -> Outcome {
         let controls = Needs::HOST_PID.union(Needs::START_CONTROL);
         match outcome {
@@ -209,8 +209,8 @@ fn find(cx: &Context<'_>) -> Vec<Lack> {
     }
 }
 
-/// Of what can be given here, by what each is good for alone: what suffices, that for which a
-/// program needs another first process only where nothing else does.
+/// Chooses from what can be given here, by what each does alone, what suffices; another first
+/// process only where nothing else does.
 fn choose(alone: &[Option<bool>], stay: &impl Fn(&[Vec<Lack>]) -> Vec<bool>) -> Vec<Lack> {
     let all: Vec<_> = Lack::ALL
         .into_iter()
@@ -234,7 +234,7 @@ fn choose(alone: &[Option<bool>], stay: &impl Fn(&[Vec<Lack>]) -> Vec<bool>) -> 
     Vec::new()
 }
 
-/// Of many that are enough together, some of which each is needed.
+/// Of many that suffice together, those that are needed.
 fn narrow(all: &[Lack], stay: &impl Fn(&[Vec<Lack>]) -> Vec<bool>) -> Vec<Lack> {
     let without = |from: &[Lack], lack: Lack| -> Vec<Lack> {
         from.iter().copied().filter(|it| *it != lack).collect()
@@ -249,7 +249,7 @@ fn narrow(all: &[Lack], stay: &impl Fn(&[Vec<Lack>]) -> Vec<bool>) -> Vec<Lack> 
     if stay(std::slice::from_ref(&needed)) == [true] {
         return needed;
     }
-    // Two of them can stand for each other: the stronger go first.
+    // Two of them can replace each other: the stronger one is left out first.
     let mut left = all.to_vec();
     for lack in all.iter().rev() {
         let fewer = without(&left, *lack);
@@ -351,7 +351,7 @@ mod tests {
             [RootUser, AnotherFirst]
         );
         assert_eq!(chosen(&[], &[]), []);
-        // What this host cannot give hides nothing else.
+        // A start that this host cannot make does not hide the others.
         assert_eq!(
             chosen(&[&[RootUser]], &[WritableRoot, Capabilities]),
             [RootUser]

@@ -11,12 +11,12 @@ use crate::probe::Probe;
 use crate::process::ExitStatus;
 use crate::signal;
 
-/// How long a program is watched that cannot be asked by TERM whether it works.
+/// How long a program is watched where TERM cannot show whether it works.
 const NO_TERM_WINDOW: Duration = Duration::from_millis(20);
 
 impl Context<'_> {
-    /// Those of these signals that do a program no harm here which leaves them to their
-    /// default actions.
+    /// Those of these signals that do not end a program here which leaves them to their default
+    /// actions.
     pub fn harmless(&self, numbers: &[i32]) -> Vec<i32> {
         // By default SIGCHLD, SIGURG and SIGWINCH do nothing (signal(7)), to any process.
         let ignored = [signal::CHLD, libc::SIGURG, libc::SIGWINCH];
@@ -25,7 +25,7 @@ impl Context<'_> {
         numbers.iter().copied().filter(is_harmless).collect()
     }
 
-    /// What [`Pod::expect_unharmed`] has shown besides that the program runs, for a pass.
+    /// What [`Pod::expect_unharmed`] has shown beyond that the program runs.
     pub fn unharmed(&self) -> &'static str {
         if self.offers(Needs::DEFAULT_ACTIONS) {
             "; SIGTERM then exited 0"
@@ -37,8 +37,8 @@ impl Context<'_> {
 
 impl Pod<'_> {
     /// Waits until the program has acted upon a signal that was sent and sleeps again;
-    /// `false` where it does not promptly. It may end in nothing but sleep: `after` is
-    /// what should not have ended it.
+    /// `false` where it does not promptly. It must not end: `after` is what should not have ended
+    /// it.
     ///
     /// # Errors
     /// [`Stop::Ended`] with how it ended.
@@ -63,7 +63,8 @@ impl Pod<'_> {
         let is_held = |pod: &Self| pod.suspended() > dispositions.suspended;
         if !is_held(self) {
             let works = self.expect_term_works(after).map(drop);
-            // One that waits there itself shows no thread more where it is held.
+            // A program that itself waits there shows no additional thread where the emulator holds
+            // it.
             let shows = dispositions.suspended == 0 && !is_held(self);
             if works.is_ok() || shows {
                 return works;
@@ -102,7 +103,7 @@ impl Pod<'_> {
         }
         match probe.kill(1, number, 1) {
             Ok(_) => Ok(()),
-            // Its answer may be cut off by the end that the signal brings about.
+            // The signal may end the sandbox before the probe answers.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => Ok(()),
             Err(error) => {
                 let doing = format!("send {} from inside", signal::name(number));

@@ -42,7 +42,7 @@ impl<'p> Orphans<'p> {
         origin: u64,
         what: &str,
     ) -> Result<Self, Stop> {
-        // Nothing is behind the lock that a panic could have broken.
+        // The lock guards no data that a panic could have broken.
         let crowd =
             (count >= CROWD).then(|| CROWDED.lock().unwrap_or_else(PoisonError::into_inner));
         let made = probe
@@ -63,7 +63,7 @@ impl<'p> Orphans<'p> {
         })
     }
 
-    /// Takes over a tree whose top was killed: `adopted` of its `count` members are orphans now.
+    /// Takes over a tree whose root was killed: `adopted` of its `count` members are orphans now.
     pub fn adopt(probe: &'p Probe, count: u64, adopted: u64, what: &str) -> Self {
         Self {
             probe,

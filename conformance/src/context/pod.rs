@@ -21,10 +21,10 @@ const KEPT: usize = 4096;
 /// infra container 1 s before KILL).
 pub const PROMPTLY: Duration = Duration::from_secs(1);
 
-/// How long a process that is on its way out may take over it.
+/// How long a process that is ending may take to end.
 const ENDS: Duration = Duration::from_secs(10);
 
-/// How soon a process ends that has killed the others of its pid namespace to be alone.
+/// How soon a process ends that has killed the others of its pid namespace.
 const ENDS_NEXT: Duration = Duration::from_millis(100);
 
 /// How much longer a process that missed a deadline is watched, to say what it did in the end:
@@ -39,13 +39,13 @@ pub struct Pod<'a> {
     output: [Output; 2],
     /// Pidfds of the probes and workloads that were let into its pid namespace.
     pub(super) members: Vec<OwnedFd>,
-    /// What was done that must not end it: from then on its end is an answer.
+    /// What was done that must not end it: from then on its end is a failure.
     provoked: Option<String>,
     /// It was sent SIGKILL.
     pub(super) killed: bool,
     /// Signals that it was sent, from outside, to end it.
     pub(super) told: u64,
-    /// Signals that were blocked at exec: their block is no sign of the program's.
+    /// Signals that were blocked at exec: the program did not block them.
     pub(super) blocked: u64,
 }
 
@@ -100,13 +100,13 @@ impl<'a> Pod<'a> {
         self.sandbox.pidfd()
     }
 
-    /// Time as the pause process could use it, from now on.
+    /// A stopwatch that counts only time in which the pause process could run.
     pub fn stopwatch(&self) -> Stopwatch {
         Stopwatch::start(self.pid())
     }
 
-    /// Executes the program of a held sandbox, once it is known how it becomes ready where that
-    /// is just being found out.
+    /// Executes the program of a held sandbox. Waits where another start is just finding out how
+    /// the program becomes ready.
     ///
     /// # Errors
     /// As [`Context::start_unready`].
@@ -177,7 +177,7 @@ impl<'a> Pod<'a> {
         self.await_end_while(|| watch.left(limit))
     }
 
-    /// Waits for its end, however much of the time others had the processor.
+    /// Waits for its end, by the clock.
     fn await_end_by_the_clock(&mut self, limit: Duration) -> Result<Option<ExitStatus>, Stop> {
         let began = Instant::now();
         self.await_end_while(|| limit.saturating_sub(began.elapsed()))
@@ -207,7 +207,7 @@ impl<'a> Pod<'a> {
     }
 
     /// Waits until this descriptor is readable, and takes the process's output meanwhile,
-    /// so that writing it holds nothing up; `false` when the time is up.
+    /// so that a full pipe does not block it; `false` when the time is up.
     pub(super) fn await_readable(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -280,7 +280,7 @@ impl<'a> Pod<'a> {
         cause: &str,
     ) -> Result<Finding, Stop> {
         let state = self.describe();
-        // One that computes for ever takes that time from all others.
+        // A program that computes for ever takes that time from all others.
         let late = if self.computes() {
             None
         } else {
@@ -293,7 +293,7 @@ impl<'a> Pod<'a> {
         Ok(self.finding(expected, observed).with(state))
     }
 
-    /// Whether it is one that never sleeps, and does not now.
+    /// Whether the program never sleeps, and does not sleep now.
     fn computes(&self) -> bool {
         let stat = Process::new(self.pid()).and_then(|process| process.stat());
         self.context.is_never_ready() && stat.is_ok_and(|stat| stat.state == 'R')
@@ -361,8 +361,7 @@ impl<'a> Pod<'a> {
         entered.map_err(|error| self.harness_failed("enter its namespaces", &error))
     }
 
-    /// Says what is done to it that must not end it: where it is found to have ended
-    /// from then on, it is not missing, it has failed.
+    /// Says what is done to it that must not end it: if it has ended from then on, the check fails.
     pub fn provoke(&mut self, after: &str) {
         self.provoked = Some(after.to_owned());
     }
@@ -378,7 +377,7 @@ impl<'a> Pod<'a> {
         }
         let patience = match (self.is_ending(), killed || missing) {
             (true, _) => ENDS,
-            // Its own end would have been seen: it comes before theirs.
+            // If the pause process had ended, that would show first.
             (false, true) => ENDS_NEXT,
             (false, false) => Duration::ZERO,
         };
@@ -414,7 +413,7 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// Notes that something of the suite's own in the pod has gone, and not by its doing.
+    /// Notes that a process of the suite's own in the pod has ended, and the suite did not end it.
     pub(super) fn lose(&self) {
         if let Some(watch) = self.context.watch {
             watch.lose();
@@ -431,8 +430,8 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// Whether it is on its way out, or gone: a process gives its memory up before all
-    /// else (and an error that its end brings about may be seen before its end).
+    /// Whether it is ending or has ended: a process releases its memory first, and an error that
+    /// its end causes may be seen before the end itself.
     pub(super) fn is_ending(&self) -> bool {
         Process::new(self.pid())
             .and_then(|process| process.status())
@@ -558,8 +557,7 @@ impl<'a> Pod<'a> {
         self.output[1].room = room;
     }
 
-    /// Nothing has been provoked yet: where the emulator says that it gave up, nothing more
-    /// can be.
+    /// Nothing has been provoked yet, and nothing can be once the emulator says that it crashed.
     ///
     /// # Errors
     /// [`Stop::Inconclusive`] with what it says.
@@ -570,7 +568,7 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// Whether the emulator, if there is one, gave up so far, and in which words.
+    /// Whether the emulator, if there is one, has crashed, and in which words.
     fn gave_up(&mut self) -> Option<String> {
         let emulation = self.context.emulation()?.to_owned();
         let end = self.sandbox.try_wait().ok().flatten();
@@ -596,7 +594,7 @@ impl<'a> Pod<'a> {
         self.sandbox.memory_used()
     }
 
-    /// What of the image its root could not be given on this host, in words.
+    /// What its root lacks of the image on this host, in words.
     pub fn lacks(&self) -> Vec<String> {
         self.sandbox.lacks().to_vec()
     }
@@ -636,7 +634,7 @@ impl<'a> Pod<'a> {
             .into_iter()
             .zip(&mut self.output)
         {
-            // A stream at its end would keep poll(2) from waiting.
+            // With a stream at its end, poll(2) would return at once.
             if stream.as_ref().is_some_and(|stream| output.read(stream)) {
                 *stream = None;
             }

@@ -24,12 +24,12 @@ const SETTLE: Duration = Duration::from_millis(600);
 /// The same, once it is known for this subject that none comes.
 const SETTLE_AGAIN: Duration = Duration::from_millis(60);
 
-/// How long none of its threads has run in a program that has done what it does first.
+/// When none of its threads has run for this long, a program is done with its start.
 const STILL: Duration = Duration::from_millis(50);
 /// How many times as long an emulated program may take over its start.
 const EMULATED: u32 = 4;
 
-/// How long a program that never sleeps has been seen to have a handler, or a signal to be gone.
+/// How long a program that never sleeps must be seen to have a handler, or a signal to be taken.
 const STANDS: Duration = Duration::from_millis(4);
 
 /// How often the suite looks at the program, once it is executed, before it sleeps itself.
@@ -94,7 +94,7 @@ struct Start {
     /// Runs from the first look that shows no readiness: most programs are ready by then, and making
     /// a stopwatch takes as long as their start.
     watch: Option<Stopwatch>,
-    /// Since when its threads sleep, with their context switches then.
+    /// Their context switches when all threads were first seen asleep, and a stopwatch since then.
     quiet: Option<(Switches, Stopwatch)>,
     /// Since when it is able to take TERM, where it does not sleep.
     taken: Option<Stopwatch>,
@@ -254,8 +254,8 @@ fn look(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
     if !asleep || switches.threads == 1 {
         return (seen, switches);
     }
-    // Threads are read one after the other: one that was asleep may have been woken by
-    // the next, which then fell asleep itself. It was so if none has run since.
+    // Threads are read one after the other: the next may have woken one that was asleep, and then
+    // fallen asleep itself. All were asleep at the same time if none has run since.
     match glance(pod, sent) {
         (again, now) if now == switches => (again, now),
         (Look::Gone, now) => (Look::Gone, now),
@@ -300,10 +300,10 @@ fn glance(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
         }
         let is_first = task.tid == task.pid;
         match calls.of(task.pid, task.tid) {
-            // A loop around a call that need not wait is in state S at moments.
+            // A loop around a call that does not wait is in state S at moments.
             Call::None => return (Look::Busy, switches),
             Call::Takes => takes = true,
-            // The run-times of some languages have a thread that looks around now and then.
+            // The run-times of some languages have a thread that wakes now and then.
             Call::Timed => {
                 first_is_timed |= is_first;
                 continue;

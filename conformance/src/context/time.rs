@@ -122,7 +122,7 @@ impl Stopwatch {
             return left;
         }
         let mut at_limit = self.at_limit.borrow_mut();
-        // Kept: once each had its turn the time stays up, however often one waits again.
+        // Once each thread has had its turn, the time stays up, even if one waits again.
         let first = at_limit.get_or_insert_with(|| now.clone());
         let waits_since =
             |(thread, then): (&i32, &Use)| then.runnable && now.get(thread) == Some(then);
@@ -173,7 +173,7 @@ fn least_run(before: &Runs, now: &Runs, processors: u64) -> u64 {
     longest.max(all / processors.max(1))
 }
 
-/// Those that the suite may use; what it starts may use no others.
+/// The processors that the suite may use; what it starts may use no others.
 fn processors() -> u64 {
     std::thread::available_parallelism().map_or(1, |number| number.get() as u64)
 }

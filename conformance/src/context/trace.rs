@@ -16,7 +16,7 @@ const TRACED: Duration = Duration::from_secs(10);
 /// How long one is traced that was never seen to wait, until it is taken for ready.
 const NEVER_READY: Duration = Duration::from_millis(300);
 
-/// Signals that the kernel sends for what an instruction did.
+/// Signals that the kernel sends for a fault of an instruction.
 const FAULT: [i32; 5] = [
     libc::SIGILL,
     libc::SIGTRAP,
@@ -28,15 +28,15 @@ const FAULT: [i32; 5] = [
 /// How soon a program that computes makes its next system call.
 const AT_ONCE: Duration = Duration::from_micros(200);
 
-/// How often a fault may come again with no system call between, until the program is as good as
-/// dead of it: the kernel does not let the default action end a process 1 that is traced
-/// (`force_sig_info_to_task`), so it would go on for ever.
+/// How many faults without a system call between them count as the end of the program: the kernel
+/// does not let the default action end a process 1 that is traced (`force_sig_info_to_task`), so it
+/// would go on for ever.
 const FAULTS: usize = 16;
 
 /// How a traced program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Traced {
-    /// It ended so, after it had become ready or before.
+    /// It ended, after it had become ready or before.
     Ended {
         /// How.
         status: ExitStatus,

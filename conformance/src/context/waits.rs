@@ -24,16 +24,16 @@ pub(super) enum Call {
     Unknown,
 }
 
-/// What the numbers of system calls mean.
+/// Which calls the numbers of system calls stand for.
 #[derive(Clone, Copy)]
 pub(super) enum Calls {
-    /// What they mean to the suite.
+    /// The calls that matter to the suite.
     Own,
     Of(&'static Abi),
 }
 
 impl Calls {
-    /// In what the kernel runs: the program, or the emulator that runs it, which is the host's.
+    /// Of what the kernel runs: the program, or the host's emulator that runs it.
     pub(super) fn of_program(context: &Context<'_>) -> Self {
         if context.offers(Needs::NATIVE) {
             Self::of_platform(&context.subject().platform)

@@ -61,7 +61,7 @@ impl Pod<'_> {
     /// port; with a process of its own that outlives it where a `helper` is asked for.
     ///
     /// # Errors
-    /// [`Stop::Fail`] where a pause process that has ended, or left, is in the way.
+    /// [`Stop::Fail`] where the pause process has ended, or left its namespaces.
     pub fn run_guest(&mut self, port: u16, mode: PidMode, helper: bool) -> Result<Workload, Stop> {
         let started = wasi_engine::serve(port, helper)
             .and_then(|command| self.sandbox.run_beside(command, mode == PidMode::Shared));
@@ -89,10 +89,10 @@ impl Pod<'_> {
         }
     }
 
-    /// How a workload that is missed has ended, if it has.
+    /// How a missing workload has ended, if it has.
     ///
     /// # Errors
-    /// [`Stop::Fail`] where the pause process took it along.
+    /// [`Stop::Fail`] where it ended with the pause process.
     pub fn guest_ended(&mut self, guest: &mut Workload) -> Result<Option<String>, Stop> {
         // One that is killed closes what it has open first, and ends a moment later.
         let ends = self.context.scaled(PROMPTLY);
@@ -108,8 +108,8 @@ impl Pod<'_> {
         )))
     }
 
-    /// A workload that was killed was so by the end of the pause process, which is then the
-    /// image's fault; and one may find the end of the pause process before that is to be seen.
+    /// The end of the pause process kills a workload, which is then the image's fault; a workload
+    /// may notice that end before the suite does.
     fn not_taken_along(&mut self, ended: Option<ExitStatus>, after: &str) -> Result<(), Stop> {
         if ended == Some(ExitStatus::Signaled(crate::signal::KILL)) || self.is_ending() {
             let cut_off = std::io::ErrorKind::ConnectionAborted.into();
@@ -118,10 +118,10 @@ impl Pod<'_> {
         self.expect_running(after)
     }
 
-    /// Waits until a workload that was told to end has ended so.
+    /// Waits until a workload that was told to end has ended as it should.
     ///
     /// # Errors
-    /// [`Stop::Fail`] where the pause process took it along, else [`Stop::Error`].
+    /// [`Stop::Fail`] where it ended with the pause process, else [`Stop::Error`].
     pub fn guest_ends(
         &mut self,
         guest: &mut Workload,

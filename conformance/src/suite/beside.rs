@@ -80,14 +80,14 @@ pub(super) fn runs(platform: &Platform, host: &Platform) -> bool {
         && *RUNS.get_or_init(|| is_run_by_kernel(&elf(beside)).unwrap_or(false))
 }
 
-/// Whether the kernel executes this program itself, and it ends as it is to: an interpreter of
-/// the host (binfmt_misc) would be the executable of the process in its stead, and a filter that
-/// refuses the calls of this architecture would keep it from ending so.
+/// Whether the kernel executes this program itself, and it ends as it is to: with an interpreter of
+/// the host (binfmt_misc) the process would have another executable, and under a filter that
+/// refuses the calls of this architecture it would end otherwise.
 fn is_run_by_kernel(program: &[u8]) -> io::Result<bool> {
     let file = executable(program)?;
     let mut child = start(&file)?;
     let seen = is_executed(&child, &file);
-    // The end of its input is what it waits for.
+    // It waits for the end of its input.
     drop(child.stdin.take());
     let pid = Pid::from_child(&child);
     let ended = pidfd_open(pid, PidfdFlags::empty())
@@ -124,7 +124,7 @@ fn start(file: &File) -> io::Result<Child> {
             .stderr(Stdio::null())
             .spawn();
         match child {
-            // What another thread forked meanwhile has it open, until it executes its own.
+            // A process that another thread forked meanwhile has it open until it executes.
             Err(error)
                 if error.kind() == io::ErrorKind::ExecutableFileBusy && began.elapsed() < LIMIT =>
             {

@@ -23,15 +23,15 @@ pub(super) struct Planned {
     pub(super) subject: Result<Subject, String>,
     /// What runs its program; none where only static checks are made.
     pub(super) backend: Option<Arc<dyn Backend + Send + Sync>>,
-    /// What shows whether a verdict can be believed there.
+    /// Tells whether a verdict can be believed there.
     pub(super) calibration: Option<Arc<Calibration>>,
     /// Why not, where that is the subject's doing.
     pub(super) not_run: Option<String>,
 }
 
 impl Planned {
-    /// Those of the checks that are made: of a companion only what its files can be asked,
-    /// and not what the index as a whole is.
+    /// Those of the checks that are made: for a companion only checks of its files, and none of the
+    /// index as a whole.
     pub(super) fn checks(&self, all: &[&'static Check]) -> Vec<&'static Check> {
         let Ok(subject) = &self.subject else {
             return Vec::new();
@@ -44,8 +44,8 @@ impl Planned {
         all.iter().filter(applies).copied().collect()
     }
 
-    /// Whether there is anything to be made of it: where only checks of programs that run, or
-    /// of an index as a whole, are asked for, companions are left out.
+    /// Whether any check applies to it: where only checks that run a program, or judge an index as
+    /// a whole, are asked for, companions are left out.
     pub(super) fn is_wanted(&self, all: &[&'static Check]) -> bool {
         let of_files = |check: &&Check| !check.needs.intersects(RUNS.union(OF_THE_WHOLE));
         let nothing = self.subject.is_ok() && self.checks(all).is_empty();
@@ -58,7 +58,7 @@ impl Planned {
         let Ok(subject) = &self.subject else {
             return None;
         };
-        // Then that none is run is what was asked for.
+        // Then the user asked to run none.
         if self.head.static_only {
             return None;
         }
@@ -132,8 +132,8 @@ pub(super) fn absent(image: &[Subject], host: &Platform) -> Option<Planned> {
 pub(super) enum Processor {
     /// Nothing: there is no program, or none is to run.
     None,
-    /// Nothing, since the image is not what it says it is for: what its program would do here
-    /// says nothing of what it does there. Says what disagrees.
+    /// Nothing, since the image contradicts itself about its platform: how its program behaves here
+    /// would say nothing about that platform. Says what disagrees.
     Mislabelled(String),
     /// The host's own.
     Own,

@@ -204,7 +204,7 @@ fn plan_images(
     (planned, baselines)
 }
 
-/// All runs, one after the other. What is read alone is the same each time.
+/// All runs, in order. What is only read is the same each time.
 fn repeated(planned: &[Planned], times: u16) -> impl Iterator<Item = &Planned> {
     (0..times).flat_map(move |time| {
         let again = move |it: &&Planned| time == 0 || !it.head.companion;

@@ -38,7 +38,7 @@ static ENGINES: Mutex<Vec<Engine>> = Mutex::new(Vec::new());
 
 /// Runs a row by the engine that it speaks of.
 pub(crate) fn run(row: &Row, suite: &Path) -> Ended {
-    // Nothing is behind the lock that a panic could have broken.
+    // The lock guards no data that a panic could have broken.
     let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
     let known = engines.iter().position(|engine| engine.of == row.of);
     let at = known.unwrap_or_else(|| {

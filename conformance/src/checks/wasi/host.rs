@@ -30,7 +30,7 @@ const STARTS: &[&str] = &[
 const WINDOW: Duration = Duration::from_millis(900);
 /// Within which a signal ends it.
 const ENDS: Duration = Duration::from_secs(2);
-/// Processor time that is none: one tick of a clock of 100 Hz.
+/// Processor time that counts as none: one tick of a clock of 100 Hz.
 const TICK: Duration = Duration::from_millis(10);
 /// Processor time that a WASI runtime may take to start, and how long it rests once it has.
 const START: Duration = Duration::from_millis(500);
