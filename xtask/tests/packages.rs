@@ -1,0 +1,80 @@
+//! The crates as packages: each is built from what its package holds, and nothing beside it.
+
+use flate2::read::GzDecoder;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Those that are to be published, each after what it needs.
+const CRATES: [&str; 5] = [
+    "reference-pause",
+    "pause-fixtures",
+    "pause-image",
+    "pause-sandbox",
+    "pause-conformance",
+];
+
+fn cargo(folder: &Path, arguments: &[&str]) {
+    let status = Command::new(env!("CARGO"))
+        .args(arguments)
+        .args(["--offline", "--quiet"])
+        .current_dir(folder)
+        .status()
+        .expect("cargo starts: it runs this");
+    assert!(status.success(), "cargo {}: {status}", arguments.join(" "));
+}
+
+/// In a workspace of the packages alone, where each takes the others from beside it, as it would
+/// from a registry. What they need of others' crates is built already, in the same folder.
+#[test]
+fn each_crate_is_built_from_its_package() {
+    // The same folder each time: another would leave another build of everything behind.
+    let own = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
+    if own.exists() {
+        fs::remove_dir_all(&own).expect("its last run's is removed");
+    }
+    let target = own.to_str().expect("a path in Unicode");
+    let mut package = vec![
+        "package",
+        "--no-verify",
+        "--allow-dirty",
+        "--target-dir",
+        target,
+    ];
+    package.extend(CRATES.iter().flat_map(|name| ["--package", name]));
+    cargo(&xtask::workspace(), &package);
+
+    let unpacked = own.join("unpacked");
+    let mut patches = Vec::new();
+    for name in CRATES {
+        let package = format!("{name}-{}", env!("CARGO_PKG_VERSION"));
+        let file = own.join("package").join(format!("{package}.crate"));
+        let file = fs::File::open(file).expect("cargo made it");
+        let archive = tar::Archive::new(GzDecoder::new(file)).unpack(&unpacked);
+        archive.expect("it is a packed tar file");
+        patches.push(format!("{name} = {{ path = \"{package}\" }}"));
+    }
+    let workspace = xtask::workspace();
+    let manifest = fs::read_to_string(workspace.join("Cargo.toml")).expect("it is there");
+    let profiles = manifest.find("[profile.dev]").expect("it has profiles");
+    let manifest = format!(
+        "[workspace]\nresolver = \"3\"\nmembers = [\"*-{}\"]\n\n[patch.crates-io]\n{}\n\n{}",
+        env!("CARGO_PKG_VERSION"),
+        patches.join("\n"),
+        &manifest[profiles..],
+    );
+    fs::write(unpacked.join("Cargo.toml"), manifest).expect("it is written");
+    fs::copy(workspace.join("Cargo.lock"), unpacked.join("Cargo.lock")).expect("it is copied");
+
+    // The libraries: a program would take the place of the workspace's own.
+    let target = workspace.join("target");
+    let target = target.to_str().expect("a path in Unicode");
+    let mut build = vec!["build", "--lib", "--target-dir", target];
+    build.extend([
+        "--package",
+        "pause-sandbox",
+        "--package",
+        "pause-conformance",
+    ]);
+    cargo(&unpacked, &build);
+}
