@@ -3,28 +3,19 @@
 //! The same programs give the same bytes, whenever and wherever: no times, no
 //! names of folders, every map in the order of its keys.
 
-mod archive;
-mod layout;
 pub mod wasi;
 
 use crate::platform::{self, Platform};
 use crate::{build, link, packages, toolchain};
 use anyhow::{Context as _, Result, ensure};
-use oci_spec::image::{
-    ConfigBuilder, Descriptor, DescriptorBuilder, ImageConfigurationBuilder, ImageIndexBuilder,
-    ImageManifestBuilder, MediaType, PlatformBuilder, RootFsBuilder, Sha256Digest,
-};
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
-use std::collections::HashMap;
+use pause_image::build::{ImageBuilder, LayoutBuilder, Packing};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the image is tagged with in layouts and archives.
 pub const TAG: &str = env!("CARGO_PKG_VERSION");
-
-/// The user that upstream's image has had since 3.5.
-const USER: &str = "65535:65535";
 
 /// Arguments of `image`.
 #[derive(Debug, clap::Args)]
@@ -107,7 +98,7 @@ pub struct Size {
 /// form.
 pub fn write(targets: &[Platform], out: &Path) -> Result<Written> {
     write_built(
-        &build::programs(targets, &["pause"], &out.join("programs"))?,
+        &build::programs(targets, &[link::PAUSE], &out.join("programs"))?,
         out,
     )
 }
@@ -123,157 +114,106 @@ fn write_built(programs: &[build::Program], out: &Path) -> Result<Written> {
 
 /// Writes the image of these programs into `out`, in every form.
 pub fn write_programs(programs: &[(Platform, Vec<u8>)], out: &Path) -> Result<Written> {
-    let images = programs
-        .iter()
-        .map(|(platform, bytes)| SinglePlatform::of(*platform, bytes))
-        .collect::<Result<Vec<_>>>()?;
-    let index = index(&images)?;
-
-    let layout = out.join("oci");
-    let mut blobs: Vec<&Blob> = images
-        .iter()
-        .flat_map(|image| [&image.manifest, &image.config, &image.compressed])
-        .collect();
-    // A tool that wants one image finds one: the index over the platforms, or the only one.
-    let top = if let [only] = &images[..] {
-        (&only.manifest, MediaType::ImageManifest, TAG)
-    } else {
-        blobs.push(&index);
-        (&index, MediaType::ImageIndex, TAG)
-    };
-    let files = layout::files(&blobs, &[top])?;
-    layout::write(&layout, &files)?;
-    let archive = archive::tar(&files)?;
-    write_file(&out.join("pause.oci.tar"), &archive)?;
-    for image in &images {
-        let name = format!("pause-{}.docker.tar", image.platform.folder());
-        write_file(&out.join(name), &archive::docker(image)?)?;
-    }
-    let sizes = images
-        .iter()
-        .zip(programs)
-        .map(|(image, (_, program))| Size {
-            platform: image.platform,
+    let mut layout = LayoutBuilder::default();
+    let mut descriptors = Vec::new();
+    let mut sizes = Vec::new();
+    for (platform, program) in programs {
+        let image = single_platform(*platform, program);
+        let mut descriptor = layout.image(&image);
+        sizes.push(Size {
+            platform: *platform,
             program: program.len(),
-            image: image.size(),
+            image: fetched(&layout, &descriptor)?,
         });
-    let sizes = sizes.collect();
-    Ok(Written { layout, sizes })
+        descriptor["platform"] = named(*platform);
+        descriptors.push(descriptor);
+
+        let name = format!("pause-{}.docker.tar", platform.folder());
+        let archive = unpacked(image).docker_archive(&format!("pause:{TAG}"));
+        write_file(&out.join(name), &archive)?;
+    }
+    // A tool that wants one image finds one: the index over the platforms, or the only one.
+    let top = if let [only] = &mut descriptors[..] {
+        if let Some(fields) = only.as_object_mut() {
+            fields.remove("platform");
+        }
+        only.clone()
+    } else {
+        layout.annotated_index(&descriptors, &annotations())
+    };
+    layout.tag(top, TAG);
+    let folder = out.join("oci");
+    write_layout(&layout, &folder)?;
+    write_file(&out.join("pause.oci.tar"), &layout.archive(""))?;
+    Ok(Written {
+        layout: folder,
+        sizes,
+    })
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("write {}", path.display()))
 }
 
-/// Some bytes, known by their digest.
-struct Blob {
-    bytes: Vec<u8>,
-    digest: String,
+/// Makes `folder` hold this layout and no other blobs.
+fn write_layout(layout: &LayoutBuilder, folder: &Path) -> Result<()> {
+    layout
+        .write(folder)
+        .with_context(|| format!("write {}", folder.display()))?;
+    let blobs = folder.join("blobs/sha256");
+    for entry in std::fs::read_dir(&blobs).with_context(|| format!("list {}", blobs.display()))? {
+        let entry = entry.with_context(|| format!("list {}", blobs.display()))?;
+        let digest = format!("sha256:{}", entry.file_name().to_string_lossy());
+        if !layout.blobs.contains_key(&digest) {
+            let path = entry.path();
+            std::fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
-impl Blob {
-    fn new(bytes: Vec<u8>) -> Self {
-        let digest = sha256(&bytes);
-        Self { bytes, digest }
-    }
-
-    /// JSON with sorted keys.
-    fn json(value: impl serde::Serialize) -> Result<Self> {
-        let value: Value = serde_json::to_value(value).context("write JSON")?;
-        Ok(Self::new(serde_json::to_vec(&value).context("write JSON")?))
-    }
-
-    fn descriptor(&self, media_type: MediaType) -> Result<Descriptor> {
-        Ok(self.describe(media_type)?.build()?)
-    }
-
-    fn describe(&self, media_type: MediaType) -> Result<DescriptorBuilder> {
-        let digest: Sha256Digest = self.digest.parse().context("read a digest of our own")?;
-        Ok(DescriptorBuilder::default()
-            .media_type(media_type)
-            .digest(digest)
-            .size(u64::try_from(self.bytes.len())?))
-    }
+/// Manifest, configuration and layers: what a node fetches, in bytes.
+fn fetched(layout: &LayoutBuilder, manifest: &Value) -> Result<usize> {
+    let digest = manifest["digest"].as_str().unwrap_or_default();
+    let bytes = layout.blobs.get(digest).context("a manifest of our own")?;
+    let read: Value = serde_json::from_slice(bytes).context("read a manifest of our own")?;
+    let layers = read["layers"].as_array().into_iter().flatten();
+    let sizes = layers.chain([&read["config"]]);
+    let sum: u64 = sizes.filter_map(|blob| blob["size"].as_u64()).sum();
+    Ok(bytes.len() + usize::try_from(sum)?)
 }
 
-/// In hexadecimal digits.
-fn sha256(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
-
-/// The image of one platform.
-struct SinglePlatform {
-    platform: Platform,
-    manifest: Blob,
-    config: Blob,
-    /// The layer as a plain tar.
-    layer: Vec<u8>,
-    /// The layer as the manifest names it.
-    compressed: Blob,
-}
-
-impl SinglePlatform {
-    fn of(platform: Platform, program: &[u8]) -> Result<Self> {
-        let layer = archive::layer(program)?;
-        let compressed = Blob::new(archive::gzip(&layer)?);
-        let config = config(platform, &layer)?;
-        let manifest = ImageManifestBuilder::default()
-            .schema_version(2_u32)
-            .media_type(MediaType::ImageManifest)
-            .config(config.descriptor(MediaType::ImageConfig)?)
-            .layers(vec![compressed.descriptor(MediaType::ImageLayerGzip)?])
-            .annotations(annotations())
-            .build()?;
-        Ok(Self {
-            platform,
-            manifest: Blob::json(manifest)?,
-            config,
-            layer,
-            compressed,
-        })
-    }
-
-    /// What a node fetches, in bytes.
-    fn size(&self) -> usize {
-        [&self.manifest, &self.config, &self.compressed]
-            .iter()
-            .map(|blob| blob.bytes.len())
-            .sum()
-    }
-}
-
-/// The configuration of the image (image-spec, config.md).
-fn config(platform: Platform, layer: &[u8]) -> Result<Blob> {
-    let process = ConfigBuilder::default()
-        .entrypoint(vec!["/pause".to_owned()])
-        .user(USER)
-        .working_dir("/")
-        .build()?;
-    let diff_id = format!("sha256:{}", sha256(layer));
-    let rootfs = RootFsBuilder::default()
-        .typ("layers")
-        .diff_ids(vec![diff_id])
-        .build()?;
-    let mut config = ImageConfigurationBuilder::default()
-        .architecture(platform.architecture)
-        .os("linux")
-        .config(process)
-        .rootfs(rootfs);
+/// The image of one platform: `/pause`, and nothing else.
+fn single_platform(platform: Platform, program: &[u8]) -> ImageBuilder {
+    let mut image =
+        ImageBuilder::pause(program, platform.architecture).set("WorkingDir", json!("/"));
     if let Some(variant) = platform.variant {
-        config = config.variant(variant);
+        image.config["variant"] = json!(variant);
     }
-    Blob::json(config.build()?)
+    image.layers[0].1 = Packing::SmallGzip;
+    image.annotations = annotations();
+    image
+}
+
+/// With its layers as they are: what `docker save` writes.
+fn unpacked(mut image: ImageBuilder) -> ImageBuilder {
+    for (_, packing) in &mut image.layers {
+        *packing = Packing::Plain;
+    }
+    image
+}
+
+/// A platform as an index names it.
+fn named(platform: Platform) -> Value {
+    let mut named = json!({ "architecture": platform.architecture, "os": "linux" });
+    if let Some(variant) = platform.variant {
+        named["variant"] = json!(variant);
+    }
+    named
 }
 
 /// What manifests and index say of themselves (image-spec, annotations.md).
-fn annotations() -> HashMap<String, String> {
+fn annotations() -> BTreeMap<String, String> {
     [
         ("licenses", env!("CARGO_PKG_LICENSE")),
         ("title", "pause"),
@@ -281,28 +221,6 @@ fn annotations() -> HashMap<String, String> {
     ]
     .map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.to_owned()))
     .into()
-}
-
-/// The index over all platforms, in the order of the table.
-fn index(images: &[SinglePlatform]) -> Result<Blob> {
-    let mut manifests = Vec::new();
-    for image in images {
-        let mut platform = PlatformBuilder::default()
-            .architecture(image.platform.architecture)
-            .os("linux");
-        if let Some(variant) = image.platform.variant {
-            platform = platform.variant(variant);
-        }
-        let descriptor = image.manifest.describe(MediaType::ImageManifest)?;
-        manifests.push(descriptor.platform(platform.build()?).build()?);
-    }
-    let index = ImageIndexBuilder::default()
-        .schema_version(2_u32)
-        .media_type(MediaType::ImageIndex)
-        .manifests(manifests)
-        .annotations(annotations())
-        .build()?;
-    Blob::json(index)
 }
 
 /// Copies the image at `layout`, all platforms, to a registry.

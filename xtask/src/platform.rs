@@ -1,6 +1,7 @@
 //! The platforms that the reference image is published for.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result};
+use pause_image::Architecture;
 
 /// One platform of the image index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,70 +15,50 @@ pub struct Platform {
     pub architecture: &'static str,
     /// `variant` beside it.
     pub variant: Option<&'static str>,
-    /// What Debian's `qemu-user-static` calls the emulator, without `qemu-`
-    /// and `-static`.
-    pub emulator: &'static str,
 }
 
 /// Every platform there is a row for in `pause/src/arch.rs`.
 pub const ALL: [Platform; 8] = [
-    row("amd64", "x86_64-unknown-linux-gnu", "amd64", None, "x86_64"),
-    row(
-        "arm64",
-        "aarch64-unknown-linux-gnu",
-        "arm64",
-        Some("v8"),
-        "aarch64",
-    ),
-    row(
-        "arm/v7",
-        "armv7-unknown-linux-gnueabihf",
-        "arm",
-        Some("v7"),
-        "arm",
-    ),
-    row(
-        "ppc64le",
-        "powerpc64le-unknown-linux-gnu",
-        "ppc64le",
-        None,
-        "ppc64le",
-    ),
-    row("s390x", "s390x-unknown-linux-gnu", "s390x", None, "s390x"),
-    row(
-        "riscv64",
-        "riscv64gc-unknown-linux-gnu",
-        "riscv64",
-        None,
-        "riscv64",
-    ),
-    row(
-        "loong64",
-        "loongarch64-unknown-linux-gnu",
-        "loong64",
-        None,
-        "loongarch64",
-    ),
-    row("386", "i686-unknown-linux-gnu", "386", None, "i386"),
+    row("amd64", "x86_64-unknown-linux-gnu"),
+    row("arm64", "aarch64-unknown-linux-gnu").with("arm64", "v8"),
+    row("arm/v7", "armv7-unknown-linux-gnueabihf").with("arm", "v7"),
+    row("ppc64le", "powerpc64le-unknown-linux-gnu"),
+    row("s390x", "s390x-unknown-linux-gnu"),
+    row("riscv64", "riscv64gc-unknown-linux-gnu"),
+    row("loong64", "loongarch64-unknown-linux-gnu"),
+    row("386", "i686-unknown-linux-gnu"),
 ];
 
-const fn row(
-    name: &'static str,
-    triple: &'static str,
-    architecture: &'static str,
-    variant: Option<&'static str>,
-    emulator: &'static str,
-) -> Platform {
+const fn row(name: &'static str, triple: &'static str) -> Platform {
     Platform {
         name,
         triple,
-        architecture,
-        variant,
-        emulator,
+        architecture: name,
+        variant: None,
     }
 }
 
 impl Platform {
+    const fn with(mut self, architecture: &'static str, variant: &'static str) -> Self {
+        self.architecture = architecture;
+        self.variant = Some(variant);
+        self
+    }
+
+    /// What Debian's `qemu-user-static` calls the emulator, without `qemu-` and `-static`.
+    pub fn emulator(&self) -> Option<&'static str> {
+        Architecture::named(self.architecture)?.qemu
+    }
+
+    fn is(&self, other: &pause_image::Platform) -> bool {
+        let own = pause_image::Platform {
+            os: "linux".to_owned(),
+            architecture: self.architecture.to_owned(),
+            variant: self.variant.map(str::to_owned),
+        };
+        own.normal() == other.normal()
+    }
+
     /// The name as one component of a path.
     pub fn folder(&self) -> String {
         format!("linux-{}", self.name.replace('/', "-"))
@@ -89,19 +70,13 @@ impl Platform {
     }
 }
 
-/// The platform called `text`: its name, with or without `linux/`, with or
-/// without the only variant there is, or its triple.
+/// The platform called `text`: its triple, or its name with or without `linux/`, in any spelling
+/// that engines take for the same.
 pub fn parse(text: &str) -> Result<Platform, String> {
     let name = text.strip_prefix("linux/").unwrap_or(text);
+    let asked = format!("linux/{name}").parse().ok();
     let found = ALL.iter().find(|platform| {
-        platform.name == name
-            || platform.triple == name
-            || platform.architecture == name
-            || platform.variant.is_some_and(|variant| {
-                name.strip_suffix(variant)
-                    .and_then(|name| name.strip_suffix('/'))
-                    == Some(platform.architecture)
-            })
+        platform.triple == name || asked.as_ref().is_some_and(|asked| platform.is(asked))
     });
     found.copied().ok_or_else(|| {
         format!(
@@ -113,16 +88,9 @@ pub fn parse(text: &str) -> Result<Platform, String> {
 
 /// The platform of this machine.
 pub fn host() -> Result<Platform> {
-    let architecture = std::env::consts::ARCH;
-    let found = ALL
-        .iter()
-        .find(|p| p.triple.split('-').next() == Some(architecture) || p.emulator == architecture);
-    match (found, architecture) {
-        (Some(platform), _) => Ok(*platform),
-        (None, "powerpc64") => parse("ppc64le").map_err(anyhow::Error::msg),
-        (None, "x86") => parse("386").map_err(anyhow::Error::msg),
-        (None, other) => bail!("no row for {other} in pause/src/arch.rs"),
-    }
+    let host = pause_image::Platform::host();
+    let found = ALL.iter().find(|platform| platform.is(&host)).copied();
+    found.with_context(|| format!("no row for {} in pause/src/arch.rs", host.architecture))
 }
 
 #[cfg(test)]
@@ -135,6 +103,7 @@ mod tests {
     #[case("linux/amd64", "amd64")]
     #[case("arm64", "arm64")]
     #[case("linux/arm64/v8", "arm64")]
+    #[case("aarch64", "arm64")]
     #[case("arm", "arm/v7")]
     #[case("linux/arm/v7", "arm/v7")]
     #[case("riscv64gc-unknown-linux-gnu", "riscv64")]
@@ -150,6 +119,13 @@ mod tests {
     #[case("amd64/v8")]
     fn what_is_not_in_the_table_is_no_platform(#[case] text: &str) {
         assert!(parse(text).is_err());
+    }
+
+    #[test]
+    fn every_row_is_of_an_architecture_that_the_suite_knows() {
+        for platform in ALL {
+            assert!(platform.emulator().is_some(), "{}", platform.name);
+        }
     }
 
     #[test]

@@ -187,7 +187,8 @@ impl Program {
             return vec![program];
         }
         packages::ensure(&["qemu-user-static"]).expect("the emulators");
-        vec![format!("qemu-{}-static", self.platform.emulator), program]
+        let emulator = self.platform.emulator().expect("QEMU has one");
+        vec![format!("qemu-{emulator}-static"), program]
     }
 
     fn prints_its_version(&self) {

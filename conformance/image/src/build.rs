@@ -31,6 +31,8 @@ pub enum Packing {
     /// gzip.
     #[default]
     Gzip,
+    /// gzip, as small as it can be made.
+    SmallGzip,
     /// zstd.
     Zstd,
 }
@@ -40,13 +42,8 @@ impl Packing {
     pub fn pack(self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Self::Plain => bytes.to_vec(),
-            Self::Gzip => {
-                let mut writer = GzBuilder::new().write(Vec::new(), Compression::default());
-                writer
-                    .write_all(bytes)
-                    .and_then(|()| writer.finish())
-                    .expect("writing to memory does not fail")
-            }
+            Self::Gzip => gzip(bytes, Compression::default()),
+            Self::SmallGzip => gzip(bytes, Compression::best()),
             Self::Zstd => ruzstd::encoding::compress_to_vec(
                 bytes,
                 ruzstd::encoding::CompressionLevel::Fastest,
@@ -57,10 +54,19 @@ impl Packing {
     fn suffix(self) -> &'static str {
         match self {
             Self::Plain => "",
-            Self::Gzip => "+gzip",
+            Self::Gzip | Self::SmallGzip => "+gzip",
             Self::Zstd => "+zstd",
         }
     }
+}
+
+/// With neither time nor name nor operating system in its head.
+fn gzip(bytes: &[u8], level: Compression) -> Vec<u8> {
+    let mut writer = GzBuilder::new().write(Vec::new(), level);
+    writer
+        .write_all(bytes)
+        .and_then(|()| writer.finish())
+        .expect("writing to memory does not fail")
 }
 
 /// A tar archive, written member by member.
@@ -296,9 +302,8 @@ impl LayoutBuilder {
     /// A layout with one image, tagged.
     pub fn single(image: &ImageBuilder, tag: &str) -> Self {
         let mut layout = Self::default();
-        let mut descriptor = layout.image(image);
-        descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
-        layout.manifests.push(descriptor);
+        let descriptor = layout.image(image);
+        layout.tag(descriptor, tag);
         layout
     }
 
@@ -311,9 +316,8 @@ impl LayoutBuilder {
             descriptor
         });
         let descriptors: Vec<Value> = descriptors.collect();
-        let mut descriptor = layout.index(&descriptors);
-        descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
-        layout.manifests.push(descriptor);
+        let descriptor = layout.index(&descriptors);
+        layout.tag(descriptor, tag);
         layout
     }
 
@@ -351,6 +355,27 @@ impl LayoutBuilder {
     pub fn index(&mut self, descriptors: &[Value]) -> Value {
         let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors });
         self.blob(OCI_INDEX, to_bytes(&index))
+    }
+
+    /// The same, with annotations of its own.
+    pub fn annotated_index(
+        &mut self,
+        descriptors: &[Value],
+        annotations: &BTreeMap<String, String>,
+    ) -> Value {
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_INDEX,
+            "manifests": descriptors,
+            "annotations": annotations,
+        });
+        self.blob(OCI_INDEX, to_bytes(&index))
+    }
+
+    /// Names a manifest or an index of it in index.json, by a tag.
+    pub fn tag(&mut self, mut descriptor: Value, tag: &str) {
+        descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
+        self.manifests.push(descriptor);
     }
 
     /// The files of the layout.

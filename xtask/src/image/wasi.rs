@@ -1,9 +1,9 @@
 //! The WASI pause as an image, in each form that engines know.
 
-use super::{Blob, archive, layout, write_file};
+use super::{annotations, fetched, write_file, write_layout};
 use crate::wasi::{self, Preview, Program};
-use anyhow::{Context as _, Result};
-use oci_spec::image::MediaType;
+use anyhow::Result;
+use pause_image::build::{ImageBuilder, LayoutBuilder, Packing, Tar, WasmImageBuilder};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -62,126 +62,70 @@ pub struct Size {
 /// `oci-wasi` and the archive `pause.wasi.tar`, with tags `p1-artifact`,
 /// `p1-legacy`, `p1-compat` and the same for `p2`.
 pub fn write(out: &Path) -> Result<Written> {
-    let mut images = Vec::new();
+    let mut layout = LayoutBuilder::default();
     let mut sizes = Vec::new();
     for program in wasi::programs(&out.join("programs"))? {
         for form in Form::ALL {
             let tag = format!("{}-{}", program.preview.name(), form.name());
-            let image = image(&program, form)?;
-            let blobs = [&image.manifest, &image.config, &image.layer];
+            let descriptor = add(&mut layout, &program, form);
             sizes.push(Size {
                 tag: tag.clone(),
                 form,
                 preview: program.preview,
                 program: program.bytes.len(),
-                image: blobs.iter().map(|blob| blob.bytes.len()).sum(),
+                image: fetched(&layout, &descriptor)?,
             });
-            images.push((tag, image));
+            layout.tag(descriptor, &tag);
         }
     }
-    let mut tagged = Vec::new();
-    let mut blobs = Vec::new();
-    for (tag, image) in &images {
-        tagged.push((&image.manifest, MediaType::ImageManifest, tag.as_str()));
-        blobs.extend([&image.manifest, &image.config, &image.layer]);
-    }
-    let files = layout::files(&blobs, &tagged)?;
-    let layout = out.join("oci-wasi");
-    layout::write(&layout, &files)?;
-    write_file(&out.join("pause.wasi.tar"), &archive::tar(&files)?)?;
-    Ok(Written { layout, sizes })
-}
-
-struct Image {
-    manifest: Blob,
-    config: Blob,
-    layer: Blob,
-}
-
-fn image(program: &Program, form: Form) -> Result<Image> {
-    let raw = || Blob::new(program.bytes.clone());
-    let (config, layer, media_type) = match form {
-        Form::Artifact => {
-            let layer = raw();
-            (
-                artifact_config(program.preview, &layer)?,
-                layer,
-                "application/wasm",
-            )
-        }
-        Form::Legacy => {
-            let layer = raw();
-            let diff_id = format!("sha256:{}", layer.digest);
-            (
-                config(&diff_id)?,
-                layer,
-                "application/vnd.bytecodealliance.wasm.component.layer.v0+wasm",
-            )
-        }
-        Form::Compat => {
-            let layer = archive::layer_with("pause.wasm", &program.bytes)?;
-            let diff_id = format!("sha256:{}", super::sha256(&layer));
-            let packed = Blob::new(archive::gzip(&layer)?);
-            (
-                config(&diff_id)?,
-                packed,
-                "application/vnd.oci.image.layer.v1.tar+gzip",
-            )
-        }
-    };
-    let config_type = match form {
-        Form::Artifact => "application/vnd.wasm.config.v0+json",
-        Form::Legacy | Form::Compat => "application/vnd.oci.image.config.v1+json",
-    };
-    let mut annotations = super::annotations();
-    if form == Form::Compat {
-        annotations.insert("module.wasm.image/variant".into(), "compat".into());
-    }
-    let descriptor = |blob: &Blob, media_type: &str| {
-        json!({
-            "mediaType": media_type,
-            "digest": format!("sha256:{}", blob.digest),
-            "size": blob.bytes.len(),
-        })
-    };
-    let manifest = Blob::json(json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": descriptor(&config, config_type),
-        "layers": [descriptor(&layer, media_type)],
-        "annotations": annotations,
-    }))?;
-    Ok(Image {
-        manifest,
-        config,
-        layer,
+    let folder = out.join("oci-wasi");
+    write_layout(&layout, &folder)?;
+    write_file(&out.join("pause.wasi.tar"), &layout.archive(""))?;
+    Ok(Written {
+        layout: folder,
+        sizes,
     })
 }
 
-/// The configuration of an artifact. A component says what it takes and gives,
-/// so that an engine need not open it.
-fn artifact_config(preview: Preview, layer: &Blob) -> Result<Blob> {
-    let mut config = json!({
-        "architecture": "wasm",
-        "os": preview.os(),
-        "layerDigests": [format!("sha256:{}", layer.digest)],
-    });
-    if preview == Preview::P2 {
-        config["component"] = json!({
-            "exports": ["wasi:cli/run@0.2.0"],
-            "imports": ["wasi:io/poll@0.2.0", "wasi:clocks/monotonic-clock@0.2.0"],
-        });
-    }
-    Blob::json(config)
+/// Adds the program in this form; the descriptor of its manifest.
+fn add(layout: &mut LayoutBuilder, program: &Program, form: Form) -> Value {
+    let bytes = program.bytes.clone();
+    let mut image = match form {
+        Form::Artifact => artifact(program.preview, bytes),
+        Form::Legacy => WasmImageBuilder::runwasi(bytes).config("config", process()),
+        Form::Compat => return layout.image(&compat(&bytes)),
+    };
+    image.annotations = json!(annotations());
+    image.add_to(layout)
 }
 
-/// The configuration of the other forms.
-fn config(diff_id: &str) -> Result<Blob> {
-    let config: Value = json!({
-        "architecture": "wasm",
-        "os": "wasi",
-        "config": { "Entrypoint": ["/pause.wasm"], "User": super::USER, "WorkingDir": "/" },
-        "rootfs": { "type": "layers", "diff_ids": [diff_id] },
+/// An artifact. A component says what it takes and gives, so that an engine need not open it.
+fn artifact(preview: Preview, program: Vec<u8>) -> WasmImageBuilder {
+    let image = WasmImageBuilder::artifact(preview.os(), program);
+    if preview != Preview::P2 {
+        return image;
+    }
+    let component = json!({
+        "exports": ["wasi:cli/run@0.2.0"],
+        "imports": ["wasi:io/poll@0.2.0", "wasi:clocks/monotonic-clock@0.2.0"],
     });
-    Blob::json(config).context("write a configuration")
+    image.config("component", component)
+}
+
+fn compat(program: &[u8]) -> ImageBuilder {
+    let mut layer = Tar::default();
+    layer.file("pause.wasm", 0o755, program);
+    let mut image = ImageBuilder::of_layer(&layer, "wasm");
+    image.layers[0].1 = Packing::SmallGzip;
+    image.config["os"] = json!("wasi");
+    image.config["config"] = process();
+    image.annotations = annotations();
+    let variant = "module.wasm.image/variant".to_owned();
+    image.annotations.insert(variant, "compat".to_owned());
+    image
+}
+
+/// `config` of the configuration.
+fn process() -> Value {
+    json!({ "Entrypoint": ["/pause.wasm"], "User": "65535:65535", "WorkingDir": "/" })
 }
