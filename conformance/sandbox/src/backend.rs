@@ -19,13 +19,13 @@ pub mod embedded;
 
 /// Runs sandboxes.
 pub trait Backend: Sync {
-    /// Name and way for reports: `embedded (rootless)`.
+    /// Its name, and how it makes sandboxes, for reports: `embedded (rootless)`.
     fn describe(&self) -> String;
 
     /// What it and this host offer.
     fn offers(&self) -> Features;
 
-    /// Why a single bit that it might offer elsewhere is not offered here.
+    /// Why it does not offer this feature on this host.
     fn lacks(&self, need: Features) -> Option<&str>;
 
     /// Why a failure of a check with these needs may be the backend's fault and not the program's,
@@ -38,11 +38,11 @@ pub trait Backend: Sync {
     /// been executed (not: once it is ready).
     ///
     /// # Errors
-    /// [`StartError`]: the image's fault and the host's are kept apart.
+    /// [`StartError`], which tells the image's fault from the host's.
     fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError>;
 
-    /// As [`Backend::start`], where what is started is a program of the host's, with the
-    /// host's files, read-only; of the specification, program and root do not count.
+    /// As [`Backend::start`], for a program of the host's, with the host's files, read-only; the
+    /// program and root of the specification are ignored.
     ///
     /// # Errors
     /// [`StartError`].
@@ -155,7 +155,7 @@ pub trait Sandbox: Send {
 /// What is started.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
-    /// The image's files. One and the same image is one and the same allocation.
+    /// The image's files. The same image is the same allocation.
     pub rootfs: &'a Arc<Rootfs>,
     /// Its program, arguments, environment and user.
     pub program: &'a Program,
@@ -178,10 +178,10 @@ pub enum StartError {
         /// What is wrong with it.
         cause: String,
     },
-    /// This host lets no sandbox be made that is both as asked for and of this image.
+    /// This host cannot make a sandbox of this image with this specification.
     #[error("cannot make such a sandbox here: {why}")]
     Unable {
-        /// What the host, or the suite, does not give.
+        /// What the host, or the suite, cannot provide.
         why: String,
     },
     /// The sandbox could not be made: the host's fault, or the suite's.
@@ -201,8 +201,8 @@ pub struct Spec {
     pub arguments: Option<Vec<String>>,
     /// User and group instead of the image's.
     pub user: Option<(u32, u32)>,
-    /// With all capabilities over the sandbox's user namespace, also after exec; refused
-    /// where there is no user namespace to confine them. Else with none, for good.
+    /// With all capabilities over the sandbox's user namespace, also after exec; refused where
+    /// there is no user namespace to confine them. Otherwise with none, permanently.
     pub privileged: bool,
     /// With a bounding set (capabilities(7)), which container engines that drop all capabilities
     /// empty as well. No program gets a capability back either way: no_new_privs is set.
@@ -223,7 +223,7 @@ pub struct Spec {
     pub own_network: bool,
     /// A time namespace of its own.
     pub own_time: bool,
-    /// 65536 ids mapped instead of the one or all that the way of running would map.
+    /// 65536 ids mapped, instead of one or all.
     pub id_range: bool,
     /// Signals blocked at exec, bit n-1 for signal n.
     pub blocked: u64,
@@ -237,7 +237,7 @@ pub struct Spec {
     pub memory_limit: Option<u64>,
     /// Limit on processes.
     pub pids_limit: Option<u32>,
-    /// Everything is made, but the program is not executed before [`Sandbox::release`].
+    /// The sandbox is made, but its program is executed only by [`Sandbox::release`].
     pub held: bool,
     /// Without those limits of the suite that do not report which process they refused, as far as
     /// the host has room.
@@ -338,7 +338,7 @@ bitflags::bitflags! {
 /// How the probe enters a sandbox.
 #[derive(Clone, Copy, Debug)]
 pub struct Join {
-    /// What it enters; its own (the host's side, isolated) for the rest.
+    /// The namespaces that it joins; for the rest it has its own, outside the sandbox.
     pub namespaces: Namespaces,
     /// With all capabilities over the sandbox's user namespace, as a runtime has them.
     pub privileged: bool,

@@ -66,7 +66,7 @@ pub enum NoEmulator {
     /// There is none that the suite knows of.
     #[error("no emulator runs programs for {0}")]
     Unknown(String),
-    /// It is not installed, or what is needs libraries that no sandbox has.
+    /// It is not installed, or the installed one needs libraries that no sandbox has.
     #[error("programs for {platform} need an emulator, and {why}; the package {PACKAGE} holds it")]
     Missing {
         /// What was to be run.
@@ -209,8 +209,8 @@ const UNCAUGHT: &str = "qemu: uncaught target signal ";
 /// How a line begins in which QEMU, or the library that it is built on, gives up.
 const LAST_WORDS: [&str; 3] = ["qemu: ", "QEMU internal SIG", "Bail out! ERROR:"];
 
-/// What tells that an emulator gave a program up, or itself, over a fault: its last words on
-/// standard error, or an end that it brings on no program without a word. Whether the program or
+/// How an emulator shows that it crashed, or gave a program up over a fault: its last words on
+/// standard error, or a silent end that it gives to no program. Whether the program or
 /// the emulation was at fault cannot be known, so no program fails for it.
 pub fn gave_up(stderr: &str, end: Option<ExitStatus>) -> Option<String> {
     let told = |line: &str| {

@@ -32,14 +32,14 @@ bitflags::bitflags! {
         const CGROUP_NAMESPACE = 1 << 12;
         /// The process can be started without a pid namespace of its own.
         const HOST_PID_NAMESPACE = 1 << 13;
-        /// The start of the process is ours: signal mask, dispositions, descriptors, root.
+        /// The suite controls how the process starts: signal mask, dispositions, descriptors, root.
         const START_CONTROL = 1 << 14;
         /// POSIX message queues can be mounted.
         const MQUEUE = 1 << 15;
         /// The kernel reports reaping on a pidfd (Linux 6.9).
         const PIDFD_HUP = 1 << 16;
-        /// A signal that the program leaves to its default action does to it, as process 1,
-        /// what the kernel does: nothing.
+        /// A signal that the program leaves to its default action does nothing to it as process 1,
+        /// as in the kernel.
         const DEFAULT_ACTIONS = 1 << 17;
         /// The program can leave the namespaces that it was started in.
         const CAN_UNSHARE = 1 << 18;
@@ -47,9 +47,10 @@ bitflags::bitflags! {
         const SANDBOX_PROC = 1 << 19;
         /// Programs can be run on the oldest processor of their architecture, in software.
         const BASELINE = 1 << 20;
-        /// The program is not told of children that stop where it does not ask for that.
+        /// SA_NOCLDSTOP works: the program gets no SIGCHLD for stopped children where it asks for
+        /// none.
         const NOCLDSTOP = 1 << 21;
-        /// The program that makes sandboxes can be executed in one and beside one.
+        /// This program itself can be executed in a sandbox and beside one.
         const SELF_EXEC = 1 << 22;
         /// The program can be followed from system call to system call, and set back right
         /// before one.

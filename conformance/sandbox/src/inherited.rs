@@ -10,17 +10,18 @@ use rustix::fs::Mode;
 use crate::signal;
 use crate::sys;
 
-/// What keeps the suite from reading what it has itself written.
+/// Inherited settings that would break the suite.
 const OWNERS: Mode = Mode::RWXU;
 
-/// Puts it right. Before there is a second thread.
+/// Resets them. Call it before there is a second thread.
 ///
 /// # Errors
 /// When the kernel refuses.
 pub fn settle() -> io::Result<()> {
-    // Ignored, it has the kernel reap children before the suite has their status (wait(2)).
+    // With SIGCHLD ignored, the kernel would reap children before the suite has their status
+    // (wait(2)).
     sys::set_ignored(signal::CHLD, false)?;
-    // Beyond RLIMIT_FSIZE a write is to fail (setrlimit(2)), and not the suite.
+    // Beyond RLIMIT_FSIZE a write is to fail; SIGXFSZ would end the suite (setrlimit(2)).
     sys::set_ignored(signal::XFSZ, true)?;
     SigSet::empty().thread_set_mask()?;
     let mask = rustix::process::umask(Mode::empty());

@@ -96,7 +96,7 @@ pub fn is_writable(fd: BorrowedFd<'_>) -> bool {
     )
 }
 
-/// Waits for so long, unless the user asks.
+/// Waits for this long, unless the user asks.
 ///
 /// # Errors
 /// `TimedOut` where the user has asked.

@@ -13,10 +13,10 @@ use crate::sys::{self, Child, ExitStatus};
 
 mod netlink;
 
-/// Longest that the probe may take over what is asked at once and not waited for.
+/// The longest that the probe may take for a request that does not wait.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often a probe that does not answer is looked at.
+/// How often the suite looks whether a silent probe was stopped.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A running probe. Dropping it kills and reaps it.
@@ -120,7 +120,7 @@ impl Probe {
         })
     }
 
-    /// Makes `count` orphans that wait to be let go; says how many there are.
+    /// Makes `count` orphans that wait to be told to end; says how many there are.
     pub fn orphans(
         &self,
         count: usize,
@@ -132,7 +132,7 @@ impl Probe {
     }
 
     /// Lets all orphans end at once; says how many of them had PID 1 as their
-    /// parent, and how many were still there to be let go.
+    /// parent, and how many were still alive then.
     pub fn release(&self) -> io::Result<(u64, u64)> {
         self.ask(Op::Release, [0; 4], &[])
             .map(|([adopted, waited, ..], _)| (adopted, waited))
@@ -186,18 +186,18 @@ impl Probe {
         self.value(Op::Tree, [depth, width, 0, 0])
     }
 
-    /// Kills the top of the tree.
+    /// Kills the root of the tree.
     pub fn kill_tree(&self) -> io::Result<()> {
         self.value(Op::KillTree, [0; 4]).map(drop)
     }
 
-    /// The pids, in the sandbox, of the orphans or of the tree with its top.
+    /// The pids, in the sandbox, of the orphans or of the tree with its root.
     pub fn members(&self) -> io::Result<Vec<i32>> {
         let (_, text) = self.ask(Op::Members, [0; 4], &[])?;
         Ok(numbers(&text).map(|pid| pid as i32).collect())
     }
 
-    /// Goes on with processes of the sandbox that another probe made as its orphans; says how many.
+    /// Takes over processes of the sandbox that another probe made, as its orphans; says how many.
     pub fn watch(&self, pids: &[i32]) -> io::Result<u64> {
         let text: Vec<u8> = pids.iter().flat_map(|pid| pid.to_ne_bytes()).collect();
         self.ask(Op::Watch, [0; 4], &text)

@@ -73,27 +73,27 @@ const ENGINE_USER: (u32, u32) = (65535, 65535);
 #[derive(Debug)]
 pub struct Embedded {
     mapping: Mapping,
-    /// What the way of root failed at, which would show more.
+    /// Why sandboxes cannot be made as root, which would offer more.
     instead_of: Option<Refusal>,
     offers: Features,
     lacking: Vec<(Features, String)>,
     null: OwnedFd,
-    /// The suite itself, as its children see whether it is there.
+    /// A pidfd of the suite, by which its children see whether it has ended.
     suite: OwnedFd,
     probe: OwnedFd,
     cgroups: cgroup::Cgroups,
     binfmt: Binfmt,
     /// `None` where the host refuses a mount that it needs.
     base: Option<BaseMounts>,
-    /// Those of the last images.
+    /// The roots of the last images.
     roots: Roots,
     /// Whether an overlay was refused in a user namespace.
     refuses_overlay: AtomicBool,
     /// The suite's own /proc.
     proc: OwnedFd,
-    /// The suite's own, as they stand there.
+    /// The suite's own command line, as /proc shows it.
     arguments: Vec<u8>,
-    /// PID 1 of the pid namespace of all sandboxes; the last field, so the last to go.
+    /// PID 1 of the pid namespace of all sandboxes; the last field, so it is dropped last.
     init: SandboxInit,
 }
 
@@ -124,11 +124,11 @@ impl PrepareError {
 }
 
 impl Embedded {
-    /// Leaves the host's namespaces for the children to come and starts the sandbox init.
+    /// Leaves the host's namespaces, for the children that follow, and starts the sandbox init.
     /// Call with one thread: unshare(2) refuses a new user namespace otherwise.
     ///
     /// # Errors
-    /// When no way of making sandboxes is open to the caller here.
+    /// When the caller cannot make sandboxes here in any way.
     pub fn prepare() -> Result<Self, PrepareError> {
         Self::prepare_for(&[])
     }
@@ -153,7 +153,7 @@ impl Embedded {
                 Err(refusal) => refused.push((way, refusal)),
             }
         }
-        // Of root that finds no user namespaces the first says more, of all others the last.
+        // For root without user namespaces the first refusal says more, for all others the last.
         let refusal = match refused.first() {
             Some((Mapping::Host, refusal)) => Some(refusal),
             _ => refused.last().map(|(_, refusal)| refusal),
@@ -286,10 +286,10 @@ impl Backend for Embedded {
     }
 
     /// The children of this thread go into the sandbox init's pid namespace and out of the suite's
-    /// own cgroup from now on; the thread itself gets a processor soon where programs spin.
+    /// own cgroup from now on; the thread itself gets short scheduler slices.
     fn adopt_thread(&self) -> io::Result<()> {
         self.cgroups.adopt_thread()?;
-        // It works without, too.
+        // It works without them, too.
         let _ = sys::ask_for_slice(0, SLICE);
         sys::setns(self.init.pid_namespace(), libc::CLONE_NEWPID)
     }
@@ -358,7 +358,7 @@ impl Embedded {
         };
         match start() {
             Err(StartError::Host { step, .. }) if step == child::Step::Overlay.words() => {
-                // From now on each has a copy.
+                // From now on each sandbox gets a copy.
                 self.refuses_overlay.store(true, Ordering::Relaxed);
                 start()
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Emulator;
 use pause_image::Platform;
 
-/// A processor that has what every processor of its architecture has, and no more.
+/// The processor with only the features that every processor of its architecture has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Baseline {
     /// As the OCI image specification names it.

@@ -5,12 +5,12 @@
 
 use crate::Features;
 
-/// One thing that is not there under an emulator as it is on the processor.
+/// One difference between an emulator and the processor.
 #[derive(Debug)]
 pub struct Limit {
-    /// The checks that need one of these are concerned.
+    /// It concerns the checks that need one of these.
     pub needs: Features,
-    /// What becomes of them.
+    /// What happens to these checks.
     pub effect: Effect,
     /// The first release without it; none is known where there is no number.
     pub fixed: Option<(u32, u32)>,
@@ -18,7 +18,7 @@ pub struct Limit {
     pub why: &'static str,
 }
 
-/// What becomes of checks that a limit concerns.
+/// What happens to the checks that a limit concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// They are skipped: neither right nor wrong shows.

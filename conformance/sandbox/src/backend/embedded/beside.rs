@@ -19,11 +19,11 @@ use crate::workload::Workload;
 const DATA_LIMIT: u64 = 256 << 20;
 /// Descriptors that it may have.
 const DESCRIPTORS: u64 = 64;
-/// Processes that it may bring its user to: the members of a pod are few.
+/// The most processes of its user: the members of a pod are few.
 const PROCESSES: u64 = 4096;
-/// Users that it may be where the sandbox maps more than one.
+/// Users to choose from where the sandbox maps more than one.
 const USERS: [u32; 2] = [65534, 65533];
-/// Bytes of a file that it may write, could it write any.
+/// The largest file that it could write.
 const FILE_SIZE: u64 = 1 << 20;
 /// How long the child may take to exec; after that, the code that waits for the program sees the
 /// delay.
@@ -47,7 +47,7 @@ impl EmbeddedSandbox {
     /// Starts a program beside the pause process.
     ///
     /// # Errors
-    /// Also where it could not enter the sandbox: ESRCH where the pause process is on its way out.
+    /// Also where it could not enter the sandbox: ESRCH where the pause process is ending.
     pub(super) fn start_beside(&self, command: Command, shares_pid: bool) -> io::Result<Workload> {
         let (executable, path) = plan::open_executable(&command.executable)?;
         let (ours, theirs) = pipe()?;
@@ -74,7 +74,7 @@ impl EmbeddedSandbox {
                 },
             )
         }?;
-        // With our copies open, the ends of both pipes would not show.
+        // With the suite's copies open, neither pipe would reach its end.
         drop(beside);
         let workload = Workload::new(child, ours);
         let mut errno = [0; size_of::<i32>()];
@@ -108,13 +108,13 @@ unsafe impl InChild for &Beside<'_> {
 
 impl Beside<'_> {
     fn enter(&self) -> io::Result<()> {
-        // Until exec this is a copy of the suite, in reach of the program.
+        // Until exec this is a copy of the suite that the program could reach.
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
         before_exec::die_with_suite();
         before_exec::die_first();
         let _ = rustix::process::setsid();
-        // While the suite's privileges last: what is in the sandbox's user namespace then
-        // cannot undo it.
+        // With the suite's privileges, so that processes in the sandbox's user namespace cannot
+        // undo it.
         sys::unshare(NewNamespaces::MOUNT)?;
         sys::make_mounts_read_only()?;
         let mut joined = libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;

@@ -33,7 +33,7 @@ impl Rule {
     }
 
     fn at(emulator: &Emulator, path: &[u8]) -> io::Result<Self> {
-        // A control character between the fields leaves paths all others.
+        // With a control character as the separator, a path may hold every other character.
         if path.len() > 127 || path.iter().any(u8::is_ascii_control) {
             let why = format!("{} is no path for it", emulator.path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));

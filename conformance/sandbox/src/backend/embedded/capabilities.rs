@@ -35,7 +35,7 @@ pub(super) fn keep() -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves nothing in the bounding set: no capability comes back with an exec.
+/// Empties the bounding set, so that exec gives no capability back.
 pub(super) fn bound() -> io::Result<()> {
     for number in 0..64 {
         match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(

@@ -22,7 +22,7 @@ use lease::Lease;
 
 /// Memory for one sandbox, in bytes: for programs of 200 MiB, and an emulator.
 pub(super) const MEMORY: u64 = 512 << 20;
-/// Where in a suite's cgroup the suite's own helpers are, and what they make in sandboxes: a
+/// The cgroup, below a suite's, of the suite's own helpers and of what they make in sandboxes: a
 /// program does not share its limits with the orphans that it is given.
 const ALL: &str = "all";
 /// How long a cgroup whose processes were reaped may stay busy.
@@ -40,14 +40,15 @@ pub(super) struct Cgroups {
     free: Arc<Free>,
     /// For one sandbox, where nothing else is asked for.
     usual: Limits,
-    /// Where the suite itself is: its memory, and its processes with what is above them.
+    /// The suite's own cgroups: that of memory, and those that limit its processes.
     own: (Option<PathBuf>, Vec<PathBuf>),
 }
 
 /// Where memory is limited, and where processes.
 type Leases = (Option<Arc<Lease>>, Option<Arc<Lease>>);
 
-/// Cgroups whose sandbox is gone. To make one takes a tenth of what a sandbox does.
+/// Cgroups whose sandbox is gone, to be used again: making one takes a tenth of the time of a
+/// sandbox.
 type Free = Mutex<Vec<Group>>;
 
 /// A sandbox's hold on its cgroup.
@@ -55,7 +56,7 @@ type Free = Mutex<Vec<Group>>;
 pub(super) struct Held {
     group: Option<Group>,
     free: Arc<Free>,
-    /// Its limits are what is judged, and not those of all others.
+    /// Its limits are judged: they are not those of other sandboxes.
     pub(super) judged: bool,
 }
 
@@ -96,12 +97,12 @@ impl Cgroups {
         found
     }
 
-    /// Makes [`ALL`], and bounds the whole by what the host can spare; where that cannot be
-    /// had, nothing can be limited.
+    /// Makes [`ALL`], and limits the whole by what the host can spare; where that fails, nothing
+    /// can be limited.
     fn bound(&mut self) {
         if let (Some(memory), Some(bound)) = (&self.memory, needs::spare_memory()) {
             let file = groups::memory_limit_file(self.version);
-            // Without it the host's own limits hold.
+            // If that fails, only the host's own limits hold.
             let _ = fs::write(memory.directory().join(file), bound.to_string());
         }
         let unlimited = Limits {
@@ -128,14 +129,14 @@ impl Cgroups {
         memory.into_iter().chain(pids).map(|lease| &**lease)
     }
 
-    /// What is to be removed in the end, with what is directly below.
+    /// The cgroups to remove in the end, with those directly below.
     pub(super) fn groups(&self) -> Vec<PathBuf> {
         self.leases()
             .map(|lease| lease.directory().to_owned())
             .collect()
     }
 
-    /// What keeps other suites from removing them before.
+    /// The locks that keep other suites from removing them before.
     pub(super) fn locks(&self) -> Vec<BorrowedFd<'_>> {
         self.leases().map(Lease::lock).collect()
     }
@@ -147,7 +148,7 @@ impl Cgroups {
         }
     }
 
-    /// What this thread's children use counts for [`ALL`] from now on. Only v1 has cgroups
+    /// From now on this thread's children are charged to [`ALL`]. Only v1 has cgroups
     /// of threads.
     pub(super) fn adopt_thread(&self) -> io::Result<()> {
         match (&self.all, self.version) {
@@ -191,8 +192,8 @@ impl Cgroups {
             .ok_or_else(|| "this user may make no pids cgroup here".to_owned())
     }
 
-    /// A cgroup for a sandbox, with these limits where some are asked for; `None` where none
-    /// can be had and none is asked for.
+    /// A cgroup for a sandbox, with these limits where some are asked for; `None` where none can be
+    /// made and none is asked for.
     pub(super) fn take(&self, memory: Option<u64>, pids: Option<u32>) -> io::Result<Option<Held>> {
         let refuse = |asked: bool, lease: &Option<Arc<Lease>>| asked && lease.is_none();
         if refuse(memory.is_some(), &self.memory) || refuse(pids.is_some(), &self.pids) {

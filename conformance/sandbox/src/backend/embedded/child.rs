@@ -15,14 +15,14 @@ use super::plan::{MountsFrom, Plan};
 use crate::backend::Root;
 use crate::sys::{self, InChild};
 
-/// Our ends of the pipes between suite and child.
+/// The child's ends of the pipes between suite and child.
 pub(super) struct Pipes<'a> {
-    /// A byte says go on.
+    /// One byte lets the child go on.
     pub(super) gate: BorrowedFd<'a>,
     /// Readable when the suite is gone: then give up. The end of the gate does not say that: every
     /// cloned child has copies of it, as of all that the suite had open.
     pub(super) suite: BorrowedFd<'a>,
-    /// Eight bytes say which step failed with which error; end of file says executed.
+    /// Eight bytes say which step failed with which error; end of file says that exec succeeded.
     pub(super) status: BorrowedFd<'a>,
     /// Descriptors 0, 1, 2; `None` for closed.
     pub(super) streams: [Option<&'a OwnedFd>; 3],
@@ -110,7 +110,7 @@ fn report(status: BorrowedFd<'_>, step: Step, errno: i32) -> io::Result<()> {
     let mut message = [0; 8];
     message[..4].copy_from_slice(&(step as u32).to_ne_bytes());
     message[4..].copy_from_slice(&errno.to_ne_bytes());
-    // Whole: it is less than a pipe takes at once.
+    // Atomic: it is less than PIPE_BUF.
     Ok(rustix::io::write(status, &message).map(drop)?)
 }
 
@@ -235,7 +235,7 @@ fn make_root(plan: &Plan, emulators: Option<&OwnedFd>) -> Result<(), Failed> {
         if plan.overlay {
             mounts::mount_overlay().map_err(at(Step::Overlay))?;
         } else {
-            // What was mounted above its user namespace is locked; a bind of it can be moved.
+            // A mount from the user namespace above is locked; a bind mount of it can be moved.
             rustix::mount::mount_bind(mounts::ROOT, mounts::ROOT)
                 .map_err(io::Error::from)
                 .map_err(at(Step::Root))?;
@@ -275,7 +275,7 @@ fn register(plan: &Plan) -> io::Result<Option<OwnedFd>> {
     Ok(Some(mounted))
 }
 
-/// Without a place to stay it serves one exec, the program's.
+/// If it cannot be attached, it still serves the exec of the program.
 fn attach(emulators: Option<&OwnedFd>) {
     if let Some(emulators) = emulators {
         let _ = binfmt::attach(emulators);
@@ -297,7 +297,7 @@ fn keep_root(plan: &Plan) -> Result<(), Failed> {
 fn set_streams<'a>(plan: &Plan, pipes: &Pipes<'a>) -> io::Result<BorrowedFd<'a>> {
     sys::close_range_cloexec(3)?;
     let [stdin, stdout, stderr] = pipes.streams;
-    // Exec closes what is to be closed.
+    // A closed stream is close-on-exec.
     match stdin {
         Some(stream) => rustix::stdio::dup2_stdin(stream),
         None => rustix::io::fcntl_setfd(rustix::stdio::stdin(), FdFlags::CLOEXEC),
@@ -320,7 +320,7 @@ fn set_streams<'a>(plan: &Plan, pipes: &Pipes<'a>) -> io::Result<BorrowedFd<'a>>
 fn drop_privileges(plan: &Plan) -> io::Result<()> {
     if plan.privileged {
         if plan.ids.setup.is_some() {
-            // Permitted ones survive the change of ids (capabilities(7)).
+            // Permitted capabilities survive the change of ids (capabilities(7)).
             rustix::thread::set_keep_capabilities(true)?;
             sys::drop_groups()?;
             sys::set_ids(plan.ids.uid, plan.ids.gid)?;

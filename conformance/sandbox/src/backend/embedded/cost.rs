@@ -41,8 +41,7 @@ impl Cost {
         }
     }
 
-    /// Whether that is at most so much memory; found without looking for names of one file
-    /// where it is little.
+    /// Whether that is at most this much memory; a cheap look suffices for a small image.
     pub(super) fn is_within(rootfs: &Rootfs, memory: u64) -> bool {
         let each = rootfs.entries.values().map(|entry| match &entry.kind {
             EntryKind::File {

@@ -20,13 +20,13 @@ pub struct Emulated {
     engine: Arc<Embedded>,
     emulation: Emulation,
     words: String,
-    /// What is not to be seen under it, and why.
+    /// Features that it does not offer, and why.
     hidden: Vec<(Features, String)>,
-    /// What is not to be believed where it fails, and why.
+    /// Features of which a failure cannot be believed, and why.
     doubted: Vec<(Features, String)>,
 }
 
-/// What one start has to do about the emulator.
+/// How a start uses the emulator.
 #[derive(Debug)]
 pub(super) struct Emulation {
     pub(super) emulator: Emulator,
@@ -39,10 +39,10 @@ pub(super) struct Emulation {
 }
 
 impl Emulated {
-    /// By the given way, or by the first that is open here.
+    /// By the given way, or by the first that works here.
     ///
     /// # Errors
-    /// In words, where the way is not open.
+    /// In words, where the way does not work.
     pub fn new(
         engine: Arc<Embedded>,
         emulator: &Emulator,
@@ -112,7 +112,7 @@ impl Emulated {
         Ok((Arc::new(emulated), baseline.level))
     }
 
-    /// Emulator, version and way, for reports.
+    /// The emulator, its version and how it is started, for reports.
     pub fn emulator(&self) -> &str {
         &self.words
     }

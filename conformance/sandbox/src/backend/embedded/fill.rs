@@ -32,7 +32,7 @@ struct Lost {
 }
 
 /// Makes `rootfs`, and these directories besides, below the working directory, which is empty.
-/// Says what could not be given.
+/// Says what could not be written.
 pub(super) fn fill(
     rootfs: &Rootfs,
     besides: &[Vec<u8>],
@@ -57,7 +57,7 @@ pub(super) fn fill(
             .make(path, &implied)
             .map_err(|error| named(path, error))?;
     }
-    // What is in a directory is there before its mode may keep the suite out.
+    // A directory is filled before it gets a mode that may keep the suite out.
     let above = besides.iter().rev().map(|path| (path, &implied));
     for (path, entry) in above.chain(rootfs.entries.iter().rev()) {
         if matches!(entry.kind, EntryKind::Directory) && path.len() < PATH {
@@ -68,7 +68,7 @@ pub(super) fn fill(
     Ok(filler.words())
 }
 
-/// Says which file it was, unless it would have been any other as well.
+/// Names the file, unless the error concerns every file.
 fn named(path: &[u8], error: io::Error) -> io::Error {
     if shortage::is_of_all(&error) {
         return error;
@@ -96,7 +96,7 @@ impl Filler {
         }
         let at = c_string(path)?;
         match &entry.kind {
-            // Ours to fill; its mode follows.
+            // Writable for the suite, which fills it; its mode follows.
             EntryKind::Directory => rustix::fs::mkdirat(CWD, &at, Mode::from_raw_mode(0o700))?,
             EntryKind::Symlink(target) => {
                 rustix::fs::symlinkat(c_string(target)?, CWD, &at)?;
@@ -108,7 +108,7 @@ impl Filler {
                 self.give(&at, entry)?;
                 rustix::fs::chmod(&at, self.mode(entry))?;
             }
-            // None works in a root that is mounted `nodev`.
+            // No device works in a root that is mounted `nodev`.
             EntryKind::Device { .. } => self.lost.devices += 1,
             EntryKind::File { content, .. } => self.file(at, entry, content.as_ref())?,
         }
@@ -154,7 +154,7 @@ impl Filler {
         self.lost.owners += usize::from(!own);
         if uid.is_some() || gid.is_some() {
             match rustix::fs::chownat(CWD, at, uid, gid, AtFlags::SYMLINK_NOFOLLOW) {
-                // An id of the host that this suite may not give.
+                // An id of the host that this suite cannot set.
                 Err(Errno::PERM | Errno::INVAL) => self.lost.owners += usize::from(own),
                 other => other?,
             }
@@ -213,7 +213,8 @@ pub(super) fn mode(mapping: Mapping, user: User, entry: &Entry) -> u32 {
     };
     let mode = entry.mode & kept;
     match mapping {
-        // The one id owns it all: it gets the access that it would have in the image.
+        // The one mapped id owns every file: it gets the access that its user would have in the
+        // image.
         Mapping::Single { .. } => mode & !0o700 | access(user, entry) << 6,
         Mapping::Range | Mapping::Host => mode,
     }

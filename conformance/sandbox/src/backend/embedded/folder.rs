@@ -23,7 +23,7 @@ use pause_image::disk::{self, Need, Space};
 
 /// How their names begin; sixteen hexadecimal digits follow.
 const PREFIX: &str = "pause-conformance.root-";
-/// Names that are tried before it is given up.
+/// How many names are tried.
 const NAMES: usize = 8;
 /// To open a directory and nothing else.
 const DIRECTORY: OFlags = OFlags::RDONLY
@@ -41,8 +41,7 @@ fn places() -> Vec<PathBuf> {
     places
 }
 
-/// What `take` makes of the first place that has room for files, and takes programs that can
-/// be executed.
+/// Calls `take` with the first place that has room for the files, and lets programs be executed.
 ///
 /// # Errors
 /// What is wrong with each place; a full disk where that is all that is wrong with one.
@@ -51,7 +50,7 @@ fn in_place<T>(need: Need, mut take: impl FnMut(&Path) -> io::Result<T>) -> io::
     for (number, place) in places().into_iter().enumerate() {
         match usable(&place, need).and_then(|()| take(&place)) {
             Ok(made) => return Ok(made),
-            // No other place would have more of it.
+            // No other place would have more.
             Err(error) if shortage::is_of_all(&error) => return Err(error),
             Err(error) => {
                 if disk::is_full(&error) {
@@ -103,7 +102,7 @@ impl Folder {
         &self.0
     }
 
-    /// What is wrong where files that need so much did not fit in.
+    /// The error where files that need this much did not fit in.
     pub(super) fn is_full(&self, error: &io::Error, need: Need) -> io::Error {
         // Without the random names.
         let place = self.0.ancestors().nth(2).unwrap_or(&self.0);
@@ -122,12 +121,12 @@ impl Drop for Folder {
 }
 
 impl Folders {
-    /// Makes a new one, for files that need so much.
+    /// Makes a new one, for files that need this much.
     ///
     /// # Errors
-    /// Where no place has room, or takes programs that can be executed.
+    /// Where no place has room, or every place is mounted noexec.
     pub(super) fn make(&self, init: &SandboxInit, need: Need) -> io::Result<Folder> {
-        // What panicked while it held this has changed nothing that matters.
+        // A panic while this was held left nothing broken.
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         in_place(need, |place| {
             let known = all.iter().position(|own| own.place == place);
@@ -176,8 +175,8 @@ fn new_in(place: &Path, init: &SandboxInit) -> io::Result<Own> {
         let locked = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
         // Another suite may have swept it before it was locked.
         if locked && is_at(&lock, &path) {
-            // ext4 looks for room for a folder in it anywhere, and not where others were just
-            // removed: there an inode that is free again is passed over for minutes.
+            // ext4 places a folder in this one anywhere, and not where others were just removed:
+            // there it passes over a freed inode for minutes.
             let _ = rustix::fs::ioctl_setflags(&lock, IFlags::TOPDIR);
             return Ok(Own {
                 place: place.to_owned(),
@@ -308,7 +307,7 @@ mod tests {
         let top = place.path().join("top");
         std::fs::create_dir(&top).expect("made");
         std::os::unix::fs::symlink(&outside, top.join("link")).expect("made");
-        // Deeper than there are descriptors, and than a path may be long.
+        // Deeper than the descriptor limit, and than the longest path.
         let mut at = rustix::fs::open(&top, DIRECTORY, Mode::empty()).expect("a folder");
         for depth in 0..2500 {
             let mode = Mode::from_raw_mode(0o700);

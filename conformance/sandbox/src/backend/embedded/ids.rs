@@ -55,7 +55,7 @@ pub(super) enum Mapping {
     },
     /// Root: 0–65535, onto ids that nothing else on the host has.
     Range,
-    /// Root where user namespaces are not to be had: none.
+    /// Root without user namespaces: none.
     Host,
 }
 
@@ -83,7 +83,7 @@ impl Mapping {
             let id = u32::try_from(id).ok()?;
             match self {
                 Mapping::Range => (id < RANGE).then(|| RANGE_BASE + id),
-                // The last one means none (chown(2)).
+                // The highest id means none (chown(2)).
                 Mapping::Host => (id != u32::MAX).then_some(id),
                 Mapping::Single { .. } => None,
             }

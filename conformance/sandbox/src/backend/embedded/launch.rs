@@ -215,7 +215,7 @@ impl Embedded {
         // filter denies exit would never leave the suite's memory.
         let judged = cgroup.as_ref().is_some_and(|cgroup| cgroup.judged);
         plan.held = spec.held || judged || plan.seccomp.is_some();
-        // With no user namespace, it is the host's that would be at stake.
+        // Without a user namespace it would be the host's bounding set.
         plan.bounding_set &= self.mapping != Mapping::Host;
         Ok(cgroup)
     }

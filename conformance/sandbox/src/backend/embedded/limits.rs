@@ -12,13 +12,13 @@ use crate::shortage::needs;
 
 /// Private memory that one process may map, where no cgroup limits what it uses.
 const DATA: u64 = 1 << 30;
-/// Bytes of a file that it may write, likewise.
+/// The largest file that it may write, likewise.
 const FILE_SIZE: u64 = 64 << 20;
 /// Memory that it may lock: what systemd lets a container engine lock.
 const LOCKED: u64 = 8 << 20;
-/// Processes of its user where others are there beside its own: orphans that it is given.
+/// Processes of its user where others run as that user as well: orphans that it is given.
 const CROWD: u64 = 4096;
-/// So many times more processes has a program that is spared.
+/// How many times more processes a spared program may have.
 const SPARED: u64 = 8;
 
 /// Processes and threads that a program may have: room for those of a run-time, of which
@@ -130,8 +130,8 @@ pub(super) fn limit(resource: Resource, bound: u64) -> io::Result<()> {
     Ok(setrlimit(resource, limit)?)
 }
 
-/// Lets a program have processes beside those of others of its user that come into its
-/// sandbox, where a limit of the user's is all that there is.
+/// Raises a program's limit where other processes of its user join its sandbox, and only a limit
+/// per user exists.
 pub(super) fn make_room_for_others(pid: i32) {
     // As the program's hard limit was set.
     let most = getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX);

@@ -31,7 +31,7 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: ", self.what)?;
         match self.cause.raw_os_error() {
-            // It speaks of namespaces here and not of disks (unshare(2)).
+            // ENOSPC here means namespaces, not disks (unshare(2)).
             Some(libc::ENOSPC) => f.write_str("this host allows no more of them"),
             _ => f.write_str(&subject::io_words(&self.cause)),
         }
@@ -63,7 +63,7 @@ enum Obstacle {
     Kernel,
 }
 
-/// How each is put away: by docker, by podman, in Kubernetes; on the host itself.
+/// How each is removed: by docker, by podman, in Kubernetes, on the host itself.
 #[derive(Default)]
 struct Remedy {
     docker: String,
@@ -191,7 +191,7 @@ impl Host {
         };
         let engine = cause.remedy().host.is_empty();
         let mut all = vec![cause];
-        // What a container's options put away is asked for at once.
+        // The obstacles that options of a container remove are named together.
         if engine {
             let others = [
                 self.seccomp.then_some(Obstacle::Seccomp),

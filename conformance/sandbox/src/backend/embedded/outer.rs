@@ -16,7 +16,7 @@ use crate::emulator::Emulator;
 use crate::sys::{self, ExitStatus, InChild, NewNamespaces};
 use crate::wait;
 
-/// The ways of making sandboxes that the caller may try, the one that shows most first.
+/// The ways of making sandboxes that the caller may try, the one that offers most first.
 pub(super) fn ways() -> Vec<Mapping> {
     let rootless = Mapping::Single {
         uid: rustix::process::geteuid().as_raw(),
@@ -30,7 +30,7 @@ pub(super) fn ways() -> Vec<Mapping> {
         (true, true) => vec![Mapping::Range, rootless],
         // Root of a user namespace that holds few ids is an ordinary user.
         (true, false) => vec![rootless],
-        // The second only says why there is none.
+        // The second only explains the first.
         (false, _) => vec![Mapping::Host, rootless],
     }
 }
@@ -39,7 +39,7 @@ pub(super) fn ways() -> Vec<Mapping> {
 /// registered.
 ///
 /// # Errors
-/// Where the host refuses. What was entered until then does not hinder another way.
+/// Where the host refuses. The namespaces entered until then do not hinder another way.
 pub(super) fn enter(way: Mapping, emulators: &[Emulator]) -> Result<Binfmt, Refusal> {
     const OUTER: NewNamespaces = NewNamespaces::NETWORK
         .union(NewNamespaces::IPC)
@@ -97,9 +97,9 @@ fn register_above(
     Ok(register())
 }
 
-/// A user namespace first and alone: a refusal of it is not one of the others.
+/// A user namespace first and alone, so that its refusal is not taken for that of another.
 fn enter_user_namespace(others: NewNamespaces) -> Result<(), Refusal> {
-    // A thread of a way that failed, or of a library, may not be gone yet.
+    // A thread of a failed way, or of a library, may still be ending.
     wait::for_single_thread();
     // A sandbox of a way that failed may have changed its ids while it had the suite's memory:
     // then the suite is not dumpable any more, and its /proc not its own.
@@ -140,7 +140,7 @@ fn user_namespaces_work() -> bool {
             sys::wait(child.pidfd.as_fd()),
             Ok(Some(ExitStatus::Exited(0)))
         ),
-        // No process can be had: of user namespaces that says nothing.
+        // No process can be made, which says nothing about user namespaces.
         Err(error) => matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM)),
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Plan {
     pub(super) mounts_from: MountsFrom,
     pub(super) hostname: &'static [u8],
     pub(super) working_dir: CString,
-    /// What is executed where it is no file of the sandbox's; then `path` is empty.
+    /// What is executed where it is not a file of the sandbox; then `path` is empty.
     pub(super) executable: Option<OwnedFd>,
     pub(super) path: CString,
     pub(super) argv: StringVector,
@@ -58,7 +58,7 @@ pub(super) struct Plan {
     pub(super) seccomp: Option<Arc<BpfProgram>>,
     pub(super) limits: ProgramLimits,
     pub(super) held: bool,
-    /// To be told to a binfmt_misc of the sandbox's own.
+    /// To be registered in a binfmt_misc of the sandbox's own.
     pub(super) rule: Option<Arc<Rule>>,
     /// To be executed instead of the program, which its arguments name.
     pub(super) emulator: Option<Arc<File>>,

@@ -29,10 +29,10 @@ pub(super) const COPY: u64 = 128 << 20;
 const FILES: usize = 4096;
 /// How many are kept.
 const KEPT: usize = 8;
-/// Where runtimes mount something that is no directory's business but theirs.
+/// Directories on which runtimes mount a file system of the kernel's.
 const ORDINARY: [&str; 2] = ["proc", "sys"];
 /// Tried: runc 1.1.5 and crun 1.8.1 start no such image, or, where the host has a directory of
-/// that name, make the devices there. Both were mended in 2026.
+/// that name, make the devices there. Both were fixed in 2026.
 const LEADS_OUT: &str = "/dev is a link that leads out of the image: runc before 1.3.6 and 1.4.3 \
      and crun before 1.28 follow it on the host (CVE-2026-41579, CVE-2026-47766)";
 
@@ -135,7 +135,7 @@ impl Wanted {
         is_small(&self.rootfs)
     }
 
-    /// Whether the same root does for both: the ids count as far as they show in its modes.
+    /// Whether the same root serves both: ids matter only as far as they show in its modes.
     fn is_made_by(&self, other: &Self) -> bool {
         let same_modes = || {
             let mode = |wanted: &Self, entry| fill::mode(wanted.mapping, wanted.user, entry);
@@ -195,7 +195,7 @@ pub(super) struct Maker<'a> {
 impl Roots {
     /// The one that is shared.
     pub(super) fn shared(&self, wanted: Wanted, by: Maker<'_>) -> io::Result<Arc<ImageRoot>> {
-        // Held while one is made: others that want it wait. A panic has changed nothing.
+        // Held while a root is made: other checks that want it wait. A panic has changed nothing.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known.iter().find(|(made, _)| wanted.is(made));
         if let Some((_, root)) = found {
@@ -207,7 +207,7 @@ impl Roots {
             None => Arc::new(self.make(&wanted, by, false).or_else(|error| {
                 let kept = known.len();
                 if disk::is_full(&error) {
-                    // Those of other images are kept there, in case they are asked for again.
+                    // The roots of other images are only kept in case they are asked for again.
                     known.retain(|(made, _)| Arc::ptr_eq(&made.rootfs, &wanted.rootfs));
                 }
                 if known.len() < kept {
@@ -298,7 +298,7 @@ impl ImageRoot {
             .map(AsFd::as_fd)
     }
 
-    /// The root as a mount that is nowhere yet, to be attached once.
+    /// The root as a detached mount, to be attached once.
     pub(super) fn detached(&self) -> io::Result<OwnedFd> {
         let opened = sys::in_helper(|| {
             sys::setns(self.namespace(), libc::CLONE_NEWNS)?;

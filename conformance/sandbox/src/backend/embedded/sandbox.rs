@@ -19,10 +19,10 @@ use crate::sys::{self, Child, ExitStatus, InChild, NewNamespaces, StringVector};
 use crate::workload::Command;
 use crate::workload::Workload;
 
-/// How long the way to exec may take.
+/// How long it may take from clone to exec.
 const START: Duration = Duration::from_mins(1);
 
-/// A running sandbox; it knows how to let others in, and how it goes.
+/// A running sandbox: how it is joined, and how it ends.
 pub(super) struct EmbeddedSandbox {
     pub(super) child: Child,
     pub(super) status: Option<ExitStatus>,
@@ -30,7 +30,7 @@ pub(super) struct EmbeddedSandbox {
     pub(super) memory_peak: u64,
     pub(super) stdio: Stdio,
     pub(super) ids: Ids,
-    /// The one that was made for it, wherever the program has gone since.
+    /// The one that was made for it, also where the program has left it.
     pub(super) user_namespace: Option<OwnedFd>,
     /// PID 1 of the namespace that it is in, where that is not its own.
     pub(super) node: Option<SandboxInit>,
@@ -38,7 +38,7 @@ pub(super) struct EmbeddedSandbox {
     pub(super) own_time: bool,
     /// It is PID 1 of a pid namespace of its own.
     pub(super) is_first: bool,
-    /// Where children of the suite go when no sandbox's is meant.
+    /// The pid namespace of the suite's children that belong to no sandbox's.
     pub(super) suite_pid_namespace: OwnedFd,
     pub(super) probe: OwnedFd,
     pub(super) gate: Option<OwnedFd>,
@@ -46,7 +46,7 @@ pub(super) struct EmbeddedSandbox {
     pub(super) path: String,
     /// Held for as long as it is used.
     pub(super) root: Option<Arc<ImageRoot>>,
-    /// Its program has more than others, where nothing tells what a limit refuses.
+    /// Its program has higher limits, where no counter tells what a limit refuses.
     pub(super) is_spared: bool,
     pub(super) cgroup: Option<cgroup::Held>,
 }
@@ -65,7 +65,7 @@ impl EmbeddedSandbox {
         child
     }
 
-    /// Moves it where it has limits that are judged; where they are not, it began there.
+    /// Moves it into its cgroup where the limits are judged; otherwise it began there.
     pub(super) fn enter_cgroup(&self) -> Result<(), StartError> {
         let judged = self.cgroup.as_ref().filter(|cgroup| cgroup.judged);
         let moved = judged
@@ -93,8 +93,8 @@ impl EmbeddedSandbox {
         self.gate.as_ref().map_or(Ok(()), write_gate)
     }
 
-    /// What the child has said of a failure, if it has. That its end of the pipe is closed
-    /// need not show: others that were cloned meanwhile have copies until they execute.
+    /// The failure that the child has reported, if any. The end of the pipe may not show yet:
+    /// children that were cloned meanwhile have copies until they execute.
     pub(super) fn failed_before_exec(&mut self) -> Result<(), StartError> {
         match crate::wait::readable(self.progress.as_fd(), Duration::ZERO) {
             Ok(true) => self.await_progress(false),
@@ -127,7 +127,7 @@ impl EmbeddedSandbox {
         let cause = io::Error::from_raw_os_error(i32::from_ne_bytes([e0, e1, e2, e3]));
         match step {
             Some(Step::Held) if held && cause.raw_os_error() == Some(0) => Ok(()),
-            // For want of what the host has too little of, no image is to blame.
+            // Where the host ran short of something, the image is not to blame.
             Some(Step::Exec)
                 if !matches!(
                     cause.raw_os_error(),
@@ -139,7 +139,7 @@ impl EmbeddedSandbox {
                     cause,
                 })
             }
-            // The image's word, where its root is the image's.
+            // The program as the image names it, where its root is the image's.
             Some(step @ Step::WorkingDir) if self.root.is_some() => Err(StartError::Root {
                 cause: format!("{}: {cause}", step.words()),
             }),
@@ -187,7 +187,7 @@ impl Sandbox for EmbeddedSandbox {
             cause,
         };
         match self.write_gate() {
-            // It was killed while it was held; its end says so, executed or not.
+            // It was killed while it was held, as its end shows.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             written => written.map_err(host)?,
         }
@@ -214,7 +214,7 @@ impl Sandbox for EmbeddedSandbox {
         } else {
             sys::spawn(NewNamespaces::empty(), &entry)
         };
-        // With our copy open, the end of a probe that failed would not show.
+        // With the suite's copy open, the end of a failed probe would not show.
         drop(theirs);
         Probe::new(child?, ours)
     }
@@ -235,12 +235,12 @@ impl Sandbox for EmbeddedSandbox {
         let status = self.try_wait().ok().flatten();
         let judged = self.cgroup.as_ref().is_some_and(|cgroup| cgroup.judged);
         let group = self.group();
-        // What a limit does that is judged is what the check has asked for.
+        // The effect of a limit that is judged is what the check asked for.
         match group.and_then(cgroup::Group::killed) {
             Some(cgroup::Limit::Own(_)) if judged => return None,
             Some(cgroup::Limit::Own(limit)) => return Some(Shortage::Memory(Some(limit))),
             Some(cgroup::Limit::Above) => return Some(Shortage::Memory(None)),
-            // There the kernel would have ended it.
+            // The kernel would have ended it there.
             None if !group.is_some_and(cgroup::Group::limits_memory)
                 && self.memory_peak() >= cgroup::MEMORY =>
             {
@@ -281,12 +281,12 @@ impl Drop for EmbeddedSandbox {
             let _ = sys::wait(self.child.pidfd.as_fd());
         }
         self.node = None;
-        // For another sandbox, once all that was in it has gone.
+        // Another sandbox can use it, once it is empty.
         self.cgroup = None;
     }
 }
 
-/// The way of the probe from clone into the sandbox to exec.
+/// What the probe does between clone and exec.
 struct Entry<'a> {
     sandbox: &'a EmbeddedSandbox,
     join: &'a Join,

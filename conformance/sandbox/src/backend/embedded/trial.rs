@@ -12,7 +12,7 @@ use crate::sys::ExitStatus;
 use crate::{step, wait};
 use pause_image::{Platform, Subject};
 
-/// How long a sandbox that was killed may take to be gone.
+/// How long a killed sandbox may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a trial has shown.
@@ -28,7 +28,7 @@ pub(super) struct TrialResult {
 
 /// Starts the reference, enters its sandbox, and ends it.
 pub(super) fn run(engine: &Embedded) -> Result<TrialResult, Refusal> {
-    // A rootless thread does not come back from where it sends its children.
+    // A rootless thread cannot return from the pid namespace that it chose for its children.
     let at = || Refusal::at("make a sandbox for a trial");
     std::thread::scope(|scope| {
         std::thread::Builder::new()

@@ -22,7 +22,7 @@ pub(super) struct Limits {
 pub(in super::super) struct Group {
     memory: Option<PathBuf>,
     pids: Option<PathBuf>,
-    /// What lets a process in; open, for those that do not see its path.
+    /// The file that moves a process in; kept open for processes that do not see its path.
     doors: Vec<File>,
     limits: Limits,
 }
@@ -53,7 +53,7 @@ impl Group {
             fs::write(pids.join("pids.max"), limits.pids.to_string())?;
         }
         let door = match version {
-            // A thread alone moves without a wait for all others (cgroup-v1, "tasks").
+            // A single thread moves without waiting for all others (cgroup-v1, "tasks").
             Version::V1 => "tasks",
             Version::V2 => "cgroup.procs",
         };

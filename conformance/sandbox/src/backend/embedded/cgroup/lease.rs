@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 
 /// How the names begin.
 const PREFIX: &str = "pause-conformance-";
-/// How often a sweep of another suite may be faster than the lock.
+/// How often another suite's sweep may win the race for the lock.
 const TRIES: usize = 8;
 
 /// The directory, locked.
@@ -53,13 +53,13 @@ impl Lease {
         &self.directory
     }
 
-    /// What keeps it, for as long as one has this open.
+    /// The lock that keeps it, for as long as a process has it open.
     pub(super) fn lock(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
     }
 }
 
-/// The process id is for people; that of another pid namespace may be the same.
+/// The process id is for people to read; it may be the same in another pid namespace.
 fn name() -> String {
     let random = RandomState::new().hash_one(std::process::id());
     format!("{PREFIX}{}-{random:016x}", std::process::id())
