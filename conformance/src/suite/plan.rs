@@ -97,6 +97,20 @@ const OF_THE_WHOLE: Needs = Needs::INDEX
     .union(Needs::REQUIRED_PLATFORMS)
     .union(Needs::KUBERNETES);
 
+/// The head of a subject's run, which no emulator and no WASI runtime takes part in.
+fn head(subject: &Subject, runtime: &str) -> RunHead {
+    RunHead {
+        image: subject.reference.clone(),
+        digest: subject.image.as_ref().map(|image| image.digest.clone()),
+        platform: subject.platform.to_string(),
+        runtime: runtime.to_owned(),
+        emulator: None,
+        wasi_engine: None,
+        static_only: false,
+        companion: subject.companion,
+    }
+}
+
 /// The run that is missing where an index has nothing for the host, and only companions.
 pub(super) fn absent(image: &[Subject], host: &Platform) -> Option<Planned> {
     let first = image.first().filter(|first| first.companion)?;
@@ -112,14 +126,10 @@ pub(super) fn absent(image: &[Subject], host: &Platform) -> Option<Planned> {
     );
     Some(Planned {
         head: RunHead {
-            image: first.reference.clone(),
             digest: first.index.as_ref().map(|index| index.digest.clone()),
             platform: host.to_string(),
-            runtime: String::new(),
-            emulator: None,
-            wasi_engine: None,
-            static_only: false,
             companion: false,
+            ..head(first, "")
         },
         subject: Err(subject::escape(why.as_bytes())),
         backend: None,
@@ -184,22 +194,11 @@ pub(super) fn plan(
     engine: Option<&Arc<Embedded>>,
     way: Option<EmulationMode>,
 ) -> Planned {
-    let mut head = RunHead {
-        image: subject.reference.clone(),
-        digest: subject.image.as_ref().map(|image| image.digest.clone()),
-        platform: subject.platform.to_string(),
-        runtime: subject
-            .wasm
-            .as_ref()
-            .map_or("none (static checks)", |wasm| {
-                wasi_sim::describe(&wasm.content)
-            })
-            .to_owned(),
-        emulator: None,
-        wasi_engine: None,
-        static_only: false,
-        companion: subject.companion,
+    let runtime = match &subject.wasm {
+        Some(wasm) => wasi_sim::describe(&wasm.content),
+        None => "none (static checks)",
     };
+    let mut head = head(&subject, runtime);
     let mut not_run = None;
     let backend: Result<Option<Arc<dyn Backend + Send + Sync>>, String> = match (processor, engine)
     {

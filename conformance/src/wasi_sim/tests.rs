@@ -24,6 +24,11 @@ const POLL: &str = "(call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.
 #[test]
 fn a_month_of_hours_passes() {
     let watched = watched(&format!("(loop (drop {POLL}) (br 0))"), Faults::None);
+    slept_by_the_hour(&watched);
+}
+
+/// For a month, with the same little work each time.
+pub(super) fn slept_by_the_hour(watched: &Watched) {
     assert_eq!(watched.end, End::Waiting);
     assert_eq!((watched.lasted, watched.waits), (MONTH, 720));
     assert_eq!(watched.busiest_hour, 1);
