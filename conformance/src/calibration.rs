@@ -74,14 +74,14 @@ type Evidence = Result<(), String>;
 /// The evidence for each check so far.
 type All = BTreeMap<(&'static str, Direction), Arc<OnceLock<Evidence>>>;
 
-/// The programs of known worth on one emulator, run as verdicts need them, each once.
+/// The known programs on one emulator, run when a verdict needs them, each once.
 pub struct Calibration {
     backend: Arc<dyn Backend + Send + Sync>,
     programs: Programs,
     platform: Platform,
     time_scale: f64,
     settings: Settings,
-    /// Whether the emulator is good for anything.
+    /// Whether the emulator works at all.
     works: OnceLock<Evidence>,
     shown: Mutex<All>,
     /// Free places of [`AT_A_TIME`].
@@ -91,7 +91,7 @@ pub struct Calibration {
 impl Confirm for Calibration {
     fn says_nothing(&self) -> Option<&str> {
         let works = self.works.get_or_init(|| {
-            // In a thread that is prepared for it, as those of checks are.
+            // In a thread that is prepared for sandboxes, as those of checks are.
             let tried = std::thread::scope(|scope| scope.spawn(|| self.try_out()).join());
             tried.unwrap_or_else(|_| {
                 Err("the programs whose faults are known were not run".to_owned())

@@ -229,7 +229,7 @@ pub struct Baseline {
     /// Why nothing is compared with it, such as a platform that it does not have.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
-    /// What was measured of it, by the names of the run's own.
+    /// Its measurements, by the names of the run's own.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub measurements: BTreeMap<String, Measurement>,
 }
@@ -247,21 +247,21 @@ pub struct Run {
     pub platform: String,
     /// The backend and its version: `embedded (rootless)`.
     pub runtime: String,
-    /// Emulator, version and way; absent where the program ran natively.
+    /// The emulator, its version and how it is started; absent where the program ran natively.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub emulator: Option<String>,
     /// What runs WASI programs, a subject or workloads beside one, and its version; absent
     /// where nothing was to be run so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub wasi_engine: Option<String>,
-    /// What of the image the root of its sandboxes does not have on this host, such as owners
-    /// whose ids are not mapped; a line each.
+    /// What the root of its sandboxes lacks of the image on this host, such as owners whose ids are
+    /// not mapped; a line each.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub root_lacks: Vec<String>,
     /// What it is compared with; absent without `--baseline`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub baseline: Option<Baseline>,
-    /// It stands beside the platform that was run: its files were judged, nothing was run.
+    /// It was judged beside the platform that was run: by its files, and nothing was run.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub companion: bool,
     /// Why its program was not run, though checks that run it were asked for: such a run is

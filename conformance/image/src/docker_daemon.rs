@@ -29,7 +29,7 @@ use super::pace::Pace;
 use super::temporary::Temporary;
 
 const SOCKET: &str = "unix:///var/run/docker.sock";
-/// The whole answer, however slowly it drips.
+/// Time limit for the whole answer, also where it comes slowly.
 const BODY: Duration = Duration::from_mins(5);
 /// What the daemon says is wrong.
 const MESSAGE: u64 = 64 << 10;
@@ -154,7 +154,7 @@ impl Connector for Socket {
     }
 }
 
-/// Connects, or fails: where too many others wait already, connect(2) would wait with them.
+/// Connects, or fails: with a full backlog connect(2) would wait.
 fn connect(path: &Path) -> io::Result<UnixStream> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;

@@ -176,7 +176,7 @@ impl Document {
 }
 
 impl Manifest {
-    /// Whether its configuration is one by which engines run images.
+    /// Whether its configuration is one by which container engines run images.
     fn is_image(&self) -> bool {
         let config = self.config.media_type();
         config.is_empty() || IMAGE_CONFIGS.contains(&config)

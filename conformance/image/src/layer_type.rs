@@ -76,7 +76,7 @@ enum Promise {
     Packed { bytes: Bytes, is_detected: bool },
     /// Ciphertext.
     Encrypted,
-    /// Nothing that engines know.
+    /// Nothing that container engines know.
     Unknown,
 }
 

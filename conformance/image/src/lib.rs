@@ -339,7 +339,7 @@ pub enum NoProgram {
     TooLarge(u64),
     /// The layers were not read, so that nothing is known of their files; says why.
     Unread(String),
-    /// It is WebAssembly, which an engine runs and no kernel: see [`Subject::wasm`].
+    /// It is WebAssembly, which a WASI runtime executes and not the kernel: see [`Subject::wasm`].
     Wasm,
 }
 
@@ -368,9 +368,9 @@ pub enum DefectKind {
     /// A blob's digest or size, or a `DiffID`: `image/digests-hold`.
     Digest,
     /// A path that escapes, a hard link or whiteout of nothing, conflicting entries, bytes that
-    /// engines do not take: `image/layers-clean`.
+    /// container engines do not take: `image/layers-clean`.
     Layer,
-    /// A name that engines read but that misleads: absolute, twice, not printable:
+    /// A name that container engines read but that misleads: absolute, twice, not printable:
     /// `image/names-plain`.
     Name,
     /// A media type that is untrue of the layer's bytes: `image/layer-types-hold`.

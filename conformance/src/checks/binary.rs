@@ -115,7 +115,7 @@ fn page_size_64k(cx: &Context<'_>) -> Outcome {
         })
         .collect();
     for (load, line) in elf.loads.iter().zip(&lines) {
-        // As elf(5) has it, which holds for every smaller page then.
+        // As elf(5) asks; then it holds for every smaller page as well.
         let congruent =
             load.address.checked_rem(load.alignment) == load.offset.checked_rem(load.alignment);
         let expected = "alignment of at least 0x10000, address and offset congruent to it";

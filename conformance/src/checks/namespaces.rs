@@ -58,7 +58,7 @@ const PODS: Source = Source {
     url: "https://github.com/kubernetes/website/blob/snapshot-final-v1.33/content/en/docs/concepts/workloads/pods/_index.md",
 };
 
-/// How long nothing may change by itself.
+/// How long nothing must change by itself.
 const WINDOW: Duration = Duration::from_millis(600);
 /// Time for a sandbox to be gone after its pause process ended.
 const RELEASE: Duration = Duration::from_secs(3);
@@ -361,7 +361,7 @@ fn cgroup_and_time(cx: &Context<'_>) -> Outcome {
     };
     let mut pod = held(cx, spec())?;
     let mut control = held(cx, spec())?;
-    // While both are held: the number of one that is gone may be another's by now.
+    // While both are held: the inode number of a namespace that is gone may be used again.
     let (made, elsewhere) = (pod.namespaces()?, control.namespaces()?);
     pod.release()?;
     pod.await_ready()?;
@@ -497,12 +497,12 @@ fn outside<'a>(cx: &Context<'a>, spec: Spec) -> Result<(Pod<'a>, Probe), Stop> {
     Ok((pod, probe))
 }
 
-/// What a member was asked: its error is the image's fault where the pause process has ended.
+/// The answer of a member: its error is the image's fault where the pause process has ended.
 fn told<T>(pod: &mut Pod<'_>, doing: &str, answer: io::Result<T>) -> Result<T, Stop> {
     answer.map_err(|error| pod.harness_failed(doing, &error))
 }
 
-/// What a member was asked that must be refused, in this way.
+/// The answer of a member to a request that must be refused, with this error.
 fn refused<T>(
     pod: &mut Pod<'_>,
     (doing, answer): (&str, io::Result<T>),
@@ -518,7 +518,7 @@ fn refused<T>(
     Err(pod.blame(doing, Finding::new(expected, observed)))
 }
 
-/// What a member was asked that must outlive the pause process.
+/// The answer of a member that must outlive the pause process.
 fn told_after<T>(after: &str, doing: &str, answer: io::Result<T>) -> Result<T, Stop> {
     let expected = format!("a member lives on after {after}");
     answer.map_err(|error| Finding::new(expected, format!("it cannot {doing}: {error}")).into())

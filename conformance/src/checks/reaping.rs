@@ -43,8 +43,8 @@ pub static FAMILY: Family = Family {
 /// What every check of a running program that something joins needs.
 const JOINED: Needs = Needs::PROGRAM.union(Needs::SANDBOX).union(Needs::PROBE);
 
-/// Where one orphan is not reaped, more of them tell nothing new; and where orphans
-/// that live are not left alone, none of them ends as it is told.
+/// Where one orphan is not reaped, more of them show nothing new; and where living orphans are not
+/// left alone, none ends as it is told.
 const AFTER_ONE: &[&str] = &["reaping/one-orphan", "reaping/spares-the-living"];
 
 const PAUSE_C: Source = Source {
@@ -107,7 +107,7 @@ fn one_orphan(cx: &Context<'_>) -> Outcome {
     ))
 }
 
-/// Makes orphans, lets them end, and expects all reaped.
+/// Makes orphans, ends them, and expects all reaped.
 fn reaps(
     pod: &mut Pod<'_>,
     probe: &Probe,
@@ -144,7 +144,7 @@ fn burst(cx: &Context<'_>) -> Outcome {
             many.expect_reaped(&mut pod)?;
             Ok(Pass::new("all of 200 and all of 2,000 orphans reaped"))
         }
-        // A host that limits processes allows fewer; what they would show, 200 have shown.
+        // A host that limits processes allows fewer; 200 have shown the same.
         Err(Stop::Error(why)) => Ok(Pass::new("all of 200 orphans reaped").with(why)),
         Err(other) => Err(other),
     }
@@ -426,7 +426,7 @@ fn stopped_child(cx: &Context<'_>) -> Outcome {
         .first()
         .copied()
         .unwrap_or_default();
-    // The first may make it change its mind about SIGCHLD; what counts is that it does not go on.
+    // The first may make it change how it handles SIGCHLD; what counts is that it does not go on.
     stop_and_continue(&mut pod, &probe, pid)?;
     let before = pod.state()?.switches;
     let began = Instant::now();
@@ -436,7 +436,7 @@ fn stopped_child(cx: &Context<'_>) -> Outcome {
     let woken = pod.state()?.switches.saturating_sub(before);
     let observed =
         format!("{woken} context switches while an orphan stopped and continued {CYCLES} times");
-    // One that wakes does so at least once for each, less what came together.
+    // A program that wakes does so at least once for each, except where two came together.
     if woken >= CYCLES / 2 {
         let before = pod.state()?.switches;
         pod.leave_alone(began.elapsed())?;
@@ -541,7 +541,7 @@ fn rounds(
 /// Longest that rounds of orphans may take.
 const BUDGET: Duration = Duration::from_secs(4);
 
-/// What is only reported is never failed: a figure that cannot be had has its reason.
+/// An INFO check never fails: where there is no figure, it gives the reason.
 fn or_inconclusive(stop: Stop) -> Stop {
     match stop {
         Stop::Fail(finding) | Stop::Ended(finding) => Stop::Inconclusive(finding.observed),

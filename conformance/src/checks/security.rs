@@ -29,14 +29,14 @@ pub static FAMILY: Family = Family {
 /// A running program whose /proc the suite reads.
 const SEEN: Needs = Needs::PROGRAM.union(Needs::SANDBOX).union(Needs::HOST_PID);
 
-/// How long a program that was refused something may take over what it does then: how much of
-/// a processor that needs depends on the processor.
+/// How long a program may take to react to a denied call: how much processor time that needs
+/// depends on the processor.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// How long it is watched after that.
 const WINDOW: Duration = Duration::from_millis(700);
 
-/// Processor time in that window that is no spinning: 5 %.
+/// Processor time in that window that does not count as spinning: 5 %.
 const BUDGET: Duration = Duration::from_millis(35);
 
 /// No check here needs a network.
@@ -125,8 +125,8 @@ fn cwd_root(cx: &Context<'_>) -> Outcome {
     Ok(Pass::new("/"))
 }
 
-/// What sound pauses call from exec to exit, C libraries and run-times included. What
-/// is not here opens, makes or changes something that a pause has no use for.
+/// What sound pauses call from exec to exit, C libraries and run-times included. A call that is not
+/// listed opens, makes or changes something that a pause has no use for.
 const ALLOWED: &[&str] = &[
     "arch_prctl",
     "brk",
@@ -205,7 +205,7 @@ const ALLOWED: &[&str] = &[
     "writev",
 ];
 
-/// What the loaders of dynamic programs (glibc's, musl's) call besides, to find the libraries.
+/// What the loaders of dynamic programs (glibc's, musl's) call in addition, to find the libraries.
 const LOADERS: &[&str] = &[
     "_llseek",
     "access",
@@ -438,7 +438,7 @@ static DENIED_EXIT: Check = Check {
 
 fn denied_exit(cx: &Context<'_>) -> Outcome {
     let filter = seccomp::deny(["exit", "exit_group"])?;
-    // One that ends by itself does not end here, which says nothing.
+    // A program that always ends by itself does not end here, which shows nothing.
     drop(cx.start(spec())?);
     let mut pod = cx.start(Spec {
         seccomp: Some(filter),

@@ -49,7 +49,7 @@ pub static FAMILY: Family = Family {
 const RUNS: Needs = Needs::PROGRAM.union(Needs::SANDBOX);
 /// And where a process joins it.
 const JOINED: Needs = RUNS.union(Needs::PROBE);
-/// And where /proc tells when it has acted upon a signal.
+/// And where /proc shows when it has acted on a signal.
 const SETTLES: Needs = RUNS.union(Needs::HOST_PID);
 
 /// Nearly all end with TERM, to see that the program still works.

@@ -99,8 +99,8 @@ fn bare_filesystem(cx: &Context<'_>) -> Outcome {
     }))
 }
 
-/// What a program had missed that does not stay on the image's files alone: one thing, which
-/// is enough when all else is missing.
+/// What a program needs that does not stay on the image's files alone: one thing that suffices
+/// without the others.
 fn missed_file(cx: &Context<'_>) -> Option<&'static str> {
     let none = Some(Vec::new());
     let ways = [
@@ -190,7 +190,7 @@ fn starts(
     Ok(Pass::new(format!("starts {way}, and exits 0 on SIGTERM")).with(proof))
 }
 
-/// Says of a program that did not start how it was started.
+/// Adds how a program was started that did not start.
 fn not_started(stop: Stop, way: &str, proof: &str) -> Stop {
     match stop {
         Stop::NotRunning(finding) => {

@@ -13,7 +13,7 @@ use crate::{Defect, DefectKind, Entry, EntryKind};
 
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const WHITEOUT: &[u8] = b".wh.";
-/// Book-keeping of AUFS, which engines leave out.
+/// Book-keeping of AUFS, which container engines leave out.
 const AUFS: &[u8] = b".wh..wh.";
 const LINKS: usize = 40;
 /// `NAME_MAX` of Linux.
@@ -320,7 +320,7 @@ impl Flattened<'_> {
         Ok(kept)
     }
 
-    /// Notes a name that engines read but that misleads people and tools.
+    /// Notes a name that container engines read but that misleads people and tools.
     fn note_name(&mut self, name: &[u8]) {
         let plain = std::str::from_utf8(name).map(|name| name.chars().all(is_plain));
         let observed = match plain {

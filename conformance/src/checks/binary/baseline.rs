@@ -28,16 +28,17 @@ pub(super) static BASELINE_CPU: Check = Check {
     run: baseline_cpu,
 };
 
-/// How QEMU tells of SIGILL that a program does not handle: as process 1 it does not end of it.
+/// How QEMU reports a SIGILL that the program does not handle: as process 1 the program does not
+/// end by it.
 const ILLEGAL: &str = "qemu: uncaught target signal 4 ";
 
 /// What a program did on that processor.
 enum Observed {
-    /// It ran into an instruction that the processor does not have.
+    /// It executed an instruction that the processor does not have.
     Illegal,
     /// It became ready.
     Ready,
-    /// It ended so, or what else it did.
+    /// It did something else, such as ending; says what.
     Other(String),
 }
 
@@ -51,8 +52,8 @@ fn baseline_cpu(cx: &Context<'_>) -> Outcome {
     }
     let baseline = cx.on_baseline()?;
     calibrate(&baseline, &platform)?;
-    // One that never shows that it is ready does not show it under an emulator, and one that
-    // runs into an invalid instruction here does not lack a newer processor.
+    // A program that never shows that it is ready does not show it under an emulator either, and
+    // one that meets an invalid instruction here does not need a newer processor.
     let mut native = cx.start(Spec {
         own_network: false,
         ..Spec::default()

@@ -130,7 +130,7 @@ fn small(cx: &Context<'_>) -> Outcome {
     Err(Finding::new(format!("at most {SMALL_BYTES} bytes"), observed).into())
 }
 
-/// What holds of the layers cannot be said where they were not read.
+/// Nothing can be said about layers that were not read.
 fn read(cx: &Context<'_>) -> Result<(), Stop> {
     match &cx.subject().program {
         Err(NoProgram::Unread(why)) => Err(Stop::Skip(why.clone())),

@@ -100,11 +100,11 @@ fn stop_signal_sane(cx: &Context<'_>) -> Outcome {
     Err(Finding::new(expected, format!("{observed}: {wrong}")).into())
 }
 
-/// signal(7): what has no handler does not reach the first process of a pid namespace.
+/// pid_namespaces(7): a signal without a handler does not reach process 1 of a pid namespace.
 const KEPT: &str = "pause has no handler for it, and the kernel keeps it from a PID 1 without \
     one: container engines wait, then send KILL";
 
-/// What is wrong with a signal as the one that is to end pause.
+/// Why a signal cannot be the one that ends pause.
 fn unfit(signal: &str) -> Option<&'static str> {
     let upper = signal.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);

@@ -79,7 +79,7 @@ fn platform_agrees(cx: &Context<'_>) -> Outcome {
             judge(None, &image_of(cx)?.config, elf.as_ref());
         }
         Some(index) => {
-            // A companion answers for itself.
+            // A companion is compared by itself.
             let own = image_of(cx)?.digest.as_str();
             let entries = index.entries.iter();
             for entry in entries.filter(|entry| !subject.companion || entry.digest == own) {
@@ -109,7 +109,7 @@ fn platform_agrees(cx: &Context<'_>) -> Outcome {
     }
 }
 
-/// What the index or the configuration says of the platform, as far as it does.
+/// What the index or the configuration says about the platform.
 struct Named {
     os: Option<String>,
     architecture: Option<String>,
@@ -117,7 +117,7 @@ struct Named {
 }
 
 impl Named {
-    /// A half that is not said is the other side's: nothing contradicts it.
+    /// A missing half is taken from the other side: nothing contradicts it.
     fn beside(&self, other: &Self) -> Platform {
         let or = |own: &Option<String>, other: &Option<String>| {
             own.clone().or(other.clone()).unwrap_or_default()
@@ -145,7 +145,7 @@ impl Named {
     }
 }
 
-/// The sides that there are, in words, and whether two of them disagree.
+/// The sides that say something, in words, and whether two of them disagree.
 fn compare(
     indexed: Option<&Platform>,
     config: &Config,

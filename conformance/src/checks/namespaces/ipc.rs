@@ -47,7 +47,7 @@ fn ipc_shared(cx: &Context<'_>) -> Outcome {
     )))
 }
 
-/// Makes IPC objects by a member that then leaves; which.
+/// Has a member make IPC objects and leave; which objects.
 pub(super) fn leave_ipc_objects(pod: &mut Pod<'_>) -> Result<u64, Stop> {
     let member = pod.enter(&Join::default())?;
     match told(pod, "make IPC objects", member.ipc_make(KEY))? {

@@ -105,7 +105,7 @@ fn network_survives_restart(cx: &Context<'_>) -> Outcome {
     ))
 }
 
-/// Sets a held pod's network up as a plugin does; what its network namespace holds then.
+/// Sets a held pod's network up as a network plugin does; what its network namespace holds then.
 pub(super) fn plug_in(pod: &mut Pod<'_>) -> Result<Vec<String>, Stop> {
     let plugin = pod.enter(&Join {
         privileged: true,

@@ -80,8 +80,8 @@ fn pid_shared(cx: &Context<'_>) -> Outcome {
     )))
 }
 
-/// Of what a process of a sandbox sees: what is neither itself nor comes from the pause process,
-/// whose children, where it has any, are not judged here.
+/// The processes that a member sees and should not: neither itself, nor the pause process or a
+/// child of it, which is not judged here.
 fn strangers(probe: &Probe, seen: &[i32], itself: i32) -> Vec<i32> {
     let parents: Vec<_> = seen
         .iter()

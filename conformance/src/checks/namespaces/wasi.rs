@@ -28,10 +28,10 @@ const MIXED: Needs = MEMBERS
 /// The ports of two workloads of a pod.
 const PORTS: [u16; 2] = [PORT, PORT + 1];
 
-/// Without it no workload can be told anything.
+/// Without it no workload can be given an order.
 const REACHABLE_ID: &str = "namespaces/wasi-reachable";
 
-/// What it is told that is to greet.
+/// The order to greet.
 const GREET: &[u8] = b"g\0";
 
 const RUNWASI: Source = Source {
@@ -58,7 +58,7 @@ pub(super) static JOINS: Check = Check {
 fn joins(cx: &Context<'_>) -> Outcome {
     let mut pod = held(cx, Spec::default())?;
     let made = pod.namespaces()?;
-    // In what was made, whatever the pause process does then.
+    // In the namespaces that were made for the pod, whatever the pause process does then.
     let neighbour = pod.enter(&Join::default())?;
     pod.release()?;
     pod.await_ready()?;
@@ -136,7 +136,7 @@ fn reachable(cx: &Context<'_>) -> Outcome {
             Err(error) => return Err(control.harness_failed("be refused", &error)),
         }
     }
-    // It is not the outside's own network that refuses.
+    // This shows that not the other sandbox's network refuses.
     told(&mut control, "listen on a port", outside.listen(PORT))?;
     told(&mut control, "reach its own port", outside.connect(PORT))?;
     Ok(Pass::new(
@@ -155,7 +155,7 @@ pub(super) static OUTLIVES: Check = Check {
     run: outlives,
 };
 
-/// A way to end a workload: what it is told or sent, and its status then.
+/// A way to end a workload: the order or signal, and its status then.
 enum Ending {
     Ordered(&'static [u8], i32),
     Sent(i32, ExitStatus),
@@ -354,8 +354,7 @@ fn teardown(cx: &Context<'_>) -> Outcome {
     ))
 }
 
-/// A workload answers on this port; where it does not, a pause process that has ended may
-/// have taken it along.
+/// A workload answers on this port; where it does not, it may have ended with the pause process.
 fn greeted(
     pod: &mut Pod<'_>,
     neighbour: &Probe,

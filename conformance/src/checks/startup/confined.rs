@@ -48,7 +48,7 @@ fn no_privileges(cx: &Context<'_>) -> Outcome {
     })
 }
 
-/// Ids that no image has by chance.
+/// Ids that no image uses by chance.
 const STRANGER: (u32, u32) = (12345, 54321);
 
 pub(super) static ANY_UID: Check = Check {

@@ -45,7 +45,7 @@ fn tiny_memory(cx: &Context<'_>) -> Outcome {
             )?;
         }
     }
-    // Counted in steps; `fails` never ran and `works` did.
+    // Counted in steps; with `fails` it never ran, with `works` it did.
     let (mut fails, mut works) = (0, LIMIT / STEP);
     while works - fails > 1 {
         // Those that sleep for long before they are ready do so side by side.
@@ -73,7 +73,7 @@ fn tiny_memory(cx: &Context<'_>) -> Outcome {
     )))
 }
 
-/// So many steps at most that part what is between two of them evenly, the least first.
+/// At most this many steps, evenly spread between two of them, the least first.
 fn between(fails: u64, works: u64, most: u64) -> Vec<u64> {
     let parts = (works - fails).min(most + 1);
     let part = |number| fails + (works - fails) * number / parts;

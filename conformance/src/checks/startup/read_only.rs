@@ -11,7 +11,7 @@ use crate::context::files::{self, Files, FilesView};
 use crate::context::{Context, Orphans, Pod};
 use crate::signal;
 
-/// How long it is looked whether a program writes that does nothing else.
+/// How long an idle program is watched for writes.
 const LATER: Duration = Duration::from_millis(600);
 
 pub(super) static READ_ONLY_ROOT: Check = Check {
@@ -115,7 +115,7 @@ fn start_seen<'a>(cx: &Context<'a>, spec: Spec) -> Result<(Pod<'a>, FilesView, F
     Ok((pod, view, before))
 }
 
-/// Has it reap a process of another's.
+/// Has it reap an orphan.
 fn reap_one(pod: &mut Pod<'_>) -> Result<(), Stop> {
     let probe = pod.enter(&Join::default())?;
     let orphan = Orphans::spawn(pod, &probe, 1, (Death::Exit, 0), 0, "an orphan")?;
@@ -123,7 +123,7 @@ fn reap_one(pod: &mut Pod<'_>) -> Result<(), Stop> {
     pod.settle(signal::CHLD, "an orphan ended").map(drop)
 }
 
-/// The first of many.
+/// The first paths, and how many more there are.
 fn listed(paths: &[String]) -> String {
     const SHOWN: usize = 8;
     let mut list = paths.iter().take(SHOWN).cloned().collect::<Vec<_>>();

@@ -80,7 +80,8 @@ fn works_under(cx: &Context<'_>, profile: &Profile) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What the profile refuses the program, by one more start; nothing where that cannot be seen.
+/// The calls that the profile denies the program, found by one more start; empty where that cannot
+/// be seen.
 fn refusals(cx: &Context<'_>, profile: &Profile) -> Vec<String> {
     if !cx.offers(Needs::TRACE.union(Needs::START_CONTROL)) {
         return Vec::new();

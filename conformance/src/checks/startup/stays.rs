@@ -66,8 +66,8 @@ fn stays_without_stdin(cx: &Context<'_>) -> Outcome {
     Err(Stop::NotRunning(but_stays_with(finding, &stays_with)))
 }
 
-/// Watches a program with each of `inputs`, side by side: of the first that ends, how, and with
-/// which it stays, of `others`, too.
+/// Watches a program with each of `inputs`, side by side. Says how the first of them ended, and
+/// with which of `others` and of the rest it stays.
 fn ends(
     cx: &Context<'_>,
     inputs: &[Input],
@@ -91,7 +91,7 @@ fn ends(
             names.push(input.0);
         }
     }
-    // One that ends later than this with another input ends with it all the same.
+    // A program that ends later than this with another input ends with that one as well.
     let window = (when * 3).clamp(Duration::from_millis(100), WINDOW);
     let stay = which_stay(&mut pods, cx.scaled(window))?;
     let stays_with = names.into_iter().zip(stay);

@@ -17,7 +17,7 @@ const PID_NAMESPACES: Source = Source {
 /// How often a pause that waits is told to end.
 const ROUNDS: u32 = 100;
 
-/// How often at least, be it as slow as it may.
+/// How often at least, for the slowest program.
 const LEAST: u32 = 10;
 
 /// How much later than the signal before it TERM comes, at most, in steps of a tenth.
@@ -86,7 +86,7 @@ const IN_TIME: Duration = Duration::from_millis(100);
 /// slow down.
 const SLOWED_DOWN: u32 = 4;
 
-/// Starts of which one that is told in time to end is enough.
+/// How many starts are tried until one gets its signal in time and ends.
 const STARTS: usize = 3;
 
 pub(super) static SAFE_SOON: Check = Check {
@@ -104,9 +104,8 @@ pub(super) static SAFE_SOON: Check = Check {
     run: safe_soon,
 };
 
-/// What a busy host holds up here or there is not deaf in all of several starts, one after the
-/// other: a program's own delay is. Where a busy host holds up the signal, an answer shows
-/// nothing.
+/// A busy host does not delay every one of several starts; a program's own delay does. Where a busy
+/// host delays the signal, an answer shows nothing.
 fn safe_soon(cx: &Context<'_>) -> Outcome {
     let mut lost = Vec::new();
     for start in 1..=2 * STARTS {
@@ -149,7 +148,7 @@ fn safe_soon(cx: &Context<'_>) -> Outcome {
         .into())
 }
 
-/// What became of a SIGTERM that came soon after exec.
+/// The effect of a SIGTERM that came soon after exec.
 struct EarlyTerm {
     /// How long after exec it came, in time in which the program could run.
     after: Duration,
@@ -197,7 +196,7 @@ fn tell_to_end(cx: &Context<'_>, soon: Duration) -> Result<EarlyTerm, Stop> {
 /// Samples of a figure.
 const SAMPLES: usize = 24;
 
-/// No more time than this for the samples of a figure.
+/// The most time for the samples of a figure.
 const BUDGET: Duration = Duration::from_millis(120);
 
 pub(super) static LOSS_WINDOW: Check = Check {
@@ -222,7 +221,7 @@ fn loss_window(cx: &Context<'_>) -> Outcome {
     let (mut windows, mut endings) = (Vec::new(), Vec::new());
     let is_over = |windows: &[u64]| match windows {
         [] => false,
-        // What differs from start to start is little of it.
+        // It differs little from start to start.
         [first, ..] if *first >= microseconds(BUDGET) => true,
         some => some.len() >= SAMPLES || some.len() >= 3 && began.elapsed() >= BUDGET,
     };

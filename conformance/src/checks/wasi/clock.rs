@@ -214,7 +214,7 @@ pub(super) static HANDLES_FLAT: Check = Check {
     run: handles_flat,
 };
 
-/// What may come on top of the first wait's: a second sleep beside the first.
+/// How many more than at the first wait it may hold: a second sleep beside the first.
 const SPARE_HANDLES: u64 = 8;
 
 fn handles_flat(cx: &Context<'_>) -> Outcome {

@@ -17,7 +17,7 @@ const PAIR: Needs = Needs::WASM_MODULE
     .union(Needs::WASI_HOST);
 
 const HOLDS_ID: &str = "wasi/host-holds";
-/// Without it no signal says anything.
+/// Without it no signal shows anything.
 const HELD: &[&str] = &[HOLDS_ID];
 /// Without these no host can start it.
 const STARTS: &[&str] = &[
@@ -26,9 +26,9 @@ const STARTS: &[&str] = &[
     "wasi/no-start-section",
 ];
 
-/// How long the pair must hold.
+/// How long the WASI runtime must keep running.
 const WINDOW: Duration = Duration::from_millis(900);
-/// Within which a signal ends it.
+/// How soon a signal must end it.
 const ENDS: Duration = Duration::from_secs(2);
 /// Processor time that counts as none: one tick of a clock of 100 Hz.
 const TICK: Duration = Duration::from_millis(10);
@@ -48,7 +48,7 @@ fn spec() -> Spec {
     }
 }
 
-/// The pair, started, in words for reports.
+/// The WASI runtime with the program, started, in words for reports.
 fn engine(cx: &Context<'_>) -> String {
     format!("engine {}", cx.options().wasi_engine.name())
 }
@@ -66,7 +66,7 @@ pub(super) static HOLDS: Check = Check {
 
 fn holds(cx: &Context<'_>) -> Outcome {
     hold(cx).map_err(|stop| match stop {
-        // No other check says why.
+        // No other check gives the reason.
         Stop::NotRunning(finding) | Stop::Ended(finding) => finding.with(engine(cx)).into(),
         other => other,
     })

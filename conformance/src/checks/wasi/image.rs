@@ -28,7 +28,7 @@ fn image<'a>(cx: &'a Context<'_>) -> Result<&'a Image, Stop> {
 /// A way to put a WASI program into an image.
 struct Form {
     name: &'static str,
-    /// What of it the image lacks.
+    /// What the image lacks of it.
     lacks: fn(&Image) -> Vec<String>,
 }
 
