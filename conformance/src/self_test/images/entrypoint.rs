@@ -36,7 +36,7 @@ pub(super) static IMAGES: &[ImageFixture] = &[
     ),
     ImageFixture::new(
         "entrypoint-not-executable",
-        "names a file that nobody may run",
+        "names a file that no user may execute",
         &[SET, PATH],
         || mode(0o644),
     ),

@@ -32,7 +32,7 @@ pub(super) static IMAGES: &[ImageFixture] = &[
     .run(OPENS),
     ImageFixture::new(
         "image-with-mount-points",
-        "has empty directories where runtimes mount, and one where anybody may write",
+        "has empty directories where runtimes mount, and one where every user may write",
         &[],
         || {
             single(&native(|layer| {
@@ -99,7 +99,7 @@ pub(super) static IMAGES: &[ImageFixture] = &[
     ]),
     ImageFixture::new(
         "writes-to-its-run",
-        "has a program that writes where the image lets anybody write",
+        "has a program that writes where the image lets every user write",
         &["startup/read-only-root"],
         || {
             single(&native(|layer| {
