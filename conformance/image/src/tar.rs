@@ -7,6 +7,8 @@
 //! attributes, the three sparse variants). Semantics where the formats leave a choice
 //! are those of Go's archive/tar, which is what container engines read layers with.
 
+#[cfg(test)]
+mod differential;
 mod pax;
 mod sparse;
 
