@@ -430,31 +430,33 @@ impl<'a> Context<'a> {
         );
     }
 
-    /// Reports a distribution; nothing where there are no samples.
-    pub fn measure_all(&self, name: &str, unit: &str, samples: &[u64]) {
+    /// Reports a distribution, and says its median; nothing and 0 where there are no samples.
+    pub fn measure_all(&self, name: &str, unit: &str, samples: &[u64]) -> u64 {
         // Three digits are within the library's bounds; without a histogram there is no figure.
         let Ok(mut histogram) = hdrhistogram::Histogram::<u64>::new(3) else {
-            return;
+            return 0;
         };
         for sample in samples {
             // It grows as needed; the saturating form would cut off at its first bound.
             if histogram.record(*sample).is_err() {
-                return;
+                return 0;
             }
         }
         if histogram.is_empty() {
-            return;
+            return 0;
         }
+        let median = histogram.value_at_quantile(0.5);
         self.store(
             name,
             Measurement {
                 samples: Some(histogram.len()),
-                p50: Some(histogram.value_at_quantile(0.5) as f64),
+                p50: Some(median as f64),
                 p99: Some(histogram.value_at_quantile(0.99) as f64),
                 max: Some(histogram.max() as f64),
                 ..unit_only(unit)
             },
         );
+        median
     }
 
     /// Reports a list of names.
