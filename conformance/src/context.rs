@@ -21,6 +21,7 @@ use crate::subject::{Platform, Subject};
 use crate::wasi_engine;
 
 mod children;
+mod days;
 mod discarded;
 mod dispositions;
 pub mod files;
@@ -41,10 +42,11 @@ mod work;
 mod workloads;
 
 pub use children::PauseChild;
+pub use days::{Answers, Days, Passed, time_in_words};
 pub use discarded::Answer;
 pub use idle::{Idle, ORPHANS, Rest, TICK};
 pub use lacks::{Lack, in_words};
-pub use moments::{Came, Moment, Moments, Stimulus, Tried};
+pub use moments::{Came, LostCalls, Moment, Moments, Stimulus, Tried};
 pub use orphans::Orphans;
 pub use pod::{PROMPTLY, Pod, ProcessState};
 pub use time::Stopwatch;
@@ -101,6 +103,8 @@ pub struct Shared {
     idle: std::sync::OnceLock<Result<Idle, Stop>>,
     /// What it is like after its work, likewise.
     worked: std::sync::OnceLock<Result<Option<Worked>, Stop>>,
+    /// What it does in thirty days, likewise.
+    days: std::sync::OnceLock<Result<Days, Stop>>,
     /// Whether it has reaped any of [`idle::ORPHANS`], likewise.
     reaps: Mutex<Option<bool>>,
     /// By name.
@@ -133,6 +137,7 @@ impl Shared {
             root_lacks: std::sync::OnceLock::new(),
             idle: std::sync::OnceLock::new(),
             worked: std::sync::OnceLock::new(),
+            days: std::sync::OnceLock::new(),
             reaps: Mutex::new(None),
             measurements: Mutex::new(BTreeMap::new()),
             is_spared: false,

@@ -145,6 +145,12 @@ impl Needs {
 }
 
 impl Needs {
+    /// What it takes to follow a program from system call to system call, from its exec on.
+    pub const FOLLOWED: Self = Self::HOST_PID
+        .union(Self::NATIVE)
+        .union(Self::START_CONTROL)
+        .union(Self::STEP);
+
     /// All hints to the scheduler.
     pub const HINTS: Self = Self::schedule(Schedule::all());
 

@@ -6,7 +6,7 @@
 //! no end by themselves, is at rest: nothing but an event from outside wakes it.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 
@@ -15,21 +15,26 @@ use crate::sys::{self, Registers, TraceStop, Waited};
 mod clocks;
 mod memory;
 mod sleep;
+mod timers;
 mod waits;
 
 use memory::Memory;
+use timers::Timers;
 use waits::{Lapse, Wait};
 
 pub use crate::sys::Call;
 
-/// How often a thread that must stop at once is looked at, until that is no longer true.
-const LOOKS: u32 = 1_000_000;
+/// How long a thread may take that must stop or end at once.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// So often a program looks at a clock, one time after the other, that does not wait for it.
 const LOOKS_AT_CLOCK: u32 = 32;
 
-/// How far the clock moves on with each look of one that does.
-const SPINS: Duration = Duration::from_millis(1);
+/// How far the clock moves on with each look of one that does, and of one that goes on so.
+const SPINS: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
+
+/// So often one looks until it goes on so.
+const LOOKS_ON: u32 = 1000;
 
 /// What has come of letting a program go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,8 @@ pub enum Next {
     Sleeps,
     /// A wait was over: the clock has moved on.
     Woke,
+    /// Nothing more until its clock stands where it is to stop.
+    Late,
 }
 
 /// What a thread does.
@@ -101,8 +108,11 @@ pub struct Stepper {
     memory: Option<Memory>,
     /// How far its clock is ahead.
     ahead: Duration,
+    /// How far it may be.
+    limit: Duration,
     /// How often it has looked at a clock, one time after the other.
     looks: u32,
+    timers: Timers,
     may_wake_later: bool,
 }
 
@@ -119,7 +129,9 @@ impl Stepper {
             threads: vec![Thread::new(pid)],
             memory: None,
             ahead: Duration::ZERO,
+            limit: Duration::MAX,
             looks: 0,
+            timers: Timers::of(pid)?,
             may_wake_later: false,
         })
     }
@@ -127,6 +139,11 @@ impl Stepper {
     /// How far its clock has moved on by itself.
     pub fn clock(&self) -> Duration {
         self.ahead
+    }
+
+    /// Has its clock stop there.
+    pub fn stop_clock_at(&mut self, limit: Duration) {
+        self.limit = limit;
     }
 
     /// How many threads it has.
@@ -173,11 +190,7 @@ impl Stepper {
         if !self.all_sleep() {
             return Ok(Next::Nothing);
         }
-        Ok(match self.move_on()? {
-            true => Next::Woke,
-            false if self.may_wake_later => Next::Sleeps,
-            false => Next::Rests,
-        })
+        self.move_on()
     }
 
     /// Sets the thread that is about to make a call back onto its instruction: what is sent now
@@ -197,7 +210,8 @@ impl Stepper {
         };
         sys::skip_call(thread.id)?;
         sys::trace_continue(thread.id, 0)?;
-        for _ in 0..LOOKS {
+        let began = Instant::now();
+        while began.elapsed() < AT_ONCE {
             match sys::step_wait(thread.id, thread.id == self.pid)? {
                 Waited::Nothing => std::thread::yield_now(),
                 Waited::Gone => return Ok(()),
@@ -236,6 +250,7 @@ impl Stepper {
                     State::Lapses(call, lapsed) => self.lapsed(index, &call, lapsed)?,
                     State::In(call) => {
                         self.tell_time(index, &call)?;
+                        self.note_timer(index, &call)?;
                         self.others_may_go_on(index);
                     }
                     _ => {}
@@ -283,12 +298,26 @@ impl Stepper {
         }
         self.looks += 1;
         if self.looks > LOOKS_AT_CLOCK {
-            self.ahead += SPINS;
+            self.ahead += SPINS[usize::from(self.looks > LOOKS_ON)];
         }
         let mut registers = Registers::of(thread.id)?;
         if clocks::tell(call, memory, &mut registers, self.ahead)? {
             registers.give(thread.id)?;
         }
+        Ok(())
+    }
+
+    /// Takes note of timers that a call has set.
+    fn note_timer(&mut self, index: usize, call: &Call) -> io::Result<()> {
+        let (Some(thread), Some(memory)) = (self.threads.get(index), &self.memory) else {
+            return Ok(());
+        };
+        if !timers::concern(call) || Registers::of(thread.id)?.result() < 0 {
+            return Ok(());
+        }
+        let ahead = self.ahead;
+        let clock = |clock| clocks::real_time(clock) + ahead;
+        self.may_wake_later |= self.timers.note(call, memory, ahead, clock)?;
         Ok(())
     }
 
@@ -377,25 +406,48 @@ impl Stepper {
         self.memory.is_some() && sleep() && sleep()
     }
 
-    /// Lets one of the waits that end by themselves go on: one of which what it waits for may
-    /// have come, without its time, else the one that ends first. Whether there is one.
-    fn move_on(&mut self) -> io::Result<bool> {
-        let held = |thread: &&mut Thread| matches!(thread.state, State::Held(..));
+    /// Lets the timer that is over first tell so, or one of the waits go on that end by
+    /// themselves: one of which what it waits for may have come, without its time, else the one
+    /// that ends first.
+    fn move_on(&mut self) -> io::Result<Next> {
+        let timer = self.timers.first().unwrap_or(Duration::MAX);
         let alone = self.threads.len() == 1;
+        let held = |thread: &&mut Thread| matches!(thread.state, State::Held(..));
         let first = self.threads.iter_mut().filter(held);
-        let Some(thread) = first.min_by_key(|thread| (!thread.is_poked, thread.until)) else {
-            return Ok(false);
-        };
-        let State::Held(call, wait) = thread.state else {
-            return Ok(false);
+        let first = first.min_by_key(|thread| (!thread.is_poked, thread.until));
+        let is_poked = first.as_ref().is_some_and(|thread| thread.is_poked);
+        let end = first.as_ref().and_then(|thread| thread.until);
+        let end = end.unwrap_or(Duration::MAX);
+        if !is_poked {
+            if timer == Duration::MAX && first.is_none() {
+                let sleeps = self.may_wake_later;
+                return Ok(if sleeps { Next::Sleeps } else { Next::Rests });
+            }
+            if timer.min(end) > self.limit {
+                self.ahead = self.ahead.max(self.limit);
+                return Ok(Next::Late);
+            }
+            if timer <= end {
+                self.ahead = self.ahead.max(timer);
+                self.timers.fire()?;
+                self.poke();
+                return Ok(Next::Woke);
+            }
+        }
+        let Some((thread, State::Held(call, wait))) = first.map(|thread| {
+            let state = thread.state;
+            (thread, state)
+        }) else {
+            return Ok(Next::Nothing);
         };
         // Of one alone its answer tells whether its time was over.
-        let is_tried = std::mem::take(&mut thread.is_poked) && !alone;
+        let may_end = alone && end <= self.limit.min(timer);
+        let is_tried = std::mem::take(&mut thread.is_poked) && !may_end;
         let until = thread.until.filter(|_| !is_tried);
         let id = thread.id;
         let has_signal = matches!(wait.lapse, Lapse::Answer) && sleep::is_signaled(self.pid, id);
         if is_tried && matches!(wait.lapse, Lapse::Answer) && !has_signal {
-            return Ok(true);
+            return Ok(Next::Nothing);
         }
         let restore = self.shorten(id, &call, wait, has_signal)?;
         let lapsed = Lapsed { restore, until };
@@ -403,7 +455,7 @@ impl Stepper {
             thread.state = State::Lapses(call, lapsed);
         }
         unless_gone(sys::trace_continue(id, 0))?;
-        Ok(true)
+        Ok(if is_tried { Next::Nothing } else { Next::Woke })
     }
 
     /// Makes a wait short; what is to be put right then.
@@ -436,7 +488,8 @@ impl Drop for Stepper {
     fn drop(&mut self) {
         for thread in self.threads.iter().filter(|thread| thread.id != self.pid) {
             sys::kill_thread(self.pid, thread.id);
-            for _ in 0..LOOKS {
+            let began = Instant::now();
+            while began.elapsed() < AT_ONCE {
                 match sys::step_wait(thread.id, false) {
                     Ok(Waited::Gone) | Err(_) => break,
                     Ok(Waited::At(_) | Waited::Nothing) => std::thread::yield_now(),
@@ -454,7 +507,8 @@ impl Drop for Stepper {
 pub fn is_possible(pid: i32) -> io::Result<()> {
     sys::trace_seize(pid, sys::THREADS_AND_EXEC)?;
     sys::trace_interrupt(pid)?;
-    for _ in 0..LOOKS {
+    let began = Instant::now();
+    while began.elapsed() < AT_ONCE {
         match sys::step_wait(pid, true)? {
             Waited::Nothing => std::thread::yield_now(),
             Waited::Gone => return Err(io::ErrorKind::NotFound.into()),

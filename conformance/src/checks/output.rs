@@ -1,14 +1,14 @@
 //! The family `output`: a pause is never noticed, and needs no streams.
 
 use crate::backend::{Spec, Stream};
-use crate::check::{Check, Family, Level, Needs, Outcome, Pass, Source};
-use crate::context::Context;
+use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source};
+use crate::context::{Context, time_in_words};
 
 /// Standard streams.
 pub static FAMILY: Family = Family {
     name: "output",
     title: "standard streams",
-    checks: &[&QUIET, &CLOSED_STDIO],
+    checks: &[&QUIET, &QUIET_FOR_DAYS, &CLOSED_STDIO],
 };
 
 /// What every check of a running program needs.
@@ -39,6 +39,32 @@ fn quiet(cx: &Context<'_>) -> Outcome {
         }
     }
     Ok(Pass::new("no output"))
+}
+
+static QUIET_FOR_DAYS: Check = Check {
+    id: "output/quiet-for-days",
+    title: "it writes nothing in 30 days",
+    level: Level::Must,
+    requirement: "The pause process MUST write nothing to standard output or standard error while it waits, for 30 days at least.",
+    source: Source {
+        title: "openshift/images ee7e02d5",
+        url: "https://github.com/openshift/images/commit/ee7e02d5",
+    },
+    needs: RUNS.union(Needs::FOLLOWED),
+    after: &["output/quiet"],
+    run: quiet_for_days,
+};
+
+fn quiet_for_days(cx: &Context<'_>) -> Outcome {
+    let days = cx.days()?;
+    match &days.wrote {
+        None => Ok(Pass::new("no output").with(days.in_words())),
+        Some((when, text)) => {
+            let observed = format!("output after {}", time_in_words(*when));
+            let wrote = format!("it wrote: {}", text.escape_debug());
+            Err(Finding::new("no output", observed).with(wrote).into())
+        }
+    }
 }
 
 static CLOSED_STDIO: Check = Check {

@@ -9,7 +9,7 @@ use crate::shortage::Shortage;
 pub static FAMILY: Family = Family {
     name: "resources",
     title: "processor and memory",
-    checks: &[&IDLE_CPU, &IDLE_WAKEUPS, &MEMORY],
+    checks: &[&IDLE_CPU, &IDLE_WAKEUPS, &MEMORY, &FLAT_FOR_DAYS],
 };
 
 /// A running program whose /proc the suite reads.
@@ -178,4 +178,26 @@ fn memory(cx: &Context<'_>) -> Outcome {
         return Err(pod.finding(expected, grown).into());
     }
     Ok(pass.with(grown))
+}
+
+static FLAT_FOR_DAYS: Check = Check {
+    id: "resources/flat-for-days",
+    title: "it takes no more of anything in 30 days",
+    level: Level::Should,
+    requirement: "The pause process SHOULD have no more memory of its own, descriptors and children after 30 days of waiting than when it began to wait.",
+    source: Source {
+        title: "cri-o#1722",
+        url: "https://github.com/cri-o/cri-o/issues/1722",
+    },
+    needs: SEEN.union(Needs::FOLLOWED),
+    after: &["startup/stays-for-days"],
+    run: flat_for_days,
+};
+
+fn flat_for_days(cx: &Context<'_>) -> Outcome {
+    let days = cx.days()?;
+    match days.last.more_than(&days.first) {
+        Some(finding) => Err(finding.with(days.in_words()).into()),
+        None => Ok(Pass::new("no more memory, descriptors or children").with(days.in_words())),
+    }
 }

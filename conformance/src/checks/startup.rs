@@ -8,6 +8,7 @@ use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, 
 use crate::context::{Context, Pod};
 
 mod confined;
+mod days;
 mod limits;
 mod read_only;
 mod seccomp;
@@ -21,6 +22,8 @@ pub static FAMILY: Family = Family {
     checks: &[
         &stays::STAYS,
         &stays::STAYS_WITHOUT_STDIN,
+        &days::STAYS_FOR_DAYS,
+        &days::WORKS_AFTER_DAYS,
         &BARE_FILESYSTEM,
         &read_only::READ_ONLY_ROOT,
         &confined::NO_PRIVILEGES,

@@ -4,7 +4,7 @@
 //! comes there comes, for all that matters, right before the next of them.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fixtures::protocol::Death;
 use pause_sandbox::step::Call;
@@ -15,7 +15,7 @@ use crate::backend::{Join, Namespaces, Spec};
 use crate::outcome::Stop;
 use crate::probe::Probe;
 use crate::process::ExitStatus;
-use crate::seccomp;
+use crate::{seccomp, signal};
 
 /// The most moments that are tried of each signal.
 const AT_MOST: usize = 64;
@@ -42,8 +42,10 @@ const CONTAINER: Join = Join {
 /// A moment in which something may come to a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// Right before that call after exec, of this number.
-    Start(u64, u64),
+    /// Right before that call after exec.
+    Start(u64),
+    /// The same, where it is the call of this number.
+    FirstWait(u64, u64),
     /// Right before that call after an orphan's end.
     Reaping(u64),
 }
@@ -51,7 +53,9 @@ pub enum Moment {
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Start(number, _) => write!(f, "call {number} after exec"),
+            Self::Start(number) | Self::FirstWait(number, _) => {
+                write!(f, "call {number} after exec")
+            }
             Self::Reaping(number) => write!(f, "call {number} after an orphan's end"),
         }
     }
@@ -113,10 +117,27 @@ pub struct Moments {
     /// How many of its moments there are.
     pub all: usize,
     /// Those that are tried.
-    pub chosen: Vec<Moment>,
+    chosen: Vec<Moment>,
+    began: Instant,
 }
 
+/// The longest that moments are tried, by the clock: after that the host is too busy.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 impl Moments {
+    /// Those that are tried, for as long as the host is not too busy for it.
+    pub fn chosen(&self) -> impl Iterator<Item = Result<Moment, Stop>> {
+        self.chosen.iter().enumerate().map(|(tried, moment)| {
+            if self.began.elapsed() > PATIENCE {
+                let all = self.chosen.len();
+                return Err(Stop::Inconclusive(format!(
+                    "the host is too busy: {tried} of {all} moments were tried in {PATIENCE:?}"
+                )));
+            }
+            Ok(*moment)
+        })
+    }
+
     /// How many of them are tried, in words.
     pub fn in_words(&self) -> String {
         let (tried, all) = (self.chosen.len(), self.all);
@@ -129,15 +150,26 @@ impl Moments {
     }
 }
 
+/// How long, in calls, a TERM is lost after exec.
+#[derive(Clone, Debug)]
+pub struct LostCalls {
+    /// How many calls there are until the program waits.
+    pub all: u64,
+    /// Before how many of them one is lost.
+    pub lost: u64,
+    /// The first before which one is not, if there is any.
+    pub first_safe: Option<String>,
+}
+
 /// A followed program, and what is to raise orphans in its pod. Those go before it: process 1
 /// waits for them as it ends.
-struct Scene<'a> {
+pub(super) struct Scene<'a> {
     /// Whose orphans have been let go.
-    done: Vec<Probe>,
+    pub(super) done: Vec<Probe>,
     /// Whose orphans are to be let go, the next one last.
     ready: Vec<Probe>,
-    steps: Steps,
-    pod: Pod<'a>,
+    pub(super) steps: Steps,
+    pub(super) pod: Pod<'a>,
 }
 
 impl Drop for Scene<'_> {
@@ -153,6 +185,7 @@ impl Context<'_> {
     /// # Errors
     /// [`Stop::Inconclusive`] where it cannot be followed.
     pub fn moments(&self) -> Result<Moments, Stop> {
+        let began = Instant::now();
         let mut scene = self.scene(1)?;
         let start = scene.calls_until_rest()?;
         // Of several threads the calls come in another order each time.
@@ -160,13 +193,43 @@ impl Context<'_> {
         let waits_in = scene.steps.sleeps_in().filter(|_| alone);
         scene.end_orphan()?;
         let reaping = scene.calls_until_rest()?;
-        let first = waits_in.map(|call| Moment::Start(start, call.number));
+        let first = waits_in.map(|call| Moment::FirstWait(start, call.number));
         let all = first.into_iter().chain((1..=reaping).map(Moment::Reaping));
         let all: Vec<Moment> = all.collect();
         Ok(Moments {
             start,
             all: all.len(),
             chosen: spread(&all, at_most(start + reaping)),
+            began,
+        })
+    }
+
+    /// Follows the program until it waits; before which of so many calls after exec a TERM is lost
+    /// last, as far as halving tells.
+    ///
+    /// # Errors
+    /// As [`Context::moments`].
+    pub fn lost_calls(&self) -> Result<LostCalls, Stop> {
+        let all = self.scene(0)?.calls_until_rest()?;
+        let (mut lost, mut safe) = (0, None);
+        let (mut from, mut to) = (1, all);
+        while from <= to {
+            let middle = from.midpoint(to);
+            match self.try_moment(Moment::Start(middle), Stimulus::Signal(signal::TERM))? {
+                Some(tried) if matches!(tried.came, Came::Lost(_) | Came::Late) => {
+                    lost = middle;
+                    from = middle + 1;
+                }
+                tried => {
+                    safe = tried.or(safe);
+                    to = middle - 1;
+                }
+            }
+        }
+        Ok(LostCalls {
+            all,
+            lost,
+            first_safe: safe.map(|tried| tried.place(Moment::Start(lost + 1))),
         })
     }
 
@@ -179,7 +242,7 @@ impl Context<'_> {
             + usize::from(stimulus == Stimulus::Orphan);
         let mut scene = self.scene(orphans)?;
         let number = match moment {
-            Moment::Start(number, _) => number,
+            Moment::Start(number) | Moment::FirstWait(number, _) => number,
             Moment::Reaping(number) => {
                 scene.calls_until_rest()?;
                 scene.end_orphan()?;
@@ -189,7 +252,7 @@ impl Context<'_> {
         let Some(call) = scene.run_to(number)? else {
             return Ok(None);
         };
-        if matches!(moment, Moment::Start(_, expected) if expected != call.number) {
+        if matches!(moment, Moment::FirstWait(_, expected) if expected != call.number) {
             return Ok(None);
         }
         scene.steps.set_back(&mut scene.pod)?;
@@ -207,7 +270,7 @@ impl Context<'_> {
         Ok(Some(Tried { call, came }))
     }
 
-    fn scene(&self, orphans: usize) -> Result<Scene<'_>, Stop> {
+    pub(super) fn scene(&self, orphans: usize) -> Result<Scene<'_>, Stop> {
         let mut pod = self.start_unready(Spec {
             own_network: false,
             held: true,
@@ -215,9 +278,7 @@ impl Context<'_> {
         })?;
         let mut ready = Vec::with_capacity(orphans);
         for _ in 0..orphans {
-            let probe = pod.enter(&CONTAINER)?;
-            Orphans::spawn(&mut pod, &probe, 1, (Death::Exit, 0), 0, ORPHAN)?;
-            ready.push(probe);
+            ready.push(make_orphan(&mut pod)?);
         }
         let mut steps = Steps::begin(&mut pod)?;
         steps.allow(RESTS);
@@ -230,7 +291,20 @@ impl Context<'_> {
     }
 }
 
+/// Makes an orphan in the pod, and has it wait for its end.
+fn make_orphan(pod: &mut Pod<'_>) -> Result<Probe, Stop> {
+    let probe = pod.enter(&CONTAINER)?;
+    Orphans::spawn(pod, &probe, 1, (Death::Exit, 0), 0, ORPHAN)?;
+    Ok(probe)
+}
+
 impl Scene<'_> {
+    /// One more that is to end.
+    pub(super) fn add_orphan(&mut self) -> Result<(), Stop> {
+        self.ready.push(make_orphan(&mut self.pod)?);
+        Ok(())
+    }
+
     /// Follows it until it waits for what comes from outside; after how many calls.
     fn calls_until_rest(&mut self) -> Result<u64, Stop> {
         let mut calls = 0;
@@ -264,14 +338,14 @@ impl Scene<'_> {
     }
 
     /// It ended before anything was done to it that may end it.
-    fn ended(&mut self, status: ExitStatus) -> Stop {
+    pub(super) fn ended(&mut self, status: ExitStatus) -> Stop {
         let expected = "it waits, and reaps".to_owned();
         let observed = format!("{status} while it was followed");
         Stop::NotRunning(self.pod.finding(expected, observed))
     }
 
     /// Lets an orphan end; it has, when this returns.
-    fn end_orphan(&mut self) -> Result<(), Stop> {
+    pub(super) fn end_orphan(&mut self) -> Result<(), Stop> {
         let Some(probe) = self.ready.pop() else {
             return Err(Stop::Error("there is no orphan to end".to_owned()));
         };
@@ -282,7 +356,7 @@ impl Scene<'_> {
     }
 
     /// What comes of the stimulus.
-    fn outcome(&mut self, stimulus: Stimulus) -> Result<Came, Stop> {
+    pub(super) fn outcome(&mut self, stimulus: Stimulus) -> Result<Came, Stop> {
         loop {
             let seen = self.steps.next(&mut self.pod)?;
             let came = match seen {

@@ -540,6 +540,12 @@ impl<'a> Pod<'a> {
         (text, self.output.iter().map(|o| o.total).sum())
     }
 
+    /// How many bytes it has written so far.
+    pub(super) fn written(&mut self) -> u64 {
+        self.drain();
+        self.output.iter().map(|output| output.total).sum()
+    }
+
     /// What it has written to standard output alone.
     pub fn stdout(&mut self) -> String {
         self.drain();

@@ -27,11 +27,17 @@ const FAULTS_AT_MOST: u32 = 16;
 /// How soon most calls are over.
 const AT_ONCE: Duration = Duration::from_micros(200);
 
+/// After what time one is looked at for whether it has ended, or computes.
+const LONG: Duration = Duration::from_millis(1);
+
+/// The longest that one is followed, by the clock: after that the host is too busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// How long one computes, in time that it could run, until it is as good as sure that it does
 /// nothing else.
 const COMPUTES: Duration = Duration::from_millis(300);
 
-/// The longest that one is followed, in time that it could run.
+/// The most processor time of one that is followed.
 const FOLLOWED: Duration = Duration::from_secs(10);
 
 /// The most calls that are followed with no rest between.
@@ -59,11 +65,15 @@ pub(super) enum Seen {
 /// A program that the calling thread follows.
 pub(super) struct Steps {
     stepper: Stepper,
-    watch: Stopwatch,
+    began: Instant,
     executed: bool,
     /// Where its clock stands at most.
     until: Duration,
     calls: u64,
+    total: u64,
+    wakes: u64,
+    /// Where its clock stood when it last woke.
+    woke: Duration,
     faults: u32,
     /// How much it had written, when it was last seen to sleep.
     written: u64,
@@ -80,10 +90,13 @@ impl Steps {
         pod.open_gate()?;
         Ok(Self {
             stepper,
-            watch: pod.stopwatch(),
+            began: Instant::now(),
             executed: false,
             until: Duration::MAX,
             calls: 0,
+            total: 0,
+            wakes: 0,
+            woke: Duration::ZERO,
             faults: 0,
             written: 0,
             acted: Instant::now(),
@@ -94,7 +107,23 @@ impl Steps {
     /// So much later on its clock it is late.
     pub(super) fn allow(&mut self, time: Duration) {
         self.until = self.stepper.clock().saturating_add(time);
+        self.stepper.stop_clock_at(self.until);
         self.calls = 0;
+    }
+
+    /// How far its clock has moved on by itself.
+    pub(super) fn clock(&self) -> Duration {
+        self.stepper.clock()
+    }
+
+    /// How often a wait was over or a timer, since it was executed.
+    pub(super) fn wakes(&self) -> u64 {
+        self.wakes
+    }
+
+    /// How many calls it has made since the first of them.
+    pub(super) fn total(&self) -> u64 {
+        self.total
     }
 
     /// Whether its calls come one after the other.
@@ -127,6 +156,7 @@ impl Steps {
     /// What it does next.
     pub(super) fn next(&mut self, pod: &mut Pod<'_>) -> Result<Seen, Stop> {
         loop {
+            self.expect_time()?;
             if self.executed && self.stepper.clock() >= self.until {
                 return Ok(Seen::Late);
             }
@@ -147,9 +177,17 @@ impl Steps {
                     continue;
                 }
                 Next::Sleeps => return Ok(Seen::Sleeps),
+                Next::Late => return Ok(Seen::Late),
                 Next::Executed => self.executed = true,
                 Next::Signal(number) => self.note_fault(number)?,
-                Next::Woke => {}
+                Next::Woke => {
+                    self.wakes += 1;
+                    // One that waits for no time at all does not wait.
+                    let now = self.stepper.clock();
+                    if std::mem::replace(&mut self.woke, now) != now {
+                        self.calls = 0;
+                    }
+                }
                 Next::Call(call) => {
                     self.note_call()?;
                     self.saw_it_act();
@@ -167,17 +205,17 @@ impl Steps {
 
     /// Takes what it has written; one that sleeps over that goes on.
     fn has_output(&mut self, pod: &mut Pod<'_>) -> bool {
-        let written = pod.output().1;
+        let written = pod.written();
         std::mem::replace(&mut self.written, written) != written
     }
 
     fn note_call(&mut self) -> Result<(), Stop> {
         self.faults = 0;
         self.calls += 1;
+        self.total += u64::from(self.wakes > 0);
         if self.calls > CALLS {
             return Err(Stop::Inconclusive(format!(
-                "the program makes more than {CALLS} system calls and does not come to rest, so no \
-                 moment of it can be told from the others"
+                "the program makes more than {CALLS} system calls and does not wait"
             )));
         }
         Ok(())
@@ -195,8 +233,13 @@ impl Steps {
 
     /// Lets time pass, in which it runs; how it has ended, if it has.
     fn pass_time(&mut self, pod: &mut Pod<'_>) -> Result<Option<ExitStatus>, Stop> {
-        if self.acted.elapsed() < AT_ONCE {
+        let idle = self.acted.elapsed();
+        if idle < AT_ONCE {
             std::thread::yield_now();
+            return Ok(None);
+        }
+        pod.await_event(AT_ONCE)?;
+        if idle < LONG {
             return Ok(None);
         }
         pod.drain();
@@ -206,21 +249,26 @@ impl Steps {
         if pod.is_ending() {
             pod.reap_members();
         }
-        pod.await_event(AT_ONCE)?;
         let watch = self.computes.get_or_insert_with(|| pod.stopwatch());
-        let context = pod.context();
-        let is_long = |watch: &Stopwatch, limit| {
-            let limit = context.scaled(limit);
-            watch.wall() > limit && watch.elapsed() > limit
-        };
-        if is_long(watch, COMPUTES) || is_long(&self.watch, FOLLOWED) {
+        let limit = pod.context().scaled(COMPUTES);
+        let is_long = watch.wall() > limit && watch.elapsed() > limit;
+        if is_long || pod.processor_time().is_ok_and(|used| used > FOLLOWED) {
             return Err(Stop::Inconclusive(
-                "the program computes without a system call, so no moment of it can be told from \
-                 the others"
+                "the program computes and makes no system call, by which alone it is followed"
                     .to_owned(),
             ));
         }
         Ok(None)
+    }
+
+    /// Whether the host lets it be followed at all.
+    fn expect_time(&self) -> Result<(), Stop> {
+        if self.began.elapsed() > PATIENCE {
+            return Err(Stop::Inconclusive(
+                "the host is too busy for the program to be followed".to_owned(),
+            ));
+        }
+        Ok(())
     }
 }
 

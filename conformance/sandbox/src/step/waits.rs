@@ -158,17 +158,12 @@ pub(super) fn may_wake_later(call: &Call, memory: &Memory) -> io::Result<bool> {
     #[cfg(target_arch = "x86_64")]
     match call.number.cast_signed() {
         libc::SYS_fork | libc::SYS_vfork => return Ok(true),
-        libc::SYS_alarm => return Ok(call.arguments[0] != 0),
         _ => {}
     }
     Ok(match call.number.cast_signed() {
         libc::SYS_clone => call.arguments[0] & CLONE_THREAD == 0,
         libc::SYS_clone3 => memory.word(call.arguments[0])? & CLONE_THREAD == 0,
-        libc::SYS_setitimer
-        | libc::SYS_timer_settime
-        | libc::SYS_timerfd_settime
-        | libc::SYS_io_uring_setup
-        | libc::SYS_io_setup => true,
+        libc::SYS_io_uring_setup | libc::SYS_io_setup => true,
         libc::SYS_setsockopt => {
             let times = [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO];
             times.iter().any(|it| *it as u64 == call.arguments[2])

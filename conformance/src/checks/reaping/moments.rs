@@ -3,32 +3,25 @@
 use crate::check::{Finding, Needs, Stop};
 use crate::context::{Came, Context, Moment, Stimulus, Tried};
 
-/// What it takes to put an orphan's end right before a system call.
-const FOLLOWED: Needs = Needs::HOST_PID
-    .union(Needs::NATIVE)
-    .union(Needs::START_CONTROL)
-    .union(Needs::STEP);
-
 /// Has an orphan end right before each system call that the program makes once it waits; what to
 /// say of that.
 pub(super) fn reaped_at_every_one(cx: &Context<'_>) -> Result<String, Stop> {
-    if !cx.offers(FOLLOWED) {
+    if !cx.offers(Needs::FOLLOWED) {
         return Ok("its system calls cannot be followed here: pairs alone were tried".to_owned());
     }
     match try_all(cx) {
         // Where it cannot be followed, what the pairs have shown stands.
-        Err(Stop::Skip(why) | Stop::Inconclusive(why)) => {
-            Ok(format!("pairs alone were tried: {why}"))
-        }
+        Err(Stop::Skip(why)) => Ok(format!("pairs alone were tried: {why}")),
         other => other,
     }
 }
 
 fn try_all(cx: &Context<'_>) -> Result<String, Stop> {
     let moments = cx.moments()?;
-    for moment in &moments.chosen {
-        if let Some(tried) = cx.try_moment(*moment, Stimulus::Orphan)? {
-            judge(*moment, &tried)?;
+    for moment in moments.chosen() {
+        let moment = moment?;
+        if let Some(tried) = cx.try_moment(moment, Stimulus::Orphan)? {
+            judge(moment, &tried)?;
         }
     }
     let tried = moments.in_words();

@@ -15,11 +15,7 @@ pub(super) static NO_LOST_TERM: Check = Check {
         title: "sigsuspend(2)",
         url: "https://man7.org/linux/man-pages/man2/sigsuspend.2.html",
     },
-    needs: JOINED
-        .union(Needs::HOST_PID)
-        .union(Needs::NATIVE)
-        .union(Needs::START_CONTROL)
-        .union(Needs::STEP),
+    needs: JOINED.union(Needs::FOLLOWED),
     after: &[
         "signals/term-exits-zero",
         "signals/int-exits-zero",
@@ -31,10 +27,11 @@ pub(super) static NO_LOST_TERM: Check = Check {
 
 fn no_lost_term(cx: &Context<'_>) -> Outcome {
     let moments = cx.moments()?;
-    for moment in &moments.chosen {
+    for moment in moments.chosen() {
+        let moment = moment?;
         for number in [TERM, INT] {
-            if let Some(tried) = cx.try_moment(*moment, Stimulus::Signal(number))? {
-                judge(*moment, number, &tried)?;
+            if let Some(tried) = cx.try_moment(moment, Stimulus::Signal(number))? {
+                judge(moment, number, &tried)?;
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{RUNS, TERM_WORKS};
 use crate::backend::Spec;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
-use crate::context::{Answer, Context, PROMPTLY, Pod};
+use crate::context::{Answer, Came, Context, Moment, PROMPTLY, Pod, Stimulus};
 use crate::process::ExitStatus;
 use crate::signal;
 
@@ -91,9 +91,9 @@ const STARTS: usize = 3;
 
 pub(super) static SAFE_SOON: Check = Check {
     id: "startup/safe-soon",
-    title: "TERM is honoured from 50 ms after exec on",
+    title: "TERM is honoured from 50 ms, and 128 system calls, after exec on",
     level: Level::Should,
-    requirement: "A SIGTERM that comes 50 ms after the program was executed, or later, SHOULD end it: until its handlers stand the kernel discards what is sent to process 1.",
+    requirement: "A SIGTERM that comes 50 ms and 128 system calls after the program was executed, or later, SHOULD end it: until its handlers stand the kernel discards what is sent to process 1.",
     source: PID_NAMESPACES,
     needs: RUNS
         .union(Needs::HOST_PID)
@@ -117,7 +117,8 @@ fn safe_soon(cx: &Context<'_>) -> Outcome {
                 "exited 0 on a SIGTERM {:.1?} after it was executed",
                 told.after
             );
-            return Ok(Pass::new(observed).with(format!("in start {start} of {STARTS}")));
+            let pass = Pass::new(observed).with(format!("in start {start} of {STARTS}"));
+            return Ok(pass.with(safe_after_calls(cx)?));
         }
         if lost.len() == STARTS {
             break;
@@ -146,6 +147,34 @@ fn safe_soon(cx: &Context<'_>) -> Outcome {
         .with(format!("in {STARTS} of {STARTS} starts"))
         .with(told.state)
         .into())
+}
+
+/// How many system calls after exec a SIGTERM may be lost: Go's run-time makes 72 until then, for
+/// the most part one for each signal.
+const CALLS: u64 = 128;
+
+/// Has a SIGTERM come right before the first call that is to be safe; what to say of that.
+fn safe_after_calls(cx: &Context<'_>) -> Result<String, Stop> {
+    if !cx.offers(Needs::FOLLOWED) {
+        return Ok("its system calls cannot be followed here: time alone was judged".to_owned());
+    }
+    let moment = Moment::Start(CALLS + 1);
+    match cx.try_moment(moment, Stimulus::Signal(signal::TERM)) {
+        Ok(None) => Ok(format!(
+            "it makes no more than {CALLS} calls until it waits"
+        )),
+        Ok(Some(tried)) => match tried.came {
+            Came::Lost(_) | Came::Late => {
+                let expected = format!("no SIGTERM lost {CALLS} system calls after exec, or later");
+                let place = tried.place(moment);
+                let observed = format!("SIGTERM right before {place}, is lost");
+                Err(Finding::new(expected, observed).into())
+            }
+            _ => Ok(format!("nor is one lost after {CALLS} calls")),
+        },
+        Err(Stop::Skip(why)) => Ok(format!("time alone was judged: {why}")),
+        Err(other) => Err(other),
+    }
 }
 
 /// The effect of a SIGTERM that came soon after exec.
@@ -250,7 +279,28 @@ fn loss_window(cx: &Context<'_>) -> Outcome {
     .with(format!(
         "{} starts; {ending} µs from SIGTERM to its end taken off",
         windows.len()
-    )))
+    ))
+    .with(lost_calls(cx)))
+}
+
+/// The same in system calls, which no host's speed changes.
+fn lost_calls(cx: &Context<'_>) -> String {
+    if !cx.offers(Needs::FOLLOWED) {
+        return "its system calls cannot be followed here".to_owned();
+    }
+    match cx.lost_calls() {
+        Err(stop) => format!("its system calls cannot be followed: {stop}"),
+        Ok(calls) => {
+            cx.measure("term_loss_calls", "count", calls.lost as f64);
+            let (lost, all) = (calls.lost, calls.all);
+            match calls.first_safe {
+                Some(place) => format!(
+                    "lost right before each of the first {lost} of {all} calls; safe from {place}, on"
+                ),
+                None => format!("lost right before each of {all} calls until it waits"),
+            }
+        }
+    }
 }
 
 /// Sends TERM until the process has ended; how long that took.
