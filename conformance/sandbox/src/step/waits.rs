@@ -49,6 +49,13 @@ enum Limit {
     /// A pointer to seconds and nanoseconds.
     Timespec(usize),
     /// A pointer to seconds and microseconds.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(
+            dead_code,
+            reason = "of select(2), which newer architectures do not have"
+        )
+    )]
     Timeval(usize),
     /// A pointer to a moment of a clock.
     Moment(usize, libc::clockid_t),
