@@ -15,10 +15,10 @@ use crate::{seccomp, signal};
 const DAYS: Duration = Duration::from_hours(30 * 24);
 
 /// The most wakes that are looked at.
-const WAKES: u64 = 5_000;
+const WAKES: u64 = 1_500;
 
 /// And the most calls, from the first wake on.
-const CALLS: u64 = 20_000;
+const CALLS: u64 = 6_000;
 
 /// Wakes in which a program settles.
 const SETTLES: u64 = 2;
