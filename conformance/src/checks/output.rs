@@ -1,8 +1,8 @@
 //! The family `output`: a pause is never noticed, and needs no streams.
 
 use crate::backend::{Spec, Stream};
-use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source};
-use crate::context::{Context, time_in_words};
+use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop};
+use crate::context::{Context, Passed, time_in_words};
 
 /// Standard streams.
 pub static FAMILY: Family = Family {
@@ -62,7 +62,12 @@ fn quiet_for_days(cx: &Context<'_>) -> Outcome {
         Some((when, text)) => {
             let observed = format!("output after {}", time_in_words(*when));
             let wrote = format!("it wrote: {}", text.escape_debug());
-            Err(Finding::new("no output", observed).with(wrote).into())
+            let finding = Finding::new("no output", observed).with(wrote);
+            Err(match days.passed {
+                // What one writes that does not stay, says why: `startup/stays` judges it.
+                Passed::Ended(_) => Stop::NotRunning(finding),
+                _ => finding.into(),
+            })
         }
     }
 }

@@ -110,7 +110,8 @@ impl Context<'_> {
     /// What the program does in thirty days in which nothing happens.
     ///
     /// # Errors
-    /// [`Stop::Inconclusive`] where it cannot be followed so long.
+    /// [`Stop::Skip`] where it cannot be followed so long, [`Stop::Inconclusive`] where the host is
+    /// too busy for that.
     pub fn days(&self) -> Result<Days, Stop> {
         self.shared.days.get_or_init(|| self.pass_days()).clone()
     }
@@ -133,6 +134,7 @@ fn days(scene: &mut Scene<'_>) -> Result<Days, Stop> {
     steps.allow(DAYS);
     let passed = loop {
         let seen = steps.next(pod)?;
+        steps.expect_one_thread()?;
         if wrote.is_none() && pod.written() > 0 {
             wrote = Some((steps.clock(), pod.output().0));
         }
@@ -151,7 +153,7 @@ fn days(scene: &mut Scene<'_>) -> Result<Days, Stop> {
                 break Passed::Idle(call.map_or_else(String::new, |it| seccomp::name_of(&it)));
             }
             Seen::Sleeps => {
-                return Err(Stop::Inconclusive(
+                return Err(Stop::Skip(
                     "it sleeps, and may wake by itself: it has children of its own, or a time runs \
                      in the kernel that the suite does not follow"
                         .to_owned(),

@@ -122,7 +122,7 @@ pub struct Moments {
 }
 
 /// The longest that moments are tried, by the clock: after that the host is too busy.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(25);
 
 impl Moments {
     /// Those that are tried, for as long as the host is not too busy for it.
@@ -183,14 +183,14 @@ impl Context<'_> {
     /// Follows the program until it waits, and through the reaping of an orphan.
     ///
     /// # Errors
-    /// [`Stop::Inconclusive`] where it cannot be followed.
+    /// [`Stop::Skip`] where it cannot be followed, [`Stop::Inconclusive`] where the host is too busy
+    /// for that.
     pub fn moments(&self) -> Result<Moments, Stop> {
         let began = Instant::now();
         let mut scene = self.scene(1)?;
         let start = scene.calls_until_rest()?;
-        // Of several threads the calls come in another order each time.
-        let alone = scene.steps.has_one_thread();
-        let waits_in = scene.steps.sleeps_in().filter(|_| alone);
+        scene.steps.expect_one_thread()?;
+        let waits_in = scene.steps.sleeps_in();
         scene.end_orphan()?;
         let reaping = scene.calls_until_rest()?;
         let first = waits_in.map(|call| Moment::FirstWait(start, call.number));
@@ -328,6 +328,7 @@ impl Scene<'_> {
                 Seen::Call(call) => {
                     calls += 1;
                     if calls == number {
+                        self.steps.expect_one_thread()?;
                         return Ok(Some(call));
                     }
                 }

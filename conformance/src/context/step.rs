@@ -31,7 +31,7 @@ const AT_ONCE: Duration = Duration::from_micros(200);
 const LONG: Duration = Duration::from_millis(1);
 
 /// The longest that one is followed, by the clock: after that the host is too busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long one computes, in time that it could run, until it is as good as sure that it does
 /// nothing else.
@@ -214,7 +214,7 @@ impl Steps {
         self.calls += 1;
         self.total += u64::from(self.wakes > 0);
         if self.calls > CALLS {
-            return Err(Stop::Inconclusive(format!(
+            return Err(Stop::Skip(format!(
                 "the program makes more than {CALLS} system calls and does not wait"
             )));
         }
@@ -224,7 +224,7 @@ impl Steps {
     fn note_fault(&mut self, number: i32) -> Result<(), Stop> {
         self.faults += u32::from(FAULTS.contains(&number));
         if self.faults > FAULTS_AT_MOST {
-            return Err(Stop::Inconclusive(
+            return Err(Stop::Skip(
                 "the program crashes, which does not end a process 1 that is traced".to_owned(),
             ));
         }
@@ -253,12 +253,23 @@ impl Steps {
         let limit = pod.context().scaled(COMPUTES);
         let is_long = watch.wall() > limit && watch.elapsed() > limit;
         if is_long || pod.processor_time().is_ok_and(|used| used > FOLLOWED) {
-            return Err(Stop::Inconclusive(
+            return Err(Stop::Skip(
                 "the program computes and makes no system call, by which alone it is followed"
                     .to_owned(),
             ));
         }
         Ok(None)
+    }
+
+    /// Skips the check of a program whose threads go on by themselves while one is followed.
+    pub(super) fn expect_one_thread(&self) -> Result<(), Stop> {
+        if self.has_one_thread() {
+            return Ok(());
+        }
+        Err(Stop::Skip(
+            "the program has several threads, whose calls come in another order each time"
+                .to_owned(),
+        ))
     }
 
     /// Whether the host lets it be followed at all.

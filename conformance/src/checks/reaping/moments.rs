@@ -11,7 +11,9 @@ pub(super) fn reaped_at_every_one(cx: &Context<'_>) -> Result<String, Stop> {
     }
     match try_all(cx) {
         // Where it cannot be followed, what the pairs have shown stands.
-        Err(Stop::Skip(why)) => Ok(format!("pairs alone were tried: {why}")),
+        Err(Stop::Skip(why) | Stop::Inconclusive(why)) => {
+            Ok(format!("pairs alone were tried: {why}"))
+        }
         other => other,
     }
 }
@@ -41,7 +43,7 @@ fn judge(moment: Moment, tried: &Tried) -> Result<(), Stop> {
             format!("an orphan that ended right before {place}, is a zombie a second after that")
         }
         Came::Open => {
-            return Err(Stop::Inconclusive(format!(
+            return Err(Stop::Skip(format!(
                 "it sleeps after an orphan ended right before {place}, and may wake by itself"
             )));
         }

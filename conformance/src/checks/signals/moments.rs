@@ -49,7 +49,7 @@ fn judge(moment: Moment, number: i32, tried: &Tried) -> Result<(), Stop> {
         Came::Lost(_) => format!("{signal} right before {place}, is lost: {}", tried.waits()),
         Came::Late => format!("still running a second after {signal} right before {place}"),
         Came::Open | Came::Reaped => {
-            return Err(Stop::Inconclusive(format!(
+            return Err(Stop::Skip(format!(
                 "it sleeps after {signal} right before {place}, and may wake by itself: the \
                  kernel does not tell"
             )));
