@@ -103,6 +103,8 @@ pub struct Shared {
     idle: std::sync::OnceLock<Result<Idle, Stop>>,
     /// What it is like after its work, likewise.
     worked: std::sync::OnceLock<Result<Option<Worked>, Stop>>,
+    /// Why its system calls cannot be followed, where that was seen.
+    unfollowable: std::sync::OnceLock<String>,
     /// What it does in thirty days, likewise.
     days: std::sync::OnceLock<Result<Days, Stop>>,
     /// Whether it has reaped any of [`idle::ORPHANS`], likewise.
@@ -137,6 +139,7 @@ impl Shared {
             root_lacks: std::sync::OnceLock::new(),
             idle: std::sync::OnceLock::new(),
             worked: std::sync::OnceLock::new(),
+            unfollowable: std::sync::OnceLock::new(),
             days: std::sync::OnceLock::new(),
             reaps: Mutex::new(None),
             measurements: Mutex::new(BTreeMap::new()),

@@ -20,6 +20,9 @@ const WAKES: u64 = 1_500;
 /// And the most calls, from the first wake on.
 const CALLS: u64 = 6_000;
 
+/// Wakes after which it is known whether a program waits at all, and the least that each takes then.
+const RESTLESS: (u64, Duration) = (100, Duration::from_millis(1));
+
 /// Wakes in which a program settles.
 const SETTLES: u64 = 2;
 
@@ -140,6 +143,12 @@ fn days(scene: &mut Scene<'_>) -> Result<Days, Stop> {
         }
         if first.is_none() && steps.wakes() > SETTLES {
             first = Some(Holds::of(pod)?);
+        }
+        let (many, each) = RESTLESS;
+        let wakes = u32::try_from(steps.wakes()).unwrap_or(u32::MAX);
+        if steps.wakes() == many && steps.clock() < each * wakes {
+            let why = "the program wakes again at once, so that no days pass for it";
+            return Err(Stop::Skip(why.to_owned()));
         }
         match seen {
             Seen::Call(_) if steps.wakes() >= WAKES || steps.total() >= CALLS => {

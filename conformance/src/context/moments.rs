@@ -271,6 +271,9 @@ impl Context<'_> {
     }
 
     pub(super) fn scene(&self, orphans: usize) -> Result<Scene<'_>, Stop> {
+        if let Some(why) = self.shared.unfollowable.get() {
+            return Err(Stop::Skip(why.clone()));
+        }
         let mut pod = self.start_unready(Spec {
             own_network: false,
             held: true,

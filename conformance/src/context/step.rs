@@ -41,7 +41,7 @@ const COMPUTES: Duration = Duration::from_millis(300);
 const FOLLOWED: Duration = Duration::from_secs(10);
 
 /// The most calls that are followed with no rest between.
-const CALLS: u64 = 50_000;
+const CALLS: u64 = 3_000;
 
 /// How long one that sleeps for what comes from outside is waited for, where a time of its own
 /// may run in the kernel.
@@ -155,6 +155,17 @@ impl Steps {
 
     /// What it does next.
     pub(super) fn next(&mut self, pod: &mut Pod<'_>) -> Result<Seen, Stop> {
+        let seen = self.look(pod);
+        if let Err(Stop::Skip(why)) = &seen {
+            pod.context()
+                .shared
+                .unfollowable
+                .get_or_init(|| why.clone());
+        }
+        seen
+    }
+
+    fn look(&mut self, pod: &mut Pod<'_>) -> Result<Seen, Stop> {
         loop {
             self.expect_time()?;
             if self.executed && self.stepper.clock() >= self.until {

@@ -141,6 +141,13 @@ fn work(cx: &Context<'_>) -> Result<Option<Worked>, Stop> {
     if !pod.reap_first_orphans()? {
         return Ok(None);
     }
+    // One that spins takes its time from all others.
+    if cx.is_never_ready() && pod.state()?.state == 'R' {
+        return Err(Stop::Blocked {
+            by: "resources/idle-cpu",
+            why: "it computes while it has nothing to do".to_owned(),
+        });
+    }
     let before = pod.held()?;
     let probe = pod.enter(&MEMBER)?;
     let rounds = if cx.options().long {
