@@ -157,9 +157,11 @@ impl<'a, R: Skip> Walk<'a, R> {
                     let bytes = self.extension(header)?;
                     extensions.read(&bytes, self.limits)?;
                 }
-                // Global headers carry no names in the layers that engines write; Go leaves them out too.
+                // Global headers carry no names in the layers that engines write. To Go's archive/tar,
+                // by which they read, one is a member of its own: what came before describes it.
                 EntryType::XGlobalHeader => {
                     self.extension(header)?;
+                    extensions = Extensions::default();
                 }
                 EntryType::GNULongName => extensions.path = Some(trim_nul(self.extension(header)?)),
                 EntryType::GNULongLink => extensions.link = Some(trim_nul(self.extension(header)?)),

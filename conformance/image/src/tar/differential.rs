@@ -288,6 +288,17 @@ fn agree(bytes: &[u8], whole: bool) -> Result<(), TestCaseError> {
 }
 
 #[test]
+fn what_stands_before_a_global_header_describes_no_member_after_it() {
+    let mut tar = Tar::default();
+    tar.member(EntryType::GNULongName, "././@LongLink", "", 0, b"other\0");
+    tar.member(EntryType::XGlobalHeader, "g", "", 0, b"");
+    tar.file("last", 0o644, b"");
+    let (members, end) = ours(&tar.finish());
+    let paths: Vec<_> = members.iter().map(|member| &member.path[..]).collect();
+    assert_eq!((&paths[..], end), (&[&b"last"[..]][..], End::Whole));
+}
+
+#[test]
 fn both_read_the_same_members() {
     let cases = std::env::var("PAUSE_IMAGE_TAR_CASES").ok();
     let cases = cases.and_then(|cases| cases.parse().ok()).unwrap_or(2000);
