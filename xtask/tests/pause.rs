@@ -213,7 +213,9 @@ impl Program {
     }
 
     fn reaps_what_died_before_it(&self) {
-        let script = "sleep 1000 & echo started; read -r go; exec \"$@\"".to_owned();
+        // The shell that reads knows of no child: one that does may reap it meanwhile.
+        let reader = "echo started; read -r go; exec \"$@\"";
+        let script = format!("sleep 1000 & exec sh -c '{reader}' sh \"$@\"");
         let shell = ["sh".into(), "-c".into(), script, "sh".into()];
         let mut pod = Pod::start(&[&shell[..], &self.command()].concat());
         let mut line = String::new();

@@ -17,10 +17,10 @@ use super::{Room, arm64, faults, line, none};
 const LIMIT: &str = "under ";
 
 /// Words in the reason where what a program breaks does not happen under the emulator.
-const HARMLESS: &str = "can leave its namespaces";
+const HARMLESS: &str = "leave its namespaces";
 
 /// Words in the reason where nothing shows whether the program or the emulator ended.
-const HELD: &str = "which would not let it end by";
+const HELD: &str = "under which the kernel's default action of";
 
 pub(super) fn trials(room: &Arc<Room>) -> Vec<Trial> {
     let whole = std::env::var_os("PAUSE_CONFORMANCE_FOREIGN").is_some_and(|it| it == "all");
