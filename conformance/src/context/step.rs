@@ -168,6 +168,9 @@ impl Steps {
     fn look(&mut self, pod: &mut Pod<'_>) -> Result<Seen, Stop> {
         loop {
             self.expect_time()?;
+            if self.executed {
+                self.expect_one_thread()?;
+            }
             if self.executed && self.stepper.clock() >= self.until {
                 return Ok(Seen::Late);
             }
@@ -273,7 +276,7 @@ impl Steps {
     }
 
     /// Skips the check of a program whose threads go on by themselves while one is followed.
-    pub(super) fn expect_one_thread(&self) -> Result<(), Stop> {
+    fn expect_one_thread(&self) -> Result<(), Stop> {
         if self.has_one_thread() {
             return Ok(());
         }
