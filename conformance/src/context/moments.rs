@@ -138,6 +138,18 @@ impl Moments {
         })
     }
 
+    /// Skips the check of a program that came to none of them again: nothing was tried then.
+    ///
+    /// # Errors
+    /// [`Stop::Skip`] with that reason.
+    pub fn expect_tried(&self, count: usize) -> Result<(), Stop> {
+        if count > 0 {
+            return Ok(());
+        }
+        let why = "the program makes other system calls each time, so no moment of it was tried";
+        Err(Stop::Skip(why.to_owned()))
+    }
+
     /// How many of them are tried, in words.
     pub fn in_words(&self) -> String {
         let (tried, all) = (self.chosen.len(), self.all);

@@ -20,12 +20,15 @@ pub(super) fn reaped_at_every_one(cx: &Context<'_>) -> Result<String, Stop> {
 
 fn try_all(cx: &Context<'_>) -> Result<String, Stop> {
     let moments = cx.moments()?;
+    let mut came_to = 0;
     for moment in moments.chosen() {
         let moment = moment?;
         if let Some(tried) = cx.try_moment(moment, Stimulus::Orphan)? {
             judge(moment, &tried)?;
+            came_to += 1;
         }
     }
+    moments.expect_tried(came_to)?;
     let tried = moments.in_words();
     Ok(format!("one that ended right before {tried} reaped"))
 }

@@ -27,14 +27,17 @@ pub(super) static NO_LOST_TERM: Check = Check {
 
 fn no_lost_term(cx: &Context<'_>) -> Outcome {
     let moments = cx.moments()?;
+    let mut came_to = 0;
     for moment in moments.chosen() {
         let moment = moment?;
         for number in [TERM, INT] {
             if let Some(tried) = cx.try_moment(moment, Stimulus::Signal(number))? {
                 judge(moment, number, &tried)?;
+                came_to += 1;
             }
         }
     }
+    moments.expect_tried(came_to)?;
     Ok(Pass::new(format!(
         "exited 0 on SIGTERM and on SIGINT right before {}",
         moments.in_words()
