@@ -83,8 +83,10 @@ fn judge(row: &Row, folder: &Path) -> Result<(), Failed> {
     let times = std::env::var(TIMES).ok();
     let times = times.and_then(|times| times.parse().ok()).unwrap_or(1);
     let mut wrong: BTreeMap<String, u32> = BTreeMap::new();
-    for _ in 0..times {
+    for number in 1..=times {
         for line in differences(row, &run(row, &image)?) {
+            // At once: hours may be left, and what is wrong can be looked at meanwhile.
+            eprintln!("{}, run {number}: {line}", row.name);
             *wrong.entry(line).or_default() += 1;
         }
     }
