@@ -34,11 +34,46 @@ impl Tracee {
         sys::trace_wait(self.pid)
     }
 
-    /// Lets it go on from a stop to its next system call, with a signal delivered (0: none).
+    /// Lets it go on from a stop to its next system call, with a signal delivered (0: none). Where
+    /// it was killed while it was stopped, nothing is done: its end is what comes next.
     ///
     /// # Errors
-    /// As ptrace(2): ESRCH where it is not stopped.
+    /// As ptrace(2).
     pub fn go_on(&self, signal: i32) -> io::Result<()> {
-        sys::trace_continue(self.pid, signal)
+        match sys::trace_continue(self.pid, signal) {
+            // Of a process that is stopped, the kernel says this where it is being killed, which
+            // any of its threads can do.
+            Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => Ok(()),
+            done => done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn await_next(tracee: &Tracee) -> Result<TraceStop, ExitStatus> {
+        loop {
+            match tracee.next().expect("it can be followed") {
+                Some(next) => return next,
+                None => std::thread::yield_now(),
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_is_killed_while_it_is_stopped_shows_its_end() {
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let tracee = Tracee::seize(child.id() as i32).expect("it can be traced");
+        assert!(await_next(&tracee).is_ok(), "it stops");
+        child.kill().expect("it is a child");
+        tracee.go_on(0).expect("that it is gone is no error");
+        assert_eq!(await_next(&tracee), Err(ExitStatus::Signaled(9)));
     }
 }

@@ -99,7 +99,11 @@ pub(crate) fn trace_wait(pid: i32) -> io::Result<Option<Result<TraceStop, ExitSt
     if libc::WIFSIGNALED(status) {
         return Ok(Some(Err(ExitStatus::Signaled(libc::WTERMSIG(status)))));
     }
-    trace_stop(pid, status >> 8).map(|stop| Some(Ok(stop)))
+    match trace_stop(pid, status >> 8) {
+        // Killed while it was stopped, as by the end of another thread: its end is the next.
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        stop => stop.map(|stop| Some(Ok(stop))),
+    }
 }
 
 /// The stop behind the code that the kernel gives for it: a signal, and an event above it.
