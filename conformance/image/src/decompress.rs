@@ -3,8 +3,8 @@
 //! Media types are wrong often enough that container engines go by content, and so does this. Bytes
 //! after the last member of a stream do not belong to it; they are counted.
 
-use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::GzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -34,20 +34,20 @@ impl Compression {
 
 /// A stream uncompressed; a zstd frame with a larger window than `window` is an error.
 pub(crate) fn decompress<'a>(
-    reader: impl Read + 'a,
+    reader: impl Read + Send + 'a,
     compression: Compression,
     window: u64,
-) -> Box<dyn Read + 'a> {
+) -> Box<dyn Read + Send + 'a> {
     decompress_noting(reader, compression, window, None)
 }
 
 /// The same; how many bytes follow the compressed ones is noted once all has been read.
 pub(crate) fn decompress_noting<'a>(
-    reader: impl Read + 'a,
+    reader: impl Read + Send + 'a,
     compression: Compression,
     window: u64,
-    tail: Option<&'a Cell<u64>>,
-) -> Box<dyn Read + 'a> {
+    tail: Option<&'a AtomicU64>,
+) -> Box<dyn Read + Send + 'a> {
     let reader = BufReader::with_capacity(64 * 1024, reader);
     match compression {
         Compression::Gzip => Box::new(Members::new(reader, tail)),
@@ -57,10 +57,10 @@ pub(crate) fn decompress_noting<'a>(
 }
 
 /// Counts what is left of a stream, which is no part of what was compressed.
-fn note_tail(mut rest: impl Read, already_read: u64, tail: Option<&Cell<u64>>) -> io::Result<()> {
+fn note_tail(mut rest: impl Read, already_read: u64, tail: Option<&AtomicU64>) -> io::Result<()> {
     let count = already_read + io::copy(&mut rest, &mut io::sink())?;
     if let Some(tail) = tail {
-        tail.set(count);
+        tail.store(count, Ordering::Relaxed);
     }
     Ok(())
 }
@@ -98,11 +98,11 @@ struct Members<'a, R> {
     start: u64,
     /// It is the first, which must be one.
     first: bool,
-    tail: Option<&'a Cell<u64>>,
+    tail: Option<&'a AtomicU64>,
 }
 
 impl<'a, R: BufRead> Members<'a, R> {
-    fn new(inner: R, tail: Option<&'a Cell<u64>>) -> Self {
+    fn new(inner: R, tail: Option<&'a AtomicU64>) -> Self {
         Self {
             member: Some(GzDecoder::new(Counted { inner, count: 0 })),
             start: 0,
@@ -163,11 +163,11 @@ struct Frames<'a, R> {
     active: bool,
     /// A frame was read whole.
     some: bool,
-    tail: Option<&'a Cell<u64>>,
+    tail: Option<&'a AtomicU64>,
 }
 
 impl<'a, R: BufRead> Frames<'a, R> {
-    fn new(inner: R, window: u64, tail: Option<&'a Cell<u64>>) -> Self {
+    fn new(inner: R, window: u64, tail: Option<&'a AtomicU64>) -> Self {
         let mut decoder = FrameDecoder::new();
         decoder.set_max_window_size(window);
         Self {
@@ -260,10 +260,10 @@ mod tests {
 
     /// What comes out, and how many bytes are noted behind it.
     fn read(bytes: &[u8]) -> io::Result<(Vec<u8>, u64)> {
-        let (tail, mut out) = (Cell::new(0), Vec::new());
+        let (tail, mut out) = (AtomicU64::new(0), Vec::new());
         let compression = Compression::of(bytes);
         decompress_noting(bytes, compression, 1 << 20, Some(&tail)).read_to_end(&mut out)?;
-        Ok((out, tail.get()))
+        Ok((out, tail.into_inner()))
     }
 
     #[rstest]

@@ -67,7 +67,7 @@ impl Digest {
         &self.hex
     }
 
-    fn hasher(&self) -> Box<dyn DynDigest> {
+    fn hasher(&self) -> Box<dyn DynDigest + Send> {
         match self.algorithm {
             Algorithm::Sha256 => Box::new(Sha256::new()),
             Algorithm::Sha512 => Box::new(Sha512::new()),
@@ -104,7 +104,7 @@ fn hex(bytes: &[u8]) -> String {
 pub(crate) struct Hashed<'a, R> {
     inner: R,
     algorithm: Algorithm,
-    hasher: Box<dyn DynDigest>,
+    hasher: Box<dyn DynDigest + Send>,
     count: u64,
     budget: &'a mut Budget,
 }
@@ -116,7 +116,7 @@ impl<'a, R: Read> Hashed<'a, R> {
             Some(digest) => (digest.algorithm, digest.hasher()),
             None => (
                 Algorithm::Sha256,
-                Box::new(Sha256::new()) as Box<dyn DynDigest>,
+                Box::new(Sha256::new()) as Box<dyn DynDigest + Send>,
             ),
         };
         Self {

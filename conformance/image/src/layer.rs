@@ -6,10 +6,11 @@
 
 mod apply;
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
+use std::sync::atomic::AtomicU64;
 
+use super::ahead::read_ahead;
 use super::blob::Blob;
 use super::decompress::{Compression, decompress_noting};
 use super::digest::{Digest, Hashed};
@@ -65,6 +66,8 @@ pub(crate) struct Flattened<'a> {
     names: Budget,
 }
 
+/// A layer of less bytes is read sooner than a thread is made.
+const WORTH_A_THREAD: u64 = 1 << 20;
 /// Defects of one image that are worth reading.
 const DEFECTS: usize = 100;
 
@@ -96,19 +99,47 @@ impl<'a> Flattened<'a> {
         layer: &LayerBlob,
         bounds: &mut Bounds,
     ) -> io::Result<()> {
-        let limits = self.limits;
         let compression = Compression::of(&layer.blob.head::<4>()?);
         let mut stored = Hashed::new(
             layer.blob.clone(),
             layer.digest.as_ref(),
             &mut bounds.stored,
         );
-        let tail = Cell::new(0);
-        let plain = decompress_noting(&mut stored, compression, limits.zstd_window, Some(&tail));
-        let mut plain = Hashed::new(plain, layer.diff_id.as_ref(), &mut bounds.uncompressed);
-        let mut walk = Walk::new(&mut plain, limits);
+        let tail = AtomicU64::new(0);
+        let window = self.limits.zstd_window;
+        let mut plain = decompress_noting(&mut stored, compression, window, Some(&tail));
+        let mut take_in = |plain: &mut dyn Read| {
+            let (budget, entries) = (&mut bounds.uncompressed, &mut bounds.entries);
+            let mut plain = Hashed::new(plain, layer.diff_id.as_ref(), budget);
+            self.take_in(index, &mut plain, entries)?;
+            plain.finish()
+        };
+        let (diff_id, uncompressed) = if layer.blob.len() < WORTH_A_THREAD {
+            take_in(&mut plain)
+        } else {
+            read_ahead(&mut plain, take_in)
+        }?;
+        drop(plain);
+        let (digest, _) = stored.finish()?;
+        self.measured.push(Measured {
+            digest,
+            diff_id,
+            uncompressed,
+            tail: tail.into_inner(),
+        });
+        Ok(())
+    }
+
+    /// The members of a layer, which is an archive.
+    fn take_in(
+        &mut self,
+        index: usize,
+        plain: &mut Hashed<'_, &mut dyn Read>,
+        entries: &mut Budget,
+    ) -> io::Result<()> {
+        let mut walk = Walk::new(plain, self.limits);
         while let Some(member) = walk.next()? {
-            bounds.entries.take(1)?;
+            entries.take(1)?;
             let names = member.path.len() + member.link.len();
             self.names.take(names as u64 + weight(&member.xattrs))?;
             let place = if member.kind == Type::File {
@@ -122,14 +153,6 @@ impl<'a> Flattened<'a> {
             };
             self.apply(&member, index, place)?;
         }
-        let (diff_id, uncompressed) = plain.finish()?;
-        let (digest, _) = stored.finish()?;
-        self.measured.push(Measured {
-            digest,
-            diff_id,
-            uncompressed,
-            tail: tail.get(),
-        });
         Ok(())
     }
 

@@ -33,6 +33,7 @@
 //! ```
 
 pub mod architecture;
+mod ahead;
 mod archive;
 mod blob;
 pub mod build;
