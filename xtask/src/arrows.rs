@@ -1,15 +1,15 @@
-//! Which room of a crate may use which: arrows go one way, down.
+//! Which room of a crate may use which: only those on lower floors.
 //!
-//! A room is a module of a crate's root, or of a module that is as big as a crate, with all files
-//! below it. The compiler allows circles between modules; between crates it does not.
+//! A room is a module with all files below it, either of a crate's root or of a module as big as a
+//! crate. The compiler forbids import circles between crates, but not between modules.
 
 use std::collections::BTreeSet;
 
-/// A crate and its rooms, floor by floor, the lowest first. A room uses rooms of lower floors.
+/// A crate and its rooms, floor by floor, the lowest first.
 struct House {
-    /// Folder of its sources.
+    /// The folder of its sources.
     source: &'static str,
-    /// What stands before the name of a room where a file uses it.
+    /// The prefix of a room's name in a path that uses it.
     path: &'static str,
     floors: &'static [&'static [&'static str]],
 }
@@ -65,10 +65,10 @@ const HOUSES: [House; 3] = [
     },
 ];
 
-/// Files that put the rooms together.
+/// Files that declare the rooms, and may use all.
 const ROOTS: [&str; 2] = ["lib", "main"];
 
-/// What is wrong with the file `name`: rooms that it uses and may not, and a room without a floor.
+/// The faults of the file `name`: each room that it must not use, or that its own has no floor.
 pub(crate) fn judge(name: &str, text: &str) -> Vec<String> {
     let within = |house: &'static House| {
         let path = name.strip_prefix(house.source)?.strip_suffix(".rs")?;
@@ -81,17 +81,17 @@ pub(crate) fn judge(name: &str, text: &str) -> Vec<String> {
 }
 
 impl House {
-    /// What is wrong with the file at `path` below its sources.
+    /// The faults of the file at `path` below its sources.
     fn judge(&self, path: &str, text: &str) -> Vec<String> {
         let room = path.split('/').next().unwrap_or_default();
-        // Tests may use whatever serves them.
+        // Tests may use any room.
         if ROOTS.contains(&room) || path.split('/').any(|part| part == "tests") {
             return Vec::new();
         }
         let Some(own) = self.floor(room) else {
-            return vec![format!("the room {room} stands on no floor of arrows.rs")];
+            return vec![format!("the room {room} is on no floor of arrows.rs")];
         };
-        // Further down, `super` is the room itself.
+        // In deeper files `super` is the room itself.
         if self.path == "super::" && path.contains('/') {
             return Vec::new();
         }
@@ -99,7 +99,7 @@ impl House {
         used.iter()
             .filter(|other| **other != room)
             .filter(|other| self.floor(other).is_some_and(|floor| floor >= own))
-            .map(|other| format!("{room} uses {other}, which is not below it"))
+            .map(|other| format!("{room} uses {other}, which is not on a lower floor"))
             .collect()
     }
 
@@ -114,7 +114,7 @@ fn without_tests(text: &str) -> &str {
         .unwrap_or(text)
 }
 
-/// The rooms that a text names after `path`, comments aside.
+/// The rooms that a text, without its comments, names after `path`.
 fn used<'a>(text: &'a str, path: &str) -> BTreeSet<&'a str> {
     let code = text
         .lines()
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
-    /// Sketches of files that would break the house.
+    /// Sketches of files that use a room upwards.
     #[rstest]
     #[case::upwards(
         "conformance/src/context/pod.rs",
@@ -178,7 +178,7 @@ mod tests {
         "use crate::{need, suite};",
         "event uses suite"
     )]
-    #[case::no_floor("conformance/src/attic.rs", "", "attic stands on no floor")]
+    #[case::no_floor("conformance/src/attic.rs", "", "attic is on no floor")]
     fn an_arrow_upwards_is_named(#[case] name: &str, #[case] text: &str, #[case] expected: &str) {
         let complaints = judge(name, text);
         assert!(
@@ -205,12 +205,12 @@ mod tests {
         "#[cfg(test)]\nmod tests {\nuse crate::suite::Suite;"
     )]
     #[case::another_crate("conformance/image/src/elf.rs", "use crate::wasm::Wasm;")]
-    fn an_arrow_down_is_let_be(#[case] name: &str, #[case] text: &str) {
+    fn an_arrow_down_is_no_fault(#[case] name: &str, #[case] text: &str) {
         assert_eq!(judge(name, text), [] as [String; 0]);
     }
 
     #[test]
-    fn no_room_stands_on_two_floors() {
+    fn no_room_is_on_two_floors() {
         for house in &HOUSES {
             let rooms: Vec<_> = house.floors.iter().copied().flatten().collect();
             let once: BTreeSet<_> = rooms.iter().collect();

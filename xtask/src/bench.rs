@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: how fast the project is, against what it promises.
+//! `cargo xtask bench`: measures how fast the project is, and compares that with its promises.
 //!
-//! Machines differ and drift, so what can be a ratio is one, of two things measured in
-//! turn in one run. The rest are medians on this machine, and hold where it is idle.
+//! Machines differ and drift, so a promise is a ratio where it can be one: two things are measured
+//! in turn in one run. The others are medians on this machine, which must be idle.
 
 use crate::cargo::{self, Metadata};
 use crate::platform::{self, Platform};
@@ -23,16 +23,16 @@ pub struct Bench {
     /// Also run the suite on the arm64 reference under its emulator
     #[arg(long)]
     emulated: bool,
-    /// Also build from nothing: the programs of all platforms, and the first
+    /// Also measure clean builds: the programs of all platforms, and the first
     /// `cargo xtask conformance` in a clean clone
     #[arg(long)]
     cold: bool,
 }
 
 impl Bench {
-    /// Measures, prints, and fails where a promise is not kept.
+    /// Measures and prints; an error if a promise is not kept.
     pub fn run(self) -> Result<()> {
-        let folder = tempfile::tempdir().context("make a folder for what is measured")?;
+        let folder = tempfile::tempdir().context("make a temporary folder")?;
         let suite = suite()?;
         let mut rows = vec![start()?];
 
@@ -40,7 +40,7 @@ impl Bench {
         let (native, emulated) = if self.emulated {
             let arm64 = platform::parse("arm64").map_err(anyhow::Error::msg)?;
             let image = reference(arm64, &folder.path().join("arm64"))?;
-            // By which the emulator is tried.
+            // The suite tries the emulator with it.
             let programs = folder.path().join("programs");
             build::programs(&[arm64], &[link::PAUSE, link::FIXTURES], &programs)?;
             let programs = format!("--programs={}", programs.display());
@@ -56,7 +56,7 @@ impl Bench {
         rows.push(Row::seconds("full run over the reference", native, 2.0));
         if let Some(emulated) = emulated {
             rows.push(Row {
-                what: "full emulated arm64 run, as native ones".to_owned(),
+                what: "full emulated arm64 run, in native runs".to_owned(),
                 measured: Figure::Ratio(emulated.as_secs_f64() / native.as_secs_f64()),
                 promised: Figure::Ratio(4.0),
             });
@@ -91,11 +91,11 @@ impl Bench {
     }
 }
 
-/// One promise, and how it is kept.
+/// One promise and what was measured.
 struct Row {
     what: String,
     measured: Figure,
-    /// The most that it may be.
+    /// The limit that was promised.
     promised: Figure,
 }
 
@@ -178,14 +178,14 @@ fn reference(platform: Platform, out: &Path) -> Result<PathBuf> {
     Ok(image::write(&[platform], out)?.layout)
 }
 
-/// What one run of the suite took.
+/// Time and memory of one run of the suite.
 struct Judged {
     took: Duration,
-    /// The most memory that it held, in bytes.
+    /// Peak resident memory, in bytes.
     peak: u64,
 }
 
-/// Runs the suite over an image that is conformant.
+/// Runs the suite on a conformant image.
 fn judged(suite: &Path, image: &Path, more: &[&str]) -> Result<Judged> {
     let began = Instant::now();
     let mut child = Command::new(suite)
@@ -199,10 +199,10 @@ fn judged(suite: &Path, image: &Path, more: &[&str]) -> Result<Judged> {
         .with_context(|| format!("run {}", suite.display()))?;
     let ended = child.wait4().context("wait for the suite")?;
     let took = began.elapsed();
-    // A run that judged nothing is fast.
+    // A run that judges nothing is fast, and would keep every promise.
     ensure!(
         ended.status.success(),
-        "the suite over {}: {}",
+        "run of the suite on {}: {}",
         image.display(),
         ended.status
     );
@@ -212,7 +212,7 @@ fn judged(suite: &Path, image: &Path, more: &[&str]) -> Result<Judged> {
     })
 }
 
-/// What `conformance/benches/start.rs` prints, in nanoseconds.
+/// The output of `conformance/benches/start.rs`, in nanoseconds.
 #[derive(Deserialize)]
 struct Starts {
     bare: Vec<u64>,
@@ -236,26 +236,27 @@ fn start() -> Result<Row> {
         .output()
         .context("run cargo bench")?;
     ensure!(output.status.success(), "cargo bench: {}", output.status);
-    let starts: Starts = serde_json::from_slice(&output.stdout).context("read what it measured")?;
+    let starts: Starts =
+        serde_json::from_slice(&output.stdout).context("read the output of cargo bench")?;
     let (bare, sandbox) = (median(starts.bare), median(starts.sandbox));
     if bare == 0 || sandbox == 0 {
         bail!("the benchmark of starts measured nothing");
     }
     Ok(Row {
-        what: "sandbox, start to ready, as bare clone3 and exec".to_owned(),
+        what: "sandbox, start to ready, in bare clone3 and exec".to_owned(),
         measured: Figure::Ratio(sandbox as f64 / bare as f64),
         promised: Figure::Ratio(1.5),
     })
 }
 
-/// The suite over an image whose program has 1 MB that do not compress.
+/// The suite's memory on an image whose program has 1 MB of incompressible data.
 fn memory(suite: &Path, folder: &Path) -> Result<Row> {
     const MEGABYTE: usize = 1_000_000;
     let host = platform::host()?;
     let built = build::programs(&[host], &[link::PAUSE], &folder.join("programs"))?;
     let path = &built.first().context("no program was built")?.path;
     let mut program = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    // Marsaglia's xorshift: any bytes will do that a compressor makes nothing of.
+    // Marsaglia's xorshift: any incompressible bytes will do.
     let mut state = 0x2545_f491_u32;
     while program.len() < MEGABYTE {
         state ^= state << 13;
@@ -266,27 +267,23 @@ fn memory(suite: &Path, folder: &Path) -> Result<Row> {
     let image = image::write_programs(&[(host, program)], &folder.join("large"))?;
     let peak = judged(suite, &image.layout, &[])?.peak;
     Ok(Row {
-        what: "memory, at its peak, on an image of 1 MB".to_owned(),
+        what: "peak memory on an image of 1 MB".to_owned(),
         measured: Figure::Mebibytes(peak as f64 / f64::from(1 << 20)),
         promised: Figure::Mebibytes(64.0),
     })
 }
 
-/// All platforms' programs, from nothing and again.
+/// The programs of all platforms: a clean build, then a rebuild.
 fn builds(folder: &Path) -> Result<[Row; 2]> {
     let clone = clone(&folder.join("builds"))?;
     let cargo_xtask = |arguments: &[&str]| run_in(&clone, arguments);
-    // What builds is not what is measured.
+    // Building this task is not part of the measurement.
     cargo_xtask(&["build", "--help"])?;
     let cold = cargo_xtask(&["build"])?;
     let warm = cargo_xtask(&["build"])?;
     Ok([
-        Row::seconds(
-            "the pause for all platforms, built from nothing",
-            cold,
-            90.0,
-        ),
-        Row::seconds("the same, built again", warm, 5.0),
+        Row::seconds("the pause for all platforms, clean build", cold, 90.0),
+        Row::seconds("the same, rebuild", warm, 5.0),
     ])
 }
 
@@ -296,7 +293,7 @@ fn first(folder: &Path) -> Result<Row> {
     Ok(Row::seconds("the first run in a clean clone", took, 120.0))
 }
 
-/// What has been committed, in a folder of its own.
+/// A clone of the last commit, in a temporary folder.
 fn clone(folder: &Path) -> Result<PathBuf> {
     let status = Command::new("git")
         .args(["clone", "--quiet", "--no-hardlinks"])

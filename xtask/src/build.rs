@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the programs without a C runtime, for any platform.
+//! `cargo xtask build`: builds the programs without a C runtime, for any platform.
 
 use crate::cargo::Metadata;
 use crate::platform::Platform;
@@ -16,10 +16,10 @@ pub struct Build {
     /// loong64, 386, or a Rust triple
     #[arg(long = "target", value_name = "TARGET", value_parser = platform::parse, value_delimiter = ',')]
     pub targets: Vec<Platform>,
-    /// Put the programs into DIR, one folder a platform
+    /// Write the programs to DIR, one folder per platform
     #[arg(long, value_name = "DIR", default_value = "target/programs")]
     pub out: PathBuf,
-    /// Build the fixtures too
+    /// Also build the fixtures
     #[arg(long)]
     pub fixtures: bool,
     /// Have rustup add targets that no toolchain here builds for
@@ -32,7 +32,7 @@ pub struct Build {
 }
 
 impl Build {
-    /// Builds and says what came of it.
+    /// Builds, and prints the size of each program.
     pub fn run(self) -> Result<()> {
         if self.wasi {
             if self.add_targets {
@@ -60,19 +60,19 @@ impl Build {
     }
 }
 
-/// Has rustup add what is missing for these platforms.
+/// Has rustup add the targets that are missing for these platforms.
 pub fn add_targets(targets: &[Platform]) -> Result<()> {
     let triples: Vec<&str> = targets.iter().map(|target| target.triple).collect();
     toolchain::add_targets(&triples)
 }
 
-/// The platforms that a toolchain here builds for.
+/// The platforms that a toolchain of this machine builds for.
 pub fn buildable() -> Vec<Platform> {
     let there = |platform: &Platform| !toolchain::all(platform.triple).is_empty();
     platform::ALL.into_iter().filter(there).collect()
 }
 
-/// These platforms, or all when there are none.
+/// These platforms, or all if the list is empty.
 pub fn or_all(targets: Vec<Platform>) -> Vec<Platform> {
     if targets.is_empty() {
         platform::ALL.to_vec()
@@ -84,20 +84,20 @@ pub fn or_all(targets: Vec<Platform>) -> Vec<Platform> {
 /// A program that was built.
 #[derive(Debug)]
 pub struct Program {
-    /// Where it runs.
+    /// Its platform.
     pub platform: Platform,
-    /// Where it is.
+    /// Its file.
     pub path: PathBuf,
-    /// Its bytes.
+    /// Its size in bytes.
     pub size: usize,
-    /// What built it.
+    /// The toolchain that built it.
     pub route: String,
 }
 
-/// Builds every program of `packages` for every one of `targets` and puts
-/// them into `out`, as `linux-ARCH/NAME`.
+/// Builds every program of `packages` for every one of `targets`, and writes each to
+/// `out/linux-ARCH/NAME`.
 pub fn programs(targets: &[Platform], packages: &[&str], out: &Path) -> Result<Vec<Program>> {
-    // Before the toolchain's search, and only where it may install.
+    // Before the search for toolchains, which then finds it. Only CI may install.
     let host = link::host("rustc".as_ref()).unwrap_or_default();
     if std::env::var_os("CI").is_some() && targets.iter().any(|target| target.triple != host) {
         packages::ensure(&toolchain::DEBIAN)?;
@@ -115,13 +115,13 @@ pub fn programs(targets: &[Platform], packages: &[&str], out: &Path) -> Result<V
     for (toolchain, targets) in &groups {
         built.extend(programs_by(toolchain, targets, packages, out)?);
     }
-    // In the order in which they were asked for.
+    // In the order of the request.
     let place = |program: &Program| targets.iter().position(|it| *it == program.platform);
     built.sort_by_key(place);
     Ok(built)
 }
 
-/// The same, by this toolchain.
+/// The same, with this toolchain.
 pub fn programs_by(
     toolchain: &Toolchain,
     targets: &[Platform],
@@ -171,14 +171,15 @@ pub fn programs_by(
     Ok(programs)
 }
 
-/// Where cargo builds these programs: each route has a folder, so that none takes another's.
+/// The folder in which cargo builds these programs. Each toolchain has its own, so that none takes
+/// another's output.
 pub(crate) fn target_dir(workspace: &Path, toolchain: &Toolchain) -> PathBuf {
     let core = if toolchain.build_core { "-core" } else { "" };
     let route = format!("{}{core}", toolchain.release);
     workspace.join("target/freestanding").join(route)
 }
 
-/// Copies what was built, without what the linker left behind the segments.
+/// Copies a program, without the bytes that the linker left behind its segments.
 fn finish(
     built: &Path,
     folder: &Path,
@@ -191,7 +192,7 @@ fn finish(
         .with_context(|| format!("{} is no whole ELF program", built.display()))?;
     bytes.truncate(size);
     let path = folder.join(name);
-    // A program that is being written cannot be run: leave it if it is right.
+    // A file that is open for writing cannot be executed (ETXTBSY): leave it if it is up to date.
     if std::fs::read(&path).ok().as_deref() != Some(&bytes) {
         replace(&path, &bytes)?;
     }
@@ -203,8 +204,8 @@ fn finish(
     })
 }
 
-/// Writes a program beside `path` and renames it: the old one may be running,
-/// and others may be doing the same.
+/// Writes a program beside `path` and renames it: the old one may be running, and another process
+/// may be writing it too.
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);

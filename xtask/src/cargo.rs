@@ -1,11 +1,11 @@
-//! Cargo: what it knows about the project, and running it.
+//! Cargo: running it, and its metadata of the project.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Cargo, in the root of the project.
+/// A cargo command in the root of the project.
 pub fn command() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(crate::workspace());
@@ -23,7 +23,7 @@ pub fn run(args: &[&str]) -> Result<()> {
 pub struct Metadata(Value);
 
 impl Metadata {
-    /// Asks cargo.
+    /// Runs `cargo metadata`.
     pub fn read() -> Result<Self> {
         let output = command()
             .args(["metadata", "--no-deps", "--format-version=1"])
@@ -57,13 +57,13 @@ impl Metadata {
             .collect()
     }
 
-    /// Does `package` have this feature?
+    /// Whether `package` has this feature.
     pub fn has_feature(&self, package: &str, feature: &str) -> bool {
         self.package(package)
             .is_some_and(|package| package["features"].get(feature).is_some())
     }
 
-    /// Where cargo builds.
+    /// The target directory.
     pub fn target_directory(&self) -> Result<PathBuf> {
         let folder = self.0["target_directory"].as_str();
         Ok(folder

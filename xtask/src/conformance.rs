@@ -57,7 +57,7 @@ impl Conformance {
         if wants_reference(&args) {
             let out = metadata.target_directory()?.join("reference");
             let written = image::write(&platforms(&args)?, &out)?;
-            // Relative where it can be: the report repeats it.
+            // A relative path where possible: the report repeats it.
             let here = std::env::current_dir().unwrap_or_default();
             let layout = written.layout.strip_prefix(here).unwrap_or(&written.layout);
             let reference = format!("oci:{}", layout.display());
@@ -92,8 +92,8 @@ impl Conformance {
     }
 }
 
-/// Builds the programs by which an emulator is tried, for each platform that is judged under
-/// one; without them the suite says itself what it cannot judge.
+/// Builds the programs with which the suite tries an emulator, for each platform that is judged
+/// under one. Without them the suite reports which checks it cannot judge.
 fn build_foreign(args: &[String], out: &Path) {
     let foreign = || -> Result<()> {
         let host = platform::host()?;
@@ -107,18 +107,18 @@ fn build_foreign(args: &[String], out: &Path) {
         Ok(())
     };
     if let Err(error) = foreign() {
-        eprintln!("no programs to try an emulator by: {error:#}");
+        eprintln!("cannot build the programs that try an emulator: {error:#}");
     }
 }
 
-/// Is there no image among the arguments of a run?
+/// Whether the arguments are those of a run that names no image.
 fn wants_reference(args: &[String]) -> bool {
     let is_run = args.first().is_none_or(|first| first.starts_with('-'));
     let asks = ["--help", "-h", "--version", "-V"];
     is_run && values(args, "--image").next().is_none() && !args.iter().any(|a| asks.contains(&&**a))
 }
 
-/// The platforms that the reference is needed for.
+/// The platforms for which the reference must be built.
 fn platforms(args: &[String]) -> Result<Vec<Platform>> {
     let mut platforms = Vec::new();
     for name in values(args, "--platform") {
@@ -135,12 +135,11 @@ fn platforms(args: &[String]) -> Result<Vec<Platform>> {
     Ok(platforms)
 }
 
-/// The features of the suite that these arguments need: what can be left out
-/// of a first build is.
+/// The features of the suite that these arguments need. A first build leaves out all others.
 fn features(args: &[String]) -> Vec<&'static str> {
     let mut features = Vec::new();
     for image in values(args, "--image").chain(values(args, "--baseline")) {
-        // Docker's socket is asked by HTTP too.
+        // Docker's socket speaks HTTP too.
         let asked = ["docker://", "docker-daemon:"];
         if asked.iter().any(|transport| image.starts_with(transport)) || is_bare_reference(image) {
             features.push("registry");
@@ -156,14 +155,14 @@ fn features(args: &[String]) -> Vec<&'static str> {
     if values(args, "--report").any(|report| report.starts_with("junit")) {
         features.push("junit");
     }
-    // Named by a user who knows what a registry holds.
+    // The user names it where the image is in a registry, which this task does not ask.
     if values(args, "--platform").any(|platform| platform.starts_with("wasip2")) {
         features.push("wasmtime");
     }
     features
 }
 
-/// Neither a path that is there nor a transport's (containers-transports(5)).
+/// Whether this is neither an existing path nor has a transport (containers-transports(5)).
 fn is_bare_reference(image: &str) -> bool {
     let transports = [
         "oci:",

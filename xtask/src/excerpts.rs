@@ -1,14 +1,14 @@
-//! `cargo xtask excerpts`: the code that stands in documents, taken from where it is compiled.
+//! `cargo xtask excerpts`: copies excerpts of source files into documents.
 //!
-//! An excerpt in a Markdown file lies between two comments. The first names a file and how the
-//! excerpt begins there, and whitespace counts once:
+//! An excerpt in a Markdown file lies between two comments. The first names a source file and the
+//! first words of the excerpt, with any whitespace between them:
 //!
 //! ```text
 //! <!-- excerpt: fixtures/src/broken/signals.rs: Fixture::new( "ignores-term" -->
 //! <!-- end -->
 //! ```
 //!
-//! It ends with the line that closes what its first line opens, or is that line alone.
+//! It ends with the line that closes the brackets of its first line, or is that line alone.
 
 use anyhow::{Context as _, Result, bail};
 use std::fmt::Write as _;
@@ -26,7 +26,7 @@ pub struct Excerpts {
 }
 
 impl Excerpts {
-    /// Goes through every document that git knows.
+    /// Updates every Markdown file that git tracks.
     pub fn run(&self) -> Result<()> {
         let root = crate::workspace();
         for name in crate::tidy::files(&root)? {
@@ -71,7 +71,7 @@ fn renewed(document: &str, root: &Path) -> Result<String> {
     Ok(new + rest)
 }
 
-/// The lines from where `anchor` stands to where what they open is closed, moved to the left.
+/// The lines from `anchor` to the one that closes its brackets, without their indentation.
 fn excerpt(source: &str, anchor: &str) -> Option<String> {
     let lines: Vec<&str> = source.lines().collect();
     let begin = (0..lines.len()).find(|at| {

@@ -1,19 +1,19 @@
-//! `cargo xtask fuzz`: the fuzz targets of the suite under libFuzzer, one after another.
+//! `cargo xtask fuzz`: runs the fuzz targets of the suite under libFuzzer, one after another.
 //!
-//! What the fuzzer learns lies in `target/fuzz-corpus`; the committed corpora stay as they are.
+//! The fuzzer writes new inputs to `target/fuzz-corpus`; it does not change the committed corpora.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The crate, from the root of the project.
+/// The folder of the fuzz targets, from the root of the project.
 const CRATE: &str = "conformance/fuzz";
 
 /// Arguments of `fuzz`.
 #[derive(Debug, clap::Args)]
 pub struct Fuzz {
-    /// Targets to run; default: all
+    /// Targets to run [default: all]
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     /// How long each target runs
@@ -55,7 +55,7 @@ impl Fuzz {
     }
 }
 
-/// Longest input of a target, in bytes: what a byte stands for, and what it costs, differ.
+/// Longest input of a target, in bytes. A byte costs more time in some than in others.
 fn longest(target: &str) -> u32 {
     match target {
         "expect" | "reference" => 256,
@@ -64,7 +64,7 @@ fn longest(target: &str) -> u32 {
     }
 }
 
-/// The names of the programs in a folder.
+/// The names of the source files in a folder, without their extension.
 fn known(folder: &Path) -> Result<BTreeSet<String>> {
     let entries = folder
         .read_dir()
@@ -80,11 +80,11 @@ fn known(folder: &Path) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// What the user asked for, or everything.
+/// The targets that the user named, or all.
 fn chosen<'a>(asked: &'a [String], known: &'a BTreeSet<String>) -> Result<Vec<&'a str>> {
     if let Some(wrong) = asked.iter().find(|name| !known.contains(*name)) {
         let names: Vec<&str> = known.iter().map(String::as_str).collect();
-        bail!("no fuzz target {wrong}\n  there are: {}", names.join(", "));
+        bail!("no fuzz target {wrong}\n  targets: {}", names.join(", "));
     }
     let all = if asked.is_empty() {
         known.iter().collect()

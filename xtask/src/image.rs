@@ -1,7 +1,7 @@
-//! `cargo xtask image`: the reference image, for all platforms in one index.
+//! `cargo xtask image`: writes the reference image, for all platforms in one index.
 //!
-//! The same programs give the same bytes, whenever and wherever: no times, no
-//! names of folders, every map in the order of its keys.
+//! The build is reproducible: the image holds no times and no names of folders, and every map is in
+//! the order of its keys.
 
 pub mod wasi;
 
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the image is tagged with in layouts and archives.
+/// The image's tag in layouts and archives.
 pub const TAG: &str = env!("CARGO_PKG_VERSION");
 
 /// Arguments of `image`.
@@ -24,7 +24,7 @@ pub struct Image {
     /// loong64, 386, or a Rust triple
     #[arg(long = "target", value_name = "TARGET", value_parser = platform::parse, value_delimiter = ',')]
     targets: Vec<Platform>,
-    /// Write into DIR: the OCI layout `oci`, `pause.oci.tar`, and
+    /// Write to DIR: the OCI layout `oci`, `pause.oci.tar`, and
     /// `pause-linux-ARCH.docker.tar` for each platform
     #[arg(long, value_name = "DIR", default_value = "target/image")]
     out: PathBuf,
@@ -34,13 +34,13 @@ pub struct Image {
     /// Have rustup add targets that no toolchain here builds for
     #[arg(long)]
     add_targets: bool,
-    /// Write the WASI pause instead, in each form of image that engines know
+    /// Write the WASI pause instead, in each form of image that container engines read
     #[arg(long, conflicts_with_all = ["targets", "push"])]
     wasi: bool,
 }
 
 impl Image {
-    /// Builds, writes, and says what came of it.
+    /// Builds and writes the image, and prints its sizes.
     pub fn run(self) -> Result<()> {
         if self.wasi {
             if self.add_targets {
@@ -74,7 +74,7 @@ impl Image {
     }
 }
 
-/// What was written.
+/// The image that was written.
 #[derive(Debug)]
 pub struct Written {
     /// The folder of the OCI layout, whose one image is tagged [`TAG`].
@@ -90,12 +90,11 @@ pub struct Size {
     pub platform: Platform,
     /// The program alone.
     pub program: usize,
-    /// Manifest, configuration and compressed layer: what a node fetches.
+    /// All that a node fetches: manifest, configuration and compressed layer.
     pub image: usize,
 }
 
-/// Builds the pause for `targets` and writes its image into `out`, in every
-/// form.
+/// Builds the pause for `targets` and writes its image to `out`, in every form.
 pub fn write(targets: &[Platform], out: &Path) -> Result<Written> {
     write_built(
         &build::programs(targets, &[link::PAUSE], &out.join("programs"))?,
@@ -112,7 +111,7 @@ fn write_built(programs: &[build::Program], out: &Path) -> Result<Written> {
     write_programs(&programs.iter().map(read).collect::<Result<Vec<_>>>()?, out)
 }
 
-/// Writes the image of these programs into `out`, in every form.
+/// Writes the image of these programs to `out`, in every form.
 pub fn write_programs(programs: &[(Platform, Vec<u8>)], out: &Path) -> Result<Written> {
     let mut layout = LayoutBuilder::default();
     let mut descriptors = Vec::new();
@@ -132,7 +131,8 @@ pub fn write_programs(programs: &[(Platform, Vec<u8>)], out: &Path) -> Result<Wr
         let archive = unpacked(image).docker_archive(&format!("pause:{TAG}"));
         write_file(&out.join(name), &archive)?;
     }
-    // A tool that wants one image finds one: the index over the platforms, or the only one.
+    // The layout has one entry, since some tools take no tag: the index of all platforms, or the
+    // only image.
     let top = if let [only] = &mut descriptors[..] {
         if let Some(fields) = only.as_object_mut() {
             fields.remove("platform");
@@ -172,7 +172,7 @@ fn write_layout(layout: &LayoutBuilder, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Manifest, configuration and layers: what a node fetches, in bytes.
+/// Bytes that a node fetches: manifest, configuration and layers.
 fn fetched(layout: &LayoutBuilder, manifest: &Value) -> Result<usize> {
     let digest = manifest["digest"].as_str().unwrap_or_default();
     let bytes = layout.blobs.get(digest).context("a manifest of our own")?;
@@ -195,7 +195,7 @@ fn single_platform(platform: Platform, program: &[u8]) -> ImageBuilder {
     image
 }
 
-/// With its layers as they are: what `docker save` writes.
+/// The same with uncompressed layers, as `docker save` writes them.
 fn unpacked(mut image: ImageBuilder) -> ImageBuilder {
     for (_, packing) in &mut image.layers {
         *packing = Packing::Plain;
@@ -203,7 +203,7 @@ fn unpacked(mut image: ImageBuilder) -> ImageBuilder {
     image
 }
 
-/// A platform as an index names it.
+/// The `platform` of an index entry.
 fn named(platform: Platform) -> Value {
     let mut named = json!({ "architecture": platform.architecture, "os": "linux" });
     if let Some(variant) = platform.variant {
@@ -212,7 +212,7 @@ fn named(platform: Platform) -> Value {
     named
 }
 
-/// What manifests and index say of themselves (image-spec, annotations.md).
+/// The annotations of manifests and index (image-spec, annotations.md).
 fn annotations() -> BTreeMap<String, String> {
     [
         ("licenses", env!("CARGO_PKG_LICENSE")),
@@ -223,7 +223,7 @@ fn annotations() -> BTreeMap<String, String> {
     .into()
 }
 
-/// Copies the image at `layout`, all platforms, to a registry.
+/// Copies the image at `layout`, with all platforms, to a registry.
 pub fn push(layout: &Path, reference: &str) -> Result<()> {
     let host = reference.split(['/', ':']).next().unwrap_or_default();
     // As docker does: a registry on this machine may speak plain HTTP.

@@ -1,15 +1,15 @@
-//! How long a function may be.
+//! The limit on a function's length.
 //!
-//! Clippy's `too_many_lines` counts neither comments nor the signature; this counts what a reader
-//! scrolls through.
+//! Clippy's `too_many_lines` counts neither comments nor the signature. This counts every line,
+//! since a reader scrolls through all of them.
 
 /// A function has fewer lines than this, from its signature to its last brace.
 const MOST: usize = 60;
 
-/// What stands before the name of a function, besides `pub`, and in this order.
+/// The keywords that may precede a function's name after `pub`, in this order.
 const QUALIFIERS: [&str; 4] = ["const ", "async ", "unsafe ", "extern \"C\" "];
 
-/// The functions of a formatted file that are too long.
+/// The functions of a formatted file that are too long, a message each.
 pub(crate) fn judge(name: &str, text: &str) -> Vec<String> {
     if name
         .rsplit_once('.')
@@ -30,7 +30,7 @@ pub(crate) fn judge(name: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The name of the function that begins in a line.
+/// The name of the function that begins in this line.
 fn name_of_function(line: &str) -> Option<&str> {
     let mut rest = line.trim_start();
     if let Some(public) = rest.strip_prefix("pub") {
@@ -47,10 +47,11 @@ fn name_of_function(line: &str) -> Option<&str> {
         .next()
 }
 
-/// Lines up to the first brace that closes at the indentation of the first line, as rustfmt has it.
+/// Counts lines up to the first closing brace with the indentation of the first line, where rustfmt
+/// puts it.
 fn length(lines: &[&str]) -> usize {
     let first = lines.first().copied().unwrap_or_default();
-    // Of one line, or of a trait, without a body.
+    // A function of one line, or one of a trait without a body.
     if first.ends_with('}') || first.ends_with(';') {
         return 1;
     }
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_body_is_let_be() {
+    fn a_function_without_a_body_is_no_fault() {
         let text = format!(
             "trait It {{\n    fn one(&self);\n    fn two(\n        self,\n    );\n{}}}\n",
             "    // more\n".repeat(80)

@@ -1,4 +1,4 @@
-//! The project's tasks, one file each; `main` only chooses.
+//! The project's tasks, one file each; `main` only dispatches.
 
 mod arrows;
 pub mod bench;

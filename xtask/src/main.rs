@@ -19,29 +19,29 @@ use xtask::test::Test;
 enum Task {
     /// Build the reference pause
     Build(Build),
-    /// Write the reference image as an OCI layout and archives, or push it
+    /// Build the reference image as an OCI layout and archives, or push it
     Image(Image),
-    /// Build the suite and judge an image, or the reference
+    /// Build the suite and judge an image, by default the reference
     Conformance(Conformance),
-    /// Build the suite and have it judge programs, images and engines whose faults are known
+    /// Build the suite and have it judge programs, images and backends with known faults
     SelfTest(SelfTest),
-    /// Run the suite time and again, idle and under load: no verdict may change
+    /// Run the suite many times, idle and under load: no verdict may change
     Soak(Soak),
     /// Test everything the project promises about itself
     Test(Test),
-    /// Run the fuzz targets of the suite (wants a nightly toolchain and cargo-fuzz)
+    /// Run the fuzz targets of the suite (needs a nightly toolchain and cargo-fuzz)
     Fuzz(Fuzz),
-    /// What continuous integration runs: `test`, and the README's table
+    /// Run what continuous integration runs: `test` and `sizes --check`
     Ci,
-    /// Measure how fast the project is, against what it promises
+    /// Measure how fast the project is, and compare that with its promises
     Bench(Bench),
-    /// Check the rules of the house that no compiler knows
+    /// Check the project's rules that no compiler checks
     Tidy,
     /// Write the README's table of sizes
     Sizes(Sizes),
-    /// Write the page of requirements
+    /// Write the page of requirements, REQUIREMENTS.md
     Requirements(Requirements),
-    /// Renew the code that stands in documents
+    /// Update the excerpts of code in documents
     Excerpts(Excerpts),
 }
 
@@ -51,12 +51,12 @@ fn main() -> ExitCode {
         Task::Build(task) => task.run(),
         Task::Image(task) => task.run(),
         Task::Conformance(task) => {
-            // "The suite could not judge": 1 would say that it did.
+            // 2: "could not judge". 1 would say that the image failed.
             failure = ExitCode::from(2);
             task.run().map(|never| match never {})
         }
         Task::SelfTest(task) => {
-            // As `pause-conformance self-test` documents.
+            // 2, as `pause-conformance self-test` documents.
             failure = ExitCode::from(2);
             task.run().map(|never| match never {})
         }
@@ -89,28 +89,28 @@ mod tests {
         std::fs::read_to_string(path).expect("the project has it")
     }
 
-    /// What follows `cargo xtask` in a text, up to the end of its line or quotation.
+    /// The commands after each `cargo xtask` in a text, up to the end of the line or quotation.
     fn commands(text: &str) -> impl Iterator<Item = &str> {
         let after = text.split("cargo xtask ").skip(1);
         after.filter_map(|rest| rest.split(['`', '\n', '#', '"', ':', ',', '<']).next())
     }
 
-    /// What is wrong with a command that a document names.
+    /// The fault of a command that a document names.
     fn fault(command: &str) -> Option<String> {
         let mut words = command.split_whitespace();
         let name = words.next()?;
         let tasks = Task::command();
         let Some(task) = tasks.find_subcommand(name) else {
-            // A placeholder.
+            // TASK is a placeholder.
             return (name != "TASK").then(|| format!("there is no task {name}"));
         };
-        // Handed on to the suite, which knows them.
+        // Its options are the suite's.
         if task.get_arguments().any(clap::Arg::is_trailing_var_arg_set) {
             return None;
         }
         let long = words.filter_map(|word| word.trim_matches(['[', ']']).strip_prefix("--"));
         let known = |option: &str| task.get_arguments().any(|it| it.get_long() == Some(option));
-        // The end of a comment is no option.
+        // `-->`, the end of a comment, is no option.
         let mut options = long.filter(|option| option.starts_with(char::is_alphabetic));
         let unknown = options.find(|option| !known(option));
         unknown.map(|option| format!("{name} has no --{option}"))
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(fault("conformance --image x"), None);
     }
 
-    /// One number, in three places.
+    /// The number stands in three places.
     #[test]
     fn the_oldest_compiler_is_the_same_wherever_it_is_named() {
         let manifest = read("Cargo.toml");

@@ -1,4 +1,4 @@
-//! Programs from the distribution that a task needs.
+//! The distribution's packages that a task needs.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::fs::OpenOptions;
@@ -7,15 +7,15 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The one command that installs `packages`.
+/// The command that installs `packages`.
 pub fn command(packages: &[&str]) -> String {
     format!("apt-get install {}", packages.join(" "))
 }
 
-/// Sees to it that every one of `packages` is installed.
+/// Ensures that all of `packages` are installed.
 ///
-/// As root under `CI` it installs what is missing. Elsewhere it is for the
-/// user to decide, and the error names the command.
+/// As root under `CI` it installs those that are missing. Elsewhere the user decides: the error
+/// names the command.
 pub fn ensure(packages: &[&str]) -> Result<()> {
     let missing: Vec<&str> = packages
         .iter()
@@ -39,10 +39,10 @@ pub fn ensure(packages: &[&str]) -> Result<()> {
     apt_get(&[&install[..], &missing].concat())
 }
 
-/// While it lives, no package starts a daemon when it is installed: the tests
-/// start their own (Debian's `invoke-rc.d(8)`, "policy-rc.d").
+/// While this value lives, installing a package starts no daemon: the tests start their own (Debian's
+/// `invoke-rc.d(8)`, "policy-rc.d").
 struct NoDaemons {
-    /// Not where the machine has a policy of its own.
+    /// `None` where the machine has a policy of its own.
     file: Option<PathBuf>,
 }
 
@@ -75,9 +75,9 @@ impl Drop for NoDaemons {
     }
 }
 
-/// Lets apt know the packages of another architecture, for tests that fetch some.
+/// Lets apt fetch packages of another architecture, which some tests need.
 ///
-/// As root under `CI` only, as [`ensure`]; elsewhere the tests say what is missing.
+/// Like [`ensure`], it acts as root under `CI` only; elsewhere the tests name what is missing.
 pub fn know(architecture: &str) -> Result<()> {
     if std::env::var_os("CI").is_none() || !rustix::process::geteuid().is_root() {
         return Ok(());
@@ -100,7 +100,7 @@ pub fn know(architecture: &str) -> Result<()> {
     apt_get(&["update"])
 }
 
-/// Is this package of Debian's installed?
+/// Whether this package of Debian is installed.
 fn installed(package: &str) -> bool {
     let query = ["--show", "--showformat=${db:Status-Status}", package];
     let output = Command::new("dpkg-query").args(query).output();

@@ -6,10 +6,10 @@ use pause_image::Architecture;
 /// One platform of the image index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Platform {
-    /// As on the command line: the architecture, and the variant behind a
-    /// slash where one architecture has several.
+    /// Its name on the command line: the architecture, then `/` and the variant where an
+    /// architecture has several.
     pub name: &'static str,
-    /// The target triple that rustc knows it by.
+    /// Its target triple for rustc.
     pub triple: &'static str,
     /// GOARCH and GOARM, as image indexes name them (image-spec, config.md).
     pub architecture: &'static str,
@@ -45,7 +45,7 @@ impl Platform {
         self
     }
 
-    /// What Debian's `qemu-user-static` calls the emulator, without `qemu-` and `-static`.
+    /// The emulator's name in Debian's `qemu-user-static`, without `qemu-` and `-static`.
     pub fn emulator(&self) -> Option<&'static str> {
         Architecture::named(self.architecture)?.qemu
     }
@@ -64,14 +64,14 @@ impl Platform {
         format!("linux-{}", self.name.replace('/', "-"))
     }
 
-    /// The most bytes that the program may have here.
+    /// How many bytes the program may have at most.
     pub fn budget(&self) -> usize {
         if self.name == "amd64" { 640 } else { 840 }
     }
 }
 
 /// The platform called `text`: its triple, or its name with or without `linux/`, in any spelling
-/// that engines take for the same.
+/// that container engines accept for it.
 pub fn parse(text: &str) -> Result<Platform, String> {
     let name = text.strip_prefix("linux/").unwrap_or(text);
     let asked = format!("linux/{name}").parse().ok();

@@ -1,4 +1,4 @@
-//! Python's packages that a task needs and the distribution does not have.
+//! Python packages that a task needs and the distribution does not have.
 
 use anyhow::{Context as _, Result, ensure};
 use std::ffi::OsString;
@@ -8,22 +8,22 @@ use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A virtual environment, which goes when it is dropped.
+/// A virtual environment; dropping it removes it.
 pub struct Environment(TempDir);
 
 impl Environment {
-    /// Makes one of the distribution's interpreter, and has pip install `packages` in it.
+    /// Makes one with the distribution's interpreter, and has pip install `packages` in it.
     ///
     /// # Errors
-    /// Where the interpreter or the index of packages will not do.
+    /// If the interpreter or pip fails.
     pub fn with(packages: &[&str]) -> Result<Self> {
-        // Not below the project: a user that runs it in a sandbox may have no access there.
+        // Not below the project: the users as which some tests run may have no access there.
         let folder = TempDir::with_prefix("python-").context("make a temporary folder")?;
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))
             .context("open a temporary folder to all")?;
         let this = Self(folder);
         eprintln!("installing {}", packages.join(" "));
-        // Not what is on PATH, which may be of one user's alone.
+        // Not the interpreter of PATH, which other users may not be able to execute.
         let mut make = Command::new("/usr/bin/python3");
         run(make.args(["-m", "venv"]).arg(this.0.path()))?;
         let mut install = Command::new(this.programs().join("pip"));
@@ -38,10 +38,10 @@ impl Environment {
         self.0.path().join("bin")
     }
 
-    /// PATH with its programs first.
+    /// PATH, with its programs first.
     ///
     /// # Errors
-    /// Where a folder of PATH cannot be joined to others.
+    /// If a folder has a name that PATH cannot hold.
     pub fn path(&self) -> Result<OsString> {
         let before = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::iter::once(self.programs()).chain(std::env::split_paths(&before));

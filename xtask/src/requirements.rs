@@ -19,7 +19,7 @@ pub fn page() -> PathBuf {
 }
 
 impl Requirements {
-    /// Builds the suite, and writes what it lists.
+    /// Builds the suite, and writes the page from its list of checks.
     pub fn run(&self) -> Result<()> {
         cargo::run(&[
             "build",
@@ -35,17 +35,13 @@ impl Requirements {
             .args(["list", "--format", "markdown"])
             .output()
             .with_context(|| format!("run {}", program.display()))?;
-        ensure!(
-            output.status.success(),
-            "the suite lists nothing: {}",
-            output.status
-        );
+        ensure!(output.status.success(), "list of checks: {}", output.status);
         let text = String::from_utf8(output.stdout).context("read the list")?;
         keep(&page(), &text, self.check)
     }
 }
 
-/// Writes the page, or sees that it is up to date.
+/// Writes the page, or only checks that it is up to date.
 fn keep(page: &Path, text: &str, check: bool) -> Result<()> {
     if !check {
         return std::fs::write(page, text).with_context(|| format!("write {}", page.display()));

@@ -1,11 +1,11 @@
-//! `cargo xtask sizes`: the README's table of sizes, against upstream's.
+//! `cargo xtask sizes`: writes the README's table of sizes, with upstream's beside them.
 
 use crate::image::wasi::Form;
 use crate::{image, platform};
 use anyhow::{Context as _, Result, bail};
 use std::fmt::Write as _;
 
-/// The table in the README is between these.
+/// The table in the README lies between these two.
 const BEGIN: &str = "<!-- begin: cargo xtask sizes -->\n";
 const END: &str = "<!-- end: cargo xtask sizes -->\n";
 
@@ -49,7 +49,7 @@ fn table() -> Result<String> {
     let wasi = image::wasi::write(&out)?;
     let mut table =
         "| | program | image: manifest, configuration, layer |\n|---|---:|---:|\n".to_owned();
-    // The layer alone; program and layer of registry.k8s.io/pause:3.9.
+    // Program and layer of registry.k8s.io/pause:3.9; its image is larger than its layer.
     writeln!(table, "| upstream 3.9, linux/amd64 | 743,952 | > 317,616 |")?;
     for size in &written.sizes {
         let image = grouped(size.image);
@@ -72,7 +72,7 @@ fn table() -> Result<String> {
     Ok(table)
 }
 
-/// With a comma before each three digits.
+/// A number with a comma before each three digits.
 fn grouped(number: usize) -> String {
     if number < 1000 {
         number.to_string()

@@ -1,8 +1,8 @@
-//! `cargo xtask soak`: the full suite, again and again, on an idle host and on an overloaded one.
+//! `cargo xtask soak`: runs the full suite many times, on an idle host and on an overloaded one.
 //! **No verdict may change.**
 //!
-//! What load makes undecidable is `inconclusive`, with its reason; any other difference
-//! is printed, and fails the task.
+//! Under load a verdict may become `inconclusive` if it has a reason. Any other difference is
+//! printed, and fails the task.
 
 use crate::cargo::{self, Metadata};
 use crate::{build, image, link, platform};
@@ -27,18 +27,18 @@ pub struct Soak {
     pub loaded: u32,
 }
 
-/// What is judged in every other run, in turn, for the reference is judged in the rest: a
-/// sound fixture of another design, and two broken ones, a quick and a slow one.
+/// Every second run judges one of these, in turn; the others judge the reference. One fixture is
+/// sound and of another design, one broken and quick, one broken and slow.
 const FIXTURES: [&str; 3] = ["thread-pool", "never-reaps", "prints-a-heartbeat"];
 
 impl Soak {
-    /// Runs, compares, prints every difference; fails where a verdict changed.
+    /// Runs the suite and compares the reports; an error if a verdict changed.
     pub fn run(self) -> Result<()> {
         ensure!(
             self.idle + self.loaded >= 2,
-            "there is nothing to compare: ask for two runs at least"
+            "one run has no other to be compared with\n  try: --idle and --loaded with a sum of 2 or more"
         );
-        let folder = tempfile::tempdir().context("make a folder for what is judged")?;
+        let folder = tempfile::tempdir().context("make a temporary folder")?;
         let subjects = subjects(folder.path())?;
         let suite = suite()?;
         let mut verdicts = Verdicts::default();
@@ -62,13 +62,13 @@ impl Soak {
             verdicts.count(),
         );
         if changed > 0 {
-            bail!("a verdict must not depend on what else the host does");
+            bail!("a verdict depends on chance or on the host's load");
         }
         Ok(())
     }
 }
 
-/// One run of the full suite, over the subject whose turn it is.
+/// One run of the full suite, on the subject whose turn it is.
 fn once(
     suite: &Path,
     subjects: &Subjects,
@@ -97,7 +97,7 @@ fn once(
         output.status
     );
     for new in new {
-        println!("  not as before: {new}");
+        println!("  differs from earlier runs: {new}");
     }
     Ok(())
 }
@@ -119,7 +119,7 @@ fn suite() -> Result<PathBuf> {
         .join(PROGRAM))
 }
 
-/// What is judged, as the suite names it.
+/// The images to judge, as arguments of the suite.
 struct Subjects {
     reference: String,
     fixtures: Vec<String>,
@@ -141,7 +141,7 @@ impl Subjects {
     }
 }
 
-/// Builds them.
+/// Builds the subjects.
 fn subjects(folder: &Path) -> Result<Subjects> {
     let host = platform::host()?;
     let written = image::write(&[host], &folder.join("reference"))?;
@@ -156,7 +156,7 @@ fn subjects(folder: &Path) -> Result<Subjects> {
                 .file_name()
                 .is_some_and(|name| name == "fixture")
         })
-        .context("the build made no fixtures")?;
+        .context("the build made no program of fixtures")?;
     let all = std::fs::read(&all.path).with_context(|| format!("read {}", all.path.display()))?;
     for name in FIXTURES {
         let fixture = ::fixtures::all().find(|fixture| fixture.name == name);

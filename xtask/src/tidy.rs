@@ -1,12 +1,12 @@
-//! `cargo xtask tidy`: rules of the house that no compiler knows.
+//! `cargo xtask tidy`: checks the project's rules that no compiler checks.
 
 use crate::excerpts::Excerpts;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::path::Path;
 use std::process::Command;
 
-/// Hosts that cargo and the distribution fetch from. Where packages come from
-/// is for each machine to say, not for the project.
+/// Hosts of package registries. Each machine is configured with its own sources of packages, so the
+/// project names none.
 const HOSTS: [&str; 6] = [
     concat!("crates", ".io"),
     concat!("rust-lang", ".org"),
@@ -16,7 +16,7 @@ const HOSTS: [&str; 6] = [
     concat!("npmjs", ".org"),
 ];
 
-/// What may lie in the root folder besides names that begin with a dot.
+/// The allowed entries of the root folder, besides names that begin with a dot.
 const TOP: [&str; 8] = [
     "Cargo.lock",
     "Cargo.toml",
@@ -28,7 +28,7 @@ const TOP: [&str; 8] = [
     "xtask",
 ];
 
-/// Says what is untidy.
+/// Checks every file that git tracks; an error lists the faults.
 pub fn run() -> Result<()> {
     let root = crate::workspace();
     let mut complaints = Vec::new();
@@ -58,7 +58,7 @@ pub fn run() -> Result<()> {
     }
 }
 
-/// The files that git knows.
+/// The files that git tracks.
 pub(crate) fn files(root: &Path) -> Result<Vec<String>> {
     let mut git = Command::new("git");
     let output = git
@@ -75,7 +75,7 @@ fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
 }
 
-/// What is wrong with the file `name`.
+/// The faults of the file `name`.
 fn judge(name: &str, text: &str, root: &Path) -> Vec<String> {
     let mut complaints = Vec::new();
     let top = name.split('/').next().unwrap_or_default();
@@ -87,7 +87,7 @@ fn judge(name: &str, text: &str, root: &Path) -> Vec<String> {
         .is_some_and(|extension| extension == "rs")
         && !text.starts_with("//!")
     {
-        complaints.push("does not begin with what it owns (//!)".to_owned());
+        complaints.push("does not begin with a module comment (//!)".to_owned());
     }
     if name.ends_with("/Cargo.toml") && !text.contains("license.workspace = true") {
         complaints.push("has no licence".to_owned());
@@ -103,9 +103,9 @@ fn judge(name: &str, text: &str, root: &Path) -> Vec<String> {
         let folder = root.join(name);
         let folder = folder.parent().unwrap_or(root);
         let dead = links(text).filter(|link| !folder.join(link).exists());
-        complaints.extend(dead.map(|link| format!("links to {link}, which is not there")));
+        complaints.extend(dead.map(|link| format!("links to {link}, which does not exist")));
     }
-    // A root folder as short as `/` is in every path.
+    // Every path contains a root folder as short as `/`.
     let home = std::env::var("HOME").unwrap_or_default();
     for folder in [root.to_string_lossy().into_owned(), home] {
         if folder.len() > 1 && text.contains(&format!("{folder}/")) {
@@ -115,7 +115,7 @@ fn judge(name: &str, text: &str, root: &Path) -> Vec<String> {
     complaints
 }
 
-/// The files that a Markdown text links to, without the places in them.
+/// The files that a Markdown text links to, without their `#fragments`.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](")
         .skip(1)
@@ -123,7 +123,7 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
         .filter(|link| !link.is_empty() && !link.contains("://") && !link.starts_with("mailto:"))
 }
 
-/// As a URL's host; the word alone is no address.
+/// Whether a text names `host` in a URL; the word alone is allowed.
 fn names_host(text: &str, host: &str) -> bool {
     text.match_indices(host).any(|(at, _)| {
         let before = text.get(..at).unwrap_or_default();
@@ -161,7 +161,7 @@ mod tests {
     #[case(".github/x.md", "one")]
     #[case("README.md", "pull registry.k8s.io/pause")]
     #[case("README.md", "see [it](https://example.org/x) and [below](#below)")]
-    fn what_is_tidy_is_let_be(#[case] name: &str, #[case] text: &str) {
+    fn a_tidy_file_has_no_fault(#[case] name: &str, #[case] text: &str) {
         assert_eq!(
             judge(name, text, Path::new("/srv/project")),
             [] as [String; 0]

@@ -5,30 +5,29 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The oldest compiler that these programs build with: naked functions and
-/// assembly for every architecture of the table.
+/// The oldest compiler that builds these programs: they need naked functions, and assembly for
+/// every architecture of the table.
 const OLDEST: (u32, u32) = (1, 95);
 
-/// What the packages of Debian are called.
+/// The packages of Debian with a toolchain.
 pub const DEBIAN: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
-/// A cargo, its rustc, and whether the standard library comes as source.
+/// A cargo, its rustc, and whether `core` must be compiled from source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toolchain {
-    /// What to tell the user.
+    /// Its name in messages.
     pub name: String,
-    /// The programs.
+    /// The program cargo.
     pub cargo: OsString,
-    /// Handed to cargo as `RUSTC`.
+    /// The program rustc, which cargo gets as `RUSTC`.
     pub rustc: OsString,
-    /// `core` is built first.
+    /// Whether `core` is compiled first.
     pub build_core: bool,
-    /// Of the compiler: what it builds is the same whichever way `core` comes.
+    /// The compiler's release. One release builds the same bytes with `core` compiled or installed.
     pub release: String,
 }
 
-/// The first toolchain, in this order, that can build for `triple`: the active one, the
-/// distribution's; either with `core` compiled or as source. Nothing is added to them.
+/// The first toolchain of [`all`]. No target is added to any toolchain.
 pub fn find(triple: &str) -> Result<Toolchain> {
     let distribution = Candidate::distribution();
     let mut routes = routes(triple, &Candidate::active(), distribution.as_ref());
@@ -43,7 +42,8 @@ fn none(triple: &str) -> String {
     )
 }
 
-/// All toolchains that can build for `triple`, the one that does first.
+/// All toolchains that can build for `triple`, the preferred one first: the active one and the
+/// distribution's with `core` installed, then both in reverse with `core` as source.
 pub fn all(triple: &str) -> Vec<Toolchain> {
     let distribution = Candidate::distribution();
     routes(triple, &Candidate::active(), distribution.as_ref())
@@ -63,8 +63,8 @@ fn routes(triple: &str, active: &Candidate, distribution: Option<&Candidate>) ->
     compiled.chain(source).collect()
 }
 
-/// Has rustup add to the active toolchain, over the network, those of these targets that no
-/// toolchain builds for: the user asked for it.
+/// Has rustup add to the active toolchain those of these targets that no toolchain builds for. It
+/// downloads them, so this is done only if the user asks for it.
 pub fn add_targets(triples: &[&str]) -> Result<()> {
     add("rustup".as_ref(), triples, |triple| all(triple).is_empty())
 }
@@ -75,7 +75,7 @@ fn add(rustup: &OsStr, triples: &[&str], lacks: impl Fn(&str) -> bool) -> Result
         let mut command = Command::new(rustup);
         let status = command.args(["target", "add", triple]).status();
         let status = status.with_context(|| format!("run {}", rustup.display()))?;
-        // Not every target exists for every release: the build says so when one is needed.
+        // Some releases lack some targets: the build reports those that it needs.
         if !status.success() {
             eprintln!("not added: {triple}: rustup: {status}");
         }
@@ -83,7 +83,7 @@ fn add(rustup: &OsStr, triples: &[&str], lacks: impl Fn(&str) -> bool) -> Result
     Ok(())
 }
 
-/// A toolchain that is there.
+/// An installed toolchain.
 struct Candidate {
     name: &'static str,
     cargo: OsString,
@@ -93,7 +93,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// The one that runs this task.
+    /// The toolchain that runs this task.
     fn active() -> Self {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let rustc = OsString::from("rustc");
@@ -107,7 +107,7 @@ impl Candidate {
         }
     }
 
-    /// The one from the distribution's packages, if it is new enough.
+    /// The toolchain of the distribution's packages, if it is new enough.
     fn distribution() -> Option<Self> {
         let rustc = OsString::from("/usr/bin/rustc");
         let cargo = OsString::from("/usr/bin/cargo");

@@ -16,10 +16,10 @@ pub enum Preview {
 }
 
 impl Preview {
-    /// Both.
+    /// Both previews.
     pub const ALL: [Self; 2] = [Self::P1, Self::P2];
 
-    /// As in tags and names of files.
+    /// Its name in tags and file names.
     pub fn name(self) -> &'static str {
         match self {
             Self::P1 => "p1",
@@ -35,7 +35,7 @@ impl Preview {
         }
     }
 
-    /// The most bytes that the program may have.
+    /// How many bytes the program may have at most.
     pub fn budget(self) -> usize {
         match self {
             Self::P1 => 400,
@@ -47,15 +47,15 @@ impl Preview {
 /// A program that was built.
 #[derive(Debug)]
 pub struct Program {
-    /// What it is for.
+    /// Its preview.
     pub preview: Preview,
-    /// Where it is.
+    /// Its file.
     pub path: PathBuf,
-    /// All of it.
+    /// Its bytes.
     pub bytes: Vec<u8>,
 }
 
-/// Builds both and puts them into `out`, as `wasi/pause-p1.wasm` and
+/// Builds both and writes them to `out`, as `wasi/pause-p1.wasm` and
 /// `wasi/pause-p2.wasm`.
 pub fn programs(out: &Path) -> Result<Vec<Program>> {
     let folder = out.join("wasi");

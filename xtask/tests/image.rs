@@ -1,4 +1,4 @@
-//! The reference image, as real programs of others read it.
+//! The reference image, read by the programs of other projects.
 
 use rstest::{fixture, rstest};
 use std::collections::BTreeMap;
@@ -171,13 +171,13 @@ fn a_registry_takes_all_of_it_and_gives_it_back(written: Written) {
     );
 }
 
-/// What can be built here, as the command line takes it.
+/// The `--target` options for all that this machine can build.
 fn targets() -> String {
     let names: Vec<&str> = build::buildable().iter().map(|it| it.name).collect();
     names.join(",")
 }
 
-/// A registry on a port of loopback that it takes itself.
+/// A registry that listens on a free port of the loopback address.
 struct Registry {
     process: Child,
     address: String,
@@ -202,13 +202,13 @@ impl Registry {
             .expect("it starts");
         let mut log = BufReader::new(process.stderr.take().expect("its log"));
         let address = listening_on(&mut log);
-        // A full pipe would stop it.
+        // Drain its log: a full pipe would block it.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Self { process, address }
     }
 }
 
-/// The address of which the log says that it listens there.
+/// The address that the log says it listens on.
 fn listening_on(log: &mut impl BufRead) -> String {
     let mut told = String::new();
     while log.read_line(&mut told).expect("its log") > 0 {
@@ -238,7 +238,7 @@ fn succeeds(command: &mut Command) -> Output {
     output
 }
 
-/// Every file below `root`, by its path from there.
+/// Every file below `root`, by its relative path.
 fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];

@@ -1,10 +1,9 @@
-//! Where an ELF program ends, on any input.
+//! `segments_end`, which finds the end of an ELF program, on any input.
 
 use rstest::rstest;
 use xtask::link::segments_end;
 
-/// A 64-bit program of one segment: class, byte order, then the header's
-/// fields that matter.
+/// A 64-bit program of one segment: class, byte order, then the header fields that are read.
 fn program(offset: u64, size: u64) -> Vec<u8> {
     let mut elf = vec![0; 120];
     elf[..6].copy_from_slice(b"\x7fELF\x02\x01");

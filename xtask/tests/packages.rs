@@ -1,11 +1,11 @@
-//! The crates as packages: each is built from what its package holds, and nothing beside it.
+//! The crates as packages: each must build from its package alone.
 
 use flate2::read::GzDecoder;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Those that are to be published, each after what it needs.
+/// The packages that can be published, each after those that it depends on.
 const CRATES: [&str; 5] = [
     "reference-pause",
     "pause-fixtures",
@@ -24,11 +24,11 @@ fn cargo(folder: &Path, arguments: &[&str]) {
     assert!(status.success(), "cargo {}: {status}", arguments.join(" "));
 }
 
-/// In a workspace of the packages alone, where each takes the others from beside it, as it would
-/// from a registry. What they need of others' crates is built already, in the same folder.
+/// Builds a workspace of the unpacked packages, in which each uses the others, as it would from a
+/// registry. Their other dependencies are in the target directory already.
 #[test]
 fn each_crate_is_built_from_its_package() {
-    // The same folder each time: another would leave another build of everything behind.
+    // The same folder each time, or each run would leave a build of everything behind.
     let own = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
     if own.exists() {
         fs::remove_dir_all(&own).expect("its last run's is removed");
@@ -66,7 +66,7 @@ fn each_crate_is_built_from_its_package() {
     fs::write(unpacked.join("Cargo.toml"), manifest).expect("it is written");
     fs::copy(workspace.join("Cargo.lock"), unpacked.join("Cargo.lock")).expect("it is copied");
 
-    // The libraries: a program would take the place of the workspace's own.
+    // Libraries only: a program would replace the workspace's own.
     let target = workspace.join("target");
     let target = target.to_str().expect("a path in Unicode");
     let mut build = vec!["build", "--lib", "--target-dir", target];

@@ -1,5 +1,4 @@
-//! The reference pause on every architecture: under its emulator, or natively
-//! where it is the host's.
+//! The reference pause on every architecture: natively on the host's, under an emulator on others.
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 use xtask::platform::{self, Platform};
 use xtask::{build, link, packages};
 
-/// How long anything may take, on a loaded machine and under emulation.
+/// The longest wait for any event, on a loaded machine and under emulation.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 const ORPHANS: usize = 200;
@@ -98,7 +97,7 @@ fn after_the_first_death_no_child_wakes_it() {
     assert_eq!(slept(pod.init), before);
 }
 
-/// A program of 130 bytes that asks for pause(2) time and again, and does nothing else.
+/// A program of 130 bytes that calls pause(2) in a loop, and does nothing else.
 #[cfg(target_arch = "x86_64")]
 fn bare_assembly() -> Vec<u8> {
     const AT: u64 = 0x40_0000;
@@ -131,7 +130,7 @@ fn it_takes_no_more_memory_than_bare_assembly() {
     std::fs::write(&bare, bare_assembly()).expect("writing");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&bare, mode).expect("chmod");
-    // How much of the stack the kernel itself writes to varies with where it begins: the
+    // The kernel writes to more or fewer pages of the stack, as its random start has it: take the
     // least of many starts.
     let resident = |program: &Path| {
         let starts = (0..200).map(|_| resident_asleep(program));
@@ -144,10 +143,10 @@ fn it_takes_no_more_memory_than_bare_assembly() {
     );
 }
 
-/// What is resident of a program that was started and sleeps, in KiB.
+/// Resident memory of a program that was started and sleeps, in KiB.
 #[cfg(target_arch = "x86_64")]
 fn resident_asleep(program: &Path) -> u64 {
-    // Comes back once the program is executed.
+    // This returns once the program is executed.
     let mut child = Command::new(program).spawn().expect("it starts");
     let pid = child.id().cast_signed();
     slept(pid);
@@ -180,7 +179,7 @@ impl Program {
         }
     }
 
-    /// The program, behind its emulator where it is not the host's.
+    /// The command that runs it, with an emulator if it is not of the host's architecture.
     fn command(&self) -> Vec<String> {
         let program = self.path.to_str().expect("a path in Unicode").to_owned();
         if self.platform == platform::host().expect("a row for this machine") {
@@ -213,7 +212,7 @@ impl Program {
     }
 
     fn reaps_what_died_before_it(&self) {
-        // The shell that reads knows of no child: one that does may reap it meanwhile.
+        // The inner shell does not know of the child; one that does may reap it meanwhile.
         let reader = "echo started; read -r go; exec \"$@\"";
         let script = format!("sleep 1000 & exec sh -c '{reader}' sh \"$@\"");
         let shell = ["sh".into(), "-c".into(), script, "sh".into()];
@@ -279,8 +278,8 @@ struct Pod {
 
 impl Pod {
     fn start(command: &[String]) -> Self {
-        // The second line of output is the command's own: it stands for an
-        // init that is there and can be found.
+        // The empty line says that the init exists and can be found; what follows is the command's
+        // own output.
         let script = "echo; exec \"$@\"";
         let mut process = Command::new("unshare")
             .args([
@@ -309,7 +308,7 @@ impl Pod {
         }
     }
 
-    /// Leaves this many orphans to the init, ends them all at once, and returns pidfds of them.
+    /// Leaves this many orphans to the init, ends all at once, and returns their pidfds.
     fn leaves_orphans(&self, count: usize) -> Vec<OwnedFd> {
         let script = format!(
             "exec 3<&0; i=0; while [ $i -lt {count} ]; do (cat <&3 >/dev/null &); i=$((i+1)); done"
@@ -341,14 +340,14 @@ impl Pod {
 
 impl Drop for Pod {
     fn drop(&mut self) {
-        // The init, and with it all that is in the namespace.
+        // Killing the init kills all processes of its namespace.
         let _ = kill(Pid::from_raw(self.init), Signal::SIGKILL);
         let _ = self.process.wait();
         let _ = self.stdout.read_to_end(&mut Vec::new());
     }
 }
 
-/// How often a process went to sleep: read once it sleeps.
+/// How often a process went to sleep, read once it sleeps.
 fn slept(pid: i32) -> u64 {
     loop {
         let status = read_to_string(format!("/proc/{pid}/status")).expect("it is there");
@@ -375,7 +374,7 @@ fn pidfd(pid: i32) -> OwnedFd {
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("the process")
 }
 
-/// Waits for `flags`, or for the hang-up that says a process was reaped.
+/// Waits for `flags`, or for the hang-up of a pidfd whose process was reaped.
 fn awaits(pidfd: &OwnedFd, flags: PollFlags, what: &str) {
     let start = Instant::now();
     let timeout = PollTimeout::try_from(DEADLINE).expect("it is short");

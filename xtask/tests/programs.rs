@@ -1,4 +1,4 @@
-//! The programs as a kernel's loader sees them.
+//! The programs, as the kernel's loader reads them.
 
 use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD};
@@ -30,7 +30,7 @@ fn every_program_is_static_and_aligned_and_without_an_executable_stack(
     }
 }
 
-/// A compiler's programs are the same bytes however its `core` comes, and keep their budgets.
+/// A compiler builds the same bytes with `core` compiled or installed, within the budgets.
 #[test]
 fn every_route_keeps_the_budget_and_one_compiler_gives_one_program() {
     let folder = tempfile::tempdir().expect("a folder");

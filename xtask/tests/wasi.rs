@@ -1,4 +1,4 @@
-//! The WASI pause and its images, as another's program reads them.
+//! The WASI pause and its images, read by the suite and by programs of other projects.
 
 use std::process::Command;
 use tempfile::TempDir;
@@ -6,7 +6,7 @@ use xtask::image::wasi::{self as image, Form};
 use xtask::wasi::{self, Preview};
 use xtask::{link, packages, toolchain};
 
-/// Whether no toolchain here builds for WASI; says so.
+/// Whether no toolchain here builds for WASI; then it prints that the test is skipped.
 fn cannot_build() -> bool {
     let none = toolchain::all(link::WASI_TRIPLE).is_empty();
     if none {
@@ -42,7 +42,7 @@ fn the_suite_finds_every_image_conformant() {
     }
     let folder = TempDir::new().expect("a temporary folder");
     let written = image::write(folder.path()).expect("it can be built here");
-    // A component is run where its engine is built in, which takes minutes; it is not here.
+    // This build of the suite cannot run components: that takes a compiler, minutes to build.
     for (preview, options) in [("p1", &[][..]), ("p2", &["--static-only"][..])] {
         let mut suite = xtask::cargo::command();
         suite.args(["run", "--quiet", "--package", "pause-conformance"]);

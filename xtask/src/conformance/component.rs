@@ -1,7 +1,7 @@
-//! Whether what is to be judged holds a WASI component, which only a larger build of
-//! the suite can run. Goes by content, so that every form of image will do; the suite complains
-//! about what cannot be read. A registry or a container engine's daemon is not asked: a user who
-//! knows what it holds says `--platform wasip2/wasm`.
+//! Finds out whether an image holds a WASI component, which only a larger build of the suite can
+//! run. It looks at content, so that every form of image will do. It is silent about an unreadable
+//! image, which the suite will report. It does not ask a registry or a container engine's daemon:
+//! for these the user says `--platform wasip2/wasm`.
 
 use flate2::read::GzDecoder;
 use ruzstd::decoding::StreamingDecoder;
@@ -12,12 +12,13 @@ use std::path::Path;
 
 /// The first bytes of a component: `\0asm`, version 13, layer 1.
 const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";
-/// The most that is read of one file, in bytes, packed and unpacked: a pause is small.
+/// How many bytes of a file are read at most, compressed and decompressed: a pause is small.
 const MOST: u64 = 16 << 20;
-/// An archive in a layer in an archive; a manifest in an index in an index.
+/// How deep the search goes: an archive in a layer in an archive, a manifest in an index in an
+/// index.
 const DEEPEST: usize = 4;
 
-/// Looks into the file or OCI layout that a reference names.
+/// Whether the file or OCI layout of a reference holds a component.
 pub(super) fn is_in(image: &str) -> bool {
     const TRANSPORTS: [&str; 4] = ["wasm:", "oci:", "oci-archive:", "docker-archive:"];
     let name = TRANSPORTS
@@ -35,7 +36,7 @@ pub(super) fn is_in(image: &str) -> bool {
     found.unwrap_or(false)
 }
 
-/// The longest path that is there, and the tag or name after it.
+/// The longest prefix that is an existing path, and the tag or name after it.
 fn path(name: &str) -> Option<(&Path, Option<&str>)> {
     let cuts = name.match_indices([':', '@']).map(|(at, _)| at);
     let cuts: Vec<usize> = cuts.chain([name.len()]).collect();
@@ -46,7 +47,7 @@ fn path(name: &str) -> Option<(&Path, Option<&str>)> {
     })
 }
 
-/// In the images that are so tagged, or in all (image-spec, image-layout.md).
+/// Looks in the images with this tag, or in all (image-spec, image-layout.md).
 fn in_layout(layout: &Path, tag: Option<&str>) -> io::Result<bool> {
     let index: Value = serde_json::from_reader(open(&layout.join("index.json"))?.take(MOST))?;
     let tagged = |image: &&Value| {
@@ -57,7 +58,7 @@ fn in_layout(layout: &Path, tag: Option<&str>) -> io::Result<bool> {
     Ok(images.filter(tagged).any(|image| in_blob(layout, image, 0)))
 }
 
-/// In a layer, or in what an index or a manifest names.
+/// Looks in a layer, or in all that an index or a manifest names.
 fn in_blob(layout: &Path, descriptor: &Value, depth: usize) -> bool {
     let digest = descriptor["digest"].as_str().unwrap_or_default();
     let Some((algorithm, digest)) = digest.split_once(':') else {
@@ -93,7 +94,7 @@ fn in_file(path: &Path) -> io::Result<bool> {
     in_bytes(&mut open(path)?.take(MOST), 0)
 }
 
-/// In the bytes themselves, or packed in them.
+/// Looks at the bytes, and into them where they are an archive or compressed.
 fn in_bytes(bytes: &mut dyn Read, depth: usize) -> io::Result<bool> {
     let mut head = Vec::new();
     (&mut *bytes).take(512).read_to_end(&mut head)?;

@@ -1,4 +1,4 @@
-//! The WASI pause as an image, in each form that engines know.
+//! The WASI pause as an image, in each form that container engines read.
 
 use super::{annotations, fetched, write_file, write_layout};
 use crate::wasi::{self, Preview, Program};
@@ -13,18 +13,17 @@ pub enum Form {
     /// CNCF TAG Runtime, "Wasm OCI Artifact layout": the program is the layer,
     /// and the configuration is WebAssembly's own.
     Artifact,
-    /// runwasi before that: the program is the layer below a configuration of
-    /// OCI's.
+    /// The older form of runwasi: the program is the layer, and the configuration is OCI's.
     Legacy,
-    /// A filesystem layer and an annotation, as crun and `WasmEdge` read it.
+    /// A filesystem layer and an annotation, for crun and `WasmEdge`.
     Compat,
 }
 
 impl Form {
-    /// All of them.
+    /// All forms.
     pub const ALL: [Self; 3] = [Self::Artifact, Self::Legacy, Self::Compat];
 
-    /// As in tags.
+    /// Its name in tags.
     pub fn name(self) -> &'static str {
         match self {
             Self::Artifact => "artifact",
@@ -34,7 +33,7 @@ impl Form {
     }
 }
 
-/// What was written.
+/// The images that were written.
 #[derive(Debug)]
 pub struct Written {
     /// The folder of the OCI layout.
@@ -54,11 +53,11 @@ pub struct Size {
     pub preview: Preview,
     /// The program alone.
     pub program: usize,
-    /// Manifest, configuration and layer: what a node fetches.
+    /// All that a node fetches: manifest, configuration and layer.
     pub image: usize,
 }
 
-/// Builds the WASI pause and writes its images into `out`: the OCI layout
+/// Builds the WASI pause and writes its images to `out`: the OCI layout
 /// `oci-wasi` and the archive `pause.wasi.tar`, with tags `p1-artifact`,
 /// `p1-legacy`, `p1-compat` and the same for `p2`.
 pub fn write(out: &Path) -> Result<Written> {
@@ -87,7 +86,7 @@ pub fn write(out: &Path) -> Result<Written> {
     })
 }
 
-/// Adds the program in this form; the descriptor of its manifest.
+/// Adds the program to a layout in this form. Returns the descriptor of its manifest.
 fn add(layout: &mut LayoutBuilder, program: &Program, form: Form) -> Value {
     let bytes = program.bytes.clone();
     let mut image = match form {
@@ -99,7 +98,8 @@ fn add(layout: &mut LayoutBuilder, program: &Program, form: Form) -> Value {
     image.add_to(layout)
 }
 
-/// An artifact. A component says what it takes and gives, so that an engine need not open it.
+/// An artifact. Its configuration lists a component's imports and exports, so that a container
+/// engine need not open the component.
 fn artifact(preview: Preview, program: Vec<u8>) -> WasmImageBuilder {
     let image = WasmImageBuilder::artifact(preview.os(), program);
     if preview != Preview::P2 {

@@ -1,4 +1,4 @@
-//! Load on the host, by threads of this process: it ends with the process.
+//! Load on the host. Threads of this process make it, so it ends with the process.
 
 use anyhow::{Context as _, Result};
 use std::fmt;
@@ -8,14 +8,14 @@ use std::thread::{self, JoinHandle};
 
 /// How many threads there are for each processor.
 const OVER: usize = 4;
-/// Most memory that is taken and given back, over and over, in bytes.
+/// How much memory is allocated and freed over and over, at most, in bytes.
 const MOST: u64 = 1 << 30;
-/// What is left to everyone else: this part of what is available may be taken.
+/// The divisor of the available memory that the load may take; the rest is for all others.
 const PART: u64 = 4;
-/// A page, in bytes, or a part of one.
+/// The smallest page size of any architecture, in bytes.
 const PAGE: usize = 4096;
 
-/// Running load. Dropping it ends it.
+/// Load that is running. Dropping it ends it.
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -61,7 +61,7 @@ impl Drop for Load {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // It has no result, and no code that panics.
+            // The thread returns nothing and cannot panic.
             let _ = thread.join();
         }
     }
@@ -75,7 +75,7 @@ fn turn_round(stop: &AtomicBool) {
     }
 }
 
-/// Takes memory page by page and gives it back, so that the kernel always has some to find.
+/// Allocates memory page by page and frees it, so that the kernel always has pages to find.
 fn touch_memory(stop: &AtomicBool, bytes: usize) {
     while !stop.load(Ordering::Relaxed) {
         let mut pages = Vec::new();

@@ -5,10 +5,10 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What load may make of a verdict, if it says why.
+/// The verdict that load may cause, if the record has a reason.
 const UNDECIDED: &str = "inconclusive";
 
-/// By subject and check.
+/// The verdicts by subject and check.
 #[derive(Debug, Default)]
 pub(super) struct Verdicts(BTreeMap<(String, String), Vec<Seen>>);
 
@@ -16,18 +16,18 @@ pub(super) struct Verdicts(BTreeMap<(String, String), Vec<Seen>>);
 #[derive(Debug)]
 struct Seen {
     verdict: String,
-    /// In how many runs.
+    /// How many runs had it.
     times: u32,
-    /// Where it was met first.
+    /// The first run that had it.
     first: String,
-    /// What was said there.
+    /// The reason or summary in that run.
     said: String,
-    /// It was met in no run without load, and has a reason.
+    /// Only loaded runs had it, and it has a reason.
     excused: bool,
 }
 
 impl Verdicts {
-    /// Adds those of a report; says in a line each which are not as in the runs before.
+    /// Adds the verdicts of a report. Returns a line for each that differs from the runs before.
     pub(super) fn add(
         &mut self,
         report: &Value,
@@ -74,12 +74,12 @@ impl Verdicts {
         Ok(new)
     }
 
-    /// How many were compared.
+    /// How many verdicts were compared.
     pub(super) fn count(&self) -> u32 {
         self.0.values().flatten().map(|seen| seen.times).sum()
     }
 
-    /// How many of them did not stay the same.
+    /// How many checks changed their verdict.
     pub(super) fn changed(&self) -> usize {
         self.0.values().filter(|seen| has_changed(seen)).count()
     }

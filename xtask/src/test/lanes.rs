@@ -1,7 +1,7 @@
 //! Runs steps, two at a time where both allow it. Every step runs, also after one that failed.
 //!
-//! One lane shows what its steps print as they print it. What the other's print is shown whole,
-//! between two steps of the first: no two steps' lines are mixed.
+//! The first lane shows the output of its steps at once. The output of the second lane's steps is
+//! shown between two steps of the first, so lines of different steps are never mixed.
 
 use super::summary::{Step, Tests};
 use std::collections::VecDeque;
@@ -11,33 +11,33 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long what a step started may hold its output after the step itself has ended.
+/// How long a process that a step left behind may keep the output open after the step has ended.
 const GRACE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// A step to be run.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// As the sum names it.
+    /// Its name in the summary.
     pub(super) name: String,
-    /// What to run.
+    /// The command to run.
     pub(super) command: Command,
-    /// Shown only where it ran a test or failed: of many programs a filter leaves few tests.
+    /// Show it only if it ran a test or failed: with a filter most programs run none.
     pub(super) only_if_tested: bool,
 }
 
-/// What is run, and beside what.
+/// Which steps run, and which of them beside others.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// For the second lane, in this order, before it helps with `beside`.
+    /// Steps of the second lane, in this order; then it helps with `beside`.
     pub(super) background: VecDeque<Job>,
-    /// For both lanes, in this order.
+    /// Steps of both lanes, in this order.
     pub(super) beside: VecDeque<Job>,
-    /// With nothing beside them, after all others.
+    /// Steps that run last, one at a time.
     pub(super) alone: VecDeque<Job>,
 }
 
 impl Plan {
-    /// Runs everything; the steps as they ended.
+    /// Runs all steps. Returns them in the order in which they ended.
     pub(super) fn run(self) -> Vec<Step> {
         let Self {
             mut background,
@@ -79,7 +79,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Job {
-    /// Shows its output as it comes, unless that may turn out to be of no interest.
+    /// Runs it and shows its output at once, or at the end if it may have to be hidden.
     pub(super) fn run_shown(self) -> Step {
         if self.only_if_tested {
             let (step, output) = self.run_hidden();
@@ -90,7 +90,7 @@ impl Job {
         self.run(&mut |line| println!("{line}"))
     }
 
-    /// Keeps its output.
+    /// Runs it and returns its output.
     fn run_hidden(self) -> (Step, String) {
         let only_if_tested = self.only_if_tested;
         let mut output = self.title() + "\n";
@@ -123,7 +123,7 @@ impl Job {
             Err(error) => Some(format!("cannot be run: {error}")),
             Ok((Err(error), _)) => Some(format!("cannot be waited for: {error}")),
             Ok((Ok(status), _)) if !status.success() => Some(status.to_string()),
-            Ok((Ok(_), true)) => Some("what it started still runs".to_owned()),
+            Ok((Ok(_), true)) => Some("a process that it started still runs".to_owned()),
             Ok((Ok(_), false)) => None,
         };
         Step {
@@ -134,7 +134,7 @@ impl Job {
         }
     }
 
-    /// Starts it; the lines that it and what it starts print, in the order that they do.
+    /// Starts it. The receiver gets the lines of the step and of its children, as they are printed.
     fn start(&mut self) -> std::io::Result<(Child, Receiver<String>)> {
         let (reader, writer) = std::io::pipe()?;
         self.command
@@ -142,13 +142,13 @@ impl Job {
             .stdout(writer.try_clone()?)
             .stderr(writer);
         let child = self.command.spawn();
-        // It keeps its own end of the pipe else, and the lines have none.
+        // Else the command keeps a write end of the pipe, and the lines never end.
         self.command.stdout(Stdio::null()).stderr(Stdio::null());
         Ok((child?, lines(reader)))
     }
 }
 
-/// Reads lines beside the caller.
+/// Reads lines in a thread.
 fn lines(reader: PipeReader) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
@@ -168,8 +168,8 @@ fn lines(reader: PipeReader) -> Receiver<String> {
     receiver
 }
 
-/// Hands on lines until the last writer has gone; whether one is still there although the child
-/// itself has ended.
+/// Passes lines on until the last writer has closed the pipe. Returns whether one still holds it
+/// although the child has ended.
 fn follow(child: &mut Child, lines: &Receiver<String>, line: &mut dyn FnMut(&str)) -> bool {
     let mut ended: Option<Instant> = None;
     loop {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn every_step_runs_whatever_became_of_those_before_it() {
+    fn every_step_runs_also_after_one_that_failed() {
         let passes = "echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured'";
         let plan = Plan {
             background: jobs([job("first", "exit 3")]),
@@ -230,7 +230,7 @@ mod tests {
 
     /// Each waits for the other to have begun; neither ends where they are run in turn.
     #[test]
-    fn two_that_stand_company_run_side_by_side_and_the_rest_alone() {
+    fn two_of_beside_run_at_a_time_and_the_rest_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let meets = |own: &str, other: &str| {
             let at = folder.path().display();
@@ -271,7 +271,7 @@ mod tests {
         1,
         "\n     Running x\n"
     )]
-    fn what_a_filter_leaves_no_test_of_is_not_shown(
+    fn a_step_of_which_a_filter_leaves_no_test_is_not_shown(
         #[case] result: &str,
         #[case] status: u8,
         #[case] begins: &str,
@@ -303,7 +303,8 @@ mod tests {
             .status()
             .expect("kill is there");
         assert!(killed.success());
-        assert_eq!(step.fault.as_deref(), Some("what it started still runs"));
+        let fault = "a process that it started still runs";
+        assert_eq!(step.fault.as_deref(), Some(fault));
         assert!(
             begun.elapsed() < Duration::from_secs(25),
             "it was waited for"

@@ -1,5 +1,5 @@
-//! The programs of tests: cargo builds them and says where they are; each is then run here, for
-//! its time and its tests to be known, and some beside each other.
+//! Test programs. Cargo builds them, but `cargo xtask test` runs them itself: it measures each, and
+//! runs some at the same time.
 
 use crate::cargo;
 use anyhow::{Context as _, Result, ensure};
@@ -7,18 +7,18 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// One program of tests.
+/// One test program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Program {
     /// Package and target: `conformance: matrix`.
     pub(super) name: String,
-    /// What to execute.
+    /// Its file.
     pub(super) path: PathBuf,
-    /// The folder of its package, which it is run in.
+    /// The folder of its package, its working directory.
     pub(super) folder: PathBuf,
 }
 
-/// Builds the programs of tests that `selection` leaves of the workspace's.
+/// Builds the test programs that `selection`, arguments of cargo, names.
 pub(super) fn build(selection: &[String]) -> Result<Vec<Program>> {
     let output = cargo::command()
         .args([
@@ -38,15 +38,15 @@ pub(super) fn build(selection: &[String]) -> Result<Vec<Program>> {
     read(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// The programs of tests among what cargo says that it built, a JSON object a line.
+/// The test programs among cargo's messages, one JSON object per line.
 fn read(messages: &str) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for line in messages.lines() {
-        let message: Value = serde_json::from_str(line).context("read what cargo says")?;
+        let message: Value = serde_json::from_str(line).context("read a message of cargo")?;
         if message["profile"]["test"] == true
             && let Some(path) = message["executable"].as_str()
         {
-            programs.push(program(&message, path).context("read what cargo says of a program")?);
+            programs.push(program(&message, path).context("read cargo's message on a program")?);
         }
     }
     programs.sort_by(|a, b| a.name.cmp(&b.name));
@@ -70,13 +70,13 @@ fn program(message: &Value, path: &str) -> Option<Program> {
 }
 
 impl Program {
-    /// To be run as cargo runs it.
+    /// The command, with directory and environment as cargo sets them.
     pub(super) fn command(&self, args: &[String]) -> Command {
         let mut command = Command::new(&self.path);
         command
             .args(args)
             .current_dir(&self.folder)
-            // Snapshots are found by it. Cargo gave this process those of xtask.
+            // insta finds snapshots by it, and this process has that of xtask.
             .env("CARGO_MANIFEST_DIR", &self.folder)
             .env("CARGO_MANIFEST_PATH", self.folder.join("Cargo.toml"));
         command

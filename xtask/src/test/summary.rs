@@ -1,5 +1,4 @@
-//! The results of a run's steps: how long each took, how many of its tests passed, and which
-//! failed.
+//! The summary of a run: how long each step took, how many of its tests passed, and which failed.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -8,32 +7,32 @@ use std::time::Duration;
 /// One step that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Step {
-    /// Of a program of tests, package and target.
+    /// Its name; for a test program, package and target.
     pub(super) name: String,
-    /// By the clock.
+    /// Wall-clock time.
     pub(super) took: Duration,
-    /// The result of its tests; nothing where it has none.
+    /// The results of its tests; empty if it has none.
     pub(super) tests: Tests,
     /// Why it failed, if it did.
     pub(super) fault: Option<String>,
 }
 
-/// The result of a program's tests, as it prints it.
+/// The results of a program's tests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tests {
-    /// That passed.
+    /// How many passed.
     pub(super) passed: u32,
-    /// That failed.
+    /// How many failed.
     pub(super) failed: u32,
-    /// That were left out.
+    /// How many were skipped.
     pub(super) ignored: u32,
     /// The names of those that failed.
     pub(super) names: BTreeSet<String>,
 }
 
 impl Tests {
-    /// Takes in one line of a program's output: `test NAME ... FAILED` and `test result: …`, as
-    /// libtest and libtest-mimic write them.
+    /// Reads one line of a program's output. It knows `test NAME ... FAILED` and `test result: …`,
+    /// as libtest and libtest-mimic write them.
     pub(super) fn read(&mut self, line: &str) {
         if let Some(counts) = line.strip_prefix("test result: ") {
             for count in counts.split([';', '.']) {
@@ -54,7 +53,7 @@ impl Tests {
         }
     }
 
-    /// None at all.
+    /// Whether there were none.
     pub(super) fn is_empty(&self) -> bool {
         self.passed + self.failed + self.ignored == 0
     }
@@ -66,8 +65,8 @@ impl Tests {
     }
 }
 
-/// The sum of a run: every step, those that failed last, each kind the slowest first; then all
-/// tests, in the form `N passed, N failed, N skipped`.
+/// The text of the summary. First the steps that passed, then those that failed, the slowest first;
+/// then the tests, as `N passed, N failed, N skipped`.
 pub(super) fn write(steps: &[Step], took: Duration) -> String {
     let mut sorted: Vec<&Step> = steps.iter().collect();
     sorted.sort_by_key(|step| (step.fault.is_some(), std::cmp::Reverse(step.took)));
