@@ -52,7 +52,7 @@ fn judge(name: &str, arguments: &[&str]) -> (Ended, Value) {
     "threads",
     Some("threads"),
     0,
-    "alike     what passes there passes here"
+    "alike     every check that passes on the baseline passes here"
 )]
 #[case::alone("threads", None, 0, "conformant")]
 fn what_the_baseline_passes_must_pass(

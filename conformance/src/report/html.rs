@@ -1,8 +1,8 @@
-//! The HTML report: one file that needs nothing else, for a browser or a CI artifact.
+//! The HTML report: a self-contained file for a browser or a CI artifact.
 //!
-//! No script, no font, no link but to the sources of the requirements: a policy in its
-//! head forbids the rest, whatever an image has put into a name. Light or dark is the
-//! browser's choice.
+//! It has no script and no font, and links only to the sources of the requirements. A content
+//! security policy forbids the rest, whatever names an image has. The browser chooses the light or
+//! the dark style.
 
 use std::fmt::{self, Display, Write};
 
@@ -48,7 +48,7 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
     Ok(out)
 }
 
-/// Text in an element or an attribute, with everything escaped that has a meaning there.
+/// Text for an element or an attribute, with all special characters escaped.
 struct Text<'a>(&'a str);
 
 impl Display for Text<'_> {
@@ -155,7 +155,7 @@ fn write_run(out: &mut String, name: &str, run: &Run, strict: bool) -> fmt::Resu
             Text(&why)
         )?;
     }
-    // The red ones first, and open.
+    // The red ones first, unfolded.
     for red in [true, false] {
         let records = run.checks.iter();
         for record in records.filter(|record| record.is_red(strict) == red) {
@@ -203,7 +203,7 @@ fn write_record(out: &mut String, class: &str, open: bool, record: &Record) -> f
     Ok(())
 }
 
-/// A source as a link, where its address is one of the web's.
+/// A source, as a link if its address is of http or https.
 struct Source<'a>(&'a Record);
 
 impl Display for Source<'_> {

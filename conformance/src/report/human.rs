@@ -1,6 +1,6 @@
-//! The report for people: each run as it ends, then the tally of all.
+//! The report for people: each run when it ends, then the tally of all runs.
 //!
-//! Writes styled text; the owner of the stream strips the styles where they are not wanted.
+//! The text has styles; the owner of the stream strips them where they are not wanted.
 
 use std::io::{self, Write};
 
@@ -29,12 +29,12 @@ pub struct Human<W> {
 }
 
 impl<W: Write> Human<W> {
-    /// Writes to `out`, with styles.
+    /// A report with styles, to `out`.
     pub fn new(out: W) -> Self {
         Self { out }
     }
 
-    /// The whole report at once, as its events would have written it.
+    /// Writes the whole report at once, as its events would have written it.
     ///
     /// # Errors
     /// When the output cannot be written.
@@ -105,7 +105,8 @@ fn write_run(out: &mut impl Write, run: &Run) -> io::Result<()> {
     write_tally(out, run)
 }
 
-/// A platform beside the one that was run: one line, and what a reader has to look at.
+/// A platform of which only files were judged, beside one that was run: a line, and each record
+/// that needs attention.
 fn write_companion(out: &mut impl Write, run: &Run) -> io::Result<()> {
     write!(
         out,
@@ -126,7 +127,7 @@ fn write_companion(out: &mut impl Write, run: &Run) -> io::Result<()> {
     write_comparison(out, run)
 }
 
-/// What a reader has to look at, the gravest first.
+/// The records that need attention, the gravest first.
 fn write_records(out: &mut impl Write, run: &Run) -> io::Result<()> {
     let mut records: Vec<_> = run
         .checks
@@ -145,7 +146,7 @@ fn write_records(out: &mut impl Write, run: &Run) -> io::Result<()> {
     Ok(())
 }
 
-/// Place in the report, style and word; `None` where a line elsewhere is enough.
+/// Place in the report, style and word; `None` for a record that the report only counts or lists.
 fn heading(record: &Record) -> Option<(u8, Style, &'static str)> {
     let known = record.expected_failure.is_some();
     match record.verdict {
@@ -248,7 +249,7 @@ fn write_tally(out: &mut impl Write, run: &Run) -> io::Result<()> {
     writeln!(out)
 }
 
-/// `88 passed, 2 failed (1 MUST, 1 SHOULD; 1 of them known), 5 skipped`; what is none is left out.
+/// `88 passed, 2 failed (1 MUST, 1 SHOULD; 1 of them known), 5 skipped`; zeros are left out.
 fn tally_in_words(tally: &Tally) -> String {
     let stale = match tally.unexpected_passes {
         0 => String::new(),
@@ -294,7 +295,7 @@ fn write_conclusion(
     writeln!(out, "{style}{}{style:#}", conclusion.words(static_only))
 }
 
-/// After all runs; one run has already said everything.
+/// The end of a report of several runs; a single run has stated its conclusion already.
 fn write_closing(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let matrix = Matrix::of(report);
     if let Some(matrix) = &matrix {
@@ -312,7 +313,7 @@ fn write_closing(out: &mut impl Write, report: &Report) -> io::Result<()> {
         write!(out, "nothing ran: ")?;
         write_conclusion(out, report.conclusion, report.static_only)?;
     }
-    // A run alone has said it of itself.
+    // A single run has stated its own interruption.
     let said = matches!(report.runs.as_slice(), [run] if run.interrupted);
     if report.interrupted && !said {
         writeln!(out, "{YELLOW}interrupted: this report is partial{YELLOW:#}")?;

@@ -1,4 +1,4 @@
-//! The JSON report: the model of `event`, serialised, and its published schema.
+//! The JSON report, a serialised `event::Report`, and its published schema.
 
 use std::fmt::Write as _;
 
@@ -7,17 +7,17 @@ use pause_image::is_plain;
 
 /// The report as indented JSON, `schema_version` first, with a newline at its end.
 ///
-/// Characters that could act on a terminal are written as `\uXXXX` even where JSON
-/// allows them as they are; the values stay the same.
+/// Characters that could act on a terminal are written as `\uXXXX` although JSON allows them
+/// unescaped; the values stay the same.
 ///
 /// # Errors
-/// When a value cannot be put into JSON.
+/// When a value cannot be serialised.
 pub fn render(report: &Report) -> serde_json::Result<String> {
     let plain = serde_json::to_string_pretty(report)?;
     Ok(escape(&plain))
 }
 
-/// Outside of its strings JSON is ASCII, so every character above is inside of one.
+/// JSON is ASCII outside of its strings, so every other character is inside of one.
 fn escape(json: &str) -> String {
     let mut out = String::with_capacity(json.len() + 1);
     for c in json.chars() {
@@ -37,13 +37,14 @@ fn escape(json: &str) -> String {
 /// The schema of the report (JSON Schema 2020-12), as published in `schema/`.
 ///
 /// # Errors
-/// When the schema cannot be put into JSON.
+/// When the schema cannot be serialised.
 #[cfg(feature = "schema")]
 pub fn schema() -> serde_json::Result<String> {
     use crate::event::SCHEMA_VERSION;
     use schemars::generate::SchemaSettings;
 
-    // As it is written: a field that is always written is required.
+    // The schema of what is written, not of what is read: a field that is always written is
+    // required.
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let mut schema = settings.into_generator().into_root_schema_for::<Report>();
     schema.insert(

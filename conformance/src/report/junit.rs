@@ -1,13 +1,12 @@
-//! The JUnit report: a suite a run, a case a check.
+//! The JUnit report: one suite per run, one case per check.
 //!
-//! A case is red exactly where the exit status is (see `outline`): failures as
-//! `failure`; errors, and what stayed inconclusive although it binds, as `error`;
-//! everything else that did not pass as `skipped` with the reason. A run that could not
-//! be judged at all gets one more case that is in error, for servers count cases.
+//! A case is red exactly where the exit status is (see `outline`): a failure is a `failure`; an
+//! error, or a binding check that is inconclusive, is an `error`; any other record that did not pass
+//! is `skipped`, with its reason. A run that could not be judged at all has one more case, with an
+//! `error`, since servers count cases.
 //!
-//! The shape is what the strictest reader takes, the schema of Jenkins' xUnit plugin
-//! (junit-10.xsd): a case has no properties, and the root neither a time stamp nor a
-//! count of what was skipped.
+//! The report is valid by the strictest schema, that of Jenkins' xUnit plugin (junit-10.xsd): a
+//! case has no properties, and the root has neither a time stamp nor a count of skipped cases.
 
 use std::time::Duration;
 
@@ -36,7 +35,8 @@ pub fn render(report: &Report) -> Result<String, quick_junit::SerializeError> {
         xml.add_test_suite(suite);
     }
     let text = xml.to_string()?;
-    // The root is the first element, and in its name a quotation mark is escaped.
+    // The first match is the root's attribute: it is the first element, and quotation marks in its
+    // name are escaped.
     Ok(text.replacen(&format!(" skipped=\"{}\"", xml.skipped), "", 1))
 }
 
@@ -130,7 +130,7 @@ fn in_lines(record: &Record) -> String {
     lines.join("\n")
 }
 
-/// A case that is red because something as a whole could not be judged.
+/// A red case, for a run or a report that could not be judged.
 fn unjudged(why: &str) -> TestCase {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
     status.set_message(why).set_type("not-judged");

@@ -1,6 +1,6 @@
-//! The Markdown report, for a CI job summary: the conclusion on top, details folded.
+//! The Markdown report, for a CI job summary: the conclusion first, details folded.
 //!
-//! GitHub's flavour. Text of an image cannot make links, tables or tags.
+//! It is GitHub's flavour. Text from an image cannot make links, tables or tags.
 
 use std::fmt::{self, Write};
 
@@ -9,7 +9,7 @@ use crate::report::matrix::{self, Matrix};
 use crate::report::outline::{self, Light};
 use crate::report::text;
 
-/// Lines of evidence shown for one check: a job summary has a limit of 1 MiB.
+/// How many lines of evidence are shown for one check: a job summary is limited to 1 MiB.
 const EVIDENCE: usize = 20;
 
 /// The report as Markdown.
@@ -224,9 +224,9 @@ fn mark(conclusion: Conclusion) -> &'static str {
     }
 }
 
-/// Text with a backslash before everything that has a meaning in Markdown, also in a
-/// table; `:`, `.` and `@` too, or a URL or a name would become a link. At its beginning,
-/// which may be a line's, it makes no list, no rule, no underline and no block of code.
+/// Text with a backslash before every special character of Markdown and its tables; also before `:`,
+/// `.` and `@`, since a URL or a name would become a link. Its beginning, which may be a line's,
+/// starts no list, rule, underline or code block.
 pub(crate) fn prose(text: &str) -> String {
     let text = text.trim_start_matches(' ');
     let mut out = String::with_capacity(text.len() + 8);
@@ -240,7 +240,7 @@ pub(crate) fn prose(text: &str) -> String {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            // Mentions are looked for after backslashes are gone.
+            // GitHub looks for mentions after it has removed backslashes.
             '@' => out.push_str("<span>@</span>"),
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' | ':' | '.' | '!' | '$' => {
                 out.push('\\');

@@ -1,17 +1,17 @@
-//! Several runs side by side: a row a check, a column a run.
+//! Several runs side by side: one row per check, one column per run.
 
 use std::collections::BTreeMap;
 
 use crate::event::{Record, Report, Run, Verdict};
 
-/// Checks × runs.
+/// A table of checks and runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix<'a> {
-    /// What tells each run from the others: image, platform, runtime, as far as they differ.
+    /// A label for each run: those of image, platform and runtime that differ between runs.
     pub columns: Vec<String>,
-    /// The run of each column.
+    /// The runs, one per column.
     pub runs: Vec<&'a Run>,
-    /// In the order in which the runs name their checks.
+    /// One row per check, in the order of the runs.
     pub rows: Vec<Row<'a>>,
 }
 
@@ -25,8 +25,8 @@ pub struct Row<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// The matrix of a report, or `None` where there is but one run or none. Companions are
-    /// no columns: hardly a check has a record there.
+    /// The matrix of a report; `None` if it has fewer than two runs. Companions have no column,
+    /// since they have records of few checks.
     pub fn of(report: &'a Report) -> Option<Self> {
         let runs: Vec<&Run> = report.runs.iter().filter(|run| !run.companion).collect();
         if runs.len() < 2 {
@@ -75,7 +75,7 @@ fn labels(runs: &[&Run]) -> Vec<String> {
     }))
 }
 
-/// The full name of each run, for formats that need one even where it is alone.
+/// The full name of each run, for formats that need one also for a single run.
 pub fn names(runs: &[Run]) -> Vec<String> {
     numbered(runs.iter().map(|run| match run.runtime.as_str() {
         "" => format!("{} {}", run.image, run.platform),
@@ -83,7 +83,7 @@ pub fn names(runs: &[Run]) -> Vec<String> {
     }))
 }
 
-/// Tells repetitions of a label apart by their number.
+/// Appends a number to each repeated label.
 fn numbered(labels: impl Iterator<Item = String>) -> Vec<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     labels
@@ -99,7 +99,7 @@ fn numbered(labels: impl Iterator<Item = String>) -> Vec<String> {
         .collect()
 }
 
-/// What a cell shows, and what it means; in the order of a legend.
+/// The words of cells and their meanings, in the order of the legend.
 pub const WORDS: [(&str, &str); 9] = [
     ("pass", "the requirement holds"),
     ("FAIL", "it does not, and that fails the run"),

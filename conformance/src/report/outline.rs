@@ -1,10 +1,9 @@
-//! What every format says of a record, and how a verdict shows where a reader knows
-//! only passed, failed and skipped.
+//! What all formats state of a record, and the verdict for formats that know only passed, failed
+//! and skipped.
 //!
-//! The rule for such readers (JUnit, TAP): red exactly where the exit status is. So a
-//! MUST that stayed inconclusive is red (exit status 3), while a failed SHOULD without
-//! `--strict`, a known failure and an inconclusive SHOULD are shown as skipped or to
-//! do, with what they are in the message.
+//! In such a format (JUnit, TAP) a record is red exactly where the exit status is. An inconclusive
+//! MUST is red (exit status 3). A failed SHOULD without `--strict`, a known failure and an
+//! inconclusive SHOULD are shown as skipped or as to-do, with their verdict in the message.
 
 use std::collections::BTreeMap;
 
@@ -23,13 +22,13 @@ pub enum Light {
         /// One line.
         message: String,
     },
-    /// It failed, but that is not counted; says why not.
+    /// It failed, but does not count, for this reason.
     Excused(String),
-    /// It decided nothing; says why.
+    /// It decided nothing, for this reason.
     Undecided(String),
 }
 
-/// Everything that ran something in a run, in one cell of a table.
+/// The runtime, emulator and WASI runtime of a run, for one cell of a table.
 pub fn engines(run: &Run) -> String {
     let emulator = run.emulator.iter().cloned();
     let wasi = run.wasi_engine.iter().map(|it| format!("WASI host {it}"));
@@ -44,7 +43,7 @@ pub fn light(record: &Record, strict: bool) -> Light {
     let reason = || {
         let reason = record.reason.as_deref().unwrap_or("no reason given");
         let known = record.expected_failure.as_ref();
-        // Nothing was seen, so nothing is said of the expectation but that it stands.
+        // There is no verdict, so the expectation was neither met nor missed: only mention it.
         known.map_or_else(
             || reason.to_owned(),
             |known| format!("{reason} (known failure: {known})"),
@@ -87,14 +86,13 @@ pub fn light(record: &Record, strict: bool) -> Light {
     }
 }
 
-/// What is to be known of a run as a whole, in the form of [`comparison`], which it ends with.
+/// Remarks on a run as a whole, a label and a line each; [`comparison`] is the last of them.
 pub fn remarks(run: &Run) -> Vec<(&'static str, String)> {
     let lacks = run.root_lacks.iter().map(|line| ("root", line.clone()));
     lacks.chain(comparison(run)).collect()
 }
 
-/// What a run is compared with, and what came of that: label and one line each; nothing
-/// without a baseline.
+/// The baseline of a run and how it compares, a label and a line each; empty without a baseline.
 pub fn comparison(run: &Run) -> Vec<(&'static str, String)> {
     let Some(baseline) = &run.baseline else {
         return Vec::new();
@@ -116,7 +114,8 @@ pub fn comparison(run: &Run) -> Vec<(&'static str, String)> {
     };
     let (worse, better) = (ids(Record::is_worse), ids(Record::is_better));
     if worse.is_empty() && better.is_empty() {
-        lines.push(("alike", "what passes there passes here".to_owned()));
+        let alike = "every check that passes on the baseline passes here";
+        lines.push(("alike", alike.to_owned()));
     }
     for (label, ids) in [("worse", worse), ("better", better)] {
         if !ids.is_empty() {
@@ -126,13 +125,13 @@ pub fn comparison(run: &Run) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// A measurement of a run on one line, beside the baseline's where there is one.
+/// A measurement of a run on one line, with the baseline's if there is one.
 pub fn measured(run: &Run, name: &str, measurement: &Measurement) -> String {
     let there = run.baseline.as_ref();
     text::measurement_beside(measurement, there.and_then(|it| it.measurements.get(name)))
 }
 
-/// Why a run could not be judged, beyond what its records show in red; else `None`.
+/// The reason why a run could not be judged, if no red record shows it.
 pub fn unjudged(run: &Run, strict: bool) -> Option<String> {
     if let Some(error) = &run.error {
         Some(error.clone())
@@ -153,7 +152,7 @@ pub fn unjudged(run: &Run, strict: bool) -> Option<String> {
     }
 }
 
-/// Why the whole could not be judged, beyond what its runs show; else `None`.
+/// The reason why the report could not be judged, if no run shows it.
 pub fn report_unjudged(report: &Report) -> Option<&'static str> {
     if report.interrupted {
         Some("interrupted: this report is partial")
@@ -164,20 +163,20 @@ pub fn report_unjudged(report: &Report) -> Option<&'static str> {
     }
 }
 
-/// The ids that were skipped, by reason, in the order in which the reasons come up. A
-/// whole family that was skipped for one reason is one entry: `signals/* (17)`.
+/// The skipped ids by reason, in the order of each reason's first record. A family that was skipped
+/// as a whole for one reason is one entry: `signals/* (17)`.
 pub fn skipped(run: &Run) -> Vec<(&str, Vec<String>)> {
     by_reason(run, |record| record.verdict == Verdict::Skipped)
 }
 
-/// The same of the inconclusive, where many are so for one reason.
+/// The same for inconclusive records, if many share a reason.
 pub fn many_inconclusive(run: &Run) -> Vec<(&str, Vec<String>)> {
     by_reason(run, |record| is_one_of_many(run, record))
 }
 
-/// Whether it is inconclusive for a reason that many others are inconclusive for.
+/// Whether a record is inconclusive for a reason that many others share.
 pub fn is_one_of_many(run: &Run, record: &Record) -> bool {
-    /// Fewer are shown one by one.
+    /// Fewer are shown separately.
     const MANY: usize = 4;
     let alike =
         |other: &&Record| other.verdict == Verdict::Inconclusive && other.reason == record.reason;
@@ -206,9 +205,9 @@ fn by_reason(run: &Run, counts: impl Fn(&Record) -> bool) -> Vec<(&str, Vec<Stri
     reasons
 }
 
-/// Puts `family/*` where every check of a family that the run holds is among the ids.
+/// Replaces the ids of a family by `family/*` if all checks that the run has of it are among them.
 fn fold_families(run: &Run, ids: &mut Vec<String>) {
-    /// Fewer are as short by name.
+    /// Fewer names are as short.
     const WORTH_FOLDING: usize = 3;
     fn family(id: &str) -> &str {
         id.split('/').next().unwrap_or_default()
@@ -217,7 +216,7 @@ fn fold_families(run: &Run, ids: &mut Vec<String>) {
     for record in &run.checks {
         *count.entry(family(&record.id)).or_default() += 1;
     }
-    // What says more than its id stays as it is.
+    // An entry with a remark after the id is kept.
     let plain = |id: &String| !id.contains(' ');
     let mut folded = Vec::new();
     for id in &*ids {
@@ -240,8 +239,8 @@ fn fold_families(run: &Run, ids: &mut Vec<String>) {
     *ids = folded;
 }
 
-/// All that is known of a record beside its id and title: label and one line each;
-/// the label is empty where a line continues the one before.
+/// All that is known of a record besides its id and title, a label and a line each. An empty label
+/// continues the line before.
 pub fn details(record: &Record) -> Vec<(&'static str, String)> {
     let mut all = vec![
         (

@@ -1,7 +1,7 @@
-//! Where a report goes: stdout, or a file that is replaced whole.
+//! The destination of a report: stdout, or a file that is replaced as a whole.
 //!
-//! That a file can be written is found out before anything runs; its old content stays
-//! until the new one is complete, and nothing lies beside it in between.
+//! Whether a file can be written is tested before anything runs. It keeps its old content until the
+//! new one is complete, and no temporary file lies beside it during the run.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,10 +15,10 @@ use rustix::io::Errno;
 use crate::interrupt;
 use crate::report::patient::Patient;
 
-/// How often is looked whether a pipe has a reader.
+/// The interval at which a pipe is tried until it has a reader.
 const READER: Duration = Duration::from_millis(20);
 
-/// Where a report goes.
+/// The destination of a report.
 #[derive(Debug)]
 pub struct Output {
     way: Method,
@@ -27,11 +27,11 @@ pub struct Output {
 #[derive(Debug)]
 enum Method {
     Stdout,
-    /// Written beside the file and renamed over it.
+    /// A temporary file beside it is renamed over it.
     Replace(PathBuf),
-    /// A file that cannot be renamed over: its directory is not writable.
+    /// A file that cannot be replaced, since its directory is not writable.
     Overwrite(PathBuf),
-    /// A device or pipe: written to as it is, opened late since opening a pipe waits.
+    /// A device or pipe; opened only to write the report, since opening a pipe waits for a reader.
     Stream(PathBuf),
 }
 
@@ -43,14 +43,14 @@ impl Output {
         }
     }
 
-    /// A file, which need not exist; nothing is changed yet.
+    /// A file, which need not exist. This changes nothing.
     ///
     /// # Errors
-    /// When it could not be written later, as far as can be told.
+    /// When it is clear already that it cannot be written.
     pub fn file(path: &Path) -> io::Result<Self> {
         let way = match fs::metadata(path) {
             Ok(metadata) if !metadata.is_file() || is_descriptor(path) => {
-                // Only a pipe waits to be opened; all else shows now whether it can be.
+                // Opening a pipe would wait; all others are opened now, to see whether they can be.
                 if !metadata.file_type().is_fifo() {
                     open_existing(path)?;
                 }
@@ -58,7 +58,7 @@ impl Output {
             }
             Ok(_) => {
                 open_existing(path)?;
-                // A symbolic link stays, and what it leads to is replaced.
+                // A symbolic link is kept, and its target replaced.
                 let target = path.canonicalize()?;
                 match tempfile::tempfile_in(directory(&target)) {
                     Ok(_) => Method::Replace(target),
@@ -66,7 +66,7 @@ impl Output {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // A file without a name proves the directory, and is gone when closed.
+                // An unnamed file proves that the directory is writable, and leaves nothing behind.
                 let directory = directory(path);
                 fs::metadata(directory)?;
                 tempfile::tempfile_in(directory).map_err(|error| without_path(&error))?;
@@ -80,8 +80,8 @@ impl Output {
     /// Writes the whole report. A file keeps its mode; a new one has the usual one.
     ///
     /// # Errors
-    /// When it cannot be written; a regular file then has its old content, unless its
-    /// directory is not writable.
+    /// When it cannot be written. A regular file then keeps its old content, unless its directory is
+    /// not writable.
     pub fn commit(&self, content: &[u8]) -> io::Result<()> {
         match &self.way {
             Method::Stdout => Patient::stdout().write_all(content),
@@ -104,8 +104,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     new.write_all(content)?;
     match new.persist(path) {
         Ok(_) => Ok(()),
-        // A file that is a mount point of its own (a container's bind mount) cannot be
-        // renamed over.
+        // A mount point, such as a container's bind mount, cannot be the target of a rename.
         Err(error) if error.error.kind() == io::ErrorKind::ResourceBusy => fs::write(path, content),
         Err(error) => Err(error.error),
     }
@@ -115,7 +114,7 @@ fn open_existing(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
 }
 
-/// Opens a device or pipe; a pipe once it has a reader, for which the kernel has no event.
+/// Opens a device, or a pipe once it has a reader; the kernel has no event for that.
 fn open_stream(path: &Path) -> io::Result<Patient> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
     loop {
@@ -141,7 +140,7 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// The library's error names its own temporary path; the caller names the file.
+/// An error without the temporary path that the library names; the caller names the file.
 fn without_path(error: &io::Error) -> io::Error {
     error.kind().into()
 }

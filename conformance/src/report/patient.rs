@@ -1,5 +1,5 @@
-//! A writer to a reader that may be slow, or not read at all: it waits, but not after the user has
-//! asked to stop, so that one report that is not read does not delay the others.
+//! A writer for a reader that may be slow or may not read at all. It waits until the user asks the
+//! suite to stop, so that then a report that is not read does not delay the others.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,10 +8,10 @@ use rustix::io::Errno;
 
 use crate::interrupt;
 
-/// A pipe that has room takes as much without waiting (pipe(7), PIPE_BUF).
+/// A writable pipe takes this many bytes without waiting (pipe(7), PIPE_BUF).
 const AT_ONCE: usize = 4096;
-/// A terminal that has room takes as much, also where a line end becomes two characters: the
-/// kernel gives out room by 256 (drivers/tty/tty_buffer.c).
+/// A writable terminal takes this many bytes without waiting, also if line ends become two
+/// characters: the kernel's buffers have 256 (drivers/tty/tty_buffer.c).
 const AT_ONCE_TERMINAL: usize = 64;
 
 /// The writer.
@@ -23,7 +23,7 @@ pub struct Patient {
 
 #[derive(Debug)]
 enum To {
-    /// One of the process's own, which are always open.
+    /// A standard stream of this process, which is always open.
     Standard(BorrowedFd<'static>),
     Opened(OwnedFd),
 }
@@ -50,7 +50,7 @@ impl Patient {
         new
     }
 
-    /// Writes what is taken without waiting, and lets the rest be.
+    /// Writes as much as is taken without waiting, and drops the rest.
     pub fn offer(&self, bytes: &[u8]) {
         for part in bytes.chunks(self.at_once) {
             let takes = interrupt::is_writable(self.as_fd());
@@ -82,7 +82,7 @@ impl Write for Patient {
         loop {
             interrupt::await_writable(self.as_fd())?;
             match rustix::io::write(self.as_fd(), part) {
-                // As where another writer has taken the room.
+                // Another writer may have filled the buffer meanwhile.
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 written => return Ok(written?),
             }

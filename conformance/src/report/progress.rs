@@ -1,7 +1,7 @@
 //! The progress line, on stderr.
 //!
-//! On a terminal one line that is drawn over itself and goes away; elsewhere one
-//! line a run, so that a log shows what the suite was at.
+//! On a terminal it is one line that is redrawn, and removed at the end. Elsewhere it is one line
+//! per run, so that a log shows what the suite was doing.
 
 use std::io::{self, Write};
 
@@ -16,29 +16,29 @@ mod line;
 
 use line::Line;
 
-/// How often a second the line is drawn at most.
+/// How often per second the line is drawn at most.
 const FREQUENCY: u8 = 20;
 
 /// Shows progress on stderr.
 #[derive(Debug)]
 pub struct Progress<W> {
-    /// Where there is no terminal: takes a line a run.
+    /// Gets one line per run if stderr is no terminal.
     log: Option<W>,
     bar: ProgressBar,
     under_way: Vec<&'static str>,
     failed: u64,
-    /// Runs in all, and runs begun.
+    /// Number of all runs, and of those that have begun.
     runs: (usize, usize),
 }
 
 impl<W: Write> Progress<W> {
-    /// A line that is drawn over itself, on the terminal that stderr is.
+    /// Progress on the terminal that stderr is: one line that is redrawn.
     pub fn on_terminal() -> Self {
         let line = Box::new(Line::on(Patient::stderr()));
         Self::new(None, ProgressDrawTarget::term_like_with_hz(line, FREQUENCY))
     }
 
-    /// One line a run.
+    /// Progress as one line per run.
     pub fn to_log(log: W) -> Self {
         Self::new(Some(log), ProgressDrawTarget::hidden())
     }
@@ -87,7 +87,7 @@ impl<W: Write> Progress<W> {
             0 => String::new(),
             n => format!("{n} failed  "),
         };
-        // The one that has been under way longest: it is what the run waits for.
+        // Name the check that has run longest: the run waits for it.
         format!("{failed}{}", self.under_way.first().unwrap_or(&""))
     }
 }
@@ -108,7 +108,7 @@ impl<W: Write> Reporter for Progress<W> {
                 self.bar.set_message(self.message());
                 self.bar.inc(1);
             }
-            // Cleared before another reporter prints the run.
+            // Clear the line before another reporter prints the run.
             Event::RunFinished { .. } | Event::SuiteFinished { .. } => self.bar.finish_and_clear(),
         }
         Ok(())

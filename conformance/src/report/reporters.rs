@@ -1,7 +1,7 @@
-//! All reports of one invocation: each event goes to every one of them.
+//! All reports of one invocation: each event goes to all of them.
 //!
-//! Where a reader has gone (a broken pipe) that report ends quietly; any other error
-//! ends that report alone and is handed out at the end.
+//! A broken pipe ends that report without an error. Any other error ends that report alone, and is
+//! returned at the end.
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub struct ReportError {
     pub format: Format,
     /// Its file; `None` is stdout.
     pub file: Option<PathBuf>,
-    /// Why.
+    /// The cause.
     pub source: io::Error,
 }
 
@@ -39,17 +39,17 @@ fn target(file: Option<&PathBuf>) -> String {
 /// Hands each event to every report.
 #[derive(Default)]
 pub struct Reporters<'p> {
-    /// What shows the progress; a failure to show it is not reported.
+    /// The progress line. An error of it is not reported.
     progress: Option<Box<dyn Reporter + 'p>>,
     reports: Vec<(ReportSpec, Box<dyn Reporter>)>,
     errors: Vec<ReportError>,
 }
 
 impl<'p> Reporters<'p> {
-    /// Opens every report of the plan; nothing is written yet.
+    /// Opens every report of the plan, and writes nothing.
     ///
     /// # Errors
-    /// With the first that could not be written.
+    /// For the first report that cannot be written.
     pub fn open(plan: &[ReportSpec]) -> Result<Self, ReportError> {
         let mut all = Self::default();
         for spec in plan {
@@ -59,15 +59,15 @@ impl<'p> Reporters<'p> {
         Ok(all)
     }
 
-    /// Shows progress too. It gets each event first, so that its line is gone when a
-    /// report is printed.
+    /// Adds a progress line. It gets each event first, to remove its line before a report is
+    /// printed.
     #[must_use]
     pub fn with_progress(mut self, progress: impl Reporter + 'p) -> Self {
         self.progress = Some(Box::new(progress));
         self
     }
 
-    /// Shows one event as progress only: of what no report holds.
+    /// Shows an event as progress only; no report has it.
     pub fn aside(&mut self, event: &Event<'_>) {
         if let Some(progress) = &mut self.progress
             && progress.event(event).is_err()
@@ -76,7 +76,7 @@ impl<'p> Reporters<'p> {
         }
     }
 
-    /// Hands on one event.
+    /// Passes an event to all reports.
     pub fn event(&mut self, event: &Event<'_>) {
         self.aside(event);
         let errors = &mut self.errors;
@@ -92,7 +92,7 @@ impl<'p> Reporters<'p> {
             });
     }
 
-    /// The reports that could not be written, in the order in which that was noticed.
+    /// The reports that could not be written, in the order of their errors.
     pub fn finish(self) -> Vec<ReportError> {
         self.errors
     }
@@ -129,7 +129,7 @@ fn open(spec: &ReportSpec) -> io::Result<Box<dyn Reporter>> {
         #[cfg(not(feature = "junit"))]
         Format::Junit => {
             return Err(io::Error::other(
-                "this build has none; build with --features junit",
+                "this build cannot write JUnit; build with --features junit",
             ));
         }
         Format::Tap => |report| finished(tap::render(report)),

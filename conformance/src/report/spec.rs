@@ -1,4 +1,4 @@
-//! `--report FORMAT[=FILE]`: what the user asked for, checked as a whole.
+//! `--report FORMAT[=FILE]`: the reports that the user asked for, validated together.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use clap::ValueEnum;
 /// A format of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people, as the runs end.
+    /// For people; each run is printed when it ends.
     Human,
-    /// By the schema in `schema/`.
+    /// JSON, by the schema in `schema/`.
     Json,
     /// XML that CI servers read.
     Junit,
     /// Test Anything Protocol, version 14.
     Tap,
-    /// For a CI job summary.
+    /// Markdown, for a CI job summary.
     Markdown,
-    /// For a browser: one file that needs nothing else.
+    /// HTML in one self-contained file.
     Html,
 }
 
@@ -37,7 +37,7 @@ impl Format {
     }
 }
 
-/// One report: what and where to.
+/// One report: its format and destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportSpec {
     /// The format.
@@ -46,13 +46,13 @@ pub struct ReportSpec {
     pub file: Option<PathBuf>,
 }
 
-/// What is wrong with the reports asked for.
+/// An error in the reports that the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// No such format.
     #[error("unknown report format `{name}`; known are {}", known())]
     UnknownFormat {
-        /// As given.
+        /// The word that was given.
         name: String,
     },
     /// `json=` with nothing after it.
@@ -82,7 +82,7 @@ pub enum SpecError {
 }
 
 impl SpecError {
-    /// What the user can do.
+    /// A hint for the user.
     pub fn hint(&self) -> String {
         match self {
             SpecError::UnknownFormat { name } => {
@@ -146,8 +146,8 @@ impl FromStr for ReportSpec {
     }
 }
 
-/// The reports to write: those asked for, and the one for people on stdout where
-/// none of them goes there.
+/// The reports to write: those that were asked for, and the one for people if no other goes to
+/// stdout.
 ///
 /// # Errors
 /// When two go to stdout or to one file.
@@ -191,7 +191,7 @@ fn same(a: &ReportSpec, b: &ReportSpec) -> bool {
     }
 }
 
-/// The file that a path leads to, as far as it exists.
+/// The path with symbolic links resolved, as far as it exists.
 fn resolved(path: &Path) -> PathBuf {
     path.canonicalize()
         .or_else(|_| std::path::absolute(path))

@@ -1,8 +1,8 @@
-//! The TAP 14 report: a test point a check; with several runs a subtest a run.
+//! The TAP 14 report: one test point per check; with several runs, one subtest per run.
 //!
-//! A point is `not ok` without a directive exactly where the exit status is red (see
-//! `outline`): a known failure and a SHOULD that does not bind are `# TODO`, what
-//! decided nothing is `# SKIP`. A single run that could not be judged bails out.
+//! A point is `not ok` without a directive exactly where the exit status is red (see `outline`). A
+//! known failure, or a failed SHOULD that does not bind, is `# TODO`; a record without a decision is
+//! `# SKIP`. A single run that could not be judged bails out.
 //! Source: <https://testanything.org/tap-version-14-specification.html>.
 
 use std::fmt::{self, Write};
@@ -110,13 +110,13 @@ fn write_diagnostics(out: &mut String, indent: &str, record: &Record) -> fmt::Re
     writeln!(out, "{indent}...")
 }
 
-/// The text is legible already, so only these two have a meaning in it.
+/// The text is legible already, so only these two characters need an escape.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// A string that begins like `stderr: ` is taken for a mapping by perl's reader although
-/// it is quoted, and the whole stream ends there; so that colon is escaped.
+/// Perl's reader takes a string that begins like `stderr: ` for a mapping, although it is quoted,
+/// and then gives up the whole stream. So that colon is escaped.
 fn item(text: &str) -> String {
     let quoted = quoted(text);
     let end = quoted.find(char::is_whitespace).unwrap_or(quoted.len());
@@ -136,7 +136,7 @@ fn description(text: &str) -> String {
     text.replace('\\', "\\\\").replace('#', "\\#")
 }
 
-/// Nothing has a meaning in a comment, but some readers take its words for a directive.
+/// A comment has no syntax, but some readers take words in it for a directive.
 fn comment(text: &str) -> String {
     text.replace('#', "\\#")
 }

@@ -1,8 +1,7 @@
-//! Text that may come from an image, made fit to be read; figures, made fit for people.
+//! Escapes for text that may come from an image, and figures for people.
 //!
-//! [`legible`] gives a copy of a report in which no string can
-//! move a cursor, hide or reorder text, break a line or be illegal in XML, so the formats for
-//! people only add what their own syntax needs.
+//! [`legible`] copies a report. In the copy no string can move a cursor, hide or reorder text,
+//! break a line or be illegal in XML, so each format for people only escapes its own syntax.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +9,10 @@ pub use pause_image::escape_text as escape;
 
 use crate::event::{Baseline, Host, Measurement, Record, Report, Run, Tool};
 
-/// Longest line that a report for people shows, in characters.
+/// The longest line that a report for people shows, in characters.
 const LONGEST: usize = 1000;
 
-/// [`escape`], and cut after a thousand characters.
+/// The text as of [`escape`], cut after a thousand characters.
 pub fn line(text: &str) -> String {
     let text = escape(text);
     match text.char_indices().nth(LONGEST) {
@@ -32,7 +31,7 @@ fn optional(text: Option<&String>) -> Option<String> {
 
 /// A copy of the report with every string made legible by [`line`].
 pub fn legible(report: &Report) -> Report {
-    // Named one by one, so that a new field cannot be forgotten here.
+    // Every field is named, so that the compiler finds a new one that is missing here.
     let Report {
         schema_version,
         tool: Tool { name, version },
@@ -210,7 +209,7 @@ fn legible_measurement(measurement: &Measurement) -> Measurement {
     }
 }
 
-/// A time given in microseconds, as `85 µs`, `1.3 ms` or `2.41 s`.
+/// A time in microseconds, as `85 µs`, `1.3 ms` or `2.41 s`.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a time of 285 years has 53 bits of microseconds"
@@ -219,8 +218,8 @@ pub fn duration(us: u64) -> String {
     quantity(us as f64, "us")
 }
 
-/// A figure with its unit, three digits of it, scaled for people: `us` to µs, ms and
-/// s; `bytes` to B, KiB, MiB and GiB; `count` is a bare number; others are appended.
+/// A figure with three digits and its unit, scaled for people: `us` to µs, ms and s; `bytes` to B,
+/// KiB, MiB and GiB; `count` has no unit; other units are appended.
 pub fn quantity(value: f64, unit: &str) -> String {
     match unit {
         "us" => scaled(value, 1000.0, &["µs", "ms", "s"]),
@@ -283,7 +282,7 @@ pub fn measurement(measurement: &Measurement) -> String {
     parts.join("  ")
 }
 
-/// The same beside what was measured of a baseline, and by how much it is more or less.
+/// The same, with the baseline's measurement and the difference.
 pub fn measurement_beside(here: &Measurement, there: Option<&Measurement>) -> String {
     let text = measurement(here);
     let Some(there) = there else { return text };

@@ -1,5 +1,5 @@
-//! A line on a terminal that may be stopped, or not read: what the terminal does not take is not
-//! drawn, and nothing waits for it.
+//! A line on a terminal that may be stopped or not read. It never waits: what the terminal does not
+//! take at once is not drawn.
 
 use std::fmt::Display;
 use std::io;
@@ -9,10 +9,10 @@ use indicatif::TermLike;
 
 use crate::report::patient::Patient;
 
-/// The size of a terminal that does not tell its own.
+/// The size that is assumed if the terminal does not tell its own.
 const USUAL: (u16, u16) = (80, 24);
 
-/// The terminal, and what is about to be drawn.
+/// The terminal, and the text to draw next.
 #[derive(Debug)]
 pub(super) struct Line {
     terminal: Patient,
@@ -28,12 +28,12 @@ impl Line {
     }
 
     fn draw(&self, what: impl Display) {
-        // A text has no invariant that a panic could have broken.
+        // The text has no invariant that a panic could break.
         let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         *drawn += &what.to_string();
     }
 
-    /// Moves by a number of places; 0 would be taken for 1.
+    /// Moves the cursor; a terminal takes 0 for 1, so nothing is written for 0.
     fn step(&self, places: usize, direction: char) {
         if places > 0 {
             self.draw(format_args!("\x1b[{places}{direction}"));

@@ -1,4 +1,4 @@
-//! What the live line says as events come.
+//! The text of the progress line after each event.
 
 use super::Progress;
 use crate::check::{Check, Pass};
@@ -14,7 +14,7 @@ fn record(id: &str, verdict: Verdict) -> Record {
     }
 }
 
-/// The line, as its template puts it together.
+/// The line that the template makes.
 fn line(progress: &Progress<Vec<u8>>) -> String {
     let bar = &progress.bar;
     let of = bar.length().expect("it is known");

@@ -1,4 +1,4 @@
-//! Escapes and figures, as tables.
+//! Tables of escapes and figures.
 
 use proptest::prelude::*;
 use rstest::rstest;
