@@ -12,6 +12,7 @@ use crate::catalogue::{ListFormat, matches};
 use crate::check::{Check, Level, Needs};
 use crate::checks::FAMILIES;
 use crate::emulator::EmulationMode;
+use crate::kubernetes::Minor;
 use crate::report::spec::{ReportSpec, SpecError};
 use crate::subject::{Platform, Platforms};
 use crate::wasi_engine::Engine;
@@ -150,8 +151,8 @@ pub struct Judge {
     pub timeout: Duration,
 
     /// Kubernetes minor version that the image is meant for, `1.34` or `34`
-    #[arg(long, value_name = "MINOR", value_parser = kubernetes)]
-    pub kubernetes: Option<(u32, u32)>,
+    #[arg(long, value_name = "MINOR", value_parser = Minor::parse)]
+    pub kubernetes: Option<Minor>,
 
     /// Platform that the image's index must hold; repeatable
     #[arg(long = "require-platform", value_name = "PLATFORM", value_parser = platform)]
@@ -345,8 +346,8 @@ impl Judge {
         for platform in &self.platforms {
             words.extend(["--platform".to_owned(), quoted(platform)]);
         }
-        if let Some((major, minor)) = self.kubernetes {
-            words.extend(["--kubernetes".to_owned(), format!("{major}.{minor}")]);
+        if let Some(minor) = self.kubernetes {
+            words.extend(["--kubernetes".to_owned(), minor.to_string()]);
         }
         for platform in &self.required_platforms {
             words.extend(["--require-platform".to_owned(), platform.to_string()]);
@@ -384,15 +385,6 @@ fn seconds(word: &str) -> Result<Duration, String> {
         .ok()
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| "expected a number of seconds above 0".to_owned())
-}
-
-fn kubernetes(word: &str) -> Result<(u32, u32), String> {
-    let word = word.strip_prefix('v').unwrap_or(word);
-    let minor = word.strip_prefix("1.").unwrap_or(word);
-    minor
-        .parse()
-        .map(|minor| (1, minor))
-        .map_err(|_| "expected a minor version, for example 1.34".to_owned())
 }
 
 fn platform(word: &str) -> Result<Platform, String> {

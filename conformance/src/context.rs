@@ -13,6 +13,7 @@ use pause_sandbox::Features;
 
 use crate::backend::{Backend, Launch, Spec, StartError};
 use crate::event::Measurement;
+use crate::kubernetes::Minor;
 use crate::need::Needs;
 use crate::outcome::{Finding, Outcome, Stop};
 use crate::shortage::{self, Counters, Shortage, Watch};
@@ -66,7 +67,7 @@ const BESIDE: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub struct CheckOptions {
     /// `--kubernetes 1.MINOR`.
-    pub kubernetes: Option<(u32, u32)>,
+    pub kubernetes: Option<Minor>,
     /// `--require-platform`.
     pub required_platforms: Vec<Platform>,
     /// `--long`.

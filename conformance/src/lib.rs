@@ -47,6 +47,7 @@ pub mod cli;
 pub mod context;
 pub mod event;
 pub mod expect;
+pub mod kubernetes;
 mod need;
 mod outcome;
 pub mod programs;

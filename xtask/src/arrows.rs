@@ -19,7 +19,14 @@ const HOUSES: [House; 3] = [
         source: "conformance/src/",
         path: "crate::",
         floors: &[
-            &["need", "requirement", "suggest", "programs", "wasi_abi"],
+            &[
+                "kubernetes",
+                "need",
+                "requirement",
+                "suggest",
+                "programs",
+                "wasi_abi",
+            ],
             &["outcome", "event"],
             &["shortage", "seccomp", "wasi_host", "wasi_sim"],
             &["wasi_engine"],

@@ -133,6 +133,7 @@ impl Test {
         // among thousands would keep a sound change from landing.
         if self.long && self.is_whole() {
             cargo::run(&HOSTS)?;
+            cargo::run(&AGE)?;
             let (idle, loaded) = (200, 100);
             return Soak { idle, loaded }.run();
         }
@@ -282,6 +283,17 @@ const HOSTS: [&str; 7] = [
     "hosts",
     "--",
     "--include-ignored",
+];
+
+/// Whether the pinned table of defaults lacks what others released since it was read.
+const AGE: [&str; 7] = [
+    "test",
+    "--package",
+    "pause-conformance",
+    "--lib",
+    "--",
+    "--ignored",
+    "the_table_of_defaults",
 ];
 
 /// WASI components need a compiler in the suite, which takes minutes to build.

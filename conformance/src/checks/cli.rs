@@ -8,11 +8,18 @@ use crate::context::Context;
 use crate::process::ExitStatus;
 use crate::subject;
 
+mod cluster;
+
 /// Arguments.
 pub static FAMILY: Family = Family {
     name: "cli",
     title: "arguments",
-    checks: &[&VERSION, &UNKNOWN_ARGUMENTS, &VERSION_AGREES],
+    checks: &[
+        &VERSION,
+        &UNKNOWN_ARGUMENTS,
+        &cluster::VERSION_MATCHES_CLUSTER,
+        &VERSION_AGREES,
+    ],
 };
 
 /// What every check of a running program needs.

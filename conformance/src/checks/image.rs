@@ -8,6 +8,8 @@ mod platform;
 mod program;
 mod version;
 
+pub(super) use version::minor_wants;
+
 use crate::check::Family;
 
 /// The archive, its manifest and configuration.

@@ -16,6 +16,7 @@ use crate::calibration::{Calibration, Programs};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
 use crate::context::{CheckOptions, Context, Lack, Shared};
 use crate::event::{Event, Record, Verdict};
+use crate::kubernetes::Minor;
 use crate::subject::{NoProgram, Platform, Subject};
 use crate::wasi_sim::RUNS_COMPONENTS;
 
@@ -230,7 +231,7 @@ fn what_is_needed_and_not_offered_is_named() {
     );
 
     let asked = CheckOptions {
-        kubernetes: Some((1, 34)),
+        kubernetes: Minor::parse("1.34").ok(),
         required_platforms: vec![Platform::host()],
         long: true,
         ..CheckOptions::default()

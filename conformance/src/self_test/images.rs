@@ -13,6 +13,7 @@ use crate::context::CheckOptions;
 use crate::subject::build::LayoutBuilder;
 use crate::subject::{self, LoadOptions, Platforms, Reference, Subject};
 
+mod cluster;
 mod config;
 mod content;
 mod entrypoint;
@@ -156,6 +157,7 @@ static NATIVE: &[&[ImageFixture]] = &[
     stored::IMAGES,
     program::IMAGES,
     root::IMAGES,
+    cluster::IMAGES,
 ];
 
 fn anonymous(bytes: &[u8]) -> io::Result<std::fs::File> {

@@ -1,32 +1,23 @@
-//! The version that a Kubernetes release expects.
+//! The version that a Kubernetes release expects, by the image's tag.
 
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::Context;
-use crate::subject::Version;
+use crate::kubernetes::{self, Minor};
+use crate::subject::{Subject, Version};
 
-/// kubeadm's default, from which Kubernetes minor on (constants.go of each release).
-const DEFAULTS: &[(u32, Version)] = &[
-    (3, Version(3, 0, 0)),
-    (10, Version(3, 1, 0)),
-    (18, Version(3, 2, 0)),
-    (21, Version(3, 4, 1)),
-    (22, Version(3, 5, 0)),
-    (23, Version(3, 6, 0)),
-    (24, Version(3, 7, 0)),
-    (25, Version(3, 8, 0)),
-    (26, Version(3, 9, 0)),
-    (31, Version(3, 10, 0)),
-    (34, Version(3, 10, 1)),
-    (36, Version(3, 10, 2)),
+/// Under which names upstream has published it, the newest last; mirrors keep them at the end.
+const NAMES: [&str; 3] = [
+    "gcr.io/google_containers/pause",
+    "k8s.gcr.io/pause",
+    "registry.k8s.io/pause",
 ];
-/// The last minor that the table knows.
-const LAST: u32 = 37;
 
 pub(super) static VERSION_MATCHES_CLUSTER: Check = Check {
     id: "image/version-matches-cluster",
     title: "the version fits the Kubernetes release",
     level: Level::Should,
-    requirement: "The version of the image SHOULD be the one that the Kubernetes release defaults to, or newer.",
+    requirement: "The version of the image SHOULD be the one that the Kubernetes release defaults to, or newer. \
+                  Another vendor's numbers are not compared.",
     source: Source {
         title: "kubernetes cmd/kubeadm/app/constants/constants.go",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/cmd/kubeadm/app/constants/constants.go",
@@ -37,70 +28,47 @@ pub(super) static VERSION_MATCHES_CLUSTER: Check = Check {
 };
 
 fn version_matches_cluster(cx: &Context<'_>) -> Outcome {
-    let (Some(version), Some((major, minor))) = (cx.subject().version(), cx.options().kubernetes)
-    else {
+    let (Some(version), Some(minor)) = (cx.subject().version(), cx.options().kubernetes) else {
         return Err(Stop::Skip(
             "the version of the image or of Kubernetes is not known".to_owned(),
         ));
     };
-    let Some(default) = default_of(major, minor) else {
+    if !kubernetes::is_upstreams(version) || !is_upstreams(cx.subject()) {
         return Err(Stop::Skip(format!(
-            "no default is known for Kubernetes {major}.{minor}, only for 1.3 to 1.{LAST}"
+            "{version} may be another vendor's number: neither the image's name nor its program is upstream's"
         )));
+    }
+    minor_wants(minor, version, format!("version {version}"))
+}
+
+/// Whether a version of upstream's is as new as the minor defaults to.
+pub(in crate::checks) fn minor_wants(minor: Minor, version: Version, observed: String) -> Outcome {
+    let default = minor.default();
+    let evidence = minor.defaults();
+    if version < default {
+        let expected = format!("{default} or newer, the default of Kubernetes {minor}");
+        return Err(Stop::Fail(Finding {
+            evidence,
+            ..Finding::new(expected, observed)
+        }));
+    }
+    Ok(Pass {
+        evidence,
+        ..Pass::new(format!(
+            "{observed}; Kubernetes {minor} defaults to {default}"
+        ))
+    })
+}
+
+/// Whether it is named as upstream's, or starts upstream's program.
+fn is_upstreams(subject: &Subject) -> bool {
+    let says = |content: &[u8]| {
+        let mark = kubernetes::UPSTREAM.as_bytes();
+        content.windows(mark.len()).any(|it| it == mark)
     };
-    let observed = format!("version {version}");
-    if version >= default {
-        return Ok(Pass::new(format!(
-            "{observed}; Kubernetes {major}.{minor} defaults to {default}"
-        )));
-    }
-    Err(Finding::new(
-        format!("{default} or newer, the default of Kubernetes {major}.{minor}"),
-        observed,
-    )
-    .into())
-}
-
-/// What a minor defaults to; `None` where the table has none.
-fn default_of(major: u32, minor: u32) -> Option<Version> {
-    let known = DEFAULTS.iter().rev().find(|(from, _)| *from <= minor);
-    known
-        .filter(|_| major == 1 && minor <= LAST)
-        .map(|(_, version)| *version)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_minor_has_the_default_of_its_release() {
-        let at = |minor| default_of(1, minor).map(|version| version.to_string());
-        let expected = [
-            (2, None),
-            (3, Some("3.0")),
-            (9, Some("3.0")),
-            (10, Some("3.1")),
-            (17, Some("3.1")),
-            (20, Some("3.2")),
-            (21, Some("3.4.1")),
-            (22, Some("3.5")),
-            (23, Some("3.6")),
-            (24, Some("3.7")),
-            (25, Some("3.8")),
-            (26, Some("3.9")),
-            (30, Some("3.9")),
-            (31, Some("3.10")),
-            (33, Some("3.10")),
-            (34, Some("3.10.1")),
-            (35, Some("3.10.1")),
-            (36, Some("3.10.2")),
-            (37, Some("3.10.2")),
-            (38, None),
-        ];
-        for (minor, version) in expected {
-            assert_eq!(at(minor).as_deref(), version, "1.{minor}");
-        }
-        assert_eq!(default_of(2, 10), None);
-    }
+    NAMES.iter().any(|name| subject.reference.contains(name))
+        || subject
+            .program
+            .as_ref()
+            .is_ok_and(|program| says(&program.content))
 }

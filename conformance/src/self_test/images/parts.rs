@@ -4,6 +4,7 @@ use fixtures::elf_mutations::MUTATIONS;
 use serde_json::{Value, json};
 
 use crate::context::CheckOptions;
+use crate::kubernetes::{Minor, UPSTREAM};
 use crate::programs;
 use crate::subject::Platform;
 use crate::subject::build::{ImageBuilder, LayoutBuilder, Packing, Tar};
@@ -61,6 +62,12 @@ pub(super) fn pause() -> ImageBuilder {
     ImageBuilder::pause(&amd64(), "amd64")
 }
 
+/// The same, that also holds what upstream's program prints.
+pub(super) fn upstreams() -> ImageBuilder {
+    let program = [&amd64(), UPSTREAM.as_bytes()].concat();
+    ImageBuilder::pause(&program, "amd64")
+}
+
 /// A sound image for arm64.
 pub(super) fn pause_arm64() -> ImageBuilder {
     ImageBuilder::pause(&arm64(), "arm64")
@@ -114,9 +121,9 @@ pub(super) fn pair() -> LayoutBuilder {
 }
 
 /// Judged for a minor version of Kubernetes.
-pub(super) fn kubernetes(minor: u32) -> CheckOptions {
+pub(super) fn kubernetes(minor: &str) -> CheckOptions {
     CheckOptions {
-        kubernetes: Some((1, minor)),
+        kubernetes: Minor::parse(minor).ok(),
         ..CheckOptions::default()
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::ImageFixture;
 use super::parts::{
     amd64, arm64, indexed, kubernetes, pair, pause, pause_arm64, platform, require, single,
+    upstreams,
 };
 use crate::subject::build::{ImageBuilder, LayoutBuilder};
 
@@ -91,9 +92,9 @@ pub(super) static IMAGES: &[ImageFixture] = &[
         "too-old",
         "is older than Kubernetes 1.34 wants it",
         &["image/version-matches-cluster"],
-        || single(&pause()),
+        || single(&upstreams()),
     )
-    .asked(|| kubernetes(34)),
+    .asked(|| kubernetes("1.34")),
 ];
 
 fn undeclared(field: &str) -> LayoutBuilder {

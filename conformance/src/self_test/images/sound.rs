@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::ImageFixture;
 use super::parts::{
     amd64, configured, indexed, kubernetes, mutated, of_layer, pair, pause, pause_arm64, platform,
-    require, single,
+    require, single, upstreams,
 };
 use crate::subject::build::{ImageBuilder, LayoutBuilder, Packing};
 
@@ -102,9 +102,9 @@ pub(super) static IMAGES: &[ImageFixture] = &[
         "image-new-enough",
         "is as new as Kubernetes 1.31 wants it",
         &[],
-        || single(&pause()),
+        || single(&upstreams()),
     )
-    .asked(|| kubernetes(31)),
+    .asked(|| kubernetes("1.31")),
     ImageFixture::new(
         "image-has-the-required",
         "holds the platform that is required",
