@@ -84,7 +84,8 @@ fn judge(row: &Row, folder: &Path) -> Result<(), Failed> {
     let times = times.and_then(|times| times.parse().ok()).unwrap_or(1);
     let mut wrong: BTreeMap<String, u32> = BTreeMap::new();
     for number in 1..=times {
-        for line in differences(row, &run(row, &image)?) {
+        let lines = run(row, &image).map(|report| differences(row, &report));
+        for line in lines.unwrap_or_else(|error| vec![error.to_string()]) {
             // At once: hours may be left, and what is wrong can be looked at meanwhile.
             eprintln!("{}, run {number}: {line}", row.name);
             *wrong.entry(line).or_default() += 1;
