@@ -79,8 +79,38 @@ const WORDS: &[(Needs, &str)] = &[
         "a start without a pid namespace of its own",
     ),
     (
-        Needs::START_CONTROL,
-        "control of how the process starts (signals, descriptors, root)",
+        Needs::HELD,
+        "a sandbox that can be entered before its program is executed",
+    ),
+    (
+        Needs::EXEC_ON_ORDER,
+        "a sandbox that executes its program as soon as it is told to",
+    ),
+    (Needs::OUTPUT, "a program whose output the suite reads"),
+    (Needs::ARGUMENTS, "a program that can be given arguments"),
+    (Needs::USER, "a program that can be run as any user"),
+    (Needs::WRITABLE_ROOT, "a root that can be writable"),
+    (Needs::BARE_ROOT, "a root without /proc and /dev"),
+    (
+        Needs::STREAMS,
+        "standard streams that can be broken or full pipes",
+    ),
+    (Needs::CLOSED_STREAMS, "standard streams that can be closed"),
+    (
+        Needs::DISPOSITIONS,
+        "signals that can be blocked or ignored at exec",
+    ),
+    (
+        Needs::NO_PRIVILEGES,
+        "a start without any capability and with no_new_privs",
+    ),
+    (
+        Needs::OWN_MOUNTS,
+        "a sandbox whose mounts nothing else on the host holds",
+    ),
+    (
+        Needs::QUICK_END,
+        "an end right after the start that can be seen",
     ),
     (Needs::MQUEUE, "POSIX message queues"),
     (Needs::WASI_HOST, "a sandbox that WASI workloads can join"),

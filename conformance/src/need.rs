@@ -108,8 +108,32 @@ impl Needs {
     pub const CGROUP_NAMESPACE: Self = Self::host(Features::CGROUP_NAMESPACE);
     /// See [`Features::HOST_PID_NAMESPACE`].
     pub const HOST_PID_NAMESPACE: Self = Self::host(Features::HOST_PID_NAMESPACE);
-    /// See [`Features::START_CONTROL`].
-    pub const START_CONTROL: Self = Self::host(Features::START_CONTROL);
+    /// See [`Features::HELD`].
+    pub const HELD: Self = Self::host(Features::HELD);
+    /// See [`Features::EXEC_ON_ORDER`].
+    pub const EXEC_ON_ORDER: Self = Self::host(Features::EXEC_ON_ORDER);
+    /// See [`Features::OUTPUT`].
+    pub const OUTPUT: Self = Self::host(Features::OUTPUT);
+    /// See [`Features::ARGUMENTS`].
+    pub const ARGUMENTS: Self = Self::host(Features::ARGUMENTS);
+    /// See [`Features::USER`].
+    pub const USER: Self = Self::host(Features::USER);
+    /// See [`Features::WRITABLE_ROOT`].
+    pub const WRITABLE_ROOT: Self = Self::host(Features::WRITABLE_ROOT);
+    /// See [`Features::BARE_ROOT`].
+    pub const BARE_ROOT: Self = Self::host(Features::BARE_ROOT);
+    /// See [`Features::STREAMS`].
+    pub const STREAMS: Self = Self::host(Features::STREAMS);
+    /// See [`Features::CLOSED_STREAMS`].
+    pub const CLOSED_STREAMS: Self = Self::host(Features::CLOSED_STREAMS);
+    /// See [`Features::DISPOSITIONS`].
+    pub const DISPOSITIONS: Self = Self::host(Features::DISPOSITIONS);
+    /// See [`Features::NO_PRIVILEGES`].
+    pub const NO_PRIVILEGES: Self = Self::host(Features::NO_PRIVILEGES);
+    /// See [`Features::OWN_MOUNTS`].
+    pub const OWN_MOUNTS: Self = Self::host(Features::OWN_MOUNTS);
+    /// See [`Features::QUICK_END`].
+    pub const QUICK_END: Self = Self::host(Features::QUICK_END);
     /// See [`Features::MQUEUE`].
     pub const MQUEUE: Self = Self::host(Features::MQUEUE);
     /// See [`Features::PIDFD_HUP`].
@@ -148,7 +172,7 @@ impl Needs {
     /// What it takes to follow a program from system call to system call, from its exec on.
     pub const FOLLOWED: Self = Self::HOST_PID
         .union(Self::NATIVE)
-        .union(Self::START_CONTROL)
+        .union(Self::HELD)
         .union(Self::STEP);
 
     /// All hints to the scheduler.
@@ -287,7 +311,7 @@ mod tests {
     fn a_set_is_the_sum_of_its_bits() {
         let all = Needs::all();
         assert_eq!(all.iter().fold(Needs::empty(), Needs::union), all);
-        assert_eq!(all.iter().count(), 44);
+        assert_eq!(all.iter().count(), 56);
         for bit in all.iter() {
             assert!(all.contains(bit) && !(all - bit).intersects(bit), "{bit:?}");
             assert!(!Needs::empty().contains(bit) && !bit.is_empty());

@@ -3,7 +3,7 @@
 bitflags::bitflags! {
     /// What can be done to a pause process, and seen of it, on this host.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-    pub struct Features: u32 {
+    pub struct Features: u64 {
         /// A sandbox can be run.
         const SANDBOX = 1;
         /// The probe can enter a sandbox.
@@ -32,8 +32,8 @@ bitflags::bitflags! {
         const CGROUP_NAMESPACE = 1 << 12;
         /// The process can be started without a pid namespace of its own.
         const HOST_PID_NAMESPACE = 1 << 13;
-        /// The suite controls how the process starts: signal mask, dispositions, descriptors, root.
-        const START_CONTROL = 1 << 14;
+        /// A sandbox can be held before its program is executed, and entered meanwhile.
+        const HELD = 1 << 14;
         /// POSIX message queues can be mounted.
         const MQUEUE = 1 << 15;
         /// The kernel reports reaping on a pidfd (Linux 6.9).
@@ -55,5 +55,46 @@ bitflags::bitflags! {
         /// The program can be followed from system call to system call, and set back right
         /// before one.
         const STEP = 1 << 23;
+        /// A sandbox that is held executes its program as soon as it is told to.
+        const EXEC_ON_ORDER = 1 << 24;
+        /// What the program writes to its standard streams reaches the suite.
+        const OUTPUT = 1 << 25;
+        /// The program can be given arguments.
+        const ARGUMENTS = 1 << 26;
+        /// The program can be run as any user and group.
+        const USER = 1 << 27;
+        /// The root can be writable.
+        const WRITABLE_ROOT = 1 << 28;
+        /// The root can be the image's files alone: no /proc, no /dev.
+        const BARE_ROOT = 1 << 29;
+        /// A standard stream can be a broken pipe, or a full one.
+        const STREAMS = 1 << 30;
+        /// A standard stream can be closed.
+        const CLOSED_STREAMS = 1 << 31;
+        /// Signals can be blocked, or ignored, when the program is executed.
+        const DISPOSITIONS = 1 << 32;
+        /// The program can be started with empty capability sets and no_new_privs.
+        const NO_PRIVILEGES = 1 << 33;
+        /// No other process on the host holds the mounts of a sandbox.
+        const OWN_MOUNTS = 1 << 34;
+        /// An end right after the start is seen.
+        const QUICK_END = 1 << 35;
     }
+}
+
+impl Features {
+    /// How a program can be started, beyond what is usual. Where a backend cannot, a check that
+    /// needs it says nothing of the program, and others do not wait for it.
+    pub const OF_STARTS: Self = Self::HELD
+        .union(Self::EXEC_ON_ORDER)
+        .union(Self::OUTPUT)
+        .union(Self::ARGUMENTS)
+        .union(Self::USER)
+        .union(Self::WRITABLE_ROOT)
+        .union(Self::BARE_ROOT)
+        .union(Self::STREAMS)
+        .union(Self::CLOSED_STREAMS)
+        .union(Self::DISPOSITIONS)
+        .union(Self::NO_PRIVILEGES)
+        .union(Self::QUICK_END);
 }

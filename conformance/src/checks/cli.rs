@@ -37,7 +37,11 @@ static VERSION: Check = Check {
         title: "kubernetes#56762",
         url: "https://github.com/kubernetes/kubernetes/pull/56762",
     },
-    needs: RUNS.union(Needs::SLOW_FAIL),
+    needs: RUNS
+        .union(Needs::ARGUMENTS)
+        .union(Needs::OUTPUT)
+        .union(Needs::QUICK_END)
+        .union(Needs::SLOW_FAIL),
     after: &[],
     run: version,
 };
@@ -79,7 +83,7 @@ static UNKNOWN_ARGUMENTS: Check = Check {
         title: "kubernetes build/pause/linux/pause.c",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/linux/pause.c",
     },
-    needs: RUNS,
+    needs: RUNS.union(Needs::ARGUMENTS),
     after: &["signals/term-exits-zero"],
     run: unknown_arguments,
 };
@@ -104,7 +108,11 @@ static VERSION_AGREES: Check = Check {
         title: "kubernetes build/pause/Makefile",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/Makefile",
     },
-    needs: RUNS.union(Needs::VERSION),
+    needs: RUNS
+        .union(Needs::VERSION)
+        .union(Needs::ARGUMENTS)
+        .union(Needs::OUTPUT)
+        .union(Needs::QUICK_END),
     after: &["cli/version"],
     run: version_agrees,
 };

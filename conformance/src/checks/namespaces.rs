@@ -408,7 +408,10 @@ static TEARDOWN: Check = Check {
         title: "kubernetes#66892",
         url: "https://github.com/kubernetes/kubernetes/issues/66892",
     },
-    needs: MEMBERS.union(Needs::HOST_PID).union(Needs::SLOW_FAIL),
+    needs: MEMBERS
+        .union(Needs::HOST_PID)
+        .union(Needs::OWN_MOUNTS)
+        .union(Needs::SLOW_FAIL),
     after: &[
         "signals/term-exits-zero",
         "signals/kill-is-137",

@@ -23,7 +23,7 @@ static QUIET: Check = Check {
         title: "openshift/images ee7e02d5",
         url: "https://github.com/openshift/images/commit/ee7e02d5",
     },
-    needs: RUNS.union(Needs::WAITS),
+    needs: RUNS.union(Needs::OUTPUT).union(Needs::WAITS),
     after: &[],
     run: quiet,
 };
@@ -50,7 +50,7 @@ static QUIET_FOR_DAYS: Check = Check {
         title: "openshift/images ee7e02d5",
         url: "https://github.com/openshift/images/commit/ee7e02d5",
     },
-    needs: RUNS.union(Needs::FOLLOWED),
+    needs: RUNS.union(Needs::OUTPUT).union(Needs::FOLLOWED),
     after: &["output/quiet"],
     run: quiet_for_days,
 };
@@ -81,7 +81,7 @@ static CLOSED_STDIO: Check = Check {
         title: "containerd pkg/cio, NullIO",
         url: "https://github.com/containerd/containerd/blob/v2.1.0/pkg/cio/io.go",
     },
-    needs: RUNS.union(Needs::START_CONTROL),
+    needs: RUNS.union(Needs::CLOSED_STREAMS),
     after: &["signals/term-exits-zero"],
     run: closed_stdio,
 };

@@ -371,7 +371,7 @@ static BEFORE_HANDLER: Check = Check {
     level: Level::Should,
     requirement: "The pause process SHOULD reap orphans that ended before it was ready to, without waiting for another to end.",
     source: PAUSE_C,
-    needs: JOINED.union(Needs::START_CONTROL),
+    needs: JOINED.union(Needs::HELD),
     after: AFTER_ONE,
     run: before_handler,
 };
@@ -676,7 +676,6 @@ static ONLY_AS_PID1: Check = Check {
     needs: Needs::PROGRAM
         .union(Needs::SANDBOX)
         .union(Needs::HOST_PID_NAMESPACE)
-        .union(Needs::START_CONTROL)
         .union(Needs::SECCOMP)
         .union(Needs::NATIVE),
     after: &["startup/stays", "startup/not-first"],

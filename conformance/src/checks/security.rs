@@ -262,7 +262,7 @@ static SYSCALL_SURFACE: Check = Check {
     needs: SEEN
         .union(Needs::NATIVE)
         .union(Needs::TRACE)
-        .union(Needs::START_CONTROL),
+        .union(Needs::HELD),
     after: &["signals/term-exits-zero"],
     run: syscall_surface,
 };

@@ -525,7 +525,10 @@ static BLOCKED_AT_EXEC: Check = Check {
         title: "podman#3440",
         url: "https://github.com/containers/podman/issues/3440",
     },
-    needs: SETTLES.union(Needs::START_CONTROL).union(Needs::SLOW_FAIL),
+    needs: SETTLES
+        .union(Needs::HELD)
+        .union(Needs::DISPOSITIONS)
+        .union(Needs::SLOW_FAIL),
     after: AFTER_TERM,
     run: blocked_at_exec,
 };
@@ -559,7 +562,10 @@ static BROKEN_STDERR: Check = Check {
     level: Level::Should,
     requirement: "The pause process SHOULD exit with status 0 within one second of SIGTERM also where standard error is closed, a broken pipe, or a full pipe that is not read.",
     source: PAUSE_C,
-    needs: RUNS.union(Needs::START_CONTROL).union(Needs::SLOW_FAIL),
+    needs: RUNS
+        .union(Needs::STREAMS)
+        .union(Needs::CLOSED_STREAMS)
+        .union(Needs::SLOW_FAIL),
     after: AFTER_TERM,
     run: |cx| broken_stderr(cx, true),
 };
@@ -571,7 +577,8 @@ static BROKEN_STDERR_NOT_FIRST: Check = Check {
     requirement: "The program SHOULD, also where it is not process 1, start and exit with status 0 within one second of SIGTERM with standard error closed, a broken pipe, or a full pipe that is not read.",
     source: PAUSE_C,
     needs: RUNS
-        .union(Needs::START_CONTROL)
+        .union(Needs::STREAMS)
+        .union(Needs::CLOSED_STREAMS)
         .union(Needs::HOST_PID_NAMESPACE),
     after: &["signals/broken-stderr", "startup/not-first"],
     run: |cx| broken_stderr(cx, false),
@@ -604,7 +611,6 @@ static SIGACTION_FAILS: Check = Check {
     requirement: "How the program ends where sigaction(2) is denied for SIGINT, SIGTERM or SIGCHLD is reported.",
     source: PAUSE_C,
     needs: RUNS
-        .union(Needs::START_CONTROL)
         .union(Needs::SECCOMP)
         .union(Needs::NATIVE)
         .union(Needs::WAITS),

@@ -63,7 +63,7 @@ static BARE_FILESYSTEM: Check = Check {
         title: "kubernetes build/pause/Dockerfile",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/Dockerfile",
     },
-    needs: RUNS.union(Needs::HOST_PID).union(Needs::START_CONTROL),
+    needs: RUNS.union(Needs::HOST_PID).union(Needs::BARE_ROOT),
     after: TERM_WORKS,
     run: bare_filesystem,
 };

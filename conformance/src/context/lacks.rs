@@ -156,7 +156,7 @@ impl Context<'_> {
     /// The outcome of a check that failed because the program has moved to namespaces of its own:
     /// that is not the suite's fault.
     pub(crate) fn blame_leaving(&self, outcome: Outcome) -> Outcome {
-        let controls = Needs::HOST_PID.union(Needs::START_CONTROL);
+        let controls = Needs::HOST_PID.union(Needs::HELD);
         match outcome {
             Err(Stop::Error(why)) if self.offers(controls) && self.leaves() => Err(Stop::Blocked {
                 by: STAYS_INSIDE,

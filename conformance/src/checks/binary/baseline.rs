@@ -21,7 +21,6 @@ pub(super) static BASELINE_CPU: Check = Check {
         .union(Needs::SANDBOX)
         .union(Needs::HOST_PID)
         .union(Needs::HOST_PID_NAMESPACE)
-        .union(Needs::START_CONTROL)
         .union(Needs::BASELINE)
         .union(Needs::SLOW_FAIL),
     after: &["startup/stays"],

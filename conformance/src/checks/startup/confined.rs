@@ -19,7 +19,7 @@ pub(super) static NO_PRIVILEGES: Check = Check {
         title: "kubernetes#90948",
         url: "https://github.com/kubernetes/kubernetes/issues/90948",
     },
-    needs: RUNS.union(Needs::HOST_PID).union(Needs::START_CONTROL),
+    needs: RUNS.union(Needs::HOST_PID).union(Needs::NO_PRIVILEGES),
     after: TERM_WORKS,
     run: no_privileges,
 };
@@ -60,7 +60,7 @@ pub(super) static ANY_UID: Check = Check {
         title: "CRI api.proto LinuxSandboxSecurityContext.run_as_user",
         url: "https://github.com/kubernetes/cri-api/blob/v0.34.0/pkg/apis/runtime/v1/api.proto",
     },
-    needs: RUNS.union(Needs::HOST_PID).union(Needs::START_CONTROL),
+    needs: RUNS.union(Needs::HOST_PID).union(Needs::USER),
     after: TERM_WORKS,
     run: any_uid,
 };

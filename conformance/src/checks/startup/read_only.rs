@@ -25,7 +25,9 @@ pub(super) static READ_ONLY_ROOT: Check = Check {
     },
     needs: RUNS
         .union(Needs::HOST_PID)
-        .union(Needs::START_CONTROL)
+        .union(Needs::HELD)
+        .union(Needs::WRITABLE_ROOT)
+        .union(Needs::USER)
         .union(Needs::PROBE)
         .union(Needs::WAITS),
     after: TERM_WORKS,

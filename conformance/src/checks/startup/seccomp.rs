@@ -83,7 +83,7 @@ fn works_under(cx: &Context<'_>, profile: &Profile) -> Result<(), Stop> {
 /// The calls that the profile denies the program, found by one more start; empty where that cannot
 /// be seen.
 fn refusals(cx: &Context<'_>, profile: &Profile) -> Vec<String> {
-    if !cx.offers(Needs::TRACE.union(Needs::START_CONTROL)) {
+    if !cx.offers(Needs::TRACE.union(Needs::HELD)) {
         return Vec::new();
     }
     let policy = profile.policy();

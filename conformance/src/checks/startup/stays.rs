@@ -25,7 +25,7 @@ pub(super) static STAYS_WITHOUT_STDIN: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST keep running until it is told to end when its standard input, descriptor 0, is closed.",
     source: PAUSE_C,
-    needs: RUNS.union(Needs::WAITS),
+    needs: RUNS.union(Needs::CLOSED_STREAMS).union(Needs::WAITS),
     after: &[],
     run: stays_without_stdin,
 };

@@ -98,7 +98,8 @@ pub(super) static SAFE_SOON: Check = Check {
     needs: RUNS
         .union(Needs::HOST_PID)
         .union(Needs::NATIVE)
-        .union(Needs::START_CONTROL)
+        .union(Needs::HELD)
+        .union(Needs::EXEC_ON_ORDER)
         .union(Needs::WAITS),
     after: TERM_WORKS,
     run: safe_soon,
@@ -237,7 +238,8 @@ pub(super) static LOSS_WINDOW: Check = Check {
     needs: RUNS
         .union(Needs::HOST_PID)
         .union(Needs::NATIVE)
-        .union(Needs::START_CONTROL)
+        .union(Needs::HELD)
+        .union(Needs::EXEC_ON_ORDER)
         .union(Needs::EXCLUSIVE),
     after: TERM_WORKS,
     run: loss_window,
@@ -336,7 +338,8 @@ pub(super) static TIME_TO_READY: Check = Check {
     needs: RUNS
         .union(Needs::HOST_PID)
         .union(Needs::NATIVE)
-        .union(Needs::START_CONTROL)
+        .union(Needs::HELD)
+        .union(Needs::EXEC_ON_ORDER)
         .union(Needs::EXCLUSIVE),
     after: &["startup/answers-when-ready"],
     run: time_to_ready,

@@ -22,7 +22,19 @@ const ALWAYS: Features = Features::SANDBOX
     .union(Features::SECCOMP)
     .union(Features::CGROUP_NAMESPACE)
     .union(Features::HOST_PID_NAMESPACE)
-    .union(Features::START_CONTROL);
+    .union(Features::HELD)
+    .union(Features::EXEC_ON_ORDER)
+    .union(Features::OUTPUT)
+    .union(Features::ARGUMENTS)
+    .union(Features::USER)
+    .union(Features::WRITABLE_ROOT)
+    .union(Features::BARE_ROOT)
+    .union(Features::STREAMS)
+    .union(Features::CLOSED_STREAMS)
+    .union(Features::DISPOSITIONS)
+    .union(Features::NO_PRIVILEGES)
+    .union(Features::OWN_MOUNTS)
+    .union(Features::QUICK_END);
 
 const NO_USER_NAMESPACES: &str = "this host allows no user namespaces";
 
