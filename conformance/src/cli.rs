@@ -8,6 +8,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::backend::oci;
 use crate::catalogue::{ListFormat, matches};
 use crate::check::{Check, Level, Needs};
 use crate::checks::FAMILIES;
@@ -100,9 +101,10 @@ pub struct Judge {
     #[arg(long = "platform", value_name = "PLATFORM")]
     pub platforms: Vec<String>,
 
-    /// Backend that runs the sandboxes
-    #[arg(long, value_enum, default_value_t = Runtime::Embedded)]
-    pub runtime: Runtime,
+    /// What runs the sandboxes, `embedded`, `runc`, `crun` or `youki`, `NAME=PROGRAM` for a program
+    /// that is not in PATH; repeatable, one run each; default: embedded
+    #[arg(long = "runtime", value_name = "NAME[=PROGRAM]")]
+    pub runtimes: Vec<Runtime>,
 
     /// How foreign binaries are executed; default: the first way that works on this host
     #[arg(long, value_parser = emulation_mode(), value_name = "MODE")]
@@ -175,12 +177,52 @@ pub struct Judge {
     pub insecure_registry: bool,
 }
 
-/// Backends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// `--runtime`.
+#[derive(Clone, Debug)]
 pub enum Runtime {
     /// The suite's own: no root, no daemon.
     Embedded,
+    /// An OCI runtime, and its program where that is named.
+    Oci(&'static oci::Kind, Option<PathBuf>),
 }
+
+impl FromStr for Runtime {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let (name, program) = match word.split_once('=') {
+            Some((name, program)) => (name, Some(program)),
+            None => (word, None),
+        };
+        if name == EMBEDDED && program.is_none() {
+            return Ok(Self::Embedded);
+        }
+        let Some(kind) = oci::KINDS.iter().find(|kind| kind.name == name) else {
+            let names = oci::KINDS.iter().map(|kind| kind.name);
+            let names: Vec<_> = std::iter::once(EMBEDDED).chain(names).collect();
+            return Err(format!("expected one of {}", names.join(", ")));
+        };
+        match program {
+            Some(path) if !path.starts_with('/') => {
+                Err(format!("{path} is no absolute path of a program"))
+            }
+            program => Ok(Self::Oci(kind, program.map(PathBuf::from))),
+        }
+    }
+}
+
+impl std::fmt::Display for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded => f.write_str(EMBEDDED),
+            Self::Oci(kind, None) => f.write_str(kind.name),
+            Self::Oci(kind, Some(program)) => write!(f, "{}={}", kind.name, program.display()),
+        }
+    }
+}
+
+/// The name of the suite's own backend.
+const EMBEDDED: &str = "embedded";
 
 /// `--wasi-engine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -337,8 +379,8 @@ impl Judge {
         Ok(Platforms::List(list.collect::<Result<_, _>>()?))
     }
 
-    /// The command that shows one check of this image again, up to `--filter`.
-    pub fn reproduce(&self, image: &str) -> String {
+    /// The command that shows one check of this image again, run by this, up to `--filter`.
+    pub fn reproduce(&self, image: &str, runtime: &Runtime) -> String {
         // Set by a program that runs this one for the user, such as xtask.
         let command = std::env::var("PAUSE_CONFORMANCE_COMMAND")
             .unwrap_or_else(|_| "pause-conformance".to_owned());
@@ -351,6 +393,9 @@ impl Judge {
         }
         for platform in &self.required_platforms {
             words.extend(["--require-platform".to_owned(), platform.to_string()]);
+        }
+        if !matches!(runtime, Runtime::Embedded) {
+            words.extend(["--runtime".to_owned(), quoted(&runtime.to_string())]);
         }
         let engine = Engine::from(self.wasi_engine);
         if engine != Engine::Builtin {

@@ -264,6 +264,12 @@ impl<'a> Context<'a> {
         backend.is_some_and(|backend| backend.offers().contains(needs.host))
     }
 
+    /// The least memory limit under which the backend starts a program, in bytes.
+    pub(crate) fn memory_floor(&self) -> u64 {
+        let backend = self.shared.backend.as_ref();
+        backend.map_or(0, |backend| backend.memory_floor())
+    }
+
     /// The emulator under which its programs run, if they do.
     fn emulation(&self) -> Option<&str> {
         let backend = self.shared.backend.as_deref()?;

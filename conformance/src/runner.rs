@@ -12,6 +12,8 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use pause_sandbox::Features;
+
 use crate::catalogue::missing_in_words;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
 use crate::context::{Context, GaveUp, Lack, Shared, in_words};
@@ -184,6 +186,9 @@ struct Runner<'a> {
     /// Passes about what a program may need, while it is not known whether it stays.
     held: Vec<(&'static Check, Pass, Duration)>,
     selected: BTreeSet<&'static str>,
+    /// Checks for which the backend cannot start the program in a special way: others that are
+    /// made after them do not depend on that.
+    not_startable: BTreeSet<&'static str>,
 }
 
 /// A check that has begun.
@@ -241,6 +246,7 @@ impl<'a> Runner<'a> {
             ended: Vec::new(),
             held: Vec::new(),
             selected: checks.iter().map(|check| check.id).collect(),
+            not_startable: BTreeSet::new(),
         }
     }
 
@@ -254,6 +260,12 @@ impl<'a> Runner<'a> {
         };
         for check in checks {
             if let Some(reason) = missing(check, offered, &self.run) {
+                let is_startable = offered
+                    .host
+                    .contains(check.needs.host & Features::OF_STARTS);
+                if self.run.shared.backend.is_some() && !is_startable {
+                    self.not_startable.insert(check.id);
+                }
                 self.finish(check, Concluded::Skipped(reason), Duration::ZERO);
             } else if let Some(why) = says_nothing(check) {
                 let why = why.to_owned();
@@ -614,6 +626,9 @@ impl<'a> Runner<'a> {
 
     fn blocked_by(&self, check: &Check) -> Blocked {
         for id in check.after {
+            if self.not_startable.contains(id) {
+                continue;
+            }
             if let Some(record) = self.records.get(id) {
                 if record.verdict != Verdict::Pass {
                     return Blocked::By(id);

@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, PrepareError};
 use crate::calibration::{Calibration, Programs};
 use crate::check::Check;
-use crate::cli::{Judge, SelfTest};
+use crate::cli::{Judge, Runtime, SelfTest};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::emulator::Emulator;
 use crate::event::{Baseline, Conclusion, Event, Host, Run, Tool, Verdict};
@@ -156,7 +156,7 @@ struct Baselines<'a> {
 
 impl Baselines<'_> {
     fn compare(&self, run: &mut Run) {
-        let same = |it: &&Run| it.platform == run.platform;
+        let same = |it: &&Run| it.platform == run.platform && it.runtime == run.runtime;
         match self.runs.iter().find(same) {
             Some(there) => run.compare(there),
             None => {
@@ -199,18 +199,18 @@ impl Suite<'_> {
                     Programs::read(folder.map(PathBuf::as_path), platform),
                     platform.clone(),
                     self.time_scale,
-                    self.settings(""),
+                    self.settings("", &Runtime::Embedded),
                 ))
             });
             planned.calibration = Some(Arc::clone(calibration));
         }
     }
 
-    fn settings(&self, image: &str) -> Settings {
+    fn settings(&self, image: &str, runtime: &Runtime) -> Settings {
         Settings {
             jobs: self.jobs,
             timeout: self.options.timeout.mul_f64(self.time_scale),
-            reproduce: self.options.reproduce(image),
+            reproduce: self.options.reproduce(image, runtime),
             interrupted: Arc::clone(&self.interrupted),
         }
     }
@@ -264,7 +264,10 @@ impl Suite<'_> {
         let backend = planned.backend.clone();
         let shared = Shared::new(subject.clone(), options, backend, self.time_scale);
         let shared = Arc::new(shared);
-        let mut settings = self.settings(&subject.reference);
+        let mut settings = self.settings(&subject.reference, &planned.runtime);
+        if let Some(backend) = &planned.backend {
+            settings.timeout += backend.cost() * STARTS;
+        }
         if planned.head.companion {
             settings.reproduce = format!("{} --platform {}", settings.reproduce, subject.platform);
         }
@@ -324,6 +327,9 @@ fn find_wasi_engine(options: &Judge) -> Result<String, Failure> {
         )
     })
 }
+
+/// More sandboxes than a check starts one after the other.
+const STARTS: u32 = 200;
 
 /// What a start of the reference takes on the host for which the deadlines were chosen.
 const NOMINAL_START: Duration = Duration::from_millis(10);

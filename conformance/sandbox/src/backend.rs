@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use seccompiler::BpfProgram;
 
@@ -16,6 +17,9 @@ use crate::workload::Workload;
 use pause_image::{Program, Rootfs};
 
 pub mod embedded;
+mod inside;
+mod lease;
+pub mod oci;
 
 /// Runs sandboxes.
 pub trait Backend: Sync {
@@ -68,6 +72,16 @@ pub trait Backend: Sync {
         Err("this backend has none".to_owned())
     }
 
+    /// The least memory limit under which it starts a program, in bytes.
+    fn memory_floor(&self) -> u64 {
+        0
+    }
+
+    /// What it takes to start and remove a sandbox, where that is more than the kernel takes.
+    fn cost(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// What was killed and refused so far, by any limit, besides what each sandbox reports.
     fn counters(&self) -> Counters;
 
@@ -88,10 +102,11 @@ pub trait Sandbox: Send {
     /// Process id of the pause process as the suite sees it.
     fn host_pid(&self) -> i32;
 
-    /// Sends a signal to the pause process from outside its pid namespace.
+    /// Sends a signal to the pause process from outside its pid namespace; nothing where it has
+    /// been reaped already: one that is a zombie takes a signal likewise.
     ///
     /// # Errors
-    /// When it has been reaped already, or the kernel refuses.
+    /// When the kernel refuses.
     fn signal(&self, signal: i32) -> io::Result<()>;
 
     /// How the pause process ended, once it has.
@@ -237,7 +252,8 @@ pub struct Spec {
     pub memory_limit: Option<u64>,
     /// Limit on processes.
     pub pids_limit: Option<u32>,
-    /// The sandbox is made, but its program is executed only by [`Sandbox::release`].
+    /// The sandbox is made, but its program is executed only by [`Sandbox::release`]; executed at
+    /// once by a backend without [`Features::HELD`].
     pub held: bool,
     /// Without those limits of the suite that do not report which process they refused, as far as
     /// the host has room.

@@ -9,6 +9,7 @@ use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, Emulated};
 use crate::calibration::Calibration;
 use crate::check::{Check, Needs};
+use crate::cli::Runtime;
 use crate::emulator::{EmulationMode, Emulator, NoEmulator};
 use crate::event::{Record, RunHead, Verdict};
 use crate::subject::elf::is_of;
@@ -27,6 +28,18 @@ pub(super) struct Planned {
     pub(super) calibration: Option<Arc<Calibration>>,
     /// Why not, where that is the subject's doing.
     pub(super) not_run: Option<String>,
+    /// What was asked to run it.
+    pub(super) runtime: Runtime,
+    /// Another run has the checks that run nothing.
+    pub(super) repeats: bool,
+}
+
+/// What makes sandboxes for programs of the host's processor.
+#[derive(Clone)]
+pub(super) struct Chosen {
+    /// As it was asked for.
+    pub(super) runtime: Runtime,
+    pub(super) backend: Arc<dyn Backend + Send + Sync>,
 }
 
 impl Planned {
@@ -36,6 +49,10 @@ impl Planned {
         let Ok(subject) = &self.subject else {
             return Vec::new();
         };
+        if self.repeats {
+            let runs = |check: &&&'static Check| check.needs.contains(Needs::SANDBOX);
+            return all.iter().filter(runs).copied().collect();
+        }
         if !self.head.companion {
             return all.to_vec();
         }
@@ -135,6 +152,8 @@ pub(super) fn absent(image: &[Subject], host: &Platform) -> Option<Planned> {
         backend: None,
         calibration: None,
         not_run: None,
+        runtime: Runtime::Embedded,
+        repeats: false,
     })
 }
 
@@ -193,7 +212,10 @@ pub(super) fn plan(
     processor: Processor,
     engine: Option<&Arc<Embedded>>,
     way: Option<EmulationMode>,
+    chosen: Option<&Chosen>,
 ) -> Planned {
+    // A WASI runtime is started with files of the host's, which the suite's own backend can.
+    let chosen = chosen.filter(|_| subject.wasm.is_none());
     let runtime = match &subject.wasm {
         Some(wasm) => wasi_sim::describe(&wasm.content),
         None => "none (static checks)",
@@ -209,7 +231,10 @@ pub(super) fn plan(
         }
         (Processor::Emulated(Err(error)), _) => Err(error.to_string()),
         (Processor::None, _) | (_, None) => Ok(None),
-        (Processor::Own, Some(engine)) => Ok(Some(Arc::clone(engine) as _)),
+        (Processor::Own, Some(engine)) => Ok(Some(match chosen {
+            Some(chosen) => Arc::clone(&chosen.backend),
+            None => Arc::clone(engine) as _,
+        })),
         (Processor::Emulated(Ok(emulator)), Some(engine)) => {
             Emulated::new(Arc::clone(engine), &emulator, way).map(|emulated| {
                 head.emulator = Some(emulated.emulator().to_owned());
@@ -226,13 +251,36 @@ pub(super) fn plan(
     if let Some(backend) = &backend {
         head.runtime = backend.describe();
     }
+    let runtime = chosen.filter(|_| backend.is_some() && head.emulator.is_none());
     Planned {
         head,
         subject,
         backend,
         calibration: None,
         not_run,
+        runtime: runtime.map_or(Runtime::Embedded, |chosen| chosen.runtime.clone()),
+        repeats: false,
     }
+}
+
+/// The same subject once more, run by another; `None` where nothing was run.
+pub(super) fn repeat(first: &Planned, chosen: &Chosen) -> Option<Planned> {
+    let subject = first.subject.as_ref().ok()?;
+    if first.backend.is_none() || first.head.emulator.is_some() || subject.wasm.is_some() {
+        return None;
+    }
+    Some(Planned {
+        head: RunHead {
+            runtime: chosen.backend.describe(),
+            ..first.head.clone()
+        },
+        subject: Ok(subject.clone()),
+        backend: Some(Arc::clone(&chosen.backend)),
+        calibration: None,
+        not_run: None,
+        runtime: chosen.runtime.clone(),
+        repeats: true,
+    })
 }
 
 fn unread(subject: &Subject) -> String {

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::plan::{self, Planned};
+use super::plan::{self, Chosen, Planned};
 use super::{
     Baselines, Failure, SPEC_VERSION, Suite, describe_host, find_wasi_engine, jobs, load_failure,
     measure_host, prepare, suffices, time_of_day, tool, unread_expectations, unwritten,
     without_sandbox,
 };
+use crate::backend::Backend;
 use crate::backend::embedded::Embedded;
+use crate::backend::oci::{Oci, Unusable};
 use crate::check::{Check, Needs};
 use crate::checks::FAMILIES;
-use crate::cli::Judge;
+use crate::cli::{Judge, Runtime};
 use crate::event::{Conclusion, Event, Report, Run, SCHEMA_VERSION};
 use crate::expect::Expectations;
 use crate::interrupt::{self, InOrder};
@@ -92,6 +94,7 @@ impl<'a> Prepared<'a> {
                 prepare(&plan::emulators(&subjects))
             })
             .transpose()?;
+        let runtimes = prepare_runtimes(options, engine.as_ref())?;
         let time_scale = engine.as_ref().map_or(Ok(1.0), measure_host)?;
         let (mut planned, baselines) = plan_images(
             options,
@@ -99,7 +102,7 @@ impl<'a> Prepared<'a> {
             subjects,
             sizes,
             absent,
-            engine.as_ref(),
+            (engine.as_ref(), &runtimes),
         );
         plan::name_wasi_engines(&mut planned, &asked.checks, wasi_engine.as_deref());
         Ok(Self {
@@ -178,6 +181,32 @@ impl<'a> Prepared<'a> {
     }
 }
 
+/// The backends that were asked for; none where nothing is run.
+fn prepare_runtimes(
+    options: &Judge,
+    engine: Option<&Arc<Embedded>>,
+) -> Result<Vec<Chosen>, Failure> {
+    let Some(engine) = engine else {
+        return Ok(Vec::new());
+    };
+    let prepare = |runtime: &Runtime| -> Result<Chosen, Failure> {
+        let backend: Arc<dyn Backend + Send + Sync> = match runtime {
+            Runtime::Embedded => Arc::clone(engine) as _,
+            Runtime::Oci(kind, program) => {
+                let prepared = Oci::prepare(kind, program.as_deref(), engine);
+                let failed =
+                    |error: Unusable| Failure::not_judged(error.to_string(), Some(error.hint));
+                Arc::new(prepared.map_err(failed)?)
+            }
+        };
+        Ok(Chosen {
+            runtime: runtime.clone(),
+            backend,
+        })
+    };
+    options.runtimes.iter().map(prepare).collect()
+}
+
 /// The runs of all images in order, and how many of them, the first, are the baseline's.
 fn plan_images(
     options: &Judge,
@@ -185,16 +214,23 @@ fn plan_images(
     subjects: Vec<(Subject, plan::Processor)>,
     sizes: Vec<usize>,
     absent: Vec<Option<Planned>>,
-    engine: Option<&Arc<Embedded>>,
+    (engine, runtimes): (Option<&Arc<Embedded>>, &[Chosen]),
 ) -> (Vec<Planned>, usize) {
-    let mut each = subjects
-        .into_iter()
-        .map(|(subject, processor)| plan::plan(subject, processor, engine, options.emulation));
+    let (first, others) = match runtimes {
+        [first, others @ ..] => (Some(first), others),
+        [] => (None, runtimes),
+    };
+    let mut each = subjects.into_iter().map(|(subject, processor)| {
+        let planned = plan::plan(subject, processor, engine, options.emulation, first);
+        let repeated = others.iter().filter_map(|it| plan::repeat(&planned, it));
+        let repeated: Vec<_> = repeated.collect();
+        std::iter::once(planned).chain(repeated)
+    });
     let mut planned: Vec<Planned> = Vec::new();
     let mut baselines = 0;
     for (number, (absent, size)) in absent.into_iter().zip(sizes).enumerate() {
         planned.extend(absent);
-        let own = each.by_ref().take(size);
+        let own = each.by_ref().take(size).flatten();
         planned.extend(own.filter(|it| it.is_wanted(checks)));
         if number == 0 && options.baseline.is_some() {
             baselines = planned.len();

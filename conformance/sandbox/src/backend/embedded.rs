@@ -29,25 +29,25 @@ use crate::workload::Command;
 use pause_image::{Platform, Rootfs};
 
 mod base;
-mod before_exec;
-mod beside;
+pub(super) mod before_exec;
 mod binfmt;
-mod capabilities;
-mod cgroup;
+pub(super) mod capabilities;
+pub(super) mod cgroup;
 mod child;
 mod cost;
 mod emulated;
 mod fill;
 mod folder;
-mod ids;
-mod init;
+pub(super) mod ids;
+pub(super) mod init;
 mod launch;
-mod limits;
-mod mounts;
+mod lend;
+pub(super) mod limits;
+pub(super) mod mounts;
 mod obstacles;
 mod offers;
 mod outer;
-mod plan;
+pub(super) mod plan;
 mod root;
 mod sandbox;
 mod trial;
@@ -58,6 +58,7 @@ pub use emulated::Emulated;
 use emulated::Emulation;
 use ids::Mapping;
 use init::SandboxInit;
+pub(super) use lend::LentRoot;
 use obstacles::{Host, Refusal};
 use plan::Plan;
 use root::{Roots, Wanted};
@@ -393,7 +394,7 @@ fn write_gate(gate: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?)
 }
 

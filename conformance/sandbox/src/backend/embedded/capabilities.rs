@@ -6,12 +6,12 @@ use std::io;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 /// Whether the caller has this one now.
-pub(super) fn has(capability: CapabilitySet) -> bool {
+pub(in crate::backend) fn has(capability: CapabilitySet) -> bool {
     rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
 /// Has none from now on.
-pub(super) fn give_up() -> io::Result<()> {
+pub(in crate::backend) fn give_up() -> io::Result<()> {
     let none = CapabilitySet::empty();
     let sets = CapabilitySets {
         effective: none,
@@ -22,7 +22,7 @@ pub(super) fn give_up() -> io::Result<()> {
 }
 
 /// Keeps capabilities across exec for a user that is not the namespace's root.
-pub(super) fn keep() -> io::Result<()> {
+pub(in crate::backend) fn keep() -> io::Result<()> {
     let mut sets = rustix::thread::capabilities(None)?;
     sets.inheritable = sets.permitted;
     rustix::thread::set_capabilities(None, sets)?;
@@ -36,7 +36,7 @@ pub(super) fn keep() -> io::Result<()> {
 }
 
 /// Empties the bounding set, so that exec gives no capability back.
-pub(super) fn bound() -> io::Result<()> {
+pub(in crate::backend) fn bound() -> io::Result<()> {
     for number in 0..64 {
         match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(
             1 << number,

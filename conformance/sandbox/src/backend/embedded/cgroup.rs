@@ -13,15 +13,16 @@ use std::time::{Duration, Instant};
 mod group;
 mod lease;
 
-pub(super) use group::{CROWD, Group, Limit};
+pub(super) use group::CROWD;
+pub(in crate::backend) use group::{Group, Limit};
 
 use crate::shortage::groups::{self, Place, Version};
-use crate::shortage::{Counters, needs};
+use crate::shortage::{Counters, Shortage, needs};
 use group::Limits;
 use lease::Lease;
 
 /// Memory for one sandbox, in bytes: for programs of 200 MiB, and an emulator.
-pub(super) const MEMORY: u64 = 512 << 20;
+pub(in crate::backend) const MEMORY: u64 = 512 << 20;
 /// The cgroup, below a suite's, of the suite's own helpers and of what they make in sandboxes: a
 /// program does not share its limits with the orphans that it is given.
 const ALL: &str = "all";
@@ -221,6 +222,39 @@ impl Cgroups {
             free: Arc::clone(&self.free),
             judged,
         }))
+    }
+}
+
+/// What ran short in a sandbox with this cgroup. `judged`: its limits are what a check asked for.
+/// `by_another`: process 1 was killed, and the suite did not do that. `peak`: the most bytes that
+/// were resident.
+pub(in crate::backend) fn shortage(
+    group: Option<&Group>,
+    judged: bool,
+    by_another: bool,
+    peak: impl Fn() -> u64,
+) -> Option<Shortage> {
+    // The effect of a limit that is judged is what the check asked for.
+    match group.and_then(Group::killed) {
+        Some(Limit::Own(_)) if judged => return None,
+        Some(Limit::Own(limit)) => return Some(Shortage::Memory(Some(limit))),
+        Some(Limit::Above) => return Some(Shortage::Memory(None)),
+        // The kernel would have ended it there.
+        None if !group.is_some_and(Group::limits_memory) && peak() >= MEMORY => {
+            return Some(Shortage::Memory(Some(MEMORY)));
+        }
+        None => {}
+    }
+    // PID 1 takes no SIGKILL from its own namespace (pid_namespaces(7)); another process may have
+    // had it from a neighbour, or from itself.
+    if by_another && !judged {
+        return Some(Shortage::Killed);
+    }
+    match group.and_then(Group::refused) {
+        Some(Limit::Own(_)) if judged => None,
+        Some(Limit::Own(limit)) => Some(Shortage::Processes(Some(limit))),
+        Some(Limit::Above) => Some(Shortage::Processes(None)),
+        None => None,
     }
 }
 

@@ -10,13 +10,13 @@ use crate::sys;
 
 /// First host id of the range that a privileged suite maps; outside what adduser(8)
 /// and subuid(5) give out.
-const RANGE_BASE: u32 = 0x6fff_0000;
+pub(in crate::backend) const RANGE_BASE: u32 = 0x6fff_0000;
 /// Ids in that range.
-const RANGE: u32 = 65536;
+pub(in crate::backend) const RANGE: u32 = 65536;
 
 /// Whether the range's ids are there to be mapped: the caller may be in a user namespace
 /// that has fewer.
-pub(super) fn range_is_there() -> bool {
+pub(in crate::backend) fn range_is_there() -> bool {
     ["/proc/self/uid_map", "/proc/self/gid_map"]
         .iter()
         .all(|map| std::fs::read_to_string(map).is_ok_and(|map| holds_range(&map)))
@@ -37,16 +37,16 @@ fn holds_range(map: &str) -> bool {
 
 /// Ids that the process takes before exec.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ids {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(in crate::backend) struct Ids {
+    pub(in crate::backend) uid: u32,
+    pub(in crate::backend) gid: u32,
     /// Ids inside the namespace under which the sandbox is set up, where more than one is mapped.
-    pub(super) setup: Option<(u32, u32)>,
+    pub(in crate::backend) setup: Option<(u32, u32)>,
 }
 
 /// How ids can be mapped here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mapping {
+pub(in crate::backend) enum Mapping {
     /// Rootless: one id, whichever the image asks for, stands for the caller.
     Single {
         /// The caller's effective ids.
@@ -61,7 +61,7 @@ pub(super) enum Mapping {
 
 impl Mapping {
     /// The ids of a sandbox for a program that runs as `uid`:`gid`.
-    pub(super) fn ids(self, uid: u32, gid: u32) -> Ids {
+    pub(in crate::backend) fn ids(self, uid: u32, gid: u32) -> Ids {
         match self {
             Mapping::Single { .. } => Ids {
                 uid,
@@ -78,7 +78,7 @@ impl Mapping {
 
     /// The owner outside of a file that belongs to these ids inside; `None` where they are not
     /// mapped, and the file stays the suite's.
-    pub(super) fn owner(self, uid: u64, gid: u64) -> (Option<Uid>, Option<Gid>) {
+    pub(in crate::backend) fn owner(self, uid: u64, gid: u64) -> (Option<Uid>, Option<Gid>) {
         let outside = |id: u64| {
             let id = u32::try_from(id).ok()?;
             match self {
@@ -93,7 +93,12 @@ impl Mapping {
     }
 
     /// Writes the maps of a just-cloned child, as this /proc numbers it.
-    pub(super) fn write(self, proc: BorrowedFd<'_>, pid: i32, ids: Ids) -> io::Result<()> {
+    pub(in crate::backend) fn write(
+        self,
+        proc: BorrowedFd<'_>,
+        pid: i32,
+        ids: Ids,
+    ) -> io::Result<()> {
         let write = |name: &str, text: &str| sys::write_at(proc, &format!("{pid}/{name}"), text);
         let line = |inside: u32, outside: u32, count: u32| {
             let mut line = String::new();

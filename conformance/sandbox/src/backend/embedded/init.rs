@@ -25,7 +25,7 @@ const START: Duration = Duration::from_secs(10);
 
 /// A running sandbox init. Dropping this tells it to clean up and end, and waits for that.
 #[derive(Debug)]
-pub(super) struct SandboxInit {
+pub(in crate::backend) struct SandboxInit {
     child: Child,
     /// The write end of its standard input: when this closes, however the suite ends, it cleans up.
     alive: Option<OwnedFd>,
@@ -38,7 +38,7 @@ impl SandboxInit {
     ///
     /// It is cloned into the namespace: after unshare(2) the kernel would refuse the suite any
     /// further thread (clone(2), EINVAL).
-    pub(super) fn start(
+    pub(in crate::backend) fn start(
         probe: &OwnedFd,
         cgroups: &[PathBuf],
         locks: &[BorrowedFd<'_>],
@@ -61,7 +61,7 @@ impl SandboxInit {
     /// Starts the first process of a pid namespace below that of all sandboxes, for a pod that
     /// shares its node's pid namespace. Nothing else of the suite is in it, and whatever the pod
     /// leaves behind ends with it.
-    pub(super) fn start_node(probe: &OwnedFd) -> io::Result<Self> {
+    pub(in crate::backend) fn start_node(probe: &OwnedFd) -> io::Result<Self> {
         let (entry, alive) = Entry::new(probe, &[], &[])?;
         let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
         let (mut child, pid) = sys::spawn_sibling(NewNamespaces::PID, || Ok(()), &entry, number)?;
@@ -79,7 +79,7 @@ impl SandboxInit {
     }
 
     /// Tells it to remove a folder when it ends, if the folder still exists.
-    pub(super) fn take_over(&self, folder: &std::path::Path) -> io::Result<()> {
+    pub(in crate::backend) fn take_over(&self, folder: &std::path::Path) -> io::Result<()> {
         let alive = self.alive.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         let mut line = folder.as_os_str().as_bytes().to_vec();
         line.push(0);
@@ -92,7 +92,7 @@ impl SandboxInit {
     }
 
     /// The pid namespace of the suite's children that belong to no sandbox's.
-    pub(super) fn pid_namespace(&self) -> BorrowedFd<'_> {
+    pub(in crate::backend) fn pid_namespace(&self) -> BorrowedFd<'_> {
         self.namespace.as_fd()
     }
 }

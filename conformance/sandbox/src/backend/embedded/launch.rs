@@ -19,6 +19,7 @@ use super::plan::{MountsFrom, Plan};
 use super::root::{COPY, ImageRoot, Maker, Wanted};
 use super::sandbox::EmbeddedSandbox;
 use super::{Embedded, pipe, write_gate};
+use crate::backend::inside::Inside;
 use crate::backend::{Root, Sandbox, Spec, StartError, Stdio};
 use crate::sys::{self, Child, NewNamespaces};
 use crate::wait;
@@ -90,18 +91,20 @@ impl Embedded {
             .map_err(at("clone"))?;
         drop(theirs);
         let mut sandbox = EmbeddedSandbox {
-            child,
+            inside: Inside {
+                child,
+                ids: plan.ids,
+                user_namespace: None,
+                node,
+                own_network: spec.own_network,
+                own_time: spec.own_time,
+                suite_pid_namespace,
+                probe,
+            },
             status: None,
             memory_peak: 0,
             stdio: ours.stdio,
-            ids: plan.ids,
-            user_namespace: None,
-            node,
-            own_network: spec.own_network,
-            own_time: spec.own_time,
             is_first: spec.own_pid_namespace,
-            suite_pid_namespace,
-            probe,
             gate: plan.held.then_some(ours.gate),
             progress: ours.status,
             path,
@@ -225,7 +228,7 @@ impl Embedded {
     /// differ from the suite's.
     fn await_own_memory(&self, sandbox: &EmbeddedSandbox) {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let path = format!("{}/cmdline", sandbox.child.pid);
+        let path = format!("{}/cmdline", sandbox.inside.child.pid);
         let has_suites = || {
             let mut arguments = vec![0; self.arguments.len()];
             let read = rustix::fs::openat(&self.proc, &path, flags, Mode::empty())
@@ -367,8 +370,8 @@ impl EmbeddedSandbox {
     fn adopt(&mut self, outside: Result<Outside, Failed>) -> Result<Option<OwnedFd>, StartError> {
         match outside {
             Ok(outside) => {
-                self.child.pid = outside.pid;
-                self.user_namespace = outside.user_namespace;
+                self.inside.child.pid = outside.pid;
+                self.inside.user_namespace = outside.user_namespace;
                 Ok(outside.score)
             }
             Err((step, cause)) => {
@@ -406,5 +409,5 @@ fn rank(sandbox: &EmbeddedSandbox, score: Option<&OwnedFd>) {
     if let Some(score) = score {
         let _ = rustix::io::write(score, b"1000");
     }
-    let _ = sys::ask_for_slice(sandbox.child.pid, SLICE);
+    let _ = sys::ask_for_slice(sandbox.inside.child.pid, SLICE);
 }

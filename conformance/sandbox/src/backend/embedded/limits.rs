@@ -24,7 +24,7 @@ const SPARED: u64 = 8;
 /// Processes and threads that a program may have: room for those of a run-time, of which
 /// some have a few for each processor, and few enough that one which forks without end leaves
 /// time to judge and end it.
-pub(super) fn processes() -> u64 {
+pub(in crate::backend) fn processes() -> u64 {
     let processors = std::thread::available_parallelism().map_or(1, |number| number.get() as u64);
     32 + 4 * processors
 }
@@ -105,7 +105,7 @@ pub(super) fn may_have_refused(pid: i32) -> bool {
 }
 
 /// The most bytes that were resident of a process that runs.
-pub(super) fn memory_peak(pid: i32) -> Option<u64> {
+pub(in crate::backend) fn memory_peak(pid: i32) -> Option<u64> {
     let status = Process::new(pid).and_then(|process| process.status());
     Some(status.ok()?.vmhwm? << 10)
 }
@@ -120,7 +120,7 @@ fn children_of(pid: i32) -> usize {
 
 /// Bounds a resource, unless the suite's own hard limit is less: only root may raise that
 /// (getrlimit(2)).
-pub(super) fn limit(resource: Resource, bound: u64) -> io::Result<()> {
+pub(in crate::backend) fn limit(resource: Resource, bound: u64) -> io::Result<()> {
     let hard = getrlimit(resource).maximum;
     let bound = Some(hard.map_or(bound, |hard| hard.min(bound)));
     let limit = Rlimit {

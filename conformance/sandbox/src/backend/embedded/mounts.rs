@@ -28,13 +28,13 @@ const OVERLAY_OPTIONS: &CStr =
     c"lowerdir=/root,upperdir=/upper/files,workdir=/upper/work,userxattr";
 
 /// Stops mount events from reaching other mount namespaces, and theirs from reaching this one.
-pub(super) fn make_private() -> io::Result<()> {
+pub(in crate::backend) fn make_private() -> io::Result<()> {
     let flags = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
     Ok(rustix::mount::mount_change(c"/", flags)?)
 }
 
 /// Mounts an empty tmpfs.
-pub(super) fn mount_memory(place: &CStr, options: &CStr) -> io::Result<()> {
+pub(in crate::backend) fn mount_memory(place: &CStr, options: &CStr) -> io::Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     Ok(rustix::mount::mount(
         c"tmpfs",
@@ -52,7 +52,7 @@ pub(super) fn open_tree(place: &CStr) -> io::Result<OwnedFd> {
 }
 
 /// Attaches a detached mount.
-pub(super) fn attach(tree: &OwnedFd, place: &CStr) -> io::Result<()> {
+pub(in crate::backend) fn attach(tree: &OwnedFd, place: &CStr) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     Ok(rustix::mount::move_mount(tree, c"", CWD, place, flags)?)
 }
@@ -70,7 +70,7 @@ pub(super) fn attach_root(tree: &OwnedFd) -> io::Result<()> {
 }
 
 /// A handle on the mount namespace of the calling process, by a /proc of the suite's.
-pub(super) fn own_namespace(proc: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub(in crate::backend) fn own_namespace(proc: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let path = c"self/ns/mnt";
     Ok(rustix::fs::openat(proc, path, flags, Mode::empty())?)

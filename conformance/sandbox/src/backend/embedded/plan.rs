@@ -153,7 +153,9 @@ impl Plan {
 }
 
 /// A descriptor of the suite's own program, or the path of another.
-pub(super) fn open_executable(executable: &Executable) -> io::Result<(Option<OwnedFd>, CString)> {
+pub(in crate::backend) fn open_executable(
+    executable: &Executable,
+) -> io::Result<(Option<OwnedFd>, CString)> {
     match executable {
         // By descriptor: the process that executes it may have no access to its folder.
         Executable::Itself => {

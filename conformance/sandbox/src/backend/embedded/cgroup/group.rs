@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::shortage::groups::{self, Version};
 
 /// Processes of its own that no sound pause has. The threads of a run-time are not counted.
-pub(in super::super) const CROWD: usize = 8;
+pub(in crate::backend) const CROWD: usize = 8;
 
 /// What a sandbox may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(super) struct Limits {
 
 /// On v1 a directory for each controller, on v2 one.
 #[derive(Debug)]
-pub(in super::super) struct Group {
+pub(in crate::backend) struct Group {
     memory: Option<PathBuf>,
     pids: Option<PathBuf>,
     /// The file that moves a process in; kept open for processes that do not see its path.
@@ -62,6 +62,23 @@ impl Group {
         Ok(group)
     }
 
+    /// One that a container runtime has made, with these limits.
+    pub(in crate::backend) fn found(
+        memory: Option<PathBuf>,
+        pids: Option<PathBuf>,
+        limits: (u64, u64),
+    ) -> Self {
+        Self {
+            memory: memory.filter(|directory| directory.is_dir()),
+            pids: pids.filter(|directory| directory.is_dir()),
+            doors: Vec::new(),
+            limits: Limits {
+                memory: limits.0,
+                pids: limits.1,
+            },
+        }
+    }
+
     fn directories(&self) -> impl Iterator<Item = &Path> {
         let memory = self.memory.as_deref();
         let pids = self.pids.as_deref().filter(|pids| memory != Some(pids));
@@ -69,30 +86,30 @@ impl Group {
     }
 
     /// Moves the calling thread in. Does not allocate.
-    pub(in super::super) fn join(&self) -> io::Result<()> {
+    pub(in crate::backend) fn join(&self) -> io::Result<()> {
         self.doors
             .iter()
             .try_for_each(|door| Ok(rustix::io::write(door, b"0").map(drop)?))
     }
 
     /// Moves a process in.
-    pub(in super::super) fn add(&self, pid: i32) -> io::Result<()> {
+    pub(in crate::backend) fn add(&self, pid: i32) -> io::Result<()> {
         self.directories()
             .try_for_each(|directory| fs::write(directory.join("cgroup.procs"), pid.to_string()))
     }
 
     /// Whether it limits memory.
-    pub(in super::super) fn limits_memory(&self) -> bool {
+    pub(in crate::backend) fn limits_memory(&self) -> bool {
         self.memory.is_some()
     }
 
     /// Whether it limits processes.
-    pub(in super::super) fn limits_pids(&self) -> bool {
+    pub(in crate::backend) fn limits_pids(&self) -> bool {
         self.pids.is_some()
     }
 
     /// The most memory it ever used, in bytes.
-    pub(in super::super) fn memory_peak(&self) -> Option<u64> {
+    pub(in crate::backend) fn memory_peak(&self) -> Option<u64> {
         groups::memory_peak(self.memory.as_deref()?)
     }
 
@@ -104,7 +121,7 @@ impl Group {
     }
 
     /// Whether the OOM killer killed in it, and whether for its own limit.
-    pub(in super::super) fn killed(&self) -> Option<Limit> {
+    pub(in crate::backend) fn killed(&self) -> Option<Limit> {
         let memory = self.memory.as_deref()?;
         let killed = groups::killed(memory)? > 0;
         killed.then(|| {
@@ -118,7 +135,7 @@ impl Group {
 
     /// Whether it was refused a process or thread that the program may have needed: no sound
     /// program needs many.
-    pub(in super::super) fn refused(&self) -> Option<Limit> {
+    pub(in crate::backend) fn refused(&self) -> Option<Limit> {
         let pids = self.pids.as_deref()?;
         if groups::refused(pids)? == 0 {
             return None;
@@ -156,7 +173,7 @@ impl Group {
 
 /// Whose limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Limit {
+pub(in crate::backend) enum Limit {
     /// The sandbox's own.
     Own(u64),
     /// One of the suite's, or the host's.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use nix::libc;
 use rustix::process::Resource;
 
-use super::sandbox::EmbeddedSandbox;
-use super::{before_exec, capabilities, limits, pipe, plan};
+use super::Inside;
+use crate::backend::embedded::{before_exec, capabilities, limits, pipe, plan};
 use crate::sys::{self, InChild, NewNamespaces, StringVector};
 use crate::workload::Command;
 use crate::workload::Workload;
@@ -31,7 +31,7 @@ const ENTRY: Duration = Duration::from_secs(10);
 
 /// Everything that the child needs, made before the clone.
 struct Beside<'a> {
-    sandbox: &'a EmbeddedSandbox,
+    sandbox: &'a Inside,
     executable: Option<OwnedFd>,
     path: CString,
     argv: StringVector,
@@ -43,12 +43,16 @@ struct Beside<'a> {
     failure: OwnedFd,
 }
 
-impl EmbeddedSandbox {
+impl Inside {
     /// Starts a program beside the pause process.
     ///
     /// # Errors
     /// Also where it could not enter the sandbox: ESRCH where the pause process is ending.
-    pub(super) fn start_beside(&self, command: Command, shares_pid: bool) -> io::Result<Workload> {
+    pub(in crate::backend) fn start_beside(
+        &self,
+        command: Command,
+        shares_pid: bool,
+    ) -> io::Result<Workload> {
         let (executable, path) = plan::open_executable(&command.executable)?;
         let (ours, theirs) = pipe()?;
         let (failure, failure_write) = pipe()?;

@@ -1,0 +1,208 @@
+//! What a container runtime makes for the suite must go when the suite does, also when that is
+//! killed: a namespace of the suite's holds none of it.
+//!
+//! All sandboxes of a run are in cgroups below one, whose name is the run's. The suite holds a lock
+//! on it, which the kernel gives up with the suite's end. A process of its own, the leash, learns of
+//! that by the end of a pipe, and ends what is in those cgroups; where it was killed as well, the
+//! next suite does, which finds the lock free.
+
+use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::embedded::{before_exec, pipe};
+use crate::sys::{self, Child, InChild, NewNamespaces, StringVector};
+
+/// How the names begin; what follows is not as in the names of the default backend.
+const PREFIX: &str = "pause-conformance-run-";
+/// How long cgroups may stay busy whose processes are killed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The cgroups of one run.
+#[derive(Debug)]
+pub(super) struct Lease {
+    name: String,
+    /// The same cgroup, in each hierarchy that there is.
+    directories: Vec<PathBuf>,
+    #[expect(dead_code, reason = "held, not used")]
+    lock: File,
+    /// When this closes, the leash ends all.
+    alive: Option<OwnedFd>,
+    leash: Child,
+}
+
+impl Lease {
+    /// Ends what runs have left that were killed, and takes a name.
+    ///
+    /// # Errors
+    /// Where no cgroup can be made.
+    pub(super) fn take(probe: &OwnedFd) -> io::Result<Self> {
+        let hierarchies = hierarchies()?;
+        for hierarchy in &hierarchies {
+            sweep(hierarchy, &hierarchies);
+        }
+        let random = RandomState::new().hash_one(std::process::id());
+        let name = format!("{PREFIX}{}-{random:016x}", std::process::id());
+        let directories: Vec<_> = hierarchies.iter().map(|it| it.join(&name)).collect();
+        let lock = lock_first(&directories)?;
+        let (told, alive) = pipe()?;
+        let argv = std::iter::once(b"sandbox-leash".to_vec()).chain(
+            directories
+                .iter()
+                .map(|directory| directory.as_os_str().as_bytes().to_vec()),
+        );
+        let entry = Entry {
+            probe,
+            told: &told,
+            argv: StringVector::new(argv)?,
+            envp: StringVector::new(Vec::<String>::new())?,
+        };
+        let leash = sys::spawn(NewNamespaces::empty(), &entry)?;
+        Ok(Self {
+            name,
+            directories,
+            lock,
+            alive: Some(alive),
+            leash,
+        })
+    }
+
+    /// The path of a sandbox's cgroup, from the root of each hierarchy.
+    pub(super) fn cgroup(&self, number: u64) -> String {
+        format!("/{}/{number}", self.name)
+    }
+
+    /// The name by which a container runtime is to know a sandbox.
+    pub(super) fn id(&self, number: u64) -> String {
+        format!("{}-{number}", self.name)
+    }
+
+    /// The cgroup of a sandbox in the hierarchy that has a controller.
+    pub(super) fn directory(&self, controller: &str, number: u64) -> Option<PathBuf> {
+        let place = crate::shortage::groups::Place::of(controller)?;
+        Some(place.root.join(&self.name).join(number.to_string()))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.alive = None;
+        // It removes the cgroups, which are empty unless a removal has failed.
+        let _ = crate::wait::readable(self.leash.pidfd.as_fd(), PATIENCE * 2);
+        for directory in &self.directories {
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+/// Makes the cgroup in the first hierarchy that lets it be made, and locks it.
+fn lock_first(directories: &[PathBuf]) -> io::Result<File> {
+    let mut failed = io::Error::other("no cgroups are mounted");
+    for directory in directories {
+        let locked = fs::create_dir(directory).and_then(|()| {
+            let lock = File::open(directory)?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            Ok(lock)
+        });
+        match locked {
+            Ok(lock) => return Ok(lock),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+/// Where the hierarchies of cgroups are mounted (proc_pid_mountinfo(5)).
+fn hierarchies() -> io::Result<Vec<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let mut roots: Vec<PathBuf> = mounts
+        .lines()
+        .filter_map(|line| {
+            let (mount, kind) = line.split_once(" - ")?;
+            let kind = kind.split(' ').next()?;
+            let point = mount.split(' ').nth(4)?;
+            (kind == "cgroup" || kind == "cgroup2").then(|| PathBuf::from(point))
+        })
+        .collect();
+    roots.sort();
+    roots.dedup();
+    Ok(roots)
+}
+
+/// Ends the runs whose cgroup here is locked by nobody, in all hierarchies: of those that a run
+/// has, it has locked one. One that is there without a lock may be locked elsewhere.
+fn sweep(hierarchy: &Path, hierarchies: &[PathBuf]) {
+    for entry in fs::read_dir(hierarchy).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if !name.as_bytes().starts_with(PREFIX.as_bytes()) {
+            continue;
+        }
+        let directories = hierarchies.iter().map(|it| it.join(&name));
+        let there: Vec<_> = directories.filter(|it| it.is_dir()).collect();
+        let locks: Vec<_> = there.iter().filter_map(|it| File::open(it).ok()).collect();
+        let is_free = |lock: &File| flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if locks.len() == there.len() && locks.iter().all(is_free) {
+            end(&there);
+        }
+    }
+}
+
+/// Kills what is in these cgroups, and removes them.
+fn end(directories: &[PathBuf]) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut left = true;
+    while left && Instant::now() < deadline {
+        left = false;
+        for directory in directories {
+            for below in fs::read_dir(directory).into_iter().flatten().flatten() {
+                if !below.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    continue;
+                }
+                kill_all(&below.path().join("cgroup.procs"));
+                let _ = fs::remove_dir(below.path());
+            }
+            left |= fs::remove_dir(directory).is_err() && directory.is_dir();
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn kill_all(list: &Path) {
+    let list = fs::read_to_string(list).unwrap_or_default();
+    let pids = list.lines().filter_map(|line| line.parse().ok());
+    for pid in pids.filter_map(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// The leash, from clone to exec.
+struct Entry<'a> {
+    probe: &'a OwnedFd,
+    told: &'a OwnedFd,
+    argv: StringVector,
+    envp: StringVector,
+}
+
+#[expect(unsafe_code, reason = "the promise of a child")]
+// SAFETY: it makes system calls with what was prepared before the clone, and no more.
+unsafe impl InChild for &Entry<'_> {
+    fn run(self) -> i32 {
+        let prepared = || -> io::Result<()> {
+            // A signal to the suite's process group is not for it.
+            let _ = rustix::process::setsid();
+            sys::close_range_cloexec(0)?;
+            rustix::stdio::dup2_stdin(self.told)?;
+            sys::reset_signals(0, 0)
+        };
+        if prepared().is_ok() {
+            sys::exec(Some(self.probe.as_fd()), c"", &self.argv, &self.envp);
+        }
+        before_exec::FAILED
+    }
+}

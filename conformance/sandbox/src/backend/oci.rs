@@ -1,0 +1,487 @@
+//! Sandboxes by an OCI runtime, as containerd and CRI-O have them made: runc, crun, youki.
+//!
+//! The runtime is a short-lived child of the suite for each order: create, start, delete. The pause
+//! process becomes the suite's own child, since the suite is a subreaper, so that its true wait
+//! status is known. What the runtime makes is in cgroups that a [lease](super::lease) ends, and in a
+//! mount namespace of its own.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::embedded::cgroup::{self, Group};
+use super::embedded::ids::Ids;
+use super::embedded::{Embedded, LentRoot, limits};
+use super::inside::Inside;
+use super::lease::Lease;
+use super::{Backend, Launch, Root, Sandbox, Spec, StartError, Stream};
+use crate::Features;
+use crate::shortage::Counters;
+
+mod config;
+mod container;
+mod program;
+mod sandbox;
+mod stage;
+
+use config::Place;
+use container::Container;
+use sandbox::OciSandbox;
+use stage::Stage;
+
+/// How many roots of images stay attached.
+const KEPT: usize = 8;
+
+/// An OCI runtime, and what is its own.
+#[derive(Debug)]
+pub struct Kind {
+    /// As it is asked for, and the name of its program.
+    pub name: &'static str,
+    /// The least memory limit under which it starts a container, in bytes.
+    memory_floor: u64,
+    /// Whether it starts a container that may have one process.
+    starts_one_process: bool,
+}
+
+/// Those that are known.
+pub static KINDS: [Kind; 3] = [
+    Kind {
+        name: "runc",
+        // The container's first process is a Go program until it executes.
+        memory_floor: 32 << 20,
+        starts_one_process: false,
+    },
+    Kind {
+        name: "crun",
+        memory_floor: 16 << 20,
+        starts_one_process: true,
+    },
+    Kind {
+        name: "youki",
+        memory_floor: 32 << 20,
+        starts_one_process: false,
+    },
+];
+
+/// Why a container runtime cannot be used: one line, and what the user can do.
+#[derive(Debug, thiserror::Error)]
+#[error("--runtime {name}: {cause}")]
+pub struct Unusable {
+    /// As it was asked for.
+    pub name: String,
+    /// What is wrong.
+    pub cause: String,
+    /// What the user can do.
+    pub hint: String,
+}
+
+/// The backend, prepared.
+pub struct Oci {
+    kind: &'static Kind,
+    program: PathBuf,
+    version: String,
+    embedded: Arc<Embedded>,
+    offers: Features,
+    lacking: Vec<(Features, String)>,
+    /// What it takes to start and remove a sandbox.
+    cost: Duration,
+    suite_pid_namespace: OwnedFd,
+    null: OwnedFd,
+    made: AtomicU64,
+    /// Those that are attached in the stage, and where.
+    roots: Mutex<Vec<(Arc<LentRoot>, String)>>,
+    stage: Arc<Stage>,
+    lease: Arc<Lease>,
+}
+
+impl Oci {
+    /// Finds the program, or takes this one, and has it make a container for a trial.
+    ///
+    /// # Errors
+    /// Where it is missing, or refuses.
+    pub fn prepare(
+        kind: &'static Kind,
+        program: Option<&Path>,
+        embedded: &Arc<Embedded>,
+    ) -> Result<Self, Unusable> {
+        let unusable = |cause: String, hint: &str| Unusable {
+            name: kind.name.to_owned(),
+            cause,
+            hint: hint.to_owned(),
+        };
+        if !embedded.is_root() {
+            return Err(unusable(
+                "it makes sandboxes for root alone here".to_owned(),
+                "run the suite as root, or leave --runtime out",
+            ));
+        }
+        let found = program.map_or_else(|| program::find(kind.name), |path| Ok(path.to_owned()));
+        let hint = format!(
+            "install {0}, or name its program: --runtime {0}=/path/to/{0}",
+            kind.name
+        );
+        let found = found.map_err(|error| unusable(error.to_string(), &hint))?;
+        let version = program::version(&found)
+            .map_err(|error| unusable(format!("{}: {error}", found.display()), &hint))?;
+        let made = Self::make(kind, found, version, embedded);
+        let mut made = made.map_err(|error| {
+            unusable(
+                format!("cannot prepare it: {error}"),
+                "run the suite where root may mount and make cgroups",
+            )
+        })?;
+        let refused = |error: StartError| {
+            let hint = "run the suite where it starts containers, or leave --runtime out";
+            unusable(error.to_string(), hint)
+        };
+        // The first also makes what is made once.
+        made.try_out().map_err(refused)?;
+        let began = Instant::now();
+        made.try_out().map_err(refused)?;
+        made.cost = began.elapsed();
+        Ok(made)
+    }
+
+    fn make(
+        kind: &'static Kind,
+        program: PathBuf,
+        version: String,
+        embedded: &Arc<Embedded>,
+    ) -> io::Result<Self> {
+        // What a container runtime leaves becomes a child of this process.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        let null = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")?;
+        let stage = Stage::make(&program)?;
+        stage.make_folder("state")?;
+        let mut made = Self {
+            kind,
+            stage: Arc::new(stage),
+            program,
+            version,
+            embedded: Arc::clone(embedded),
+            offers: Features::empty(),
+            lacking: Vec::new(),
+            cost: Duration::ZERO,
+            suite_pid_namespace: std::fs::File::open("/proc/self/ns/pid")?.into(),
+            null: null.into(),
+            made: AtomicU64::new(0),
+            roots: Mutex::default(),
+            lease: Arc::new(Lease::take(&embedded.lend_probe()?)?),
+        };
+        made.find_offers();
+        Ok(made)
+    }
+
+    /// Starts the reference, so that what is refused shows before anything is judged.
+    fn try_out(&self) -> Result<(), StartError> {
+        let reference = crate::programs::REFERENCE.into();
+        let platform = pause_image::Platform::host();
+        let subject = pause_image::Subject::of_program("the reference", reference, platform);
+        let launch = Launch {
+            rootfs: &subject.rootfs,
+            program: subject.program.as_ref().map_err(|why| StartError::Unable {
+                why: why.to_string(),
+            })?,
+        };
+        self.start(&launch, &Spec::default()).map(drop)
+    }
+
+    fn find_offers(&mut self) {
+        let embedded = self.embedded.offers();
+        let name = self.kind.name;
+        self.offers = ALWAYS | (embedded & FROM_EMBEDDED);
+        let has = |it: bool, feature| if it { feature } else { Features::empty() };
+        self.offers |= has(self.kind.starts_one_process, Features::PIDS_LIMIT) & embedded;
+        for (feature, why) in LACKING {
+            if !self.offers.contains(*feature) {
+                self.lacking.push((*feature, format!("{name} {why}")));
+            }
+        }
+    }
+
+    /// The root for a sandbox, attached; and whether it is that sandbox's alone.
+    fn root(
+        &self,
+        launch: &Launch<'_>,
+        user: (u32, u32),
+        spec: &Spec,
+        folder: &str,
+    ) -> Result<(Arc<LentRoot>, String), StartError> {
+        let attached = |root: &LentRoot, name: &str| {
+            self.stage
+                .make_folder(name)
+                .and_then(|()| self.stage.attach(&root.detached()?, name))
+                .map_err(at("attach the image's root"))
+        };
+        let writable = spec.root == Root::Writable;
+        let lent = self
+            .embedded
+            .lend_root(launch, user, spec.id_range, writable)?;
+        if writable {
+            let name = format!("{folder}/rootfs");
+            attached(&lent, &name)?;
+            return Ok((Arc::new(lent), name));
+        }
+        // Held while one is attached: a panic has changed nothing.
+        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((root, name)) = roots.iter().find(|(root, _)| root.is(&lent)) {
+            return Ok((Arc::clone(root), name.clone()));
+        }
+        let name = format!("root-{}", self.made.fetch_add(1, Ordering::Relaxed));
+        attached(&lent, &name)?;
+        let root = Arc::new(lent);
+        roots.insert(0, (Arc::clone(&root), name.clone()));
+        let kept = KEPT.min(roots.len());
+        for (_, old) in roots.drain(kept..) {
+            // Sandboxes that have it keep it: it is in their mount namespaces.
+            if self.stage.detach(&old).is_ok() {
+                self.stage.remove(&old);
+            }
+        }
+        Ok((root, name))
+    }
+
+    /// Has the container runtime make the container, whose first process is held.
+    fn create(&self, launch: &Launch<'_>, spec: &Spec) -> Result<OciSandbox, StartError> {
+        // Only the owner of a network namespace may mount a sysfs, and a runtime mounts one.
+        let spec = &Spec {
+            own_network: spec.own_network || spec.id_range,
+            ..spec.clone()
+        };
+        let user = spec.user.unwrap_or((
+            launch.program.uid.unwrap_or(0),
+            launch.program.gid.unwrap_or(0),
+        ));
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let folder = format!("bundle-{number}");
+        self.stage
+            .make_folder(&folder)
+            .map_err(at("make its bundle"))?;
+        let mut container = Container {
+            stage: Arc::clone(&self.stage),
+            lease: Arc::clone(&self.lease),
+            program: self.program.clone(),
+            name: self.kind.name,
+            id: self.lease.id(number),
+            folder,
+            own_root: None,
+            null: self.null.try_clone().map_err(at("open its streams"))?,
+        };
+        let (root, root_name) = self.root(launch, user, spec, &container.folder)?;
+        container.own_root = (spec.root == Root::Writable).then(|| root_name.clone());
+        let node = (!spec.own_pid_namespace)
+            .then(|| self.embedded.lend_node())
+            .transpose()
+            .map_err(at("make the pid namespace of a node"))?;
+        let judged = spec.memory_limit.is_some() || spec.pids_limit.is_some();
+        let bounds = (
+            spec.memory_limit.unwrap_or(cgroup::MEMORY),
+            spec.pids_limit.map_or_else(limits::processes, u64::from),
+        );
+        let place = Place {
+            root: self.stage.path(&root_name),
+            cgroup: self.lease.cgroup(number),
+            node: node.as_ref().map(|node| {
+                let (suite, namespace) = (std::process::id(), node.pid_namespace().as_raw_fd());
+                format!("/proc/{suite}/fd/{namespace}")
+            }),
+            limits: bounds,
+            launch,
+            user,
+        };
+        let text = config::text(&place, spec).map_err(at("write its configuration"))?;
+        let name = container.file("config.json");
+        self.stage
+            .write(&name, &text)
+            .map_err(at("write its configuration"))?;
+        let (stdio, streams) = self
+            .embedded
+            .lend_streams(spec)
+            .map_err(at("open its streams"))?;
+        let child = container.create(launch, &streams)?;
+        drop(streams);
+        let sandbox = OciSandbox {
+            user_namespace: spec.id_range,
+            group: Group::found(
+                self.lease.directory("memory", number),
+                self.lease.directory("pids", number),
+                bounds,
+            ),
+            judged,
+            is_first: spec.own_pid_namespace,
+            status: None,
+            memory_peak: 0,
+            held: true,
+            stdio,
+            inside: Inside {
+                child,
+                ids: Ids {
+                    uid: user.0,
+                    gid: user.1,
+                    setup: Some((0, 0)),
+                },
+                user_namespace: None,
+                node,
+                own_network: spec.own_network,
+                own_time: false,
+                suite_pid_namespace: self
+                    .suite_pid_namespace
+                    .try_clone()
+                    .map_err(at("keep its pid namespace"))?,
+                probe: self.embedded.lend_probe().map_err(at("keep the probe"))?,
+            },
+            root,
+            container,
+        };
+        sandbox.look_inside()
+    }
+}
+
+impl Backend for Oci {
+    fn describe(&self) -> String {
+        format!("{} {}", self.kind.name, self.version)
+    }
+
+    fn offers(&self) -> Features {
+        self.offers
+    }
+
+    fn lacks(&self, need: Features) -> Option<&str> {
+        self.lacking
+            .iter()
+            .find(|(bit, _)| *bit == need)
+            .map(|(_, why)| why.as_str())
+    }
+
+    fn cost(&self) -> Duration {
+        self.cost
+    }
+
+    fn memory_floor(&self) -> u64 {
+        self.kind.memory_floor
+    }
+
+    fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
+        if let Some(why) = refuses(spec) {
+            return Err(StartError::Unable {
+                why: format!("{} {why}", self.kind.name),
+            });
+        }
+        let mut sandbox = self.create(launch, spec)?;
+        if !spec.held {
+            sandbox.release()?;
+        }
+        Ok(Box::new(sandbox))
+    }
+
+    fn counters(&self) -> Counters {
+        self.embedded.counters()
+    }
+}
+
+/// What every OCI runtime gives.
+const ALWAYS: Features = Features::SANDBOX
+    .union(Features::PROBE)
+    .union(Features::NATIVE)
+    .union(Features::DEFAULT_ACTIONS)
+    .union(Features::CAN_UNSHARE)
+    .union(Features::NOCLDSTOP)
+    .union(Features::HOST_PID)
+    .union(Features::NETWORK)
+    .union(Features::HOST_PID_NAMESPACE)
+    .union(Features::SANDBOX_PROC)
+    .union(Features::HELD)
+    .union(Features::OUTPUT)
+    .union(Features::ARGUMENTS)
+    .union(Features::USER)
+    .union(Features::WRITABLE_ROOT)
+    .union(Features::STREAMS)
+    .union(Features::NO_PRIVILEGES)
+    .union(Features::OWN_MOUNTS)
+    .union(Features::QUICK_END);
+
+/// What it gives where the host does.
+const FROM_EMBEDDED: Features = Features::MEMORY_LIMIT
+    .union(Features::ID_RANGE)
+    .union(Features::USER_NAMESPACE)
+    .union(Features::MQUEUE)
+    .union(Features::PIDFD_HUP)
+    .union(Features::SELF_EXEC);
+
+/// Why it does not give the rest, after its name.
+const LACKING: &[(Features, &str)] = &[
+    (
+        Features::PIDS_LIMIT,
+        "has more processes than one itself when it starts a container",
+    ),
+    (
+        Features::SECCOMP,
+        "takes lists of system calls, not filters",
+    ),
+    (
+        Features::TRACE,
+        "executes the program in a process of its own, which is not traced",
+    ),
+    (
+        Features::STEP,
+        "executes the program in a process of its own, which is not followed",
+    ),
+    (Features::TIME_NAMESPACE, "is asked for no time namespace"),
+    (
+        Features::CGROUP_NAMESPACE,
+        "is asked for no cgroup namespace, as by containerd with cgroups v1",
+    ),
+    (
+        Features::EXEC_ON_ORDER,
+        "takes its own time to execute the program",
+    ),
+    (Features::BARE_ROOT, "mounts /proc and /dev"),
+    (
+        Features::CLOSED_STREAMS,
+        "opens the standard streams that are closed",
+    ),
+    (Features::DISPOSITIONS, "resets blocked and ignored signals"),
+    (Features::BASELINE, "runs no emulator"),
+];
+
+/// What of a specification it cannot do.
+fn refuses(spec: &Spec) -> Option<&'static str> {
+    let closed = [spec.stdin, spec.stdout, spec.stderr].contains(&Stream::Closed);
+    [
+        (
+            matches!(spec.root, Root::Bare | Root::Host),
+            "mounts /proc and /dev",
+        ),
+        (closed, "opens the standard streams that are closed"),
+        (
+            spec.privileged,
+            "would not confine its capabilities: there is no user namespace",
+        ),
+        (spec.own_time, "is asked for no time namespace"),
+        (
+            spec.blocked != 0 || spec.ignored != 0,
+            "resets blocked and ignored signals",
+        ),
+        (
+            spec.extra_descriptors > 0,
+            "is given no further descriptors",
+        ),
+        (
+            spec.seccomp.is_some(),
+            "takes lists of system calls, not filters",
+        ),
+    ]
+    .into_iter()
+    .find_map(|(asked, why)| asked.then_some(why))
+}
+
+/// Names the step at which a start failed.
+fn at(step: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |cause| StartError::Host { step, cause }
+}

@@ -1,0 +1,165 @@
+//! The configuration of a sandbox's container (OCI runtime specification, config.json): what
+//! containerd writes for a pod sandbox, with what a check asks for in its place.
+
+use std::io;
+
+use oci_spec::runtime::Spec as Config;
+use serde_json::{Value, json};
+
+use crate::backend::embedded::ids::{RANGE, RANGE_BASE};
+use crate::backend::{Launch, Root, Spec};
+
+/// What containerd lets a container do by default (containerd, pkg/oci/spec.go).
+const CAPABILITIES: [&str; 14] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+];
+
+/// What a container does not see of /proc and /sys, and what it may not write there (the same).
+const MASKED: [&str; 10] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/sys/firmware",
+    "/proc/scsi",
+];
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+/// Where a container is put.
+pub(super) struct Place<'a> {
+    /// Its root, as the container runtime sees it.
+    pub(super) root: String,
+    pub(super) cgroup: String,
+    /// The pid namespace that it joins, where it has none of its own.
+    pub(super) node: Option<String>,
+    /// Bytes and processes that it may have.
+    pub(super) limits: (u64, u64),
+    pub(super) launch: &'a Launch<'a>,
+    pub(super) user: (u32, u32),
+}
+
+/// The text of config.json.
+pub(super) fn text(place: &Place<'_>, spec: &Spec) -> io::Result<Vec<u8>> {
+    // By the specification's own types: a wrong name or kind of value shows here.
+    let config: Config = serde_json::from_value(value(place, spec))?;
+    Ok(serde_json::to_vec(&config)?)
+}
+
+fn value(place: &Place<'_>, spec: &Spec) -> Value {
+    let program = place.launch.program;
+    let mut args = program.argv.clone();
+    if let Some(arguments) = &spec.arguments {
+        args.truncate(1);
+        args.extend(arguments.iter().cloned());
+    }
+    let (uid, gid) = place.user;
+    json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "terminal": false,
+            "user": {"uid": uid, "gid": gid},
+            "args": args,
+            "env": spec.env.as_ref().unwrap_or(&program.env),
+            "cwd": program.working_dir,
+            "capabilities": capabilities(uid, spec),
+            "noNewPrivileges": true,
+            // The OOM killer is to choose a sandbox before the suite.
+            "oomScoreAdj": 1000,
+        },
+        "root": {"path": place.root, "readonly": spec.root == Root::ReadOnly},
+        "hostname": "pause-conformance",
+        "mounts": mounts(),
+        "linux": linux(place, spec),
+    })
+}
+
+/// A program of another user than root has them in the bounding set alone (execve(2)).
+fn capabilities(uid: u32, spec: &Spec) -> Value {
+    let none: [&str; 0] = [];
+    let bounding = if spec.bounding_set {
+        &CAPABILITIES[..]
+    } else {
+        &none
+    };
+    let effective = if uid == 0 { bounding } else { &none };
+    json!({
+        "bounding": bounding,
+        "effective": effective,
+        "permitted": effective,
+    })
+}
+
+fn mounts() -> Value {
+    json!([
+        {"destination": "/proc", "type": "proc", "source": "proc",
+         "options": ["nosuid", "noexec", "nodev"]},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+         "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
+        {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+         "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
+        {"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+         "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]},
+        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
+         "options": ["nosuid", "noexec", "nodev"]},
+        {"destination": "/sys", "type": "sysfs", "source": "sysfs",
+         "options": ["nosuid", "noexec", "nodev", "ro"]},
+    ])
+}
+
+fn linux(place: &Place<'_>, spec: &Spec) -> Value {
+    let mut namespaces = vec![
+        json!({"type": "mount"}),
+        json!({"type": "ipc"}),
+        json!({"type": "uts"}),
+    ];
+    namespaces.push(match &place.node {
+        Some(path) => json!({"type": "pid", "path": path}),
+        None => json!({"type": "pid"}),
+    });
+    // Else that of the suite's children, which is empty.
+    if spec.own_network {
+        namespaces.push(json!({"type": "network"}));
+    }
+    let mut linux = json!({
+        "cgroupsPath": place.cgroup,
+        "resources": {
+            "devices": [{"allow": false, "access": "rwm"}],
+            "cpu": {"shares": 2},
+            "memory": {"limit": place.limits.0},
+            "pids": {"limit": place.limits.1},
+        },
+        "maskedPaths": MASKED,
+        "readonlyPaths": READ_ONLY,
+    });
+    if spec.id_range {
+        namespaces.push(json!({"type": "user"}));
+        let map = json!([{"containerID": 0, "hostID": RANGE_BASE, "size": RANGE}]);
+        linux["uidMappings"] = map.clone();
+        linux["gidMappings"] = map;
+    }
+    linux["namespaces"] = Value::Array(namespaces);
+    linux
+}

@@ -1,0 +1,133 @@
+//! A container, as its runtime knows it: the orders that are given for it, and what is said then.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::process::{Pid, PidfdFlags};
+
+use super::at;
+use super::stage::Stage;
+use crate::backend::lease::Lease;
+use crate::backend::{Launch, StartError};
+use crate::sys::{Child, ExitStatus};
+
+/// A container, as its runtime knows it. Dropping it removes it.
+pub(super) struct Container {
+    pub(super) stage: Arc<Stage>,
+    #[expect(dead_code, reason = "held, not used")]
+    pub(super) lease: Arc<Lease>,
+    pub(super) program: PathBuf,
+    pub(super) name: &'static str,
+    pub(super) id: String,
+    /// Its bundle.
+    pub(super) folder: String,
+    /// A root of its own.
+    pub(super) own_root: Option<String>,
+    pub(super) null: OwnedFd,
+}
+
+impl Container {
+    pub(super) fn file(&self, name: &str) -> String {
+        format!("{}/{name}", self.folder)
+    }
+
+    /// Gives an order; in words what the container runtime says where it fails.
+    pub(super) fn order(&self, words: &[&str], streams: [BorrowedFd<'_>; 3]) -> io::Result<()> {
+        let log = self.file("log");
+        let (state, path) = (self.stage.path("state"), self.stage.path(&log));
+        let global = ["--root", &state, "--log", &path, "--log-format", "json"];
+        let words: Vec<String> = global
+            .iter()
+            .chain(words)
+            .map(|word| (*word).to_owned())
+            .collect();
+        match self.stage.run(&self.program, &words, streams)? {
+            ExitStatus::Exited(0) => Ok(()),
+            status => {
+                let said = self.stage.read(&log).unwrap_or_default();
+                let said = last_error(&said).unwrap_or_else(|| status.to_string());
+                Err(io::Error::other(format!("{}: {said}", self.name)))
+            }
+        }
+    }
+
+    pub(super) fn silent(&self) -> [BorrowedFd<'_>; 3] {
+        [self.null.as_fd(); 3]
+    }
+
+    pub(super) fn create<'a>(
+        &'a self,
+        launch: &Launch<'_>,
+        streams: &'a [Option<OwnedFd>; 3],
+    ) -> Result<Child, StartError> {
+        let [stdin, stdout, stderr] = streams;
+        let or_null = |it: &'a Option<OwnedFd>| it.as_ref().unwrap_or(&self.null).as_fd();
+        let streams = [or_null(stdin), or_null(stdout), or_null(stderr)];
+        let bundle = self.stage.path(&self.folder);
+        let pid_file = self.file("pid");
+        let pid_path = self.stage.path(&pid_file);
+        let words = [
+            "create",
+            "--bundle",
+            &bundle,
+            "--pid-file",
+            &pid_path,
+            &self.id,
+        ];
+        self.order(&words, streams)
+            .map_err(|cause| failure(launch, cause))?;
+        let opened = self.stage.read(&pid_file).and_then(|text| {
+            let pid = text.trim().parse().ok().and_then(Pid::from_raw);
+            let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
+            // Until the suite has waited for its child, no other process has that number.
+            let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+            Ok(Child {
+                pid: pid.as_raw_nonzero().get(),
+                pidfd,
+            })
+        });
+        opened.map_err(at("find its first process"))
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = self.order(&["delete", "--force", &self.id], self.silent());
+        if let Some(root) = &self.own_root {
+            let _ = self.stage.detach(root);
+            self.stage.remove(root);
+        }
+        for name in ["config.json", "pid", "log"] {
+            self.stage.remove(&self.file(name));
+        }
+        self.stage.remove(&self.folder);
+    }
+}
+
+/// What a container runtime says of the program is the image's fault.
+fn failure(launch: &Launch<'_>, cause: io::Error) -> StartError {
+    let path = launch.program.argv.first().cloned().unwrap_or_default();
+    let said = cause.to_string();
+    if !path.is_empty() && said.contains(&path) {
+        return StartError::Exec { path, cause };
+    }
+    StartError::Host {
+        step: "create its container",
+        cause,
+    }
+}
+
+/// The last error of a log of lines of JSON.
+fn last_error(log: &str) -> Option<String> {
+    let lines = log.lines().filter_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        let level = line.get("level")?.as_str()?.to_lowercase();
+        let said = line.get("msg").or_else(|| line.get("message"))?.as_str()?;
+        (level == "error" || level == "fatal").then(|| said.to_owned())
+    });
+    let said = lines.last()?;
+    Some(pause_image::escape_text(&said).to_string())
+}
+
