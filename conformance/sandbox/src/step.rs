@@ -16,10 +16,12 @@ mod clocks;
 mod memory;
 mod sleep;
 mod timers;
+mod turns;
 mod waits;
 
 use memory::Memory;
 use timers::Timers;
+use turns::{Turn, Turns};
 use waits::{Lapse, Wait};
 
 pub use crate::sys::Call;
@@ -114,6 +116,7 @@ pub struct Stepper {
     looks: u32,
     timers: Timers,
     may_wake_later: bool,
+    turns: Turns,
 }
 
 impl Stepper {
@@ -133,6 +136,7 @@ impl Stepper {
             looks: 0,
             timers: Timers::of(pid)?,
             may_wake_later: false,
+            turns: Turns::new(pid),
         })
     }
 
@@ -172,25 +176,54 @@ impl Stepper {
     }
 
     fn look(&mut self) -> io::Result<Next> {
-        for index in 0..self.threads.len() {
-            self.let_go(index)?;
-        }
-        let mut index = 0;
-        while let Some(thread) = self.threads.get(index) {
-            match sys::step_wait(thread.id, thread.id == self.pid)? {
-                Waited::Nothing => index += 1,
-                Waited::Gone if thread.id == self.pid => index += 1,
-                Waited::Gone => drop(self.threads.remove(index)),
-                Waited::At(stop) => match self.stopped(index, stop)? {
-                    Next::Nothing => self.let_go(index)?,
-                    next => return Ok(next),
-                },
+        loop {
+            match self.take_stops()? {
+                Next::Nothing => {}
+                next => return Ok(next),
+            }
+            match self.turn() {
+                Turn::Of(index) => self.let_go(index)?,
+                Turn::Taken => return Ok(Next::Nothing),
+                Turn::AllSleep => return self.move_on(),
             }
         }
-        if !self.all_sleep() {
-            return Ok(Next::Nothing);
+    }
+
+    /// Takes what its threads have stopped for, up to the first of which something is told; what
+    /// stops beside the one whose turn it is can wait.
+    fn take_stops(&mut self) -> io::Result<Next> {
+        if let Some(index) = self.whose_turn() {
+            let (next, is_done) = self.take_stop(index)?;
+            if is_done || next != Next::Nothing || self.turns.is_new() {
+                return Ok(next);
+            }
         }
-        self.move_on()
+        let ids: Vec<i32> = self.threads.iter().map(|thread| thread.id).collect();
+        for id in ids {
+            if let Some(index) = self.threads.iter().position(|thread| thread.id == id) {
+                let (next, _) = self.take_stop(index)?;
+                if next != Next::Nothing {
+                    return Ok(next);
+                }
+            }
+        }
+        Ok(Next::Nothing)
+    }
+
+    /// The same for one of them, and whether it had stopped.
+    fn take_stop(&mut self, index: usize) -> io::Result<(Next, bool)> {
+        let Some(thread) = self.threads.get(index) else {
+            return Ok((Next::Nothing, false));
+        };
+        let is_first = thread.id == self.pid;
+        match sys::step_wait(thread.id, is_first)? {
+            Waited::At(stop) => Ok((self.stopped(index, stop)?, true)),
+            Waited::Gone if !is_first => {
+                self.threads.remove(index);
+                Ok((Next::Nothing, false))
+            }
+            Waited::Nothing | Waited::Gone => Ok((Next::Nothing, false)),
+        }
     }
 
     /// Sets the thread that is about to make a call back onto its instruction: what is sent now
@@ -225,6 +258,23 @@ impl Stepper {
             }
         }
         Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Sends the first of several threads a signal of its process, where the kernel would choose
+    /// that one had nobody stopped it; whether it is so.
+    ///
+    /// # Errors
+    /// As tgkill(2).
+    pub fn signal_first(&self, signal: i32) -> io::Result<bool> {
+        let is_stopped = |thread: &Thread| matches!(thread.state, State::Stopped(_));
+        let first = self.threads.iter().find(|thread| thread.id == self.pid);
+        let is_first_choice = self.threads.len() > 1
+            && first.is_some_and(is_stopped)
+            && !sleep::is_blocked(self.pid, signal);
+        if is_first_choice {
+            unless_gone(sys::signal_thread(self.pid, self.pid, signal))?;
+        }
+        Ok(is_first_choice)
     }
 
     /// Tells that something has been done from outside: what its threads wait for may have come.
@@ -263,6 +313,7 @@ impl Stepper {
             }
             TraceStop::SyscallEntry(call) => {
                 thread.state = State::At(call);
+                self.turns.note(&call);
                 // One that is tried again is the same call.
                 match thread.until {
                     Some(_) => Ok(Next::Nothing),
@@ -378,10 +429,11 @@ impl Stepper {
         if let Some(thread) = self.threads.get_mut(index) {
             (thread.state, thread.until) = (state, until);
         }
-        match state {
-            State::Held(..) => Ok(()),
-            _ => unless_gone(sys::trace_continue(id, signal)),
+        if matches!(state, State::Held(..)) {
+            return Ok(());
         }
+        self.turns.begin(id);
+        unless_gone(sys::trace_continue(id, signal))
     }
 
     fn wait_of(&mut self, call: &Call) -> Option<Wait> {
@@ -391,19 +443,6 @@ impl Stepper {
         let now = |clock| clocks::real_time(clock) + ahead;
         // Where its pointer leads nowhere the kernel refuses the call.
         waits::wait_of(call, memory, now).unwrap_or(None)
-    }
-
-    /// Whether all its threads sleep, those that are held aside. Each is looked at twice: one
-    /// that was woken between the looks runs at the second, or has stopped.
-    fn all_sleep(&self) -> bool {
-        let sleep = || {
-            self.threads.iter().all(|thread| match thread.state {
-                State::In(call) => !sleep::ends(&call) && sleep::sleeps(self.pid, thread.id),
-                State::Held(..) => true,
-                _ => false,
-            })
-        };
-        self.memory.is_some() && sleep() && sleep()
     }
 
     /// Lets the timer that is over first tell so, or one of the waits go on that end by
@@ -454,6 +493,7 @@ impl Stepper {
         if let Some(thread) = self.threads.iter_mut().find(|thread| thread.id == id) {
             thread.state = State::Lapses(call, lapsed);
         }
+        self.turns.begin(id);
         unless_gone(sys::trace_continue(id, 0))?;
         Ok(if is_tried { Next::Nothing } else { Next::Woke })
     }
@@ -484,17 +524,24 @@ impl Stepper {
 
 impl Drop for Stepper {
     /// The end of a thread that is traced is for its tracer to take: until then its process has
-    /// not ended.
+    /// not ended. The last of a process 1 waits for all others first, whichever it is.
     fn drop(&mut self) {
-        for thread in self.threads.iter().filter(|thread| thread.id != self.pid) {
-            sys::kill_thread(self.pid, thread.id);
-            let began = Instant::now();
-            while began.elapsed() < AT_ONCE {
-                match sys::step_wait(thread.id, false) {
-                    Ok(Waited::Gone) | Err(_) => break,
-                    Ok(Waited::At(_) | Waited::Nothing) => std::thread::yield_now(),
-                }
-            }
+        let first = self.pid;
+        self.threads.retain(|thread| thread.id != first);
+        if let Some(thread) = self.threads.first() {
+            // One that has ended needs no end.
+            let _ = sys::signal_thread(first, thread.id, libc::SIGKILL);
+        }
+        let began = Instant::now();
+        while !self.threads.is_empty() && began.elapsed() < AT_ONCE {
+            let is_left = |thread: &mut Thread| {
+                matches!(
+                    sys::step_wait(thread.id, false),
+                    Ok(Waited::At(_) | Waited::Nothing)
+                )
+            };
+            self.threads.retain_mut(is_left);
+            std::thread::yield_now();
         }
     }
 }

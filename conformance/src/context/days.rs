@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::moments::Scene;
-use super::step::Seen;
+use super::step::{Seen, Steps};
 use super::{Came, Context, PROMPTLY, Pod, Stimulus};
 use crate::need::Needs;
 use crate::outcome::{Finding, Stop};
@@ -14,8 +14,8 @@ use crate::{seccomp, signal};
 /// How long.
 const DAYS: Duration = Duration::from_hours(30 * 24);
 
-/// The most wakes that are looked at.
-const WAKES: u64 = 1_500;
+/// The most wakes that are looked at, and of a program of several threads, whose cost more.
+const WAKES: [u64; 2] = [1_500, 500];
 
 /// And the most calls, from the first wake on.
 const CALLS: u64 = 6_000;
@@ -134,10 +134,14 @@ fn days(scene: &mut Scene<'_>) -> Result<Days, Stop> {
     let Scene { steps, pod, .. } = scene;
     let mut wrote = None;
     let mut first = None;
+    let mut looked = None;
     steps.allow(DAYS);
     let passed = loop {
         let seen = steps.next(pod)?;
-        if wrote.is_none() && pod.written() > 0 {
+        // What it writes fills no pipe between one wake and the next: it would wait.
+        let woke = looked.replace(steps.wakes()) != Some(steps.wakes());
+        let is_call = matches!(seen, Seen::Call(_));
+        if wrote.is_none() && (woke || !is_call) && pod.written() > 0 {
             wrote = Some((steps.clock(), pod.output().0));
         }
         if first.is_none() && steps.wakes() > SETTLES {
@@ -150,9 +154,7 @@ fn days(scene: &mut Scene<'_>) -> Result<Days, Stop> {
             return Err(Stop::Skip(why.to_owned()));
         }
         match seen {
-            Seen::Call(_) if steps.wakes() >= WAKES || steps.total() >= CALLS => {
-                break Passed::Bounded;
-            }
+            Seen::Call(_) if is_enough(steps) => break Passed::Bounded,
             Seen::Call(_) => {}
             Seen::Late => break Passed::Whole,
             Seen::Ended(status) => break Passed::Ended(status),
@@ -184,6 +186,12 @@ fn days(scene: &mut Scene<'_>) -> Result<Days, Stop> {
     })
 }
 
+/// Whether a program has been looked at as far as one is.
+fn is_enough(steps: &Steps) -> bool {
+    let wakes = WAKES[usize::from(!steps.has_one_thread())];
+    steps.wakes() >= wakes || steps.total() >= CALLS
+}
+
 /// How it answers then an orphan's end, and after that TERM.
 fn answers(scene: &mut Scene<'_>) -> Result<Answers, Stop> {
     scene.add_orphan()?;
@@ -195,8 +203,7 @@ fn answers(scene: &mut Scene<'_>) -> Result<Answers, Stop> {
         let term = orphan;
         return Ok(Answers { orphan, term });
     }
-    scene.pod.signal(signal::TERM)?;
-    scene.steps.poke();
+    scene.steps.signal(&mut scene.pod, signal::TERM)?;
     scene.steps.allow(PROMPTLY);
     let term = scene.outcome(Stimulus::Signal(signal::TERM))?;
     Ok(Answers { orphan, term })

@@ -21,10 +21,13 @@ use crate::{seccomp, signal};
 const AT_MOST: usize = 64;
 
 /// The most calls that are followed for that; a program is followed from its exec each time.
-const CALLS: usize = 100_000;
+const CALLS: usize = 8_000;
 
 /// And the fewest moments, however many calls there are before them.
 const AT_LEAST: usize = 8;
+
+/// From so many calls on to a moment, one signal is tried there, of several in turn.
+const DEAR: u64 = 200;
 
 /// The time, on its clock, in which a program comes to rest, or never will.
 const RESTS: Duration = Duration::from_secs(1);
@@ -116,13 +119,15 @@ pub struct Moments {
     pub start: u64,
     /// How many of its moments there are.
     pub all: usize,
+    /// Each takes so many calls to come to that one signal is tried there.
+    pub is_dear: bool,
     /// Those that are tried.
     chosen: Vec<Moment>,
     began: Instant,
 }
 
 /// The longest that moments are tried, by the clock: after that the host is too busy.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Moments {
     /// Those that are tried, for as long as the host is not too busy for it.
@@ -201,7 +206,12 @@ impl Context<'_> {
         let began = Instant::now();
         let mut scene = self.scene(1)?;
         let start = scene.calls_until_rest()?;
-        let waits_in = scene.steps.sleeps_in();
+        // Of several threads it may be another call in the next sandbox, before the last that
+        // takes TERM in hand.
+        let waits_in = scene
+            .steps
+            .sleeps_in()
+            .filter(|_| scene.steps.has_one_thread());
         scene.end_orphan()?;
         let reaping = scene.calls_until_rest()?;
         let first = waits_in.map(|call| Moment::FirstWait(start, call.number));
@@ -210,6 +220,7 @@ impl Context<'_> {
         Ok(Moments {
             start,
             all: all.len(),
+            is_dear: start + reaping > DEAR,
             chosen: spread(&all, at_most(start + reaping)),
             began,
         })
@@ -271,8 +282,7 @@ impl Context<'_> {
             Stimulus::Signal(number) => {
                 // Nothing that it may wait for with its end.
                 scene.done.clear();
-                scene.pod.signal(number)?;
-                scene.steps.poke();
+                scene.steps.signal(&mut scene.pod, number)?;
             }
             Stimulus::Orphan => scene.end_orphan()?,
         }
@@ -424,7 +434,7 @@ mod tests {
 
     #[test]
     fn of_a_program_of_many_calls_fewer_moments_are_tried() {
-        let moments = [0, 200, 2500, 20_000, u64::MAX].map(at_most);
+        let moments = [0, 125, 200, 20_000, u64::MAX].map(at_most);
         assert_eq!(moments, [64, 64, 40, 8, 8]);
     }
 

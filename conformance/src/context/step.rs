@@ -126,7 +126,7 @@ impl Steps {
         self.total
     }
 
-    /// Whether its calls come one after the other.
+    /// Whether the order of its calls is its own alone.
     pub(super) fn has_one_thread(&self) -> bool {
         self.stepper.threads() == 1
     }
@@ -143,6 +143,16 @@ impl Steps {
             .map_err(|error| failed(pod, &error))?;
         // The call comes again.
         self.calls -= 1;
+        Ok(())
+    }
+
+    /// Sends it a signal, as it comes to a program that nobody stops.
+    pub(super) fn signal(&mut self, pod: &mut Pod<'_>, number: i32) -> Result<(), Stop> {
+        let sent = self.stepper.signal_first(number);
+        if !sent.map_err(|error| failed(pod, &error))? {
+            pod.signal(number)?;
+        }
+        self.poke();
         Ok(())
     }
 
@@ -168,9 +178,6 @@ impl Steps {
     fn look(&mut self, pod: &mut Pod<'_>) -> Result<Seen, Stop> {
         loop {
             self.expect_time()?;
-            if self.executed {
-                self.expect_one_thread()?;
-            }
             if self.executed && self.stepper.clock() >= self.until {
                 return Ok(Seen::Late);
             }
@@ -273,17 +280,6 @@ impl Steps {
             ));
         }
         Ok(None)
-    }
-
-    /// Skips the check of a program whose threads go on by themselves while one is followed.
-    fn expect_one_thread(&self) -> Result<(), Stop> {
-        if self.has_one_thread() {
-            return Ok(());
-        }
-        Err(Stop::Skip(
-            "the program has several threads, whose calls come in another order each time"
-                .to_owned(),
-        ))
     }
 
     /// Whether the host lets it be followed at all.

@@ -16,15 +16,26 @@ pub(super) fn ends(call: &Call) -> bool {
 /// Whether a thread sleeps until something wakes it. By its state alone one seems to that looks
 /// for children to wait for, or for something to read.
 pub(super) fn sleeps(pid: i32, id: i32) -> bool {
-    let file = |name| std::fs::read_to_string(format!("/proc/{pid}/task/{id}/{name}"));
+    let call = std::fs::read_to_string(format!("/proc/{pid}/task/{id}/syscall"));
     let is_off = |call: String| !call.starts_with("running");
-    // Behind the name, which may hold anything: proc_pid_stat(5).
-    let is_asleep = |stat: String| {
-        let state = stat.rsplit(") ").next();
-        state.is_some_and(|state| state.starts_with('S'))
-    };
     // The kernel answers the first once it has seen the thread off its processor.
-    file("syscall").is_ok_and(is_off) && file("stat").is_ok_and(is_asleep)
+    call.is_ok_and(is_off) && is_in_state(pid, id, 'S')
+}
+
+/// Whether the first thread of a process has ended, and others have not.
+pub(super) fn has_ended(pid: i32) -> bool {
+    is_in_state(pid, pid, 'Z')
+}
+
+fn is_in_state(pid: i32, id: i32, state: char) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{id}/stat"));
+    // Behind the name, which may hold anything: proc_pid_stat(5).
+    let is_in = |stat: String| {
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|it| it.starts_with(state))
+    };
+    stat.is_ok_and(is_in)
 }
 
 /// Whether this kernel tells that at all.
@@ -39,12 +50,22 @@ pub(super) fn is_told(pid: i32) -> io::Result<()> {
 
 /// Whether a signal waits for a thread which it has a handler for.
 pub(super) fn is_signaled(pid: i32, id: i32) -> bool {
+    let set = sets_of(pid, id);
+    (set("SigPnd:") | set("ShdPnd:")) & !set("SigBlk:") & set("SigCgt:") != 0
+}
+
+/// Whether the first thread of a process blocks a signal.
+pub(super) fn is_blocked(pid: i32, signal: i32) -> bool {
+    sets_of(pid, pid)("SigBlk:") >> (signal - 1) & 1 != 0
+}
+
+/// The sets of signals of a thread, by their names in proc_pid_status(5).
+fn sets_of(pid: i32, id: i32) -> impl Fn(&str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/task/{id}/status"));
     let status = status.unwrap_or_default();
-    let set = |name: &str| {
+    move |name| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let set = line.and_then(|line| u64::from_str_radix(line.trim(), 16).ok());
         set.unwrap_or_default()
-    };
-    (set("SigPnd:") | set("ShdPnd:")) & !set("SigBlk:") & set("SigCgt:") != 0
+    }
 }

@@ -51,8 +51,8 @@ pub(crate) fn step_wait(tid: i32, is_first: bool) -> io::Result<Waited> {
     }
 }
 
-/// Kills a process by one of its threads.
-pub(crate) fn kill_thread(pid: i32, tid: i32) {
-    // SAFETY: tgkill(2) takes numbers. A thread that its tracer has not waited for keeps its own.
-    unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, libc::SIGKILL) };
+/// Sends a signal to one thread of a process: tgkill(2).
+pub(crate) fn signal_thread(pid: i32, tid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: it takes numbers. A thread that its tracer has not waited for keeps its own.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signal) }).map(drop)
 }

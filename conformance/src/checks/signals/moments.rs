@@ -28,9 +28,11 @@ pub(super) static NO_LOST_TERM: Check = Check {
 fn no_lost_term(cx: &Context<'_>) -> Outcome {
     let moments = cx.moments()?;
     let mut came_to = 0;
+    let mut in_turn = [TERM, INT].iter().cycle();
     for moment in moments.chosen() {
         let moment = moment?;
-        for number in [TERM, INT] {
+        let count = if moments.is_dear { 1 } else { 2 };
+        for &number in in_turn.by_ref().take(count) {
             if let Some(tried) = cx.try_moment(moment, Stimulus::Signal(number))? {
                 judge(moment, number, &tried)?;
                 came_to += 1;
@@ -38,8 +40,13 @@ fn no_lost_term(cx: &Context<'_>) -> Outcome {
         }
     }
     moments.expect_tried(came_to)?;
+    let signals = if moments.is_dear {
+        "on SIGTERM and SIGINT in turn"
+    } else {
+        "on SIGTERM and on SIGINT"
+    };
     Ok(Pass::new(format!(
-        "exited 0 on SIGTERM and on SIGINT right before {}",
+        "exited 0 {signals} right before {}",
         moments.in_words()
     )))
 }
