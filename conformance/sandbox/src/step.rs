@@ -32,6 +32,9 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 /// So often a program looks at a clock, one time after the other, that does not wait for it.
 const LOOKS_AT_CLOCK: u32 = 32;
 
+/// How soon the children end that a program starts for a moment.
+const CHILD_ENDS: Duration = Duration::from_millis(100);
+
 /// How far the clock moves on with each look of one that does, and of one that goes on so.
 const SPINS: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
 
@@ -116,6 +119,10 @@ pub struct Stepper {
     looks: u32,
     timers: Timers,
     may_wake_later: bool,
+    /// How many processes it has started.
+    started: u64,
+    /// When it has started one whose end is waited for before the clock moves on.
+    awaits_child: Option<Instant>,
     turns: Turns,
 }
 
@@ -136,6 +143,8 @@ impl Stepper {
             looks: 0,
             timers: Timers::of(pid)?,
             may_wake_later: false,
+            started: 0,
+            awaits_child: None,
             turns: Turns::new(pid),
         })
     }
@@ -153,6 +162,11 @@ impl Stepper {
     /// How many threads it has.
     pub fn threads(&self) -> usize {
         self.threads.len()
+    }
+
+    /// How many processes it has started.
+    pub fn started(&self) -> u64 {
+        self.started
     }
 
     /// The call that its first thread sleeps in.
@@ -300,7 +314,7 @@ impl Stepper {
                     State::Lapses(call, lapsed) => self.lapsed(index, &call, lapsed)?,
                     State::In(call) => {
                         self.tell_time(index, &call)?;
-                        self.note_timer(index, &call)?;
+                        self.note_effect(index, &call)?;
                         self.others_may_go_on(index);
                     }
                     _ => {}
@@ -358,12 +372,18 @@ impl Stepper {
         Ok(())
     }
 
-    /// Takes note of timers that a call has set.
-    fn note_timer(&mut self, index: usize, call: &Call) -> io::Result<()> {
+    /// Takes note of timers that a call has set, and of processes that it has started.
+    fn note_effect(&mut self, index: usize, call: &Call) -> io::Result<()> {
         let (Some(thread), Some(memory)) = (self.threads.get(index), &self.memory) else {
             return Ok(());
         };
-        if !timers::concern(call) || Registers::of(thread.id)?.result() < 0 {
+        let starts = waits::starts_process(call, memory).unwrap_or(false);
+        if !(starts || timers::concern(call)) || Registers::of(thread.id)?.result() < 0 {
+            return Ok(());
+        }
+        if starts {
+            self.started += 1;
+            self.awaits_child = Some(Instant::now());
             return Ok(());
         }
         let ahead = self.ahead;
@@ -438,7 +458,7 @@ impl Stepper {
 
     fn wait_of(&mut self, call: &Call) -> Option<Wait> {
         let memory = self.memory.as_ref()?;
-        self.may_wake_later |= waits::may_wake_later(call, memory).unwrap_or(false);
+        self.may_wake_later |= waits::may_wake_later(call);
         let ahead = self.ahead;
         let now = |clock| clocks::real_time(clock) + ahead;
         // Where its pointer leads nowhere the kernel refuses the call.
@@ -449,6 +469,13 @@ impl Stepper {
     /// themselves: one of which what it waits for may have come, without its time, else the one
     /// that ends first.
     fn move_on(&mut self) -> io::Result<Next> {
+        // A child does its work in the host's time.
+        let is_soon = |started: &Instant| started.elapsed() < CHILD_ENDS;
+        let awaited = self.awaits_child.take().filter(is_soon);
+        if awaited.is_some() && sleep::has_living_children(self.pid) {
+            self.awaits_child = awaited;
+            return Ok(Next::Nothing);
+        }
         let timer = self.timers.first().unwrap_or(Duration::MAX);
         let alone = self.threads.len() == 1;
         let held = |thread: &&mut Thread| matches!(thread.state, State::Held(..));
@@ -459,7 +486,8 @@ impl Stepper {
         let end = end.unwrap_or(Duration::MAX);
         if !is_poked {
             if timer == Duration::MAX && first.is_none() {
-                let sleeps = self.may_wake_later;
+                let has_children = self.started > 0 && sleep::has_living_children(self.pid);
+                let sleeps = self.may_wake_later || has_children;
                 return Ok(if sleeps { Next::Sleeps } else { Next::Rests });
             }
             if timer.min(end) > self.limit {

@@ -38,7 +38,7 @@ pub(crate) use clone::{
 pub(crate) use interrupt::{interrupt, interrupt_by, is_ignored};
 pub(crate) use registers::{NATIVE_ABI, Registers, skip_call};
 pub(crate) use schedule::ask_for_slice;
-pub(crate) use step::{Waited, signal_thread, step_wait};
+pub(crate) use step::{Waited, signal_thread, step_wait, tell_of_timer};
 pub use supervise::{Supervised, answer, next_call, supervise};
 pub use trace::{Call, TraceStop};
 pub(crate) use trace::{

@@ -20,6 +20,9 @@ const WAKES: [u64; 2] = [1_500, 500];
 /// And the most calls, from the first wake on.
 const CALLS: u64 = 6_000;
 
+/// And the most processes that it starts.
+const STARTED: u64 = 100;
+
 /// Wakes after which it is known whether a program waits at all, and the least that each takes then.
 const RESTLESS: (u64, Duration) = (100, Duration::from_millis(1));
 
@@ -35,6 +38,8 @@ pub struct Holds {
     pub descriptors: usize,
     /// Children, zombies among them.
     pub children: usize,
+    /// Processes that it has started so far.
+    pub started: u64,
 }
 
 /// How the days ended.
@@ -145,7 +150,7 @@ fn days(scene: &mut Scene<'_>) -> Result<Days, Stop> {
             wrote = Some((steps.clock(), pod.output().0));
         }
         if first.is_none() && steps.wakes() > SETTLES {
-            first = Some(Holds::of(pod)?);
+            first = Some(Holds::of(pod, steps)?);
         }
         let (many, each) = RESTLESS;
         let wakes = u32::try_from(steps.wakes()).unwrap_or(u32::MAX);
@@ -173,7 +178,7 @@ fn days(scene: &mut Scene<'_>) -> Result<Days, Stop> {
     };
     let last = match passed {
         Passed::Ended(_) => first.unwrap_or_default(),
-        _ => Holds::of(pod)?,
+        _ => Holds::of(pod, steps)?,
     };
     Ok(Days {
         passed,
@@ -189,7 +194,7 @@ fn days(scene: &mut Scene<'_>) -> Result<Days, Stop> {
 /// Whether a program has been looked at as far as one is.
 fn is_enough(steps: &Steps) -> bool {
     let wakes = WAKES[usize::from(!steps.has_one_thread())];
-    steps.wakes() >= wakes || steps.total() >= CALLS
+    steps.wakes() >= wakes || steps.total() >= CALLS || steps.started() >= STARTED
 }
 
 /// How it answers then an orphan's end, and after that TERM.
@@ -210,7 +215,7 @@ fn answers(scene: &mut Scene<'_>) -> Result<Answers, Stop> {
 }
 
 impl Holds {
-    fn of(pod: &mut Pod<'_>) -> Result<Self, Stop> {
+    fn of(pod: &mut Pod<'_>, steps: &Steps) -> Result<Self, Stop> {
         let memory = pod.status()?.rssanon.unwrap_or_default();
         let process = pod.process()?;
         let descriptors = process.fd_count();
@@ -223,6 +228,7 @@ impl Holds {
                 memory,
                 descriptors,
                 children,
+                started: steps.started(),
             }),
             (Err(error), _) | (_, Err(error)) => {
                 Err(pod.harness_failed("read its /proc", &std::io::Error::other(error)))
@@ -249,7 +255,11 @@ impl Holds {
             let (before, after) = (before.descriptors as u64, self.descriptors as u64);
             return Some(grown("descriptors", before, after));
         }
-        let (before, after) = (before.children as u64, self.children as u64);
-        (after > before).then(|| grown("children", before, after))
+        if self.children > before.children {
+            let (before, after) = (before.children as u64, self.children as u64);
+            return Some(grown("children", before, after));
+        }
+        let (before, after) = (before.started, self.started);
+        (after > before).then(|| grown("processes started", before, after))
     }
 }

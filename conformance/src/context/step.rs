@@ -65,6 +65,8 @@ pub(super) enum Seen {
 /// A program that the calling thread follows.
 pub(super) struct Steps {
     stepper: Stepper,
+    /// What hinders this one hinders all that are started as it was.
+    is_usual: bool,
     began: Instant,
     executed: bool,
     /// Where its clock stands at most.
@@ -127,6 +129,11 @@ impl Steps {
     }
 
     /// Whether the order of its calls is its own alone.
+    /// How many processes it has started.
+    pub(super) fn started(&self) -> u64 {
+        self.stepper.started()
+    }
+
     pub(super) fn has_one_thread(&self) -> bool {
         self.stepper.threads() == 1
     }

@@ -27,6 +27,20 @@ pub(super) fn has_ended(pid: i32) -> bool {
     is_in_state(pid, pid, 'Z')
 }
 
+/// Whether a process has children that live; one of which the kernel does not tell may have some.
+pub(super) fn has_living_children(pid: i32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    threads.flatten().any(|thread| {
+        let Ok(children) = std::fs::read_to_string(thread.path().join("children")) else {
+            return thread.path().exists();
+        };
+        let mut ids = children.split_whitespace().filter_map(|id| id.parse().ok());
+        ids.any(|id: i32| std::path::Path::new(&format!("/proc/{id}")).exists() && !has_ended(id))
+    })
+}
+
 fn is_in_state(pid: i32, id: i32, state: char) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{id}/stat"));
     // Behind the name, which may hold anything: proc_pid_stat(5).

@@ -38,11 +38,15 @@ struct Timer {
 struct Made {
     number: i32,
     signal: i32,
+    /// The one thread that is told, by its number in the program's own namespace.
+    thread: Option<i32>,
+    value: u64,
 }
 
 /// Those that run.
 #[derive(Debug)]
 pub(super) struct Timers {
+    pid: i32,
     pidfd: OwnedFd,
     all: Vec<Timer>,
     made: Vec<Made>,
@@ -71,9 +75,10 @@ pub(super) fn concern(call: &Call) -> bool {
 impl Timers {
     /// Of a process that has none yet.
     pub(super) fn of(pid: i32) -> io::Result<Self> {
-        let pid = rustix::process::Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
+        let id = rustix::process::Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
         Ok(Self {
-            pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty())?,
+            pid,
+            pidfd: rustix::process::pidfd_open(id, PidfdFlags::empty())?,
             all: Vec::new(),
             made: Vec::new(),
         })
@@ -128,19 +133,26 @@ impl Timers {
 
     fn make(&mut self, memory: &Memory, event: u64, to: u64) -> io::Result<bool> {
         let number = i32::from_ne_bytes(memory.read(to)?);
-        let mut signal = libc::SIGALRM;
+        let mut made = Made {
+            number,
+            signal: libc::SIGALRM,
+            thread: None,
+            value: 0,
+        };
         let mut is_strange = false;
         if event != 0 {
-            // struct sigevent: a value of a word, the signal, how it tells.
-            signal = i32::from_ne_bytes(memory.read(event + 8)?);
-            let how = i32::from_ne_bytes(memory.read(event + 12)?);
-            is_strange = how != libc::SIGEV_SIGNAL && how != libc::SIGEV_NONE;
-            if how == libc::SIGEV_NONE {
-                signal = 0;
+            // struct sigevent: a value of a word, the signal, how it tells, and whom.
+            let half = |at| memory.read(event + at).map(i32::from_ne_bytes);
+            (made.value, made.signal) = (memory.word(event)?, half(8)?);
+            match half(12)? {
+                libc::SIGEV_SIGNAL => {}
+                libc::SIGEV_NONE => made.signal = 0,
+                libc::SIGEV_THREAD_ID => made.thread = Some(half(16)?),
+                _ => is_strange = true,
             }
         }
         self.made.retain(|made| made.number != number);
-        self.made.push(Made { number, signal });
+        self.made.push(made);
         Ok(is_strange)
     }
 
@@ -171,14 +183,33 @@ impl Timers {
             Key::Alarm => sys::send_signal(self.pidfd.as_fd(), libc::SIGALRM),
             Key::Posix(number) => {
                 let made = self.made.iter().find(|made| made.number == number);
-                match made.filter(|made| made.signal > 0) {
-                    Some(made) => sys::send_signal(self.pidfd.as_fd(), made.signal),
-                    None => Ok(()),
+                let Some(made) = made.filter(|made| made.signal > 0) else {
+                    return Ok(());
+                };
+                match made.thread {
+                    None => sys::send_signal(self.pidfd.as_fd(), made.signal),
+                    Some(own) => match thread_of(self.pid, own) {
+                        Some(id) => sys::tell_of_timer(self.pid, id, made.signal, made.value),
+                        None => Ok(()),
+                    },
                 }
             }
             Key::Fd(number) => expire(self.pidfd.as_fd(), number),
         }
     }
+}
+
+/// The thread of a process that has this number in its own namespace.
+fn thread_of(pid: i32, own: i32) -> Option<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let ids = threads.filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok());
+    ids.into_iter().find(|id: &i32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/task/{id}/status"));
+        let status = status.unwrap_or_default();
+        let numbers = status.lines().find_map(|it| it.strip_prefix("NSpid:"));
+        let last = numbers.and_then(|it| it.split_whitespace().last());
+        last == Some(own.to_string().as_str())
+    })
 }
 
 /// Makes the time of a descriptor of another process be over.

@@ -158,9 +158,8 @@ fn futex(operation: i32) -> Option<Limit> {
     }
 }
 
-/// Whether a program that has made this call may be woken by what no other call shows: by a
-/// child of its own, or by a time that stands in the kernel.
-pub(super) fn may_wake_later(call: &Call, memory: &Memory) -> io::Result<bool> {
+/// Whether a call starts a process, and not a thread.
+pub(super) fn starts_process(call: &Call, memory: &Memory) -> io::Result<bool> {
     const CLONE_THREAD: u64 = libc::CLONE_THREAD as u64;
     #[cfg(target_arch = "x86_64")]
     match call.number.cast_signed() {
@@ -170,13 +169,21 @@ pub(super) fn may_wake_later(call: &Call, memory: &Memory) -> io::Result<bool> {
     Ok(match call.number.cast_signed() {
         libc::SYS_clone => call.arguments[0] & CLONE_THREAD == 0,
         libc::SYS_clone3 => memory.word(call.arguments[0])? & CLONE_THREAD == 0,
+        _ => false,
+    })
+}
+
+/// Whether a program that makes this call may be woken by a time that stands in the kernel, which
+/// no other call shows.
+pub(super) fn may_wake_later(call: &Call) -> bool {
+    match call.number.cast_signed() {
         libc::SYS_io_uring_setup | libc::SYS_io_setup => true,
         libc::SYS_setsockopt => {
             let times = [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO];
             times.iter().any(|it| *it as u64 == call.arguments[2])
         }
         _ => false,
-    })
+    }
 }
 
 #[cfg(test)]

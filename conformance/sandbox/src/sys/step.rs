@@ -56,3 +56,23 @@ pub(crate) fn signal_thread(pid: i32, tid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: it takes numbers. A thread that its tracer has not waited for keeps its own.
     check(unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signal) }).map(drop)
 }
+
+/// Sends a signal to one thread of a process as a timer does: SI_TIMER, which the kernel takes
+/// from another process, and the value that the timer was made with.
+pub(crate) fn tell_of_timer(pid: i32, tid: i32, signal: i32, value: u64) -> io::Result<()> {
+    /// Where the value stands in siginfo_t(3type), behind three numbers, a gap, and two numbers.
+    const VALUE: usize = 24;
+    let mut info = [0_u64; size_of::<libc::siginfo_t>() / 8];
+    let numbers = [signal, 0, libc::SI_TIMER].map(i32::to_ne_bytes).concat();
+    let mut words = numbers.chunks(8);
+    for word in &mut info[..2] {
+        let mut bytes = [0; 8];
+        let part = words.next().unwrap_or_default();
+        bytes[..part.len()].copy_from_slice(part);
+        *word = u64::from_ne_bytes(bytes);
+    }
+    info[VALUE / 8] = value;
+    // SAFETY: rt_tgsigqueueinfo(2) reads one siginfo_t, as long as this is.
+    check(unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, signal, info.as_ptr()) })
+        .map(drop)
+}
