@@ -33,6 +33,7 @@ mod moments;
 mod orphans;
 mod pod;
 mod ready;
+mod rest;
 mod step;
 mod time;
 mod trace;
@@ -50,6 +51,7 @@ pub use lacks::{Lack, in_words};
 pub use moments::{Came, LostCalls, Moment, Moments, Stimulus, Tried};
 pub use orphans::Orphans;
 pub use pod::{PROMPTLY, Pod, ProcessState};
+pub use rest::Becomes;
 pub use time::Stopwatch;
 pub use trace::{Traced, trace};
 pub use unmount::UnmountWatch;
@@ -104,6 +106,8 @@ pub struct Shared {
     idle: std::sync::OnceLock<Result<Idle, Stop>>,
     /// What it is like after its work, likewise.
     worked: std::sync::OnceLock<Result<Option<Worked>, Stop>>,
+    /// What is proven of it by following it, likewise.
+    proof: std::sync::OnceLock<Option<rest::Proof>>,
     /// Why its system calls cannot be followed, where that was seen.
     unfollowable: std::sync::OnceLock<String>,
     /// What it does in thirty days, likewise.
@@ -140,6 +144,7 @@ impl Shared {
             root_lacks: std::sync::OnceLock::new(),
             idle: std::sync::OnceLock::new(),
             worked: std::sync::OnceLock::new(),
+            proof: std::sync::OnceLock::new(),
             unfollowable: std::sync::OnceLock::new(),
             days: std::sync::OnceLock::new(),
             reaps: Mutex::new(None),

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use nix::libc;
 
+use super::rest::{CROSS_CHECK, Proof};
 use super::{Context, PROMPTLY, Pod};
 use crate::backend::{Join, Namespaces, Spec};
 use crate::need::Needs;
 use crate::outcome::{Finding, Pass, Stop};
 
-/// How long it is watched.
+/// How long it is watched where nothing is proven of it.
 const WINDOW: Duration = Duration::from_millis(900);
 
 /// How finely its use of the processor is looked at.
@@ -121,8 +122,38 @@ pub(super) fn spec() -> Spec {
 }
 
 fn watch(cx: &Context<'_>) -> Result<Idle, Stop> {
+    let proof = cx.proof();
+    let is_proven = proof.as_ref().is_some_and(|proof| proof.reaped);
+    let window = if is_proven { CROSS_CHECK } else { WINDOW };
+    let idle = watch_for(window, cx)?;
+    if let Some(proof) = proof.filter(|_| is_proven) {
+        let reaped = idle.reaped.as_ref().ok().and_then(Option::as_ref);
+        for rest in reaped.into_iter().chain([&idle.fresh]) {
+            rest.expect(&proof)?;
+        }
+    }
+    Ok(idle)
+}
+
+impl Rest {
+    /// What is proven shows in a window too, or one of the two is wrong.
+    fn expect(&self, proof: &Proof) -> Result<(), Stop> {
+        let (window, used, switches) = (self.window, self.used, self.switches);
+        if self.is_busy() || switches > 0 {
+            let shown = format!("used {used:.1?} of a processor and woke {switches} times");
+            return Err(proof.is_contradicted(&format!("{shown} in {window:.1?}")));
+        }
+        if self.written > 0 && proof.written == 0 {
+            let written = self.written;
+            return Err(proof.is_contradicted(&format!("wrote {written} bytes in {window:.1?}")));
+        }
+        Ok(())
+    }
+}
+
+fn watch_for(window: Duration, cx: &Context<'_>) -> Result<Idle, Stop> {
     let mut fresh = cx.start(spec())?;
-    let mut watched = Watch::begin(&mut fresh)?;
+    let mut watched = Watch::for_a(window, &mut fresh)?;
     if cx.is_never_ready() {
         watched.look(&mut fresh, AT_ONCE)?;
         if watched.is_busy() {
@@ -133,10 +164,10 @@ fn watch(cx: &Context<'_>) -> Result<Idle, Stop> {
     // A program that computes from its start shows nothing new once it has reaped.
     let mut reaped = if watched.is_busy() { None } else { reaped(cx)? };
     if !watched.is_busy() {
-        watched = Watch::begin(&mut fresh)?;
+        watched = Watch::for_a(window, &mut fresh)?;
     }
     let mut after = match &mut reaped {
-        Some(pod) => Watch::begin(pod).map(Some),
+        Some(pod) => Watch::for_a(window, pod).map(Some),
         None => Ok(None),
     };
     loop {
@@ -193,10 +224,6 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    fn begin(pod: &mut Pod<'_>) -> Result<Self, Stop> {
-        Self::for_a(WINDOW, pod)
-    }
-
     /// As long as this, or longer, where it is seen to wake.
     pub(super) fn for_a(window: Duration, pod: &mut Pod<'_>) -> Result<Self, Stop> {
         Ok(Self {

@@ -186,6 +186,8 @@ pub(super) struct Scene<'a> {
     /// Whose orphans are to be let go, the next one last.
     ready: Vec<Probe>,
     pub(super) steps: Steps,
+    /// It rested when it was last looked at for what came of something.
+    pub(super) rests: bool,
     pub(super) pod: Pod<'a>,
 }
 
@@ -292,24 +294,35 @@ impl Context<'_> {
     }
 
     pub(super) fn scene(&self, orphans: usize) -> Result<Scene<'_>, Stop> {
+        let spec = Spec {
+            own_network: false,
+            ..Spec::default()
+        };
+        self.scene_of(spec, true, orphans)
+    }
+
+    /// A scene of a program that is started so, as usual or not.
+    pub(super) fn scene_of(
+        &self,
+        spec: Spec,
+        is_usual: bool,
+        orphans: usize,
+    ) -> Result<Scene<'_>, Stop> {
         if let Some(why) = self.shared.unfollowable.get() {
             return Err(Stop::Skip(why.clone()));
         }
-        let mut pod = self.start_unready(Spec {
-            own_network: false,
-            held: true,
-            ..Spec::default()
-        })?;
+        let mut pod = self.start_unready(Spec { held: true, ..spec })?;
         let mut ready = Vec::with_capacity(orphans);
         for _ in 0..orphans {
             ready.push(make_orphan(&mut pod)?);
         }
-        let mut steps = Steps::begin(&mut pod)?;
+        let mut steps = Steps::begin(&mut pod, is_usual)?;
         steps.allow(RESTS);
         Ok(Scene {
             done: Vec::new(),
             ready,
             steps,
+            rests: false,
             pod,
         })
     }
@@ -383,6 +396,7 @@ impl Scene<'_> {
     pub(super) fn outcome(&mut self, stimulus: Stimulus) -> Result<Came, Stop> {
         loop {
             let seen = self.steps.next(&mut self.pod)?;
+            self.rests = seen == Seen::Rests;
             let came = match seen {
                 Seen::Call(_) => continue,
                 Seen::Ended(status) => return Ok(Came::Ended(status)),

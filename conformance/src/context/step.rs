@@ -87,11 +87,12 @@ pub(super) struct Steps {
 
 impl Steps {
     /// Lets the program of a held sandbox be executed, and follows it from there.
-    pub(super) fn begin(pod: &mut Pod<'_>) -> Result<Self, Stop> {
+    pub(super) fn begin(pod: &mut Pod<'_>, is_usual: bool) -> Result<Self, Stop> {
         let stepper = Stepper::seize(pod.pid()).map_err(|error| failed(pod, &error))?;
         pod.open_gate()?;
         Ok(Self {
             stepper,
+            is_usual,
             began: Instant::now(),
             executed: false,
             until: Duration::MAX,
@@ -128,12 +129,12 @@ impl Steps {
         self.total
     }
 
-    /// Whether the order of its calls is its own alone.
     /// How many processes it has started.
     pub(super) fn started(&self) -> u64 {
         self.stepper.started()
     }
 
+    /// Whether the order of its calls is its own alone.
     pub(super) fn has_one_thread(&self) -> bool {
         self.stepper.threads() == 1
     }
@@ -173,7 +174,9 @@ impl Steps {
     /// What it does next.
     pub(super) fn next(&mut self, pod: &mut Pod<'_>) -> Result<Seen, Stop> {
         let seen = self.look(pod);
-        if let Err(Stop::Skip(why)) = &seen {
+        if let Err(Stop::Skip(why)) = &seen
+            && self.is_usual
+        {
             pod.context()
                 .shared
                 .unfollowable

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{PAUSE_C, RUNS, WINDOW};
 use crate::backend::{Spec, Stream};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
-use crate::context::{Context, Pod, first_to_end, in_words, which_stay};
+use crate::context::{Becomes, Context, Pod, first_to_end, in_words, which_stay};
 
 pub(super) static STAYS: Check = Check {
     id: "startup/stays",
@@ -30,6 +30,9 @@ pub(super) static STAYS_WITHOUT_STDIN: Check = Check {
     run: stays_without_stdin,
 };
 
+/// How long one is watched that is proven to rest.
+const AT_REST: Duration = Duration::from_millis(200);
+
 /// A standard input, and what it is called.
 type Input = (&'static str, Stream);
 
@@ -38,10 +41,13 @@ const AT_END: Input = ("at its end", Stream::Broken);
 const CLOSED: Input = ("closed", Stream::Closed);
 
 fn stays(cx: &Context<'_>) -> Outcome {
-    let Some((finding, stays_with)) = ends(cx, &[OPEN, AT_END], &[])? else {
-        return Ok(Pass::new(format!(
-            "running after {WINDOW:?} with standard input open, and at its end"
-        )));
+    let (finding, stays_with) = match ends(cx, &[OPEN, AT_END], &[])? {
+        Stays::All(window) => {
+            return Ok(Pass::new(format!(
+                "running after {window:?} with standard input open, and at its end"
+            )));
+        }
+        Stays::With(finding, names) => (finding, names),
     };
     let lacks = cx.lacks();
     let finding = if lacks.is_empty() {
@@ -57,30 +63,43 @@ fn stays(cx: &Context<'_>) -> Outcome {
 }
 
 fn stays_without_stdin(cx: &Context<'_>) -> Outcome {
-    let Some((finding, stays_with)) = ends(cx, &[CLOSED], &[OPEN, AT_END])? else {
-        return Ok(Pass::new(format!(
-            "running after {WINDOW:?} with standard input closed"
-        )));
-    };
-    // Where it ends with any, that is for `startup/stays` to judge.
-    Err(Stop::NotRunning(but_stays_with(finding, &stays_with)))
+    match ends(cx, &[CLOSED], &[OPEN, AT_END])? {
+        Stays::All(window) => Ok(Pass::new(format!(
+            "running after {window:?} with standard input closed"
+        ))),
+        // Where it ends with any, that is for `startup/stays` to judge.
+        Stays::With(finding, names) => Err(Stop::NotRunning(but_stays_with(finding, &names))),
+    }
+}
+
+/// With which standard inputs a program stays.
+enum Stays {
+    /// With all, for so long at least.
+    All(Duration),
+    /// With these. With another one it ended like this.
+    With(Finding, Vec<&'static str>),
 }
 
 /// Watches a program with each of `inputs`, side by side. Says how the first of them ended, and
-/// with which of `others` and of the rest it stays.
-fn ends(
-    cx: &Context<'_>,
-    inputs: &[Input],
-    others: &[Input],
-) -> Result<Option<(Finding, Vec<&'static str>)>, Stop> {
+/// with which of `others` and of the rest it stays. One that is proven to rest with each of them
+/// is not watched for long.
+fn ends(cx: &Context<'_>, inputs: &[Input], others: &[Input]) -> Result<Stays, Stop> {
     let mut pods = Vec::new();
     for input in inputs {
         pods.push(start(cx, *input)?);
     }
-    let Some((index, status, when)) = first_to_end(&mut pods, WINDOW)? else {
-        return Ok(None);
+    let rests = rests(cx, inputs)?;
+    let window = if rests { AT_REST } else { WINDOW };
+    let Some((index, status, when)) = first_to_end(&mut pods, window)? else {
+        return Ok(Stays::All(window));
     };
     let input = inputs[index].0;
+    if rests {
+        return Err(Stop::Error(format!(
+            "with standard input {input} the program rests without an end, as ptrace shows; but \
+             in a window without ptrace it {status} after {when:.1?}"
+        )));
+    }
     let expected = format!("still running after {WINDOW:?} with standard input {input}");
     let finding = pods[index].finding(expected, format!("{status} after {when:.1?}"));
     let mut names: Vec<_> = inputs.iter().map(|(name, _)| *name).collect();
@@ -96,14 +115,28 @@ fn ends(
     let stay = which_stay(&mut pods, cx.scaled(window))?;
     let stays_with = names.into_iter().zip(stay);
     let stays_with = stays_with.filter_map(|(name, stays)| stays.then_some(name));
-    Ok(Some((finding, stays_with.collect())))
+    Ok(Stays::With(finding, stays_with.collect()))
+}
+
+/// Whether it is proven to rest without an end with each of them.
+fn rests(cx: &Context<'_>, inputs: &[Input]) -> Result<bool, Stop> {
+    for (_, stdin) in inputs {
+        if !matches!(cx.becomes(spec(*stdin))?, Becomes::Still(_)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn spec(stdin: Stream) -> Spec {
+    Spec {
+        stdin,
+        ..Spec::default()
+    }
 }
 
 fn start<'a>(cx: &Context<'a>, (_, stdin): Input) -> Result<Pod<'a>, Stop> {
-    cx.start_unready(Spec {
-        stdin,
-        ..Spec::default()
-    })
+    cx.start_unready(spec(stdin))
 }
 
 fn but_stays_with(finding: Finding, inputs: &[&str]) -> Finding {

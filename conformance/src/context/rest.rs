@@ -1,0 +1,157 @@
+//! Where a program is proven to rest, nothing need be watched for long: what rests in a wait that
+//! has no end, while no timer runs, does nothing until something comes from outside.
+
+use std::time::Duration;
+
+use super::idle::ORPHANS;
+use super::moments::Scene;
+use super::step::Seen;
+use super::{Came, Context, PROMPTLY, Stimulus};
+use crate::backend::Spec;
+use crate::need::Needs;
+use crate::outcome::Stop;
+use crate::process::ExitStatus;
+use crate::seccomp;
+
+/// How long a program is watched of which it is proven what it does: the cross-check of who
+/// follows it.
+pub(super) const CROSS_CHECK: Duration = Duration::from_millis(200);
+
+/// What becomes of a program that is started in some way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Becomes {
+    /// It rests in this call.
+    Still(String),
+    /// It ends.
+    Ended(ExitStatus),
+    /// That cannot be told by following it.
+    Unknown,
+}
+
+/// What is proven of the program as it is usually started.
+#[derive(Clone, Debug)]
+pub(super) struct Proof {
+    /// The call in which it rests.
+    pub(super) call: String,
+    /// What it had written by then.
+    pub(super) written: u64,
+    /// It rests again after each of [`ORPHANS`] that it has reaped.
+    pub(super) reaped: bool,
+}
+
+impl Proof {
+    /// What it proves, against what a window has shown.
+    pub(super) fn is_contradicted(&self, shown: &str) -> Stop {
+        let call = &self.call;
+        Stop::Error(format!(
+            "the program rests in {call}(2), without an end and with no timer, as ptrace shows; \
+             but in a window without ptrace it {shown}"
+        ))
+    }
+}
+
+impl Context<'_> {
+    /// What becomes of the program where it is started so.
+    ///
+    /// # Errors
+    /// Where the suite fails.
+    pub fn becomes(&self, spec: Spec) -> Result<Becomes, Stop> {
+        if !self.offers(Needs::FOLLOWED) {
+            return Ok(Becomes::Unknown);
+        }
+        let scene = self.scene_of(spec, false, 0);
+        let becomes = known(scene.and_then(|mut scene| come(&mut scene)))?;
+        Ok(becomes.unwrap_or(Becomes::Unknown))
+    }
+
+    /// What is proven of the program, once a run.
+    pub(super) fn proof(&self) -> Option<Proof> {
+        let prove = || {
+            let is_followed = self.offers(Needs::FOLLOWED);
+            is_followed.then(|| self.prove().ok().flatten()).flatten()
+        };
+        self.shared.proof.get_or_init(prove).clone()
+    }
+
+    /// How long what the program does is to be watched, where that takes `window` without a proof.
+    pub fn window(&self, window: Duration) -> Duration {
+        match self.proof() {
+            Some(proof) if proof.reaped => window.min(CROSS_CHECK),
+            _ => window,
+        }
+    }
+
+    fn prove(&self) -> Result<Option<Proof>, Stop> {
+        let mut scene = self.scene(0)?;
+        let Becomes::Still(call) = come(&mut scene)? else {
+            return Ok(None);
+        };
+        let written = scene.pod.written();
+        let reaped = self.offers(Needs::PROBE) && known(reaps(&mut scene))? == Some(true);
+        Ok(Some(Proof {
+            call,
+            written,
+            reaped,
+        }))
+    }
+}
+
+/// What it says, where it can be followed and the host has the time.
+fn known<T>(outcome: Result<T, Stop>) -> Result<Option<T>, Stop> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(error @ Stop::Error(_)) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+fn come(scene: &mut Scene<'_>) -> Result<Becomes, Stop> {
+    let Scene { steps, pod, .. } = scene;
+    loop {
+        return Ok(match steps.next(pod)? {
+            Seen::Call(_) => continue,
+            Seen::Rests => {
+                let call = steps.sleeps_in();
+                Becomes::Still(call.map_or_else(String::new, |call| seccomp::name_of(&call)))
+            }
+            Seen::Ended(status) => Becomes::Ended(status),
+            Seen::Sleeps | Seen::Late => Becomes::Unknown,
+        });
+    }
+}
+
+/// Whether it reaps one orphan after the other, and rests after each.
+fn reaps(scene: &mut Scene<'_>) -> Result<bool, Stop> {
+    for _ in 0..ORPHANS {
+        scene.done.clear();
+        scene.add_orphan()?;
+        scene.end_orphan()?;
+        scene.steps.allow(PROMPTLY);
+        let came = scene.outcome(Stimulus::Orphan)?;
+        if came != Came::Reaped || !scene.rests {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_window_shows_against_a_proof_is_an_error_with_both_facts() {
+        let proof = Proof {
+            call: "pause".to_owned(),
+            written: 0,
+            reaped: true,
+        };
+        let Stop::Error(why) = proof.is_contradicted("woke 3 times") else {
+            panic!("one of the two is wrong");
+        };
+        assert!(
+            why.contains("rests in pause(2)") && why.contains("it woke 3 times"),
+            "{why}"
+        );
+    }
+}
