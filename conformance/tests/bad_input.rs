@@ -1,5 +1,5 @@
-//! Bad input, as a user meets it: one clear line with the cause, a hint, the documented
-//! exit status, and nothing left behind.
+//! Bad input: the user gets one clear line with the cause, a hint and the documented exit status,
+//! and the suite leaves nothing behind.
 #![cfg(feature = "registry")]
 
 mod common;
@@ -19,10 +19,10 @@ use fixtures::catalogue;
 use rstest::rstest;
 use serde_json::json;
 
-/// What the cases name, made once.
+/// The files and servers that the cases name, made once.
 struct Inputs {
     folder: PathBuf,
-    /// Address of a server with a repository for each way to fail, and of one that is closed.
+    /// Addresses of a server with one repository per fault, and of one that refuses connections.
     registry: String,
     closed: (OwnedFd, SocketAddr),
 }
@@ -44,7 +44,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) {
     fs::write(folder.join(name), bytes).expect("writing");
 }
 
-/// A program that the catalogue holds, by its name.
+/// A program of the catalogue, by its name.
 fn fixture(name: &str) -> Vec<u8> {
     let fixture = catalogue::all()
         .find(|it| it.name == name)
@@ -83,7 +83,7 @@ fn write_files(folder: &Path) {
     write(folder, "arm64", &Elf::of(183).bytes());
     write(folder, "module", b"\0asm\x01\0\0\0");
 
-    // A layer whose bytes are others than the digest says.
+    // A layer whose bytes do not match its digest.
     let mut wrong = LayoutBuilder::single(&image, "3.10");
     for bytes in wrong.blobs.values_mut() {
         if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -101,7 +101,7 @@ fn write_files(folder: &Path) {
     fs::create_dir(folder.join("no-layout")).expect("a folder");
 }
 
-/// Images that can be read and are not what a user wants.
+/// Images that can be read but cannot be judged, or are not the one that the user meant.
 fn write_images(folder: &Path) {
     let single = |image: &ImageBuilder, name: &str| {
         LayoutBuilder::single(image, "3.10")
@@ -114,7 +114,7 @@ fn write_images(folder: &Path) {
         fill(&mut layer);
         ImageBuilder::of_layer(&layer, &host())
     };
-    // An architecture that no emulator here is for.
+    // An architecture for which there is no emulator.
     single(&ImageBuilder::pause(&Elf::of(50).bytes(), "ia64"), "ia64");
     single(
         &sound.clone().set("Entrypoint", json!(["/nothing"])),
@@ -137,7 +137,7 @@ fn write_images(folder: &Path) {
     }
 }
 
-/// What can be read, and is no image, none for Linux, or more than one.
+/// Files that can be read, but hold no image, none for Linux, or more than one.
 fn write_others(folder: &Path) {
     let write = |layout: &LayoutBuilder, name: &str| {
         layout.write(&folder.join(name)).expect("writing");
@@ -191,7 +191,7 @@ fn chart() -> LayoutBuilder {
     chart
 }
 
-/// An archive of docker's that holds an image twice.
+/// An archive of docker that holds an image twice.
 fn saved_twice(image: &ImageBuilder) -> Vec<u8> {
     let one = image.docker_archive("pause:3.10");
     let mut saved = Tar::default();
@@ -209,7 +209,7 @@ fn saved_twice(image: &ImageBuilder) -> Vec<u8> {
     saved.finish()
 }
 
-/// Where files are wanted, what is none: to open some would wait for ever.
+/// Paths that name no regular file; opening some of them would wait forever.
 fn write_special(folder: &Path) {
     let fifo = |name: &str| {
         let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
@@ -292,7 +292,7 @@ fn judge(line: &str) -> Ended {
     suite::run(command, &INPUTS.folder)
 }
 
-/// The same wherever and whenever it runs.
+/// The text without what differs from run to run and from machine to machine.
 fn redacted(text: &str) -> String {
     let text = text
         .replace(&INPUTS.registry, "REGISTRY")
@@ -304,7 +304,7 @@ fn redacted(text: &str) -> String {
         .collect()
 }
 
-/// Durations and large numbers, which differ from run to run, as words.
+/// The text with words for durations and large numbers, which differ from run to run.
 fn without_measures(line: &str) -> String {
     let words = line.split(' ').map(|word| {
         let number = word.trim_end_matches(|c: char| c.is_alphabetic());
@@ -322,7 +322,7 @@ fn without_measures(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// What was typed, the status, and what it says.
+/// The command line, its exit status and its output.
 fn shown(line: &str, ended: &Ended, said: &str) -> String {
     let status = ended
         .status
@@ -432,7 +432,7 @@ fn one_line_says_what_and_why_and_a_hint_what_to_do(
     insta::assert_snapshot!(name, shown(line, &ended, said));
 }
 
-/// The parser of the command line writes these, in its own form.
+/// The command-line parser writes these messages, in its own form.
 #[rstest]
 #[case("no-image", "")]
 #[case("unknown-option", "--image pause --fliter signals")]
@@ -448,7 +448,7 @@ fn a_wrong_command_line_is_wrong_usage(#[case] name: &str, #[case] line: &str) {
     insta::assert_snapshot!(name, shown(line, &ended, &ended.stderr));
 }
 
-/// What can be read is judged: the report says it, and the status.
+/// An image that can be read is judged: report and exit status have the result.
 #[rstest]
 #[case("another-architecture", "--image oci:ia64 --filter startup/stays", 2)]
 #[case(
@@ -530,7 +530,7 @@ fn what_can_be_read_is_judged(#[case] name: &str, #[case] line: &str, #[case] st
                 || line.contains("nothing is run")
                 || line.contains("files alone")
         })
-        // Which checks that leaves out changes with each that is added.
+        // The list of skipped checks changes with each check that is added.
         .map(|line| match line.rsplit_once(": ") {
             Some((why, ids)) if line.contains("nothing is run") && ids.contains("/*") => why,
             _ => line,

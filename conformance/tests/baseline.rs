@@ -1,4 +1,4 @@
-//! `--baseline`: what the last release passes must go on to pass, and nothing else counts.
+//! `--baseline`: a check fails the run only if the baseline, the last release, passes it.
 
 mod common;
 
@@ -12,7 +12,7 @@ use fixtures::catalogue;
 use rstest::rstest;
 use serde_json::Value;
 
-/// The reference, and a sound program that has more than one thread: a SHOULD.
+/// The reference, and a sound program with more than one thread, which fails a SHOULD.
 fn write_images(folder: &Path) {
     let two_threads = catalogue::all()
         .find(|it| it.name == "wait-thread")
@@ -82,7 +82,7 @@ fn what_the_baseline_passes_must_pass(
         "{}",
         ended.stdout
     );
-    // A fault of the baseline fails no check.
+    // A fault of the baseline fails no check of the image.
     let runs = report["runs"].as_array().expect("runs");
     assert_eq!(runs.len(), 1);
     assert_eq!(runs[0]["image"], *image);

@@ -1,8 +1,8 @@
-//! **No suite disturbs another**: two and eight at once, in one pid and mount namespace, each
-//! in its own, or as several users, with their cgroups in one tree, say what one alone says,
-//! and neither take from each other nor leave anything behind.
+//! **No suite disturbs another**: two or eight suites run at once, with their cgroups in one tree and
+//! with pid and mount namespaces that they share or have each, or as several users. Each has the
+//! verdicts of a suite that runs alone, takes nothing from another and leaves nothing behind.
 //!
-//! More rounds, and all checks, where `PAUSE_CONFORMANCE_LIMITS` is `all`.
+//! With `PAUSE_CONFORMANCE_LIMITS=all` there are more rounds, and all checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -18,22 +18,22 @@ use rstest::rstest;
 use rustix::fs::FlockOperation;
 use serde_json::Value;
 
-/// One test at a time: whose process it was that stayed is beyond doubt.
+/// One test runs at a time, so that a process that stays is known to be of that test.
 static ALONE: Mutex<()> = Mutex::new(());
-/// How long what is left may take to be gone.
+/// How long processes and cgroups may take to vanish.
 const GONE: Duration = Duration::from_secs(5);
-/// How many verdicts of a suite may be left open among seven others.
+/// How many verdicts of a suite may be inconclusive beside seven others.
 const OPEN: usize = 2;
-/// Users that no other process has.
+/// Ids of users without processes.
 const USERS: u32 = 54_400;
 
-/// What the suites at once have of their own.
+/// What each of the simultaneous suites has to itself.
 #[derive(Clone, Copy, Debug)]
 enum Own {
     Nothing,
     /// A pid and a mount namespace.
     Namespaces,
-    /// Every second one has that, and every third is another user.
+    /// Every second one has its own namespaces, and every third is another user.
     Various,
 }
 
@@ -51,7 +51,7 @@ impl Own {
     }
 }
 
-/// The reference and the suite, in a folder that all users may enter; and a tree of cgroups.
+/// The reference and the suite in a folder that all users may enter, and a tree of cgroups.
 struct Place {
     folder: tempfile::TempDir,
     tree: Tree,
@@ -74,7 +74,7 @@ impl Place {
         }
     }
 
-    /// A suite, in the tree.
+    /// A command that runs a suite in the tree.
     fn start(&self, namespaces: bool, user: Option<u32>) -> Child {
         let mut words = Vec::new();
         if namespaces {
@@ -102,7 +102,7 @@ impl Place {
             .expect("the suite starts")
     }
 
-    /// The verdicts of as many suites at once.
+    /// The verdicts of `count` simultaneous suites.
     fn judge(&self, suites: u32, own: Own) -> Vec<Verdicts> {
         let start = |number| self.start(own.namespaces(number), own.user(number));
         let running: Vec<_> = (0..suites).map(start).collect();
@@ -110,15 +110,15 @@ impl Place {
     }
 }
 
-/// Cgroups of the test's own: all suites are in them, and make theirs there. Removing them is
-/// finding nothing left in them.
+/// Cgroups of the test. All suites are in them and make their own below them. They can be removed
+/// only if nothing is left in them.
 struct Tree {
-    /// In each hierarchy that the suite uses, the top and what the suites are in.
+    /// For each hierarchy that the suite uses, the top cgroup and that of the suites.
     groups: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Tree {
-    /// Empty where this user may make none.
+    /// Empty if this user may make no cgroups.
     fn new() -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -136,7 +136,8 @@ impl Tree {
             fs::create_dir(&top).ok()?;
             let mut members = top.clone();
             if is_v2 {
-                // Processes are in leaves alone, and have limits where their parent hands them on.
+                // In version 2 only leaves have processes, and limits need a parent that delegates
+                // their controllers.
                 fs::write(top.join("cgroup.subtree_control"), "+memory +pids").ok();
                 members = top.join("suites");
                 fs::create_dir(&members).ok()?;
@@ -153,7 +154,7 @@ impl Tree {
         members.map(|path| path.display().to_string()).collect()
     }
 
-    /// What is in it beside what was made here.
+    /// The cgroups in it that this test did not make.
     fn others(&self, made: &[PathBuf]) -> BTreeSet<PathBuf> {
         let mut found = BTreeSet::new();
         for (top, members) in &self.groups {
@@ -180,7 +181,7 @@ impl Drop for Tree {
     }
 }
 
-/// By the ids of the checks.
+/// Verdicts by check id.
 type Verdicts = BTreeMap<String, String>;
 
 /// Two at once cost little.
@@ -213,7 +214,7 @@ fn verdicts(suite: Child) -> Verdicts {
         .collect()
 }
 
-/// The mounts that this process sees where suites mount, in namespaces of their own.
+/// The mounts that this process sees at the places where suites mount, in their own namespaces.
 fn mounts() -> BTreeSet<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc");
     let places = [
@@ -247,7 +248,7 @@ fn left_behind() -> Vec<String> {
     }
 }
 
-/// Processes that the OOM killer kills, one after the other, in a cgroup of their own.
+/// Processes that the OOM killer kills, one after the other, in a separate cgroup.
 struct Kills {
     group: PathBuf,
     shell: Child,
@@ -262,7 +263,7 @@ impl Kills {
         })?;
         fs::create_dir(&group).ok()?;
         fs::write(group.join(limit), "8388608").expect("it is ours");
-        // What grows is in it, and not the shell.
+        // The process that grows is in the cgroup; the shell is not.
         let grows = r#"while :; do sh -c 'echo $$ > "$0"; exec dd if=/dev/zero of=/dev/null bs=64M count=1' "$0"; done"#;
         let shell = Command::new("sh")
             .args(["-c", grows])
@@ -278,7 +279,7 @@ impl Drop for Kills {
     fn drop(&mut self) {
         let _ = self.shell.kill();
         let _ = self.shell.wait();
-        // The last is killed like the others.
+        // The last one is killed like all others.
         let deadline = Instant::now() + GONE;
         while fs::remove_dir(&self.group).is_err() && Instant::now() < deadline {
             conformance::wait::any_readable(&[], Duration::from_millis(5)).expect("a wait");
@@ -286,7 +287,7 @@ impl Drop for Kills {
     }
 }
 
-/// What only reads is no less sure where processes of others are killed for want of memory.
+/// Checks that only read keep their verdicts while the OOM killer kills processes of others.
 #[test]
 fn a_broken_guest_fails_while_others_run_out_of_memory() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -323,8 +324,8 @@ fn a_broken_guest_fails_while_others_run_out_of_memory() {
     }
 }
 
-/// Cgroups beside those of the suites: one that is held as a suite holds its own, with a
-/// process in it, and one of another's.
+/// Cgroups beside those of the suites: one with a process, locked as a suite locks its own, and one
+/// with another name.
 struct Bystander {
     groups: Vec<PathBuf>,
     process: Child,
@@ -392,11 +393,11 @@ fn suites_at_once_say_what_one_alone_says_and_leave_nothing(
         return;
     }
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // Whatever the suites leave becomes this process's child.
+    // Orphans of the suites become children of this process.
     nix::sys::prctl::set_child_subreaper(true).expect("prctl");
     let place = Place::new();
     let alone = verdicts(place.start(false, None));
-    // What a user cannot have is skipped.
+    // Arrangements that this user cannot make are skipped.
     let users = matches!(own, Own::Various).then(|| verdicts(place.start(false, Some(USERS))));
     let mut bystander = Bystander::in_tree(&place.tree);
     let made = bystander.as_ref().map_or(&[][..], |it| &it.groups).to_vec();
@@ -409,8 +410,8 @@ fn suites_at_once_say_what_one_alone_says_and_leave_nothing(
                 (same.get(id) != Some(verdict)).then(|| format!("{id}: {verdict}"))
             };
             let other: Vec<_> = verdicts.iter().filter_map(differs).collect();
-            // Eight at once leave each a quarter of a processor: a check of time may find that too
-            // little to say anything, and says so.
+            // Eight suites on two processors have a quarter of one each: a check that measures time
+            // may be inconclusive.
             let open = other
                 .iter()
                 .filter(|line| line.ends_with(": inconclusive"))

@@ -1,6 +1,6 @@
-//! **Too little disk is one line with the figures, or leaves a check inconclusive; it is never
-//! the image's fault**: the folders for temporary files are small file systems of a mount
-//! namespace of the test's own.
+//! **Too little disk space is one error line with the figures, or makes a check inconclusive; it is
+//! never the image's fault.** Each test has a mount namespace in which the folders for temporary
+//! files are small file systems.
 
 mod common;
 
@@ -14,7 +14,7 @@ use conformance::subject::build::{ImageBuilder, LayoutBuilder, Packing, Tar};
 use rstest::rstest;
 use serde_json::Value;
 
-/// So many files of a mebibyte: more than is kept in memory.
+/// The number of files of 1 MiB, more than the suite keeps in memory.
 const FILES: u8 = 18;
 
 /// A sound pause in a big image.
@@ -38,14 +38,13 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// The suite, where what `TMPDIR` names and `/var/tmp` are file systems in memory with these
-/// options.
+/// The suite, with `TMPDIR` and `/var/tmp` on tmpfs with these options.
 fn with(tmpdir: &str, var_tmp: &str, arguments: &[&str], folder: &Path) -> Ended {
     let one_id = !rustix::process::geteuid().is_root();
     with_ids(one_id, tmpdir, var_tmp, arguments, folder)
 }
 
-/// The same; where there is but one id, other users have a root of their own.
+/// The same with a single id; then the program's user has a separate root.
 fn with_ids(one_id: bool, tmpdir: &str, var_tmp: &str, arguments: &[&str], folder: &Path) -> Ended {
     let mut command = Command::new("unshare");
     if one_id {
@@ -61,11 +60,11 @@ fn with_ids(one_id: bool, tmpdir: &str, var_tmp: &str, arguments: &[&str], folde
     suite::run(command, folder)
 }
 
-/// Of a folder that holds no program.
+/// Mount options for a folder of no use: nothing in it can be executed.
 const NOTHING: &str = "size=1m,noexec";
 const JUDGE: [&str; 4] = ["--image", "oci:image", "--report", "json"];
 
-/// The one line, and the hint that names the way out.
+/// The error line, and the hint that names the remedy.
 fn line(ended: &Ended) -> &str {
     let said = &ended.stderr;
     assert_eq!(ended.status, Some(2), "{said}");
@@ -118,7 +117,7 @@ fn an_image_of_a_registry_is_not_pulled_where_it_has_no_room() {
     assert!(said.contains("8 MiB are free, it needs 18 MiB"), "{said}");
 }
 
-/// Of bytes, of files; with nothing left to fall back on.
+/// The file system lacks bytes or inodes, and so does the fallback.
 #[rstest]
 #[case("size=30m", "11 MiB are free")]
 #[case("size=200m,nr_inodes=16", "files more are allowed")]
@@ -146,8 +145,7 @@ fn a_root_goes_where_there_is_room() {
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
 }
 
-/// There is room for one root, and the one check that is also made as root, which may do more,
-/// has none.
+/// The disk has room for one root, so the one check that also runs as root gets none.
 #[test]
 fn what_runs_out_of_space_meanwhile_is_inconclusive() {
     const AS_ROOT: &str = "startup/read-only-root";
@@ -169,7 +167,7 @@ fn what_runs_out_of_space_meanwhile_is_inconclusive() {
     }
 }
 
-/// Two images one after the other, of which the disk holds one: the first makes room.
+/// The disk holds one of two images: the first is removed before the second is unpacked.
 #[test]
 fn the_roots_of_one_image_make_room_for_those_of_the_next() {
     let folder = folder();
@@ -181,7 +179,7 @@ fn the_roots_of_one_image_make_room_for_those_of_the_next() {
         &["--image", "oci:other", "--filter", "pid1/is-one"],
     ]
     .concat();
-    // The files of both, and one root.
+    // The files of both images, and one root.
     let ended = with("size=60m", NOTHING, &arguments, folder.path());
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
 }

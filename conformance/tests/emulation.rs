@@ -1,5 +1,5 @@
-//! Foreign images judged under emulation: each way of bringing the kernel to it, without
-//! root, and what is said where there is no emulator or an image is not what it says.
+//! Foreign images under emulation, without root: each way in which the kernel can run them, and the
+//! messages if there is no emulator, or if an image contradicts its configuration.
 
 #[path = "common/foreign.rs"]
 mod foreign;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pause-conformance");
 
-/// A folder that any user may read, with the suite and the reference for arm64 in it.
+/// A folder for all users with the suite and the reference for arm64.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let open = |path: &Path| {
@@ -39,7 +39,7 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0)
 }
 
-/// The suite as an ordinary user, also where the tests run as root.
+/// The suite as an ordinary user, also if the tests run as root.
 fn as_ordinary_user(folder: &Path) -> Command {
     if !is_root() {
         return Command::new(folder.join("suite"));
@@ -52,7 +52,7 @@ fn as_ordinary_user(folder: &Path) -> Command {
     command
 }
 
-/// The only run of the JSON report of a suite that ends with this status.
+/// The only run in the JSON report of a suite that must end with this status.
 fn run(command: &mut Command, folder: &Path, status: i32) -> Value {
     let output = command
         .args(["--report", "json", "--platform", "linux/arm64", "--image"])
@@ -66,7 +66,7 @@ fn run(command: &mut Command, folder: &Path, status: i32) -> Value {
     let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
     let mut runs = report["runs"].as_array().expect("runs").clone();
     assert_eq!(runs.len(), 1);
-    // The whole report is too long to be looked through.
+    // Not the whole report, which is too long for a message.
     let checks = runs[0]["checks"].as_array().expect("checks").iter();
     let remarkable: Vec<_> = checks
         .filter(|check| check["verdict"] != "pass" && check["verdict"] != "skipped")
@@ -89,7 +89,7 @@ fn verdict<'a>(run: &'a Value, id: &str) -> &'a str {
         .expect("the check has a verdict")
 }
 
-/// The host's table, as far as it can be seen.
+/// The entries of the host's binfmt_misc that this process can see.
 fn host_table() -> Vec<String> {
     let entries = std::fs::read_dir("/proc/sys/fs/binfmt_misc");
     let mut names: Vec<_> = entries
@@ -125,7 +125,7 @@ fn the_foreign_reference_is_judged_without_root(#[case] way: &str, #[case] words
         "signals/survives-hup",
         "reaping/burst",
         "namespaces/ipc-shared",
-        // Beside workloads in a native host.
+        // With native workloads in the sandbox.
         "namespaces/wasi-joins",
         "namespaces/wasi-reachable",
         "namespaces/wasi-outlives",
@@ -140,7 +140,8 @@ fn the_foreign_reference_is_judged_without_root(#[case] way: &str, #[case] words
     assert_eq!(host_table(), before);
 }
 
-/// In a user namespace that stands in for the host: its table is the test's to fill.
+/// Runs in a user namespace that takes the place of the host, so that the test can fill its
+/// binfmt_misc.
 #[test]
 fn the_hosts_own_entry_does_as_well() {
     const REGISTER: &str = r#"set -e
@@ -195,7 +196,7 @@ fn without_programs_of_known_worth_nothing_that_runs_is_judged() {
     assert!(text.contains("cargo xtask build --fixtures"), "{text}");
 }
 
-/// The reference for the 32 bits beside amd64, where a toolchain here builds it.
+/// The reference for 386, if a toolchain here builds it.
 #[cfg(target_arch = "x86_64")]
 fn i386(folder: &Path) -> Option<std::path::PathBuf> {
     let built = std::process::Command::new(env!("CARGO"))
@@ -212,7 +213,7 @@ fn i386(folder: &Path) -> Option<std::path::PathBuf> {
     Some(folder.join("linux-386/pause"))
 }
 
-/// The suite's report of the reference for 386, started by this command.
+/// The suite's report on the reference for 386, started by this command.
 #[cfg(target_arch = "x86_64")]
 fn run_i386(command: &mut Command, pause: &Path) -> Value {
     let output = command
@@ -233,7 +234,7 @@ fn what_the_kernel_runs_beside_its_own_needs_no_emulator() {
     let Some(pause) = i386(folder.path()) else {
         return;
     };
-    // Where nothing in PATH could run it.
+    // With a PATH that has no emulator.
     let run = run_i386(Command::new(PROGRAM).env("PATH", folder.path()), &pause);
     if run["error"].is_string() {
         eprintln!("this kernel runs no program of 32 bits: not tried: {run}");
@@ -259,8 +260,8 @@ fn what_the_kernel_runs_beside_its_own_needs_no_emulator() {
     }
 }
 
-/// What only an entry of the host's table makes a program is an emulator's to run, and is
-/// judged as that.
+/// A file that is a program only by an entry of the host's binfmt_misc is judged under that
+/// emulator.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn what_an_entry_of_the_hosts_table_runs_is_emulated() {
@@ -305,7 +306,7 @@ fn without_an_emulator_static_checks_are_made_where_they_are_asked_for() {
     assert_eq!(verdict(&run, "binary/static"), "pass");
 }
 
-/// What an image says, side by side with what it holds.
+/// Images whose configuration contradicts their program.
 #[rstest]
 #[case::program_for_another("arm64", "arm64", "the program is for")]
 #[case::configuration_for_another("arm64", "amd64", "the program is for")]

@@ -1,11 +1,11 @@
 //! **Whatever the kernel refuses while a sandbox is made, there is one clean error, or none,
-//! and nothing left.** The making of a sandbox runs as a process of its own, whose system
-//! calls this one answers: in each trial one of them, of the suite or of a child that has yet
-//! to execute, fails once.
+//! and nothing is left behind.** A child process makes the sandbox, and this process answers its
+//! system calls (seccomp_unotify(2)). In each trial one call fails once, of the suite or of a child
+//! before its exec.
 //!
-//! The short form takes a sample; with `PAUSE_CONFORMANCE_FAULTS=all` each occurrence of each
-//! call fails with each error, in sandboxes of every kind; with the name of a call, each of it;
-//! with `NAME:NUMBER` that one.
+//! The short form takes a sample. With `PAUSE_CONFORMANCE_FAULTS=all` each occurrence of each call
+//! fails with each error, in all kinds of sandboxes; with the name of a call, each occurrence of
+//! that call; with `NAME:NUMBER`, that occurrence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,19 +27,19 @@ use pause_sandbox::supervise;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use syscalls::Sysno;
 
-/// Names the kind of sandbox to make, in the process that makes one.
+/// The environment variable that tells the child process which kind of sandbox to make.
 const MAKE: &str = "PAUSE_CONFORMANCE_MAKE";
-/// Nothing takes longer, be the machine as busy as it may.
+/// The limit of a trial, on however busy a machine.
 const HANGS: Duration = Duration::from_mins(1);
-/// How long what is left may take to be gone.
+/// How long processes and cgroups may take to vanish.
 const GONE: Duration = Duration::from_secs(5);
-/// What a call fails with.
+/// The errors with which calls fail.
 const ERRORS: [Errno; 4] = [Errno::EAGAIN, Errno::ENOMEM, Errno::EMFILE, Errno::EPERM];
-/// One in this many in the short form.
+/// The short form takes every n-th trial.
 const SAMPLE: usize = 61;
 
-/// Calls that are let be. Memory: Rust ends a process that gets none. Calls that need no resource:
-/// to release, to wait, to ask for ids and limits, for random bytes, to kill a child.
+/// Calls that never fail here. Those for memory, since Rust aborts a process that gets none. Those
+/// that need no resource: they release, wait, kill a child, or ask for ids, limits or random bytes.
 const LET_BE: &[Sysno] = &[
     Sysno::brk,
     Sysno::close,
@@ -71,7 +71,7 @@ const LET_BE: &[Sysno] = &[
     Sysno::waitid,
 ];
 
-/// Kinds of sandboxes, which are made in ways of their own.
+/// Kinds of sandboxes, each made in a different way.
 fn spec(kind: &str) -> Spec {
     let plain = Spec::default();
     match kind {
@@ -93,10 +93,10 @@ fn spec(kind: &str) -> Spec {
     }
 }
 
-/// Prepares, makes a sandbox, takes all away.
+/// Prepares the backend, makes a sandbox, removes everything.
 fn make(kind: &str) -> Result<(), String> {
     let engine = Embedded::prepare().map_err(|error| error.to_string())?;
-    // As a check does: its thread is in the cgroup of the sandboxes for as long as it lives.
+    // Like a check, in a thread, which stays in the cgroup of the sandboxes until its end.
     thread::scope(|scope| {
         let sandbox = thread::Builder::new().spawn_scoped(scope, || make_sandbox(&engine, kind));
         let sandbox = sandbox.map_err(|error| format!("cannot start a thread: {error}"))?;
@@ -148,8 +148,8 @@ fn open_descriptors() -> BTreeSet<String> {
     .collect()
 }
 
-/// The process whose calls fail: 0 where all went well, 2 with one line where not, 3 with
-/// what it has left open or unreaped.
+/// The process whose calls fail. It exits 0 on success, 2 after an error line, 3 after a list of
+/// descriptors left open or children left unreaped.
 fn subject(kind: &str) -> ExitCode {
     inherited::settle().expect("its signals");
     rustix::thread::set_no_new_privs(true).expect("it may always");
@@ -157,7 +157,7 @@ fn subject(kind: &str) -> ExitCode {
     let number = fs::File::open("/dev/null").expect("it is there");
     println!("{}", std::os::fd::AsRawFd::as_raw_fd(&number));
     drop(number);
-    // A thread that answers has it by then.
+    // The answering thread has its copy by then.
     drop(supervise::supervise().expect("Linux 5.5"));
     let before = open_descriptors();
     let _ = rustix::process::getppid();
@@ -179,26 +179,27 @@ fn subject(kind: &str) -> ExitCode {
     }
 }
 
-/// Which call fails, and how.
+/// The call that fails, and its error.
 #[derive(Clone, Copy, Debug)]
 struct Fault {
     number: Sysno,
-    /// Which of those with this number, from 0.
+    /// Which occurrence of it fails, from 0.
     occurrence: usize,
     errno: Errno,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 struct Made {
     status: Option<i32>,
     said: String,
-    /// How often each call was made that may fail.
+    /// How often each call that may fail was made.
     calls: BTreeMap<Sysno, usize>,
     failed: bool,
 }
 
-/// Makes sandboxes while one call fails, and says how that ended; an error where something is left.
+/// Makes sandboxes while one call fails. Returns the result, or an error if something is left
+/// behind.
 fn run(kind: &str, fault: Option<Fault>) -> Result<Made, String> {
     let mounts = mounts();
     let mut child = Command::new(std::env::current_exe().expect("its path"))
@@ -222,7 +223,7 @@ fn run(kind: &str, fault: Option<Fault>) -> Result<Made, String> {
     let ended = wait::readable(pidfd.as_fd(), GONE).expect("it can be polled");
     if answered.is_err() || !ended {
         let _ = child.kill();
-        // A process that it leaves would spin once nothing answers its calls.
+        // A process left behind would spin, since no one answers its calls any more.
         let until = Instant::now() + GONE;
         while Instant::now() < until
             && let Ok(Some(call)) = supervise::next_call(&listener, GONE)
@@ -256,7 +257,7 @@ fn run(kind: &str, fault: Option<Fault>) -> Result<Made, String> {
     })
 }
 
-/// The descriptor to answer at, once it is there.
+/// The listener of the child's system calls, once it exists.
 fn listener(pidfd: &OwnedFd, number: i32) -> OwnedFd {
     let deadline = Instant::now() + HANGS;
     loop {
@@ -275,7 +276,7 @@ fn is_listener(fd: &OwnedFd) -> bool {
     fs::read_link(link).is_ok_and(|target| target.to_string_lossy().contains("seccomp"))
 }
 
-/// Answers all calls; says which were made of those that may fail, and whether the one did.
+/// Answers all calls. Returns the counts of those that may fail, and whether the chosen one failed.
 fn answer(
     listener: &OwnedFd,
     suite: Pid,
@@ -285,7 +286,7 @@ fn answer(
     let mut calls = BTreeMap::<Sysno, usize>::new();
     let mut failed = false;
     let mut marks = 0;
-    // Processes that are no longer the suite's.
+    // Processes that are no longer of the suite.
     let mut executed = BTreeSet::new();
     let words = |error: std::io::Error| error.to_string();
     while let Some(call) = supervise::next_call(listener, HANGS).map_err(words)? {
@@ -316,7 +317,7 @@ fn answer(
     Ok((calls, failed))
 }
 
-/// Children that do not end in time, of whatever the suite has left; and its cgroups.
+/// Processes that the suite left behind and that do not end in time, and its cgroups.
 fn left_behind(suite: Pid) -> Vec<String> {
     let deadline = Instant::now() + GONE;
     loop {
@@ -349,7 +350,7 @@ fn name(pid: Pid) -> String {
     stat.split(')').next().unwrap_or_default().to_owned()
 }
 
-/// Cgroups of that name in this one of each hierarchy.
+/// Cgroups of that name, in this process's cgroup of each hierarchy.
 fn cgroups(place: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mut found = Vec::new();
@@ -371,7 +372,7 @@ fn mounts() -> BTreeSet<String> {
     lines.lines().map(str::to_owned).collect()
 }
 
-/// What is wrong with what came of a fault.
+/// What is wrong with the result of a fault, if anything.
 fn judge(kind: &str, fault: Fault) -> Result<bool, String> {
     let made = run(kind, Some(fault))?;
     match (made.status, made.said.lines().count()) {
@@ -395,7 +396,7 @@ fn faults(calls: &BTreeMap<Sysno, usize>) -> impl Iterator<Item = Fault> {
     each.filter(can_be)
 }
 
-/// Whether the call can fail so: poll(2) opens nothing and asks for nothing.
+/// Whether the call can fail with this error: poll(2) opens no descriptor and needs no permission.
 fn can_be(fault: &Fault) -> bool {
     ![Sysno::poll, Sysno::ppoll].contains(&fault.number)
         || [Errno::EAGAIN, Errno::ENOMEM].contains(&fault.errno)
@@ -442,7 +443,7 @@ fn main() -> ExitCode {
         return subject(&kind);
     }
     let mut arguments = Arguments::from_args();
-    // Whatever a suite leaves becomes a child of this thread's.
+    // Orphans of a suite become children of this process.
     nix::sys::prctl::set_child_subreaper(true).expect("prctl");
     arguments.test_threads = Some(1);
     let wanted = std::env::var("PAUSE_CONFORMANCE_FAULTS").ok();

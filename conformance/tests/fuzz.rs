@@ -1,5 +1,5 @@
-//! The fuzz targets over their committed corpora, on the stable toolchain: so they always
-//! compile, and what the fuzzer once found stays found. `cargo xtask fuzz` runs the fuzzer.
+//! The fuzz targets on their committed corpora, with the stable toolchain. So the targets always
+//! compile, and what the fuzzer has found is tested. `cargo xtask fuzz` runs the fuzzer.
 
 #[path = "fuzz/found.rs"]
 mod found;
@@ -21,7 +21,7 @@ fn folder(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Names of what lies in a folder, up to the dot.
+/// The names of the files in a folder, without extension.
 fn names(folder: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).expect("the folder is there");
     let stem = |path: PathBuf| Some(path.file_stem()?.to_str()?.to_owned());
@@ -61,7 +61,7 @@ fn every_target_has_a_program_for_the_fuzzer_and_a_corpus() {
     }
 }
 
-/// `cargo test --package pause-conformance --test fuzz -- --ignored` writes the seeds anew.
+/// `cargo test --package pause-conformance --test fuzz -- --ignored` rewrites the seeds.
 #[test]
 #[ignore = "writes into the source tree"]
 fn the_seeds_are_written() {

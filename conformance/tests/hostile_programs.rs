@@ -1,5 +1,5 @@
-//! Hostile programs under the whole suite: each run ends in time and within memory, in a
-//! failed check or a clear error, with nothing outside touched.
+//! Hostile programs under the whole suite: each run ends in time and within its memory, with a
+//! failed check or a clear error, and touches nothing outside.
 
 mod common;
 
@@ -19,7 +19,7 @@ use fixtures::catalogue;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-/// What a run may take on an idle machine.
+/// How long a run may take on an idle machine.
 const TIME: Duration = Duration::from_secs(10);
 
 struct Judged {
@@ -28,7 +28,7 @@ struct Judged {
 }
 
 impl Judged {
-    /// The verdict on a check.
+    /// The verdict of a check.
     fn verdict(&self, id: &str) -> &str {
         let checks = self.report["runs"][0]["checks"].as_array().expect("checks");
         let check = checks.iter().find(|check| check["id"] == id);
@@ -37,7 +37,7 @@ impl Judged {
         })
     }
 
-    /// Ids and words of the checks with a verdict.
+    /// Ids and explanations of the checks with this verdict.
     fn with(&self, verdict: &str) -> Vec<String> {
         let checks = self.report["runs"][0]["checks"].as_array().expect("checks");
         let of = checks.iter().filter(|check| check["verdict"] == verdict);
@@ -46,7 +46,7 @@ impl Judged {
     }
 }
 
-/// Runs all checks over a program in an image.
+/// Runs all checks on a program in an image.
 fn judge(program: &[u8], folder: &Path, env: &[String]) -> Judged {
     let image = ImageBuilder::pause(program, &host()).set("Env", json!(env));
     LayoutBuilder::single(&image, "3.10")
@@ -63,7 +63,7 @@ fn judge(program: &[u8], folder: &Path, env: &[String]) -> Judged {
     Judged { ended, report }
 }
 
-/// Where a program may look for the suite's host: a port and a socket's name.
+/// Where a program looks for the host: a port and the name of an abstract socket.
 struct Bait {
     tcp: TcpListener,
     unix: UnixListener,
@@ -91,8 +91,9 @@ impl Bait {
     }
 }
 
-/// The status is 0 too where its harm is held off, for then the program is a pause; 3 where it
-/// reaches what the suite lets a sandbox have, which decides nothing but how much it uses.
+/// The exit status may be 0 as well, if the sandbox contains the harm and the program is a pause
+/// otherwise; or 3, if the program reaches a limit of the sandbox, which leaves only its use of
+/// resources undecided.
 #[rstest]
 #[case("forks-without-end", &[1])]
 #[case("forks-behind-a-pause", &[1])]
@@ -140,7 +141,7 @@ fn a_hostile_program_is_judged_and_nothing_else_happens(
         status.is_some_and(|status| statuses.contains(&status)),
         "{status:?}"
     );
-    // The others meet limits of the sandbox, or of the host.
+    // The others reach limits of the sandbox or of the host.
     if statuses.contains(&0) || fixture.breaks == ["pid1/owns-namespace"] {
         assert_eq!(judged.with("error"), [""; 0], "{name}");
     }

@@ -1,4 +1,4 @@
-//! Images as real tools write them, and the fold of layers against a real unpacking.
+//! Images that real tools write; and the fold of layers, compared with a real unpacking.
 
 mod common;
 
@@ -127,7 +127,7 @@ fn archives_of_other_tools_are_read() {
     let archive = LayoutBuilder::single(&sound(), "3.10").archive("./");
     is_pause(&load_archive("oci-archive", &archive).expect("an image")[0]);
 
-    // crane: the configuration's name is its digest, layers are compressed.
+    // crane names the configuration by its digest and compresses layers.
     let image = sound();
     let layer = Packing::Gzip.pack(&image.layers[0].0);
     let layout = LayoutBuilder::single(&image, "x");
@@ -144,7 +144,7 @@ fn archives_of_other_tools_are_read() {
     crane.file("manifest.json", 0o644, manifest.to_string().as_bytes());
     is_pause(&load_archive("docker-archive", &crane.finish()).expect("an image")[0]);
 
-    // docker save of a time when equal layers were links.
+    // An older docker save writes equal layers as links.
     let manifest = json!([{ "Config": "./c.json", "RepoTags": null, "Layers": ["b/layer.tar"] }]);
     let mut docker = Tar::default();
     docker
@@ -158,7 +158,7 @@ fn archives_of_other_tools_are_read() {
     is_pause(&load_archive("docker-archive", &docker.finish()).expect("an image")[0]);
 }
 
-/// An index of amd64 and arm64, with an attestation as BuildKit adds them.
+/// An index of amd64 and arm64 with an attestation, as BuildKit writes it.
 fn with_attestation(arm64: &ImageBuilder) -> LayoutBuilder {
     let mut layout = LayoutBuilder::indexed(
         &[
@@ -266,7 +266,7 @@ enum Step {
     Opaque(usize),
 }
 
-/// Names without links to directories among them, where unpackers differ.
+/// Names of entries. None passes through a link to a directory, since unpackers differ there.
 const NAMES: &[&str] = &["a", "a/b", "a/b/c", "a/d", "e", "e/f", "g"];
 
 fn step() -> impl Strategy<Value = Step> {
@@ -286,8 +286,8 @@ fn content(byte: u8) -> Vec<u8> {
     vec![byte; usize::from(byte % 7)]
 }
 
-/// Keeps to layers that every unpacker reads alike: no name twice in a layer, parents
-/// that are directories, links and whiteouts to what is there.
+/// Only layers that all unpackers read alike: no name occurs twice in a layer, all parents are
+/// directories, and links and whiteouts name what exists.
 fn layers(steps: &[Vec<Step>]) -> Vec<Tar> {
     let mut tree: BTreeMap<String, char> = BTreeMap::new();
     steps.iter().map(|steps| layer(steps, &mut tree)).collect()
@@ -300,7 +300,7 @@ fn layer(steps: &[Step], tree: &mut BTreeMap<String, char>) -> Tar {
         named: Vec::new(),
         layer: Tar::default(),
     };
-    // Whiteouts first, as the specification asks writers.
+    // Whiteouts first, as the specification demands.
     let mut steps = steps.to_vec();
     steps.sort_by_key(|step| !matches!(step, Step::Whiteout(_) | Step::Opaque(_)));
     for step in &steps {
@@ -309,13 +309,13 @@ fn layer(steps: &[Step], tree: &mut BTreeMap<String, char>) -> Tar {
     writer.layer
 }
 
-/// A layer as far as it is written.
+/// A layer that is being written.
 struct Writer<'a> {
-    /// What the layers below hold.
+    /// The entries of the layers below.
     lower: BTreeMap<String, char>,
-    /// What all layers hold, by a letter for the kind.
+    /// The entries of all layers, with a letter for the kind.
     tree: &'a mut BTreeMap<String, char>,
-    /// Names in this layer.
+    /// The names in this layer.
     named: Vec<String>,
     layer: Tar,
 }
@@ -376,11 +376,11 @@ impl Writer<'_> {
         };
         self.layer.file(hidden, 0o644, b"");
         self.remove(name);
-        // Nothing of that name comes back in the same layer.
+        // No entry of the same layer has that name.
         self.named.push(name.to_owned());
     }
 
-    /// Within a layer, as writers make them.
+    /// A hard link within the layer, as writers make them.
     fn hard_link(&mut self, name: &str, target: &str) {
         let below = target.starts_with(&format!("{name}/"));
         let is_file = self.tree.get(target) == Some(&'f');
@@ -399,7 +399,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether this layer has the name, one above or one below it.
+    /// Whether this layer has the name, a parent of it or something below it.
     fn is_touched(&self, name: &str) -> bool {
         let related = |other: &String| {
             other == name
@@ -421,7 +421,7 @@ impl Writer<'_> {
     }
 }
 
-/// Kind, mode, and size or target of what is at each path.
+/// Kind, mode, and size or target of the entry at each path.
 fn folded(rootfs: &Rootfs) -> BTreeMap<String, String> {
     let entries = rootfs.entries.iter().map(|(path, entry)| {
         let what = match &entry.kind {
@@ -482,7 +482,7 @@ proptest! {
         prop_assert!(subject.defects.is_empty(), "{:?}", subject.defects);
         prop_assert_eq!(folded(&subject.rootfs), expected);
 
-        // Content is kept of what runs alone: each file is the program once.
+        // The suite keeps the content of the program alone, so each file is the program once.
         let (layout, at) = (folder.path().join("layout"), folder.path().join("bundle/rootfs"));
         for (path, entry) in &subject.rootfs.entries {
             let EntryKind::File { .. } = entry.kind else { continue };

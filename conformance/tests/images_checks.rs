@@ -1,5 +1,5 @@
-//! Static checks over subjects that are no image of the self-test's table, in which each
-//! such check is broken: see `conformance::self_test`.
+//! Static checks on images that the self-test's table does not have. The images of that table break
+//! each static check: see `conformance::self_test`.
 
 mod common;
 
@@ -52,7 +52,7 @@ fn a_docker_archive_is_judged_as_an_image() {
     );
 }
 
-/// Behind a gzip stream engines take more streams, and nothing else.
+/// Container engines accept further gzip streams after the first, and nothing else.
 #[rstest]
 #[case::nothing(0, b"", false)]
 #[case::a_stream(1, b"", false)]
@@ -132,7 +132,7 @@ fn the_c_library_of_musl_is_its_loader() {
     assert_eq!(glibc, BTreeSet::from(["binary/static".to_owned()]));
 }
 
-/// What docker 25 writes where an image is saved by its id: a layout that names nothing.
+/// Docker 25 writes a layout without names if an image is saved by its id.
 fn saved_by_id() -> Vec<u8> {
     let layout = LayoutBuilder::single(&sound(), "3.10");
     let mut archive = Tar::default();

@@ -1,4 +1,4 @@
-//! Images that docker holds, from a daemon that keeps to its API and from ones that do not.
+//! Images from docker's daemon, and from false daemons that break its API.
 #![cfg(feature = "registry")]
 
 mod common;
@@ -14,7 +14,7 @@ use common::{Elf, host};
 use conformance::subject::build::ImageBuilder;
 use conformance::subject::{Error, LoadOptions, Reference, Subject, load};
 
-/// Answers requests at a socket by their first line; `None` never answers.
+/// Answers each request at a socket by its first line; for `None` it never answers.
 fn daemon(
     socket: &Path,
     answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static,
@@ -24,7 +24,7 @@ fn daemon(
         for mut stream in listener.incoming().map_while(Result::ok) {
             let line = request(&stream);
             match answer(&line) {
-                // A reader that has seen enough goes.
+                // The reader may close the connection early.
                 Some(bytes) => drop(stream.write_all(&bytes)),
                 None => drop(stream.read(&mut [0])),
             }
@@ -48,7 +48,7 @@ fn request(stream: &UnixStream) -> String {
     first
 }
 
-/// A body in chunks, as the daemon sends what it makes while it sends.
+/// A chunked body, as the daemon sends an archive.
 fn chunked(body: &[u8]) -> Vec<u8> {
     let mut answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for chunk in body.chunks(1000) {

@@ -1,5 +1,5 @@
-//! Hostile and damaged archives: each ends in one clear line or a defect, within ten
-//! seconds and 256 MiB, and nothing is written outside.
+//! Hostile and damaged archives: each causes one clear line or a defect, within ten seconds and
+//! 256 MiB, and nothing is written outside.
 
 mod common;
 
@@ -19,7 +19,7 @@ fn sound() -> ImageBuilder {
     ImageBuilder::pause(&Elf::default().bytes(), "amd64")
 }
 
-/// An image with layers given as stored bytes.
+/// An image with these bytes as layers.
 fn stored(layer: Vec<u8>, media_type: &str) -> LayoutBuilder {
     let mut layout = LayoutBuilder::default();
     let layer = layout.blob(media_type, layer);
@@ -45,11 +45,11 @@ fn gzip(layer: &[u8]) -> LayoutBuilder {
     )
 }
 
-/// Reference of the image that the child process is to read.
+/// The environment variable that tells the child process which image to read.
 const CHILD: &str = "PAUSE_TEST_HOSTILE_IMAGE";
 
-/// Expects one line with all the words, in time and memory. Read in a process of its
-/// own, so that what this one made is not counted.
+/// Expects one line with all the words, within time and memory. A child process reads the image, so
+/// that this process's memory is not counted.
 fn refused(name: &str, layout: &LayoutBuilder, words: &[&str]) {
     let folder = tempfile::tempdir().expect("a folder");
     layout.write(folder.path()).expect("writing");
@@ -73,7 +73,7 @@ fn refused(name: &str, layout: &LayoutBuilder, words: &[&str]) {
     let peak: u64 = value("PEAK ")
         .and_then(|peak| peak.parse().ok())
         .expect("a peak");
-    // Processor time, which other tests beside this one do not stretch.
+    // Processor time, which does not depend on the tests that run at the same time.
     let spent: u64 = value("MILLISECONDS ")
         .and_then(|spent| spent.parse().ok())
         .expect("a time");
@@ -118,7 +118,7 @@ fn peak() -> u64 {
         * 1024
 }
 
-/// gzip of a start and then the same bytes again and again, a gzip member each time.
+/// gzip of a start, followed by the same gzip member many times.
 fn repeated(start: &[u8], again: &[u8], count: usize) -> Vec<u8> {
     let again = Packing::Gzip.pack(again);
     [Packing::Gzip.pack(start), again.repeat(count)].concat()
@@ -187,7 +187,7 @@ fn bombs_are_cut_off() {
 
 #[test]
 fn a_sparse_bomb_is_not_filled() {
-    // A terabyte of hole, executable, as the program.
+    // The program is a hole of a terabyte.
     let mut header = Header::new_gnu();
     header.set_path("pause").expect("short");
     header.set_entry_type(EntryType::GNUSparse);
@@ -230,7 +230,7 @@ fn crowds_are_cut_off() {
         &["more than 100000 entries"],
     );
 
-    // Opaque whiteouts over a full directory, again and again.
+    // Many opaque whiteouts of a full directory.
     let below = many(&|number| format!("d/f{number}"), 50_000);
     let opaque = many(&|_| "d/.wh..wh..opq".to_owned(), 40_000);
     let layout = LayoutBuilder::single(
@@ -284,7 +284,7 @@ fn names_that_grow_are_cut_off() {
 
 #[test]
 fn indexes_end() {
-    // An index that contains itself, which only a wrong digest allows.
+    // An index that contains itself, which is possible only with a wrong digest.
     let mut layout = LayoutBuilder::default();
     let digest = format!("sha256:{}", "ab".repeat(32));
     let itself = json!({ "mediaType": "application/vnd.oci.image.index.v1+json", "digest": digest, "size": 1 });
@@ -474,7 +474,8 @@ fn nothing_escapes_and_the_rest_applies() {
         .defects
         .iter()
         .filter(|defect| defect.kind == DefectKind::Layer);
-    // Up, through the link that climbs, and both hard links to files the image has not.
+    // The path upwards, the one through the link that leads upwards, and both hard links to missing
+    // files.
     assert_eq!(escapes.count(), 4, "{:?}", subject.defects);
     assert!(subject.program.is_ok());
 }

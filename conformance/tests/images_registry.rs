@@ -1,5 +1,5 @@
-//! Images from registries: a real one on loopback with and without passwords, and
-//! hostile ones that stall, lie and redirect for ever.
+//! Images from registries: a real one on loopback, with and without passwords, and hostile ones
+//! that stall, lie, or redirect forever.
 #![cfg(feature = "registry")]
 
 mod common;
@@ -39,7 +39,7 @@ fn pull(text: &str, options: &LoadOptions) -> Result<Vec<Subject>, Error> {
     load(&reference, options)
 }
 
-/// Loads and expects one line that holds all the words.
+/// Loads an image, and expects an error of one line with all the words.
 fn refused(text: &str, options: &LoadOptions, words: &[&str]) {
     let start = Instant::now();
     let error = pull(text, options).expect_err("an error");
@@ -55,12 +55,12 @@ fn refused(text: &str, options: &LoadOptions, words: &[&str]) {
     );
 }
 
-/// One thread, as the kernel counts.
+/// Whether this process has one thread, as the kernel counts.
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").expect("/proc").count()
 }
 
-/// The address of which a registry's log says that it listens there.
+/// The address that a registry's log says it listens on.
 fn listening_on(log: &mut impl BufRead) -> SocketAddr {
     let mut told = String::new();
     while log.read_line(&mut told).expect("its log") > 0 {
@@ -97,7 +97,7 @@ impl Registry {
     }
 
     fn start_with(folder: tempfile::TempDir, auth: &str) -> Self {
-        // The registry takes a port itself: one looked for here could be another's by then.
+        // The registry chooses its port: another process could take one that was chosen here.
         let config = format!(
             "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n{auth}",
             folder.path().join("data").display()
@@ -113,7 +113,7 @@ impl Registry {
             .expect("docker-registry starts");
         let mut log = BufReader::new(child.stderr.take().expect("its log"));
         let address = listening_on(&mut log);
-        // A full pipe would stop it.
+        // Drain its log: a full pipe would block it.
         thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Self {
             child,
@@ -168,10 +168,10 @@ fn image() -> LayoutBuilder {
     )
 }
 
-/// Names the image for [`a_load_leaves_no_thread`].
+/// The environment variable with the image for [`a_load_leaves_no_thread`].
 const LOADED: &str = "PAUSE_CONFORMANCE_LOADED";
 
-/// In a process of its own: other tests have threads too.
+/// This runs in a separate process, since other tests have threads too.
 #[test]
 #[ignore = "run by a_real_registry_is_read_by_tag_and_by_digest"]
 fn a_load_leaves_no_thread() {
@@ -181,7 +181,7 @@ fn a_load_leaves_no_thread() {
     assert_eq!(threads(), before);
 }
 
-/// Runs that test in a process of its own.
+/// Runs that test in a separate process.
 fn leaves_no_thread(reference: &str) {
     let alone = std::env::current_exe().expect("this program");
     let test = ["--exact", "a_load_leaves_no_thread", "--ignored"];
@@ -286,11 +286,11 @@ fn a_password_is_found_where_docker_keeps_it() {
     }
 }
 
-/// A server of tokens that the registry believes (distribution, "Token Authentication
-/// Implementation"): RFC 7519, signed with RS256.
+/// A token server that the registry trusts (distribution, "Token Authentication Implementation").
+/// Its tokens are of RFC 7519, signed with RS256.
 struct TokenServer {
     key: PathBuf,
-    /// In base64, as a header's `x5c` holds it.
+    /// The certificate in base64, as in a header's `x5c`.
     certificate: String,
 }
 
@@ -380,7 +380,7 @@ fn a_real_registry_is_read_with_a_token() {
     let stored = json!({ "auths": { &host: { "auth": "dGVzdGVyOnNlY3JldA==" } } });
     let options = LoadOptions {
         docker_config: Some(registry.config("config.json", &stored)),
-        // It signs each token anew.
+        // It signs a new token for each request.
         stall: Duration::from_secs(5),
         ..options()
     };
@@ -398,7 +398,7 @@ fn a_password_is_asked_of_a_credential_helper() {
     let host = registry.address.to_string();
     let folder = registry.folder.path();
     registry.config("config.json", &json!({ "credHelpers": { &host: "test" } }));
-    // docker-credential-helpers: the host comes in, what it holds goes out.
+    // docker-credential-helpers: the helper reads the host and prints its credentials.
     let helper = folder.join("docker-credential-test");
     let judge = |answer: &str| {
         let script = format!("#!/bin/sh\ntest \"$1\" = get && {answer}\n");
@@ -455,7 +455,7 @@ fn a_token_is_fetched_and_sent() {
     );
 }
 
-/// Asks for a token from that server.
+/// A challenge that asks for a token of that server.
 fn challenge(realm: &str) -> Vec<u8> {
     let header = format!(
         "www-authenticate: Bearer realm=\"{realm}\",service=\"here\",scope=\"repository:pause:pull\"\r\n"
@@ -463,7 +463,7 @@ fn challenge(realm: &str) -> Vec<u8> {
     reply("401 Unauthorized", &header, b"")
 }
 
-/// Somebody else's server: remembers what it is sent, and answers all with this.
+/// Another server, which records all request heads and always answers with this.
 fn stranger(answer: Vec<u8>) -> (String, Arc<Mutex<Vec<String>>>) {
     let heads = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&heads);
@@ -471,11 +471,11 @@ fn stranger(answer: Vec<u8>) -> (String, Arc<Mutex<Vec<String>>>) {
         seen.lock().expect("no panic").push(head.to_lowercase());
         Some(answer.clone())
     });
-    // By another name than the registry's.
+    // Its host name differs from the registry's.
     (format!("http://localhost:{}", address.port()), heads)
 }
 
-/// Docker's configuration with what is stored for a host.
+/// Docker's configuration, with this entry for a host.
 fn stored(folder: &Path, host: &str, entry: &serde_json::Value) -> LoadOptions {
     let path = folder.join(format!("{}.json", host.replace(':', "-")));
     std::fs::write(&path, json!({ "auths": { host: entry } }).to_string()).expect("writing");
@@ -488,7 +488,7 @@ fn stored(folder: &Path, host: &str, entry: &serde_json::Value) -> LoadOptions {
 /// base64 of "tester:secret".
 const SECRET: &str = "dGVzdGVyOnNlY3JldA==";
 
-/// No request to another server holds a credential; there were at least `least` of them.
+/// Asserts that no request to the other server has a credential, of at least `least` requests.
 fn has_no_credentials(heads: &Mutex<Vec<String>>, least: usize) {
     let heads = heads.lock().expect("no panic");
     assert!(heads.len() >= least, "nobody asked it");
@@ -506,7 +506,7 @@ fn credentials_go_to_no_other_token_server() {
         json!({ "auth": SECRET }),
         json!({ "auth": SECRET, "identitytoken": "identity" }),
     ] {
-        // A token server elsewhere: asked without a name, and what it gives is tried.
+        // A token server elsewhere is asked without credentials, and its token is tried.
         let (elsewhere, heads) = stranger(ok(br#"{"token":"theirs"}"#));
         let realm = format!("{elsewhere}/token");
         let registry = serve(move |_, _, _| Some(challenge(&realm)));
@@ -520,7 +520,7 @@ fn credentials_go_to_no_other_token_server() {
         );
         has_no_credentials(&heads, 1);
 
-        // The registry's own token server, which sends on.
+        // The registry's own token server redirects.
         let (elsewhere, heads) = stranger(ok(br#"{"token":"theirs"}"#));
         let registry = serve(move |path, _, address| {
             Some(if path.starts_with("/token") {
@@ -536,7 +536,7 @@ fn credentials_go_to_no_other_token_server() {
     }
 }
 
-/// Blobs are often elsewhere; the server that has them needs no password.
+/// Blobs are often on another server, which needs no password.
 #[test]
 fn credentials_go_to_no_other_host() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -571,14 +571,14 @@ fn a_registry_that_drips_is_given_up() {
     let address = listener.local_addr().expect("an address");
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
-            // A TLS greeting gets an answer that is none.
+            // A TLS greeting gets an answer that is not TLS.
             if stream.read(&mut [0]).ok() != Some(1) {
                 continue;
             }
             let head = b"HTTP/1.1 200 OK\r\ncontent-length: 4000000\r\n\r\n";
             let mut sent = stream.write_all(head);
             while sent.is_ok() {
-                // A byte each while: it neither stalls nor ends.
+                // A byte now and then: the body neither stalls nor ends.
                 let _ = conformance::wait::any_readable(&[], Duration::from_millis(20));
                 sent = stream.write_all(b" ");
             }
@@ -706,7 +706,7 @@ fn a_file_that_is_not_there_says_so() {
 
 #[test]
 fn plain_http_is_spoken_where_it_is_asked_for() {
-    // Reaches the same server, and is no loopback address, which needs no option.
+    // This reaches the same server, but is no loopback address, for which no option is needed.
     let image = serve_image(|_, _| None).replace("127.0.0.1", "0.0.0.0");
     let judge = |asked: &[&str]| {
         let mut suite = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));

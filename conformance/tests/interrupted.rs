@@ -1,5 +1,5 @@
-//! **SIGTERM, SIGINT and SIGHUP end the suite within a second, wherever it is**: reading,
-//! judging, writing; a report that can be written is written, and says that it is partial.
+//! **SIGTERM, SIGINT and SIGHUP end the suite within a second, whatever it does**: it may be reading,
+//! judging or writing. A report that can be written is written, and states that it is partial.
 
 use std::fs;
 use std::io::Read as _;
@@ -19,12 +19,12 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustix::pty::OpenptFlags;
 use serde_json::Value;
 
-/// What it is allowed.
+/// How long the suite may take to end.
 const SOON: Duration = Duration::from_secs(1);
-/// What is under way for so long does not end by itself.
+/// A suite that still runs after this time does not end by itself.
 const STUCK: Duration = Duration::from_millis(300);
 
-/// A suite in a folder of its own.
+/// A suite in a temporary folder.
 struct Suite {
     folder: tempfile::TempDir,
 }
@@ -46,7 +46,7 @@ impl Suite {
         path
     }
 
-    /// With what it says on files of its folder.
+    /// A command that runs it, with its output in files of the folder.
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
         let file = |name: &str| fs::File::create(self.path(name)).expect("a file");
@@ -63,7 +63,7 @@ impl Suite {
         fs::read_to_string(self.path(name)).expect("it was made")
     }
 
-    /// It runs checks, and then does not end: a report of its is not read.
+    /// Waits until it runs checks, and asserts that it then does not end: a report is not read.
     fn is_stuck(&self, child: &Child) {
         while !self.said("stderr").contains("checks") {
             assert!(!ended_within(child, STUCK / 10), "it ended at once");
@@ -77,7 +77,7 @@ fn ended_within(child: &Child, time: Duration) -> bool {
     readable(pidfd.as_fd(), time).expect("it can be polled")
 }
 
-/// Sends the signal; the status it ends with, in time.
+/// Sends the signal. Returns the status with which it ends in time.
 fn interrupt(child: &mut Child, signal: Signal) -> Option<i32> {
     let began = Instant::now();
     kill_process(Pid::from_child(child), signal).expect("our child");
@@ -91,7 +91,7 @@ fn interrupt(child: &mut Child, signal: Signal) -> Option<i32> {
     status
 }
 
-/// A full pipe: its read end, which is not read, and its write end.
+/// A full pipe: its read end, which nobody reads, and its write end.
 fn full_pipe() -> (OwnedFd, OwnedFd) {
     let (read, write) = rustix::pipe::pipe().expect("a pipe");
     rustix::io::ioctl_fionbio(&write, true).expect("it is ours");
@@ -106,7 +106,7 @@ fn writable(fd: &OwnedFd, within: Duration) -> bool {
     rustix::event::poll(&mut polled, Some(&within)).expect("it can be polled") > 0
 }
 
-/// The side of a terminal to read from, and the other.
+/// The master and slave of a pseudoterminal.
 fn terminal() -> (OwnedFd, OwnedFd) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
     let reader = rustix::pty::openpt(flags).expect("a terminal");
@@ -118,11 +118,11 @@ fn terminal() -> (OwnedFd, OwnedFd) {
     (reader, terminal)
 }
 
-/// The same, where the output is not read and the pipe is full.
+/// The same with a full buffer that nobody reads.
 fn full_terminal() -> (OwnedFd, OwnedFd) {
     let (reader, terminal) = terminal();
     rustix::io::ioctl_fionbio(&terminal, true).expect("it is ours");
-    // The kernel makes room once more when it hands on what came first.
+    // The kernel moves the first bytes on once, and has room again.
     while writable(&terminal, STUCK / 3) {
         while rustix::io::write(&terminal, &[b'x'; 4096]).is_ok() {}
     }
@@ -130,7 +130,7 @@ fn full_terminal() -> (OwnedFd, OwnedFd) {
     (reader, terminal)
 }
 
-/// What a reader gets of the terminal in the end.
+/// All that a reader gets from the terminal at the end.
 fn shown(reader: &OwnedFd) -> String {
     let mut shown = Vec::new();
     let mut part = [0; 4096];
@@ -163,7 +163,7 @@ fn it_ends_where_it_waits_for_an_image_that_is_a_pipe(
     let image = format!("{transport}:{}", fifo.display());
     let child = suite.command().args(["--image", &image]).spawn();
     let mut child = child.expect("it starts");
-    // Whatever reads pipes may refuse this one instead.
+    // The reader of the image may refuse a pipe instead.
     if !ended_within(&child, STUCK) {
         assert_eq!(interrupt(&mut child, signal), Some(2));
         assert_eq!(suite.said("stderr").lines().count(), 1);
@@ -209,7 +209,7 @@ fn it_ends_where_nobody_reads_one_report_and_writes_the_other(
     if format == "human" {
         is_partial(&report);
     } else {
-        // The report for the pipe was whole before it was lost, and so may be this one.
+        // The report for the pipe was complete before it was lost, and this one may be too.
         is_whole(&report);
     }
 }
@@ -295,7 +295,7 @@ fn a_line_on_the_terminal_says_how_far_it_is_and_is_gone_in_the_end() {
     assert_eq!(last, "\x1b[2K", "{shown:?}");
 }
 
-/// A progress line that is not read is lost, and delays nothing.
+/// A progress line that nobody reads is lost, and delays nothing.
 #[test]
 fn it_judges_to_the_end_where_the_terminal_takes_no_progress() {
     let suite = Suite::new();
@@ -338,7 +338,7 @@ fn it_ends_on_a_terminal_that_nobody_reads_with_a_partial_report(
     is_partial(&report);
 }
 
-/// A stop of the terminal, as by Ctrl-S, is no end: the report goes on where it was.
+/// A terminal that was stopped, as by Ctrl-S, gets the rest of the report once it goes on.
 #[test]
 fn a_report_waits_for_a_terminal_that_is_read_late() {
     let suite = Suite::new();

@@ -1,8 +1,8 @@
 //! **Whatever ends the suite, nothing of it is left a second later**: it is killed at random
-//! moments, as root and as another user, by each signal that people send, and interrupted as
-//! Ctrl-C does it.
+//! moments, as root and as another user, by each signal that people send, and interrupted as by
+//! Ctrl-C.
 //!
-//! At how many moments each signal comes is `PAUSE_CONFORMANCE_KILLS`, 4 where that is not set.
+//! Each signal is sent at `PAUSE_CONFORMANCE_KILLS` moments, by default 4.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,23 +19,23 @@ use conformance::subject::build::{ImageBuilder, LayoutBuilder, Tar};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 use serde_json::Value;
 
-/// Within this everything must be gone.
+/// The time within which everything must have vanished.
 const SOON: Duration = Duration::from_secs(1);
-/// How often is looked in that time.
+/// The interval between two looks.
 const LOOK: Duration = Duration::from_millis(20);
-/// Longer than a run takes here, so that some moments are after its end.
+/// Longer than a run takes, so that some moments are after its end.
 const LATEST: Duration = Duration::from_millis(1800);
-/// A user that no other process has.
+/// The id of a user without processes.
 const USER: u32 = 54_329;
 
-/// How a process is known to be of the suite, whatever it has become.
+/// The mark by which a process is known to be of the suite, whatever it executes.
 enum Mark {
     /// It runs as this user.
     User(u32),
     /// It is in this cgroup, or below.
     Cgroup(PathBuf),
-    /// It runs as this user, who has other processes, and has a name of the suite's: one
-    /// suite at a time.
+    /// It runs as this user, who has other processes too, and has a name of the suite's programs.
+    /// Then only one suite can be tested at a time.
     Name {
         user: u32,
         _alone: MutexGuard<'static, ()>,
@@ -44,11 +44,11 @@ enum Mark {
 
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// The suite's programs, as the kernel cuts their names.
+/// The names of the suite's programs, truncated as the kernel does it.
 const NAMES: [&str; 4] = ["pause-conforman", "sandbox-init", "probe", "pause"];
 
 impl Mark {
-    /// A cgroup of its own, where root can have one; it limits nothing.
+    /// A new cgroup without limits, if root can make one.
     fn cgroup(name: &str) -> Option<Self> {
         [
             "/sys/fs/cgroup/unified",
@@ -81,7 +81,7 @@ impl Mark {
         }
     }
 
-    /// The processes that bear it, with their names.
+    /// The processes with this mark, and their names.
     fn processes(&self) -> BTreeSet<String> {
         match self {
             Self::Cgroup(path) => members(path),
@@ -97,7 +97,7 @@ fn of_user(id: u32) -> impl Iterator<Item = String> {
     let all = procfs::process::all_processes().expect("/proc can be read");
     all.flatten().filter_map(move |process| {
         let stat = (process.uid().ok()? == id).then(|| process.stat().ok())??;
-        // What has no memory left is dead, but for what the host's init has yet to reap.
+        // A process without memory is dead, and the host's init has yet to reap it.
         if (stat.ppid, stat.vsize) == (1, 0) {
             return None;
         }
@@ -108,7 +108,7 @@ fn of_user(id: u32) -> impl Iterator<Item = String> {
 impl Drop for Mark {
     fn drop(&mut self) {
         if let Self::Cgroup(path) = self {
-            // Fails where something is left in it, of which the test has spoken.
+            // This fails if something is left in it, which the test has reported already.
             let _ = fs::remove_dir(path);
         }
     }
@@ -125,7 +125,7 @@ fn members(cgroup: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// What the suite could leave behind.
+/// All that the suite could leave behind.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Left {
     processes: BTreeSet<String>,
@@ -144,7 +144,7 @@ impl fmt::Display for Left {
     }
 }
 
-/// A place for a suite to run in, under watch.
+/// A folder in which a suite runs, and the state of the host before.
 struct Watched {
     mark: Mark,
     folder: tempfile::TempDir,
@@ -160,7 +160,7 @@ impl Watched {
         fs::create_dir(&temporary).expect("a folder for temporary files");
         let image = folder.path().join("pause");
         fs::write(&image, programs::REFERENCE).expect("writing the program");
-        // For whomever the suite runs as.
+        // For the user as whom the suite runs.
         for (path, mode) in [(folder.path(), 0o755), (&temporary, 0o777), (&image, 0o755)] {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
         }
@@ -173,7 +173,7 @@ impl Watched {
         }
     }
 
-    /// Of an image whose files go to disk.
+    /// An image whose files are written to disk.
     fn of_a_big_image(mark: Mark) -> Self {
         let mut watched = Self::new(mark);
         let mut layer = Tar::default();
@@ -182,7 +182,7 @@ impl Watched {
             let content = vec![number as u8; 10_000];
             layer.file(format!("data/{}/{number}", number % 7), 0o600, &content);
         }
-        // Which its owner may not enter, and the program's user is that where one id is mapped.
+        // Its owner may not enter it. The program's user is its owner where one id is mapped.
         layer.directory("data/0", 0o700);
         let architecture = conformance::subject::Platform::host().architecture;
         let image = ImageBuilder::of_layer(&layer, &architecture);
@@ -209,7 +209,7 @@ impl Watched {
             .expect("the suite starts")
     }
 
-    /// What it says of its progress.
+    /// The file with its progress.
     fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }
@@ -230,7 +230,7 @@ impl Watched {
         }
     }
 
-    /// Fails where something is left for longer than that.
+    /// Panics if something is left for longer than that.
     fn expect_nothing_left(&self, pid: u32, after: &str) {
         let began = Instant::now();
         let soon = SOON.mul_f64(busyness());
@@ -241,14 +241,14 @@ impl Watched {
             }
             let took = began.elapsed();
             assert!(took < soon, "left {took:.1?} after {after}: {left}");
-            // To look is work, which is not to be what keeps others from ending.
+            // Looking takes processor time, which must not delay the processes that end.
             conformance::wait::any_readable(&[], LOOK).expect("it can be waited");
         }
     }
 }
 
-/// How many processes want each processor, proc_loadavg(5): what a process does takes as
-/// many times longer.
+/// The number of runnable processes per processor, proc_loadavg(5): all work takes that many times
+/// longer.
 fn busyness() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").expect("it can be read");
     let load: f64 = text
@@ -260,14 +260,14 @@ fn busyness() -> f64 {
     (1.0 + load / processors.get() as f64).min(20.0)
 }
 
-/// Mounts of this mount namespace: without their numbers, which are given again.
+/// The mounts of this mount namespace, without their ids, which the kernel reuses.
 fn mounts() -> BTreeSet<String> {
     let lines = fs::read_to_string("/proc/self/mountinfo").expect("it can be read");
     let mount = |line: &str| line.split(' ').skip(2).collect::<Vec<_>>().join(" ");
     lines.lines().map(mount).collect()
 }
 
-/// Cgroups whose names begin so, in whatever hierarchy and however deep.
+/// The cgroups of all hierarchies whose names begin with this prefix.
 fn cgroups(place: &Path, prefix: &str) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
@@ -289,14 +289,14 @@ fn kills() -> u64 {
         .unwrap_or(4)
 }
 
-/// What people send to end a program.
+/// The signals that people send to end a program.
 const SIGNALS: [Signal; 4] = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP];
 
 fn killed_at_random_moments(watched: &Watched) {
     let mut random = u64::from(std::process::id());
     let kills = kills() * SIGNALS.len() as u64;
     for number in 0..kills {
-        // One in each part of the time that a run takes, anywhere in it.
+        // A random moment in each part of a run.
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
@@ -318,7 +318,7 @@ fn killed_at_random_moments(watched: &Watched) {
             panic!("it did not end within {soon:.1?} of {after}");
         }
         let status = suite.wait().expect("it is our child");
-        // It was judged by then, or interrupted, or had yet to set its signals.
+        // It had finished, was interrupted, or had not installed its handlers yet.
         let known = match status.code() {
             Some(code) => [0, 2].contains(&code),
             None => status.signal() == Some(signal.as_raw()),
@@ -329,7 +329,7 @@ fn killed_at_random_moments(watched: &Watched) {
     }
 }
 
-/// As the user who runs the tests.
+/// Tests as the user who runs them.
 fn own(test: &str) -> Mark {
     Mark::cgroup(&format!("{test}-{}", std::process::id())).unwrap_or_else(|| Mark::Name {
         user: rustix::process::geteuid().as_raw(),
@@ -344,7 +344,7 @@ fn nothing_is_left_of_a_suite_that_was_killed() {
 
 #[test]
 fn nothing_is_left_of_another_user_s_suite_that_was_killed() {
-    // A user other than root is that user already.
+    // Without root, that user is the only one.
     if rustix::process::geteuid().is_root() {
         killed_at_random_moments(&Watched::new(Mark::User(USER)));
     }
@@ -367,7 +367,7 @@ fn an_interrupted_suite_ends_in_order_with_a_partial_report() {
     let watched = Watched::new(own("interrupted"));
     let mut suite = watched.start();
     let pid = suite.id();
-    // While the first sandboxes of its checks are there, whose windows are still to pass.
+    // The first checks have their sandboxes by then, and wait for their windows to pass.
     let mut seen = BTreeSet::new();
     let begun = || fs::read_to_string(watched.log()).is_ok_and(|log| log.contains("checks"));
     while !begun() || !seen.iter().any(|name: &String| name.ends_with("(pause)")) {

@@ -1,6 +1,6 @@
-//! The central test: everything of which the verdicts are known through every check.
-//! What is sound fails nothing that binds, what is broken exactly what it names, and
-//! every check is broken by something.
+//! The central test: all fixtures, whose verdicts are known, run through all checks. A sound
+//! fixture fails no MUST, a broken one fails exactly the checks that it names, and every check is
+//! failed by some fixture.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsRawFd as _;
@@ -27,8 +27,8 @@ fn engine() -> anyhow::Result<Arc<dyn Backend + Send + Sync>> {
     Ok(Arc::new(Embedded::prepare()?))
 }
 
-/// A root that is only read is made once an image; one that is written to is a sandbox's own.
-/// Nothing but the time that a start takes shows it otherwise.
+/// A root that is only read is made once per image; one that is written to is made for each
+/// sandbox. Otherwise only the time of a start would show it.
 fn sandboxes_share_their_image(backend: &Arc<dyn Backend + Send + Sync>) -> Result<(), Failed> {
     backend.adopt_thread()?;
     let program = conformance::programs::REFERENCE;
@@ -55,8 +55,8 @@ fn sandboxes_share_their_image(backend: &Arc<dyn Backend + Send + Sync>) -> Resu
     Ok(())
 }
 
-/// A reader that waits for the end of a pipe would wait for every held process that has a copy of
-/// it: each has only its own pipes.
+/// A held process has no pipes but its own: a reader waits for the end of a pipe as long as any
+/// process has a copy of it.
 fn a_held_sandbox_has_nothing_of_others(
     backend: &Arc<dyn Backend + Send + Sync>,
 ) -> Result<(), Failed> {
@@ -86,7 +86,7 @@ fn a_held_sandbox_has_nothing_of_others(
     Ok(())
 }
 
-/// Every check that can be made here was caught by something.
+/// Every check that can run here failed on some fixture.
 fn all_are_broken(
     mut caught: BTreeSet<String>,
     checks: &[&'static Check],
@@ -97,7 +97,7 @@ fn all_are_broken(
     for (id, why) in &not_made {
         eprintln!("{id} is not made here: {why}");
     }
-    // Root may do everything: what is not made then was not found.
+    // Root can run every check. One that was not run failed on no fixture.
     if rustix::process::geteuid().is_root() {
         not_made.clear();
     }
@@ -107,7 +107,7 @@ fn all_are_broken(
             .filter(|id| !not_made.iter().any(|(other, _)| other == id))
             .collect()
     };
-    // This thread stays where it is: one that is prepared for sandboxes starts no other threads.
+    // Not in this thread: one that is prepared for sandboxes must start no other threads.
     let open = unbroken(&caught);
     for (trial, judged) in self_test::judge_alone(&open, &Selection::all(), backend, 1.0, settings)?
     {
@@ -130,7 +130,7 @@ fn of_backend(
     Trial::test(name, move || test(&backend)).with_kind("start")
 }
 
-/// The test that a trial of the self-test is judged as it must be.
+/// The test that the verdicts of a trial are the expected ones.
 fn of_trial(
     trial: self_test::Trial,
     backend: &Arc<dyn Backend + Send + Sync>,
@@ -161,7 +161,8 @@ fn main() -> ExitCode {
     wasi_host::run_if_asked();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(self_test::at_a_time());
-    // Before any thread: a new user namespace wants a process with one (unshare(2)).
+    // Before any other thread starts: unshare(2) of a user namespace needs a single-threaded
+    // process.
     let backend = match engine() {
         Ok(backend) => backend,
         Err(error) => {
@@ -192,7 +193,7 @@ fn main() -> ExitCode {
     let score = || std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
     let before = score();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    // It shares its memory with what it starts, and is not to be killed in its place.
+    // It shares memory with processes that it starts, and the OOM killer must not kill it instead.
     if score() != before {
         eprintln!("error: the suite's own oom_score_adj is {}", score().trim());
         return ExitCode::FAILURE;

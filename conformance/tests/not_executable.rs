@@ -1,5 +1,5 @@
-//! Programs that the kernel does not execute, or that crash at once: each is judged in three
-//! seconds, with nothing in error.
+//! Programs that the kernel does not execute, or that crash at once: each is judged within three
+//! seconds, and no check ends in error.
 
 mod common;
 
@@ -12,7 +12,7 @@ use conformance::subject::build::{ImageBuilder, LayoutBuilder, Tar};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-/// What a run may take on an idle machine.
+/// How long a run may take on an idle machine.
 const TIME: Duration = Duration::from_secs(3);
 
 /// The ids of the checks that failed.
@@ -51,14 +51,14 @@ fn image(mode: u32, program: &[u8]) -> ImageBuilder {
     ImageBuilder::of_layer(&layer, &host()).set("Entrypoint", json!(["/pause"]))
 }
 
-/// The reference with some bytes of its ELF header, of 64 bits, changed.
+/// The reference with some bytes of its 64-bit ELF header changed.
 fn edited(offset: usize, bytes: &[u8]) -> Vec<u8> {
     let mut program = REFERENCE.to_vec();
     program[offset..offset + bytes.len()].copy_from_slice(bytes);
     program
 }
 
-/// The second program header, of what is loaded: where, and how large it is there.
+/// The second program header: its address and its size in memory.
 const ADDRESS: usize = 64 + 56 + 0x10;
 const MEMORY: usize = 64 + 56 + 0x28;
 
@@ -95,7 +95,7 @@ fn a_program_without_its_loader_fails_at_once() {
     assert_eq!(failed, ["binary/static", "startup/stays"]);
 }
 
-/// What root alone may execute needs root's uid, which the check of it says.
+/// A program that only root may execute needs root's uid, and the check on that fails.
 #[test]
 fn a_program_for_root_alone_needs_the_uid_of_root() {
     let image = image(0o750, REFERENCE).set("User", json!("65535:65535"));
@@ -106,7 +106,7 @@ fn a_program_for_root_alone_needs_the_uid_of_root() {
     );
 }
 
-/// What the kernel would not take as a string or a path, no runtime starts.
+/// No runtime starts a program whose strings or paths the kernel would refuse.
 #[rstest]
 #[case::a_slash_behind_the_program("Entrypoint", json!(["/pause/"]))]
 #[case::a_nul_in_its_name("Entrypoint", json!(["/pause\0"]))]

@@ -1,6 +1,6 @@
-//! **What the suite's parent hands down is no part of the verdict**: dispositions, masks,
-//! limits, descriptors, priorities, clocks, a stop in the middle. The reference program is
-//! conformant there all the same, or one line says why nothing can be judged.
+//! **What the suite inherits from its parent does not change a verdict**: signal dispositions and
+//! masks, limits, descriptors, priorities, clocks, a stop in the middle. The reference program is
+//! still conformant, or one line says why nothing can be judged.
 
 use std::fs;
 use std::os::fd::AsFd as _;
@@ -14,8 +14,8 @@ use conformance::wait::{any_readable, readable};
 use rstest::rstest;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-/// How often the suite is stopped, how long it runs before, and for how long it is stopped:
-/// longer than any window of its checks.
+/// How often the suite is stopped, how long it runs before each stop, and how long it is stopped,
+/// which is longer than any window of its checks.
 const STOPS: u32 = 3;
 const RUNS: Duration = Duration::from_millis(250);
 const STOP: Duration = Duration::from_secs(2);
@@ -23,9 +23,9 @@ const STOP: Duration = Duration::from_secs(2);
 /// The expected result.
 #[derive(Clone, Copy, Debug)]
 enum Comes {
-    /// All that is judged passes.
+    /// All checks that are judged pass.
     Conformant,
-    /// Nothing is judged, for a reason that holds these words.
+    /// Nothing is judged, for a reason with these words.
     NotJudged(&'static str),
 }
 
@@ -35,7 +35,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// A shell that ends as the suite, whose command is `$SUITE`.
+/// A shell script that ends with the status of the suite, which it runs as `$SUITE`.
 fn shell(script: &str, folder: &Path) -> Command {
     let suite = env!("CARGO_BIN_EXE_pause-conformance");
     let mut command = Command::new("bash");
@@ -123,8 +123,8 @@ fn root_can_give_it_namespaces_that_are_odd(#[case] script: &str, #[case] comes:
     expect(&output, comes);
 }
 
-/// As a user without other processes, since the limit counts all processes of a user, and does not
-/// bind root.
+/// This runs as a user without other processes, since the limit counts all processes of a user and
+/// does not bind root.
 #[test]
 fn few_processes_of_a_user_are_named() {
     if !rustix::process::geteuid().is_root() {
@@ -144,8 +144,8 @@ fn few_processes_of_a_user_are_named() {
     expect(&output, Comes::NotJudged("too few processes: "));
 }
 
-/// No other clock of the host is set for it: what the suite reads as the time of day jumps at
-/// each look, between two days that are far apart.
+/// The host's clock is not set. The suite reads a time of day that jumps at each look between two
+/// distant days.
 #[test]
 fn a_time_of_day_that_jumps_decides_nothing() {
     const JUMPS: &str = r"

@@ -1,6 +1,5 @@
-//! The reports, read back: snapshots of every format, and independent readers of those
-//! that programs read. The sample has one of each verdict, several runs and text that
-//! an attacker chose.
+//! Reports: snapshots of every format, and independent readers for the formats that programs read.
+//! The samples have one of each verdict, several runs, and text that an attacker chose.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! What the program itself prints of its runs.
+//! The output of the program itself.
 
 #[path = "common/filter.rs"]
 mod filter;
@@ -14,7 +14,7 @@ use libtest_mimic::{Arguments, Trial};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Judges the reference by its bytes alone.
+/// Judges only the file of the reference.
 fn suite(folder: &tempfile::TempDir) -> Command {
     let program = folder.path().join("pause");
     std::fs::write(&program, REFERENCE).expect("written");
@@ -110,7 +110,7 @@ fn static_checks_alone_need_no_sandbox_and_every_report_says_that_they_are_alone
     std::fs::write(&program, REFERENCE).expect("written");
     let formats = ["json", "junit", "tap", "markdown", "html"];
     let file = |format: &str| folder.path().join(format).display().to_string();
-    // No user namespace, and no root that could do without one.
+    // No user namespace can be made, and there is no root, who needs none.
     let forbid = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --inh-caps=-all --bounding-set=-all \"$0\" \"$@\"";
     let mut suite = Command::new("unshare");
     suite
@@ -164,7 +164,7 @@ fn static_checks_alone_of_what_is_none_are_wrong_usage() {
     assert!(said.contains("--filter signals"), "{said}");
 }
 
-/// One check over every fixture is minutes; a family's fixture and a wrong name are not.
+/// One check over every fixture takes minutes; one fixture and a wrong name do not.
 #[test]
 fn a_part_of_the_self_test_is_chosen_by_check_and_by_fixture() {
     let self_test = |args: &[&str]| {
@@ -212,7 +212,7 @@ fn a_filter_of_trials_takes_names_kinds_and_checks() {
             trial("plain", "image", &[]),
         ];
         let chosen = filter::chosen(&mut arguments, trials);
-        // What it is asked to skip is left to it.
+        // `--skip` is applied by the harness.
         let kept = chosen
             .iter()
             .filter(|trial| !arguments.is_filtered_out(trial));
@@ -236,7 +236,7 @@ fn a_filter_of_trials_takes_names_kinds_and_checks() {
     assert_eq!(chosen(&["nothing"]), [""; 0]);
 }
 
-/// The page that people read of the requirements is what this program lists.
+/// REQUIREMENTS.md is what this program lists.
 #[test]
 fn the_page_of_requirements_is_up_to_date() {
     let ended = Command::new(env!("CARGO_BIN_EXE_pause-conformance"))

@@ -1,7 +1,7 @@
-//! **A shortage is never the image's fault**: the reference is judged under limits that a cgroup
-//! of the test's own sets, and with few descriptors.
+//! **A shortage is never the image's fault**: the reference is judged with few descriptors, and under
+//! limits of a cgroup that the test makes.
 //!
-//! More limits where `PAUSE_CONFORMANCE_LIMITS` is `all`.
+//! With `PAUSE_CONFORMANCE_LIMITS=all` there are more limits.
 
 mod common;
 
@@ -20,7 +20,7 @@ fn all() -> bool {
     std::env::var_os("PAUSE_CONFORMANCE_LIMITS").is_some_and(|value| value == "all")
 }
 
-/// The reference in a file of its own.
+/// The reference in a temporary file.
 struct Image(tempfile::NamedTempFile);
 
 impl Image {
@@ -32,7 +32,7 @@ impl Image {
         Self(file)
     }
 
-    /// What a suite is asked that judges it.
+    /// The arguments of a suite that judges it.
     fn arguments(&self) -> [String; 4] {
         let image = format!("binary:{}", self.0.path().display());
         [
@@ -44,11 +44,11 @@ impl Image {
     }
 }
 
-/// A cgroup of the test's own with one limit; to remove it is to find nothing left in it.
+/// A cgroup with one limit. It can be removed only if nothing is left in it.
 struct Limited(PathBuf);
 
 impl Limited {
-    /// `None` where this user may make none.
+    /// `None` if this user may make no cgroups.
     fn new(controller: &str, v1: &str, v2: &str, limit: u64) -> Option<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -101,7 +101,8 @@ impl Drop for Limited {
     }
 }
 
-/// Conformant; or inconclusive for that reason; or one line that names it. Says which.
+/// Asserts that the suite found the reference conformant or inconclusive for that reason, or ended
+/// with one line that names it. Returns which.
 fn expect_no_blame(output: &Output, short_of: &str, limit: u64) -> i32 {
     let status = output.status.code().expect("no signal ends the suite");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -164,7 +165,7 @@ fn with_little_memory_the_image_is_not_blamed() {
     }
 }
 
-/// Ends where it is refused one of 60 threads.
+/// A program that ends if it is refused one of 60 threads.
 const THREADS: &str = r"
     #include <pthread.h>
     #include <unistd.h>
@@ -174,16 +175,16 @@ const THREADS: &str = r"
         for (int i = 0; i < 60; i++) if (pthread_create(&thread, 0, rest, 0)) return 0;
         return 1;
     }";
-/// Ends where it may not map five quarters of a GiB, of which it uses nothing.
+/// A program that ends if it may not map 1.25 GiB, which it does not use.
 const MAPS: &str = r"
     #include <sys/mman.h>
     static int get(void) {
         int how = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
         return mmap(0, 5ul << 28, PROT_READ | PROT_WRITE, how, -1, 0) != MAP_FAILED;
     }";
-/// Ends at once.
+/// A program that ends at once.
 const NOTHING: &str = "static int get(void) { return 0; }";
-/// What the rest of these is.
+/// The rest of these programs: a pause.
 const WAITS: &str = r"
     #include <signal.h>
     #include <sys/wait.h>
@@ -202,7 +203,7 @@ const WAITS: &str = r"
         }
     }";
 
-/// A suite where it can make no cgroup.
+/// A suite that can make no cgroups.
 fn without_cgroups(ordinary: bool, suite: &Path) -> Command {
     let words: &[&str] = match (rustix::process::geteuid().is_root(), ordinary) {
         (false, _) => &["env"],
@@ -225,7 +226,7 @@ fn without_cgroups(ordinary: bool, suite: &Path) -> Command {
     command
 }
 
-/// Where every user finds it: the suite, and a program that waits once it has got what it wants.
+/// A folder for all users with the suite and a program that waits once it has what it needs.
 fn folder_with(gets: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let readable = fs::Permissions::from_mode(0o755);
@@ -237,7 +238,7 @@ fn folder_with(gets: &str) -> tempfile::TempDir {
     folder
 }
 
-/// What the suite says of that program.
+/// The suite's verdict of that program.
 fn report_of(mut command: Command, folder: &Path, filter: &[&str]) -> Value {
     let output = command
         .args(["--image", "binary:pause", "--report", "json"])
@@ -249,8 +250,8 @@ fn report_of(mut command: Command, folder: &Path, filter: &[&str]) -> Value {
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Where no counter tells which process was refused, a program that stays with higher limits is not
-/// blamed.
+/// A program that stays only with higher limits is not blamed if no counter tells which process was
+/// refused.
 #[rstest]
 #[case::threads(THREADS, "inconclusive")]
 #[case::mappings(MAPS, "inconclusive")]
@@ -284,7 +285,7 @@ fn where_no_cgroup_tells_of_a_refusal_the_image_is_not_blamed(
     }
 }
 
-/// Where the user may have few processes, and no counter tells which one was refused.
+/// The user may have few processes, and no counter tells which one was refused.
 #[test]
 fn with_few_processes_of_the_user_an_image_with_threads_is_not_blamed() {
     if !common::has("cc") {
@@ -321,7 +322,8 @@ fn with_few_processes_the_image_is_not_blamed() {
     }
 }
 
-/// A soft limit is raised, a hard one named; more open files than the limit make nothing hang.
+/// The suite raises a soft limit and names a hard one; it never hangs, even if more files are open
+/// than the limit allows.
 #[rstest]
 #[case("ulimit -Sn 64", 0)]
 #[case("ulimit -Hn 64 -Sn 64", 2)]

@@ -1,6 +1,6 @@
-//! A WASI pause in engines of others, as PID 1 of a sandbox: made for programs that end by
-//! themselves, they ignore TERM and INT and never reap. The suite's own host is judged by
-//! the matrix; here it is handed guests that mean harm.
+//! A WASI pause in other WASI runtimes, as PID 1 of a sandbox. They are made for programs that end
+//! by themselves: they ignore TERM and INT, and never reap. The matrix judges the suite's own WASI
+//! runtime; here it gets hostile guests.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -19,24 +19,24 @@ use conformance::wasi_host;
 use conformance::{runner, self_test};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// The guest: a sound one.
+/// A sound guest.
 const GUEST: &str = include_str!("../../fixtures/wasi/sound_hourly.wat");
 
-/// Engines of others, and the checks of the pair that must fail.
+/// Other WASI runtimes, and the checks that must fail in each.
 const ENGINES: &[(Engine, &[&str])] = &[
     (Engine::Node, NAIVE),
     (Engine::Python, NAIVE),
     (Engine::Wasmtime, NAIVE),
 ];
 
-/// What an engine fails that is made for programs which end by themselves.
+/// The checks that fail in a WASI runtime that is made for programs which end by themselves.
 const NAIVE: &[&str] = &[
     "wasi/host-ends-on-term",
     "wasi/host-ends-on-int",
     "wasi/host-reaps",
 ];
 
-/// The checks of a pair.
+/// The checks of a guest in a WASI runtime.
 fn checks() -> Vec<&'static Check> {
     let of_pair = |check: &&&Check| check.needs.contains(Needs::WASI_HOST);
     FAMILY.checks.iter().filter(of_pair).copied().collect()
@@ -81,8 +81,8 @@ fn judge(
     }
 }
 
-/// An engine that is not here and need not be: CI has all but the `wasmtime` command, which
-/// neither the distribution nor its maker's packages for other languages hold.
+/// Whether this runtime is missing and may be: CI has all but the `wasmtime` command, which is
+/// neither in the distribution nor in wasmtime's packages for other languages.
 fn may_lack(engine: Engine) -> bool {
     let wanted = engine != Engine::Wasmtime && std::env::var_os("CI").is_some();
     let lacks = engine.find().err().filter(|_| !wanted);
@@ -92,7 +92,7 @@ fn may_lack(engine: Engine) -> bool {
     lacks.is_some()
 }
 
-/// Guests that mean harm or lie, and the status that the suite's own host ends with.
+/// Guests that are hostile or invalid, and the exit status of the suite's own WASI runtime.
 const HOSTILE: &[(&str, &str, i32)] = &[
     (
         "takes all memory",
@@ -175,7 +175,7 @@ const HOSTILE: &[(&str, &str, i32)] = &[
     ),
 ];
 
-/// The suite's own host with this guest, outside any sandbox; its output is a pipe.
+/// The suite's own WASI runtime with this guest, outside of any sandbox; its output is a pipe.
 fn host(guest: &str) -> Result<std::process::Child, Failed> {
     let command = Engine::Builtin.command(&wat::parse_str(format!("(module {guest})"))?)?;
     rustix::io::fcntl_setfd(&command.module, rustix::io::FdFlags::empty())?;
@@ -198,7 +198,7 @@ fn ends(guest: &str, status: i32) -> Result<(), Failed> {
     }
 }
 
-/// A guest that runs is confined, and ends on TERM though it never sleeps.
+/// A running guest is confined, and ends on TERM although it never sleeps.
 fn confined() -> Result<(), Failed> {
     let mut host = host(
         r#"(import "wasi_snapshot_preview1" "fd_write"
@@ -231,7 +231,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // The checks of a pair run side by side already.
     arguments.test_threads.get_or_insert(1);
-    // Before any thread: a new user namespace wants a process with one (unshare(2)).
+    // Before any other thread starts: unshare(2) of a user namespace needs a single-threaded
+    // process.
     let backend: Arc<dyn Backend + Send + Sync> = match Embedded::prepare() {
         Ok(engine) => Arc::new(engine),
         Err(error) => {

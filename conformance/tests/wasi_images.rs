@@ -1,5 +1,5 @@
-//! WASI subjects: what they offer, and how a file is taken for one. Their images, sound and
-//! broken, are in the suite's self-test.
+//! WASI subjects: what they offer, and which files count as one. Their sound and broken images are
+//! in the self-test.
 
 mod common;
 

@@ -1,24 +1,23 @@
-//! A filter of tests that takes checks too: `cargo xtask test signals/term-exits-zero` runs what
-//! that check must fail on.
+//! A filter of tests that knows checks too: `cargo xtask test signals/term-exits-zero` runs all
+//! fixtures that must fail that check.
 
 use libtest_mimic::{Arguments, Trial};
 
-/// A trial, and the checks that must or may fail on it.
+/// A trial, and the checks that must or may fail in it.
 pub(crate) struct Named {
     pub(crate) trial: Trial,
     pub(crate) checks: Vec<String>,
 }
 
 impl Named {
-    /// With these checks.
+    /// A trial with these checks.
     pub(crate) fn new<'a>(trial: Trial, checks: impl IntoIterator<Item = &'a str>) -> Self {
         let checks = checks.into_iter().map(str::to_owned).collect();
         Self { trial, checks }
     }
 }
 
-/// The trials that the filter names by their name, their kind or a check; what is skipped is for
-/// the harness.
+/// The trials whose name, kind or checks match the filter. The harness applies `--skip`.
 pub(crate) fn chosen(
     arguments: &mut Arguments,
     trials: impl IntoIterator<Item = Named>,
@@ -41,7 +40,7 @@ pub(crate) fn chosen(
     };
     let chosen = trials.into_iter().filter(fits).map(|named| named.trial);
     let chosen = chosen.collect();
-    // Else the harness would look for it in the names alone.
+    // Else the harness would apply it too, to names alone.
     arguments.filter = None;
     chosen
 }

@@ -1,4 +1,4 @@
-//! Programs for another architecture: built once, by the project's own command.
+//! Programs for another architecture, which `cargo xtask build` builds once.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -9,8 +9,8 @@ pub(crate) fn arm64() -> PathBuf {
     programs().join("linux-arm64")
 }
 
-/// The folder that holds a folder a platform; `cargo xtask test` has built it and says
-/// where, else it is built here.
+/// The folder with one folder per platform. `cargo xtask test` names the one that it has built;
+/// without it, this builds one.
 pub(crate) fn programs() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(build).clone()

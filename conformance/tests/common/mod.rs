@@ -1,4 +1,4 @@
-//! Shared by the tests of images: programs made by hand, loading, judging.
+//! Helpers for tests of images: handmade programs, loading, judging.
 #![allow(dead_code, reason = "each test uses a part")]
 
 pub(crate) mod server;
@@ -113,7 +113,7 @@ impl Elf {
         bytes
     }
 
-    /// Puts the dynamic section and its strings at the end; its header.
+    /// Appends the dynamic section and its strings. Returns its header.
     fn dynamic(&self, start: u64, tail: &mut Vec<u8>) -> Vec<u8> {
         let strings_at = start + tail.len() as u64;
         let mut strings = vec![0];
@@ -134,7 +134,7 @@ impl Elf {
     }
 }
 
-/// Where a test's program is loaded.
+/// The address of a test's program.
 const BASE: u64 = 0x40_0000;
 
 fn program_header(kind: u32, flags: u32, offset: u64, size: u64, align: u64) -> Vec<u8> {
@@ -147,7 +147,7 @@ fn program_header(kind: u32, flags: u32, offset: u64, size: u64, align: u64) -> 
     bytes
 }
 
-/// Puts the names of the sections at the end; their headers.
+/// Appends the names of the sections. Returns their headers.
 fn section_headers(start: u64, tail: &mut Vec<u8>) -> Vec<u8> {
     tail.resize(tail.len().next_multiple_of(8), 0);
     let names_at = start + tail.len() as u64;
@@ -171,12 +171,12 @@ fn section_headers(start: u64, tail: &mut Vec<u8>) -> Vec<u8> {
     sections
 }
 
-/// OCI name of the architecture that the tests run on.
+/// OCI name of this machine's architecture.
 pub(crate) fn host() -> String {
     conformance::subject::Platform::host().architecture
 }
 
-/// Loads by a reference.
+/// Loads the image of a reference.
 pub(crate) fn load_text(text: &str, platforms: Platforms) -> Result<Vec<Subject>, Error> {
     let reference: Reference = text.parse()?;
     load(
@@ -188,7 +188,7 @@ pub(crate) fn load_text(text: &str, platforms: Platforms) -> Result<Vec<Subject>
     )
 }
 
-/// Loads the bytes of an archive file through a transport.
+/// Loads an archive with these bytes through a transport.
 pub(crate) fn load_archive(transport: &str, bytes: &[u8]) -> Result<Vec<Subject>, Error> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("image.tar");
@@ -196,7 +196,7 @@ pub(crate) fn load_archive(transport: &str, bytes: &[u8]) -> Result<Vec<Subject>
     load_text(&format!("{transport}:{}", path.display()), Platforms::Host)
 }
 
-/// Loads a layout through its archive form.
+/// Loads a layout from an archive of it.
 pub(crate) fn load_layout(layout: &LayoutBuilder) -> Result<Vec<Subject>, Error> {
     load_archive("oci-archive", &layout.archive(""))
 }
@@ -208,7 +208,8 @@ pub(crate) fn subject(layout: &LayoutBuilder) -> Subject {
     subjects.remove(0)
 }
 
-/// Ids of the static checks that fail; any other end but pass and skip is part of the id.
+/// Ids of the static checks that neither pass nor are skipped, with the verdict if it is not
+/// `fail`.
 pub(crate) fn failures(subject: &Subject, options: &CheckOptions) -> BTreeSet<String> {
     let mut offered = Needs::from(subject.traits());
     if options.kubernetes.is_some() {
@@ -241,7 +242,7 @@ pub(crate) fn failures(subject: &Subject, options: &CheckOptions) -> BTreeSet<St
     failed
 }
 
-/// Whether a program is there. In CI it must be: what needs it would pass unseen.
+/// Whether a program is installed. In CI it must be, or tests that need it would test nothing.
 pub(crate) fn has(program: &str) -> bool {
     let found = std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|folder| folder.join(program).exists())

@@ -1,4 +1,4 @@
-//! A web server in the test's own process, for registries that misbehave.
+//! A web server in this process, for registries that misbehave.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
@@ -11,10 +11,10 @@ use rustix::net::{AddressFamily, SocketType};
 
 use super::{Elf, host};
 
-/// Answers a request by its path, its head and the server's address; `None` never answers.
+/// Answers a request by its path, its head and the server's address; for `None` it never answers.
 type Answer = dyn Fn(&str, &str, SocketAddr) -> Option<Vec<u8>> + Send + Sync;
 
-/// A port that refuses connections, for as long as the socket is held: bound, not listening.
+/// A port that refuses connections while the socket lives: it is bound but does not listen.
 pub(crate) fn refuses() -> (OwnedFd, SocketAddr) {
     let socket =
         rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
@@ -23,7 +23,7 @@ pub(crate) fn refuses() -> (OwnedFd, SocketAddr) {
     (socket, address.try_into().expect("an address of IP"))
 }
 
-/// Serves until the test ends.
+/// Starts a server, which runs until the test ends.
 pub(crate) fn serve(
     answer: impl Fn(&str, &str, SocketAddr) -> Option<Vec<u8>> + Send + Sync + 'static,
 ) -> SocketAddr {
@@ -42,7 +42,7 @@ pub(crate) fn serve(
 fn connection(mut stream: TcpStream, answer: &Answer, address: SocketAddr) {
     let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
     loop {
-        // A TLS greeting gets an answer that is none.
+        // A TLS greeting gets an answer that is not TLS.
         if !reader
             .fill_buf()
             .is_ok_and(|bytes| bytes.starts_with(b"GET ") || bytes.starts_with(b"POST "))
@@ -61,7 +61,7 @@ fn connection(mut stream: TcpStream, answer: &Answer, address: SocketAddr) {
                 .parse()
                 .ok()
         });
-        // What was posted belongs to the head here: a form, one line.
+        // The body of a POST, a form of one line, is appended to the head.
         let mut form = vec![0; length.unwrap_or(0)];
         if reader.read_exact(&mut form).is_err() {
             return;
@@ -78,7 +78,7 @@ fn connection(mut stream: TcpStream, answer: &Answer, address: SocketAddr) {
     }
 }
 
-/// A status and a body.
+/// A response with this status and body.
 pub(crate) fn reply(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n",
@@ -91,7 +91,7 @@ pub(crate) fn ok(body: &[u8]) -> Vec<u8> {
     reply("200 OK", "", body)
 }
 
-/// A sound image as a registry answers for it, `pause:3.10`, by path.
+/// A registry's answers for `pause:3.10`, a sound image, by path.
 pub(crate) fn image() -> impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static {
     let image = ImageBuilder::pause(&Elf::of(62).bytes(), &host());
     of_layout(LayoutBuilder::single(&image, "3.10"))
@@ -112,7 +112,7 @@ pub(crate) fn of_layout(
     }
 }
 
-/// Serves that image; `twist` may answer first.
+/// Serves that image, unless `twist` has another answer.
 pub(crate) fn serve_image(
     twist: impl Fn(&str, &[u8]) -> Option<Option<Vec<u8>>> + Send + Sync + 'static,
 ) -> String {

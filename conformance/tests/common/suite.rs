@@ -1,5 +1,5 @@
-//! Runs `pause-conformance` itself, and holds it to leaving nothing behind and to its
-//! share of memory.
+//! Runs `pause-conformance` itself, and asserts that it leaves nothing behind and keeps to its
+//! limit of memory.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,31 +15,31 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 
-/// What the suite itself may use, in bytes; a quarter of it on an image of a megabyte.
+/// How many bytes of memory the suite may use; a quarter of that for an image of a megabyte.
 pub(crate) const MEMORY: u64 = 256 << 20;
-/// Nothing ends later, be the machine as busy as it may.
+/// The limit of a run, on however busy a machine.
 const HANGS: Duration = Duration::from_mins(2);
-/// How often the memory of the suite is looked at.
+/// The interval at which the suite's memory is read.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long what a sandbox held may take to be gone.
+/// How long what a sandbox held may take to vanish.
 const GONE: Duration = Duration::from_secs(5);
-/// Where the suite's sandboxes mount, in namespaces of their own.
+/// The places where the suite's sandboxes mount, in their own namespaces.
 const PLACES: &[&str] = &[
     "/tmp", "/run", "/var", "/mnt", "/home", "/etc", "/proc", "/dev",
 ];
 
-/// One at a time: whose process it was that stayed must be beyond doubt.
+/// One suite runs at a time, so that a process that stays is known to be of that suite.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// How an invocation ended.
+/// The result of an invocation.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Exit status; `None` where a signal ended it.
+    /// Its exit status; `None` if a signal ended it.
     pub(crate) status: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) took: Duration,
-    /// Peak resident bytes of the suite's own process, as far as it was seen.
+    /// Peak resident bytes of the suite's own process, as far as they were read.
     pub(crate) peak: u64,
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_pause-conformance"))
 }
 
-/// A folder that each run of a test makes anew.
+/// An empty folder, which replaces that of the test's last run.
 pub(crate) fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&folder);
@@ -56,16 +56,15 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Runs a command in a folder and panics where anything is left: a process, a mount,
-/// a cgroup, a file.
+/// Runs a command in a folder. Panics if a process, a mount, a cgroup or a file is left.
 pub(crate) fn run(mut command: Command, folder: &Path) -> Ended {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // Whatever the suite leaves becomes this process's child.
+    // Orphans of the suite become children of this process.
     nix::sys::prctl::set_child_subreaper(true).expect("prctl");
     let own = tempfile::tempdir_in(folder).expect("a folder");
     let temporary = own.path().join("tmp");
     fs::create_dir(&temporary).expect("a folder");
-    // For whomever the command runs as.
+    // For any user as whom the command runs.
     for (path, mode) in [(own.path(), 0o755), (&temporary, 0o777)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
     }
@@ -123,7 +122,7 @@ fn read(path: &Path) -> String {
     String::from_utf8(bytes).expect("UTF-8")
 }
 
-/// Waits until a process has ended; its peak resident bytes.
+/// Waits until a process has ended. Returns its peak resident bytes.
 fn await_end(pid: Pid, mut hangs: impl FnMut()) -> u64 {
     let began = Instant::now();
     let raw = rustix::process::Pid::from_raw(pid.as_raw()).expect("a pid");
@@ -148,7 +147,7 @@ fn high_water(pid: Pid) -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// Children of this process that do not end in time, by their names; the dead are reaped.
+/// The names of children of this process that do not end in time. Reaps all that do.
 fn left_behind(deadline: Instant) -> Vec<String> {
     loop {
         let children: Vec<_> = children().collect();
@@ -200,7 +199,7 @@ fn listing(folder: &Path) -> BTreeSet<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
-/// Cgroups whose names begin so, to a depth.
+/// Cgroups whose names begin with this prefix, down to a depth.
 fn cgroups(place: &Path, prefix: &str, depth: usize) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
@@ -217,7 +216,7 @@ fn cgroups(place: &Path, prefix: &str, depth: usize) -> Vec<PathBuf> {
     found
 }
 
-/// How many times longer than on an idle machine it takes to have a processor for a while.
+/// How many times longer than on an idle machine it takes to get some processor time.
 pub(crate) fn load() -> f64 {
     const WORK: Duration = Duration::from_millis(500);
     let used = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock"));

@@ -1,4 +1,4 @@
-//! What lies under a program in its image.
+//! The bases of images: the files besides the program.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,16 +8,16 @@ use std::process::Command;
 use anyhow::{Context as _, bail, ensure};
 use conformance::subject::build::Tar;
 
-/// Commands of busybox that entrypoints are written with.
+/// Commands of busybox that entrypoints use.
 const COMMANDS: [&str; 4] = ["sh", "sleep", "tail", "cat"];
 
-/// Where the distribution has it.
+/// Its path in the distribution.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
 
-/// The tree that mmdebstrap(1) makes.
+/// The name of the base that mmdebstrap(1) makes.
 pub(crate) const MMDEBSTRAP: &str = "mmdebstrap";
 
-/// Directories that every distribution's tree has, some with their modes.
+/// Directories that every distribution has, and their modes.
 const DIRECTORIES: [(&str, u32); 8] = [
     ("dev", 0o755),
     ("etc", 0o755),
@@ -29,10 +29,10 @@ const DIRECTORIES: [(&str, u32); 8] = [
     ("var", 0o755),
 ];
 
-/// Adds a base by its name.
+/// Adds the base of this name.
 pub(crate) fn add(base: &str, layer: &mut Tar, program: &Path) -> anyhow::Result<()> {
     match base {
-        // The tree is a layer of its own below.
+        // The tree is a separate layer, the lowest.
         "scratch" | MMDEBSTRAP => Ok(()),
         "busybox" => busybox(layer),
         "debian" => debian(layer, program),
@@ -55,8 +55,8 @@ fn commands(folder: &str, layer: &mut Tar) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Its loader and libraries at their paths, as `dpkg` has put them on this host, in a tree
-/// that is laid out like Debian's.
+/// The loader and libraries of a program, at the paths where `dpkg` has put them on this host, in a
+/// tree with Debian's layout.
 fn debian(layer: &mut Tar, program: &Path) -> anyhow::Result<()> {
     directories(layer);
     for name in ["bin", "lib", "lib64"] {
@@ -88,7 +88,7 @@ fn directories(layer: &mut Tar) {
     }
 }
 
-/// What ldd(1) names.
+/// The files that ldd(1) names.
 fn libraries(program: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
     let output = Command::new("ldd")
         .arg(program)

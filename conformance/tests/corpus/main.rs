@@ -1,8 +1,9 @@
-//! Real subjects, a line each in `table.txt`: programs of the distribution and of run-times,
-//! on bases that images have, judged by the suite as a user runs it, and what it must say.
+//! Real subjects, one per line of `table.txt`: programs of the distribution and of several
+//! languages, on common bases. The suite judges each as a user would run it, and the line has the
+//! verdicts.
 //!
-//! `PAUSE_CONFORMANCE_CORPUS=N` judges each N times, any of which may not differ. What a row
-//! needs and this host does not have, leaves it out, which is shown; not where `CI` is set.
+//! With `PAUSE_CONFORMANCE_CORPUS=N` each is judged N times, and no verdict may change. A row whose
+//! tools this host lacks is shown as ignored; with `CI` set it fails.
 
 #[path = "../common/filter.rs"]
 mod filter;
@@ -26,13 +27,13 @@ use serde_json::{Value, json};
 
 use table::{Expected, Row};
 
-/// How often each is judged; set, it is the long form.
+/// The variable with the number of runs of each subject; the long form sets it.
 const TIMES: &str = "PAUSE_CONFORMANCE_CORPUS";
 const TABLE: &str = include_str!("table.txt");
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Half of a run is a wait.
+    // A run waits for half of its time.
     arguments.test_threads.get_or_insert(3);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("corpus");
     let rows = match table::read(TABLE) {
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// What a row needs that is not here.
+/// What a row needs and this host lacks.
 fn missing(row: &Row) -> Option<String> {
     let program = row.program.missing();
     program.or_else(|| match row.base.as_str() {
@@ -92,7 +93,7 @@ fn judge(row: &Row, folder: &Path) -> Result<(), Failed> {
         }
     }
     if wrong.is_empty() {
-        // Else it is kept, to be judged by hand.
+        // On failure it is kept, so that it can be judged by hand.
         fs::remove_dir_all(folder)?;
         return Ok(());
     }
@@ -120,7 +121,7 @@ fn write_image(row: &Row, folder: &Path, image: &Path) -> anyhow::Result<()> {
     if row.is_without_user {
         builder = builder.set("User", Value::Null);
     }
-    // To compress a tree takes longer than to judge it.
+    // Uncompressed, since compression takes longer than judging.
     builder.layers[0].1 = Packing::Plain;
     if row.base == base::MMDEBSTRAP {
         let tree = fs::read(mmdebstrap::tree().map_err(anyhow::Error::msg)?)?;
@@ -146,7 +147,7 @@ fn run(row: &Row, image: &Path) -> anyhow::Result<Value> {
     let report: Value = serde_json::from_slice(&output.stdout)?;
     let status = output.status.code();
     let must = failed_musts(&report);
-    // Where a MUST is open nothing else than that may be.
+    // An inconclusive MUST allows this status too.
     let expected = if must.is_empty() { [0, 3] } else { [1, 1] };
     anyhow::ensure!(
         status.is_some_and(|status| expected.contains(&status)),
@@ -168,7 +169,7 @@ fn failed_musts(report: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// Where the report says something else than the row.
+/// The differences between the report and the row.
 fn differences(row: &Row, report: &Value) -> Vec<String> {
     let mut unseen: BTreeSet<&str> = row.fails.keys().map(String::as_str).collect();
     let mut wrong = Vec::new();

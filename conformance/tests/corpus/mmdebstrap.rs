@@ -1,5 +1,5 @@
-//! A tree of the distribution as its own tools make it, with `/proc`, `/sys` and devices. It is
-//! made once and kept, for the archive may be far.
+//! A tree that the distribution's own tools make, with `/proc`, `/sys` and devices. It is made once
+//! and kept, since it is a download.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 
 const SUITE: &str = "bookworm";
 
-/// What is unpacked, and what that depends on.
+/// The packages of the tree, without those that they depend on.
 const PACKAGES: [&str; 5] = ["base-files", "busybox-static", "dumb-init", "s6", "tini"];
 
-/// The tree, as one archive, or why there is none.
+/// The archive of the tree, or the reason why there is none.
 pub(crate) fn tree() -> Result<&'static Path, String> {
     static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let made = MADE.get_or_init(make).as_deref();
@@ -19,7 +19,7 @@ pub(crate) fn tree() -> Result<&'static Path, String> {
 }
 
 fn make() -> Result<PathBuf, String> {
-    // Another list is another tree.
+    // Another list of packages makes another tree.
     let name = format!("{SUITE}-{}.tar", PACKAGES.join("-"));
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if kept.exists() {
@@ -27,7 +27,7 @@ fn make() -> Result<PathBuf, String> {
     }
     let begun = kept.with_extension(format!("{}.tar", std::process::id()));
     let made = Command::new("mmdebstrap")
-        // Scripts of packages are not run: they want more of the host than an image takes.
+        // No scripts of packages, which need more of the host than an image does.
         .args(["--quiet", "--variant=extract", "--format=tar"])
         .arg(format!("--include={}", PACKAGES.join(",")))
         .arg(SUITE)

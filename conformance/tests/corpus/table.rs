@@ -1,17 +1,17 @@
-//! The table of subjects: what its lines mean.
+//! The parser of the table of subjects.
 
 use std::collections::BTreeMap;
 
 use super::make::Program;
 
-/// What must become of a check that is named.
+/// The expected verdict of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
-    /// It fails, each time.
+    /// It fails in each run.
     Fails,
-    /// It fails or is not judged.
+    /// It fails or is inconclusive.
     NeverPasses,
-    /// It depends on the host.
+    /// Its verdict depends on the host.
     MayFail,
 }
 
@@ -21,14 +21,14 @@ pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) program: Program,
     pub(crate) base: String,
-    /// Its configuration names none.
+    /// Its configuration names no user.
     pub(crate) is_without_user: bool,
     pub(crate) command: Vec<String>,
-    /// By id.
+    /// Expected verdicts by check id.
     pub(crate) fails: BTreeMap<String, Expected>,
 }
 
-/// The rows, or which line is none.
+/// The rows, or the line that is invalid.
 pub(crate) fn read(table: &str) -> Result<Vec<Row>, String> {
     table
         .lines()
@@ -38,7 +38,7 @@ pub(crate) fn read(table: &str) -> Result<Vec<Row>, String> {
         .collect()
 }
 
-/// Words of a command: JSON where one holds spaces.
+/// The words of a command, which is JSON if one has spaces.
 fn words(command: &str) -> Result<Vec<String>, String> {
     if command.starts_with('[') {
         return serde_json::from_str(command).map_err(|error| error.to_string());
@@ -57,7 +57,7 @@ fn row(line: &str) -> Result<Row, String> {
             Some(("?", id)) => (Expected::MayFail, id),
             _ => (Expected::Fails, word),
         };
-        // A slip in a name is never a check that is not made.
+        // Refuse a mistyped id, or its check would not be tested.
         match conformance::catalogue::find(conformance::checks::FAMILIES, id) {
             Ok(check) => Ok((check.id.to_owned(), expected)),
             Err(error) => Err(error.to_string()),

@@ -1,4 +1,4 @@
-//! What was found while the targets were written and run, one test each.
+//! Faults that the fuzz targets found, one test each.
 
 use conformance::subject::build::{ImageBuilder, Packing, Tar};
 use conformance::subject::{Error, LoadOptions, Reference, RegistryName, Subject, Transport, load};
@@ -25,7 +25,7 @@ fn directories_that_a_name_implies_count_as_names() {
     assert!(error.to_string().contains("bytes of names"), "{error}");
 }
 
-/// A name of three bytes below a link stands for one of four thousand.
+/// A name of three bytes below a symbolic link resolves to one of four thousand.
 #[test]
 fn a_name_below_a_link_counts_as_what_it_comes_to() {
     let mut layer = Tar::default();
@@ -38,7 +38,7 @@ fn a_name_below_a_link_counts_as_what_it_comes_to() {
     assert!(error.to_string().contains("bytes of names"), "{error}");
 }
 
-/// A name of 250 letters was completed to one that is refused when it is read again.
+/// A name of 250 letters was completed to one that the parser refuses.
 #[test]
 fn a_name_that_is_completed_is_no_longer_than_a_name_may_be() {
     let read = |length: usize| "a".repeat(length).parse::<RegistryName>();

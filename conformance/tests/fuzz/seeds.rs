@@ -1,9 +1,9 @@
-//! What the corpora begin with: small, made here, and one of each kind of input.
+//! The seeds of the corpora: small inputs, one of each kind.
 
 use conformance::subject::build::{ImageBuilder, LayoutBuilder, Packing, Tar};
 use serde_json::json;
 
-/// Target, name and bytes of each seed.
+/// The target, name and bytes of each seed.
 pub(crate) fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     [
         archives(),
