@@ -115,7 +115,7 @@ pub struct Judge {
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
 
-    /// Report to write, `FORMAT[=FILE]`: human, json, junit, tap, markdown, html; repeatable; default: human
+    /// Report to write, `FORMAT[=FILE]`: human, json, junit, tap, markdown, html, github, gitlab, sarif; repeatable; default: human
     #[arg(long = "report", value_name = "FORMAT[=FILE]")]
     pub reports: Vec<ReportSpec>,
 

@@ -4,6 +4,8 @@ use std::io;
 
 use crate::event::Event;
 
+pub mod github;
+pub mod gitlab;
 pub mod html;
 pub mod human;
 pub mod json;
@@ -16,6 +18,7 @@ pub mod output;
 pub mod patient;
 pub mod progress;
 pub mod reporters;
+pub mod sarif;
 pub mod spec;
 pub mod tap;
 pub mod text;

@@ -190,7 +190,10 @@ fn it_ends_where_a_registry_says_nothing(
 #[rstest]
 fn it_ends_where_nobody_reads_one_report_and_writes_the_other(
     #[values(Signal::INT, Signal::TERM, Signal::HUP)] signal: Signal,
-    #[values("human", "json", "tap", "markdown", "html", "junit")] format: &str,
+    #[values(
+        "human", "json", "tap", "markdown", "html", "junit", "github", "gitlab", "sarif"
+    )]
+    format: &str,
     #[values(full_pipe, full_terminal)] full: fn() -> (OwnedFd, OwnedFd),
 ) {
     let suite = Suite::new();

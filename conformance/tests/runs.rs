@@ -108,7 +108,7 @@ fn static_checks_alone_need_no_sandbox_and_every_report_says_that_they_are_alone
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("pause");
     std::fs::write(&program, REFERENCE).expect("written");
-    let formats = ["json", "junit", "tap", "markdown", "html"];
+    let formats = ["json", "junit", "tap", "markdown", "html", "sarif"];
     let file = |format: &str| folder.path().join(format).display().to_string();
     // No user namespace can be made, and there is no root, who needs none.
     let forbid = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --inh-caps=-all --bounding-set=-all \"$0\" \"$@\"";

@@ -13,7 +13,12 @@ use pause_image::is_plain;
 /// # Errors
 /// When a value cannot be serialised.
 pub fn render(report: &Report) -> serde_json::Result<String> {
-    let plain = serde_json::to_string_pretty(report)?;
+    pretty(report)
+}
+
+/// Any value, in the same way.
+pub(super) fn pretty(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    let plain = serde_json::to_string_pretty(value)?;
     Ok(escape(&plain))
 }
 

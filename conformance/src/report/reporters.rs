@@ -15,7 +15,7 @@ use crate::report::junit;
 use crate::report::output::Output;
 use crate::report::patient::Patient;
 use crate::report::spec::{Format, ReportSpec};
-use crate::report::{Reporter, html, json, markdown, tap};
+use crate::report::{Reporter, github, gitlab, html, json, markdown, sarif, tap};
 
 /// A report that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +135,9 @@ fn open(spec: &ReportSpec) -> io::Result<Box<dyn Reporter>> {
         Format::Tap => |report| finished(tap::render(report)),
         Format::Markdown => |report| finished(markdown::render(report)),
         Format::Html => |report| finished(html::render(report)),
+        Format::Github => |report| finished(github::render(report)),
+        Format::Gitlab => |report| Ok(gitlab::render(report)?.into_bytes()),
+        Format::Sarif => |report| Ok(sarif::render(report)?.into_bytes()),
     };
     Ok(Box::new(Document { output, render }))
 }

@@ -21,6 +21,12 @@ pub enum Format {
     Markdown,
     /// HTML in one self-contained file.
     Html,
+    /// Annotations of GitHub Actions, as workflow commands.
+    Github,
+    /// JSON that GitLab reads as Code Quality.
+    Gitlab,
+    /// SARIF 2.1.0, which code scanning reads.
+    Sarif,
 }
 
 impl Format {
@@ -33,6 +39,9 @@ impl Format {
             Format::Tap => "tap",
             Format::Markdown => "markdown",
             Format::Html => "html",
+            Format::Github => "github",
+            Format::Gitlab => "gitlab",
+            Format::Sarif => "sarif",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use conformance::check::Level;
 use conformance::event::{Report, Verdict};
-use conformance::report::{junit, markdown, tap, text};
+use conformance::report::{github, gitlab, junit, markdown, sarif, tap, text};
 
 use crate::{readers, sample};
 
@@ -81,6 +81,55 @@ fn tap_is_red_exactly_where_the_exit_status_is() {
         );
         if report.runs.len() > 1 {
             assert_eq!(read.subtests.len(), report.runs.len(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn github_has_errors_exactly_where_the_exit_status_is_red() {
+    for (name, report) in reports() {
+        let read = readers::github(&github::render(&report).unwrap());
+        let is_red = report.conclusion.exit_status() != 0;
+        assert_eq!(
+            read.iter().any(|it| it.command == "error"),
+            is_red,
+            "{name}"
+        );
+        let last = read.last().expect("the conclusion");
+        assert!(last.message.ends_with(report.conclusion.as_str()), "{name}");
+    }
+}
+
+#[test]
+fn gitlab_has_severe_issues_exactly_where_the_exit_status_is_red() {
+    for (name, report) in reports() {
+        let read = readers::gitlab(&gitlab::render(&report).unwrap());
+        let is_severe =
+            |severity: &&String| ["major", "critical", "blocker"].contains(&&***severity);
+        assert_eq!(
+            read.values().any(|severity| is_severe(&severity)),
+            report.conclusion.exit_status() != 0,
+            "{name}: {read:?}"
+        );
+    }
+}
+
+#[test]
+fn sarif_says_what_the_exit_status_does() {
+    for (name, report) in reports() {
+        let read = readers::sarif(&sarif::render(&report).unwrap());
+        let status = report.conclusion.exit_status();
+        if status == 1 {
+            assert!(read.errors > 0, "{name}: {read:?}");
+        }
+        if status == 2 {
+            assert!(!read.succeeded, "{name}: {read:?}");
+        }
+        if status == 3 {
+            assert!(read.open > 0, "{name}: {read:?}");
+        }
+        if status == 0 {
+            assert!(read.errors == 0 && read.succeeded, "{name}: {read:?}");
         }
     }
 }

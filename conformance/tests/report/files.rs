@@ -122,6 +122,9 @@ fn all_formats_are_written_at_once() {
         Format::Tap,
         Format::Markdown,
         Format::Html,
+        Format::Github,
+        Format::Gitlab,
+        Format::Sarif,
     ];
     let specs = formats.map(|format| spec(format, &folder, format.as_str()));
     let report = sample::full();

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use conformance::event::{Baseline, Report};
-use conformance::report::{html, junit, markdown, tap, text};
+use conformance::report::{github, gitlab, html, junit, markdown, sarif, tap, text};
 
 use crate::{readers, sample, snapshots};
 
@@ -58,6 +58,21 @@ fn check(hostile: &str) {
         readers::tap(&tap::render(&report).unwrap()),
         readers::tap(&tap::render(&harmless).unwrap()),
     );
+    let commands = |report: &Report| -> Vec<String> {
+        let read = readers::github(&github::render(report).unwrap());
+        read.into_iter().map(|it| it.command).collect()
+    };
+    assert_eq!(commands(&report), commands(&harmless));
+    let severities = |report: &Report| -> Vec<String> {
+        let mut all: Vec<_> = readers::gitlab(&gitlab::render(report).unwrap())
+            .into_values()
+            .collect();
+        all.sort();
+        all
+    };
+    assert_eq!(severities(&report), severities(&harmless));
+    let in_sarif = |report: &Report| readers::sarif(&sarif::render(report).unwrap());
+    assert_eq!(in_sarif(&report), in_sarif(&harmless));
     let lines = |report: &Report| snapshots::human(report).lines().count();
     assert_eq!(lines(&report), lines(&harmless));
     let (one, other) = (in_markdown(&report), in_markdown(&harmless));

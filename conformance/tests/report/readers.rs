@@ -1,5 +1,8 @@
 //! Independent readers: an XML parser for JUnit and the shape that Jenkins' xUnit plugin
-//! takes, a small consumer for TAP, and a parser of CommonMark with tables for Markdown.
+//! takes, a small consumer for TAP and for workflow commands, a parser of CommonMark with tables
+//! for Markdown, and the types of SARIF.
+
+use std::collections::BTreeMap;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use roxmltree::{Document, Node};
@@ -283,4 +286,108 @@ pub(crate) fn markdown(text: &str) -> Markdown {
     let name = |rest: &str| rest.split(['>', ' ']).next().unwrap_or_default().to_owned();
     read.elements = html.split('<').skip(1).map(name).collect();
     read
+}
+
+/// One workflow command of GitHub Actions.
+#[derive(Debug)]
+pub(crate) struct Annotation {
+    pub(crate) command: String,
+    pub(crate) message: String,
+}
+
+/// As the runner reads them: a line each, `::name key=value,key=value::message`, with escapes.
+pub(crate) fn github(text: &str) -> Vec<Annotation> {
+    let command = |line: &str| {
+        let (head, message) = line
+            .strip_prefix("::")
+            .and_then(|rest| rest.split_once("::"))
+            .unwrap_or_else(|| panic!("no command: {line:?}"));
+        let (command, properties) = head.split_once(' ').expect("a command has a title");
+        assert!(["error", "warning", "notice"].contains(&command), "{line}");
+        let (key, title) = properties.split_once('=').expect("a property");
+        assert_eq!(key, "title", "{line}");
+        assert!(!title.contains([',', ':']), "{line}");
+        Annotation {
+            command: command.to_owned(),
+            message: message
+                .replace("%0D", "\r")
+                .replace("%0A", "\n")
+                .replace("%25", "%"),
+        }
+    };
+    text.lines().map(command).collect()
+}
+
+/// As GitLab reads its issues: what must be there is, and no two have one fingerprint, of which
+/// it would show the first alone. The severities, by fingerprint.
+pub(crate) fn gitlab(text: &str) -> BTreeMap<String, String> {
+    let issues: Vec<serde_json::Value> = serde_json::from_str(text).expect("an array");
+    let mut severities = BTreeMap::new();
+    for issue in &issues {
+        let text = |key: &str| issue[key].as_str().expect("text").to_owned();
+        assert!(!text("description").is_empty() && !text("check_name").is_empty());
+        assert!(
+            !issue["location"]["path"]
+                .as_str()
+                .expect("a path")
+                .is_empty()
+        );
+        assert!(issue["location"]["lines"]["begin"].is_u64());
+        let severity = text("severity");
+        assert!(["info", "minor", "major", "critical", "blocker"].contains(&&*severity));
+        let before = severities.insert(text("fingerprint"), severity);
+        assert!(before.is_none(), "two issues are one: {issue:#}");
+    }
+    severities
+}
+
+/// What code scanning makes of a SARIF file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sarif {
+    /// Every invocation did what it was to do.
+    pub(crate) succeeded: bool,
+    /// Results of level `error` that are not suppressed.
+    pub(crate) errors: usize,
+    /// Open questions.
+    pub(crate) open: usize,
+    /// All results.
+    pub(crate) results: usize,
+}
+
+/// By the types that are made from the standard's schema, and the rules it has in words.
+pub(crate) fn sarif(text: &str) -> Sarif {
+    use serde_sarif::sarif::{ResultKind, ResultLevel};
+
+    let log: serde_sarif::sarif::Sarif = serde_json::from_str(text).expect("it is SARIF");
+    let results: Vec<_> = log
+        .runs
+        .iter()
+        .flat_map(|run| {
+            let rules = run.tool.driver.rules.as_deref().unwrap_or_default();
+            let results = run.results.as_deref().unwrap_or_default();
+            results.iter().inspect(|result| {
+                let rule = result.rule_index.and_then(|at| rules.get(at as usize));
+                let rule = rule.expect("its rule is there");
+                assert_eq!(Some(&rule.id), result.rule_id.as_ref());
+                let is_fail = result.kind == Some(ResultKind::Fail);
+                assert_eq!(is_fail, result.level != Some(ResultLevel::None));
+            })
+        })
+        .collect();
+    let invocations = log
+        .runs
+        .iter()
+        .flat_map(|run| run.invocations.iter().flatten());
+    let is_error = |result: &&&serde_sarif::sarif::Result| {
+        result.level == Some(ResultLevel::Error) && result.suppressions.is_none()
+    };
+    Sarif {
+        succeeded: invocations.into_iter().all(|it| it.execution_successful),
+        errors: results.iter().filter(is_error).count(),
+        open: results
+            .iter()
+            .filter(|it| it.kind == Some(ResultKind::Open))
+            .count(),
+        results: results.len(),
+    }
 }

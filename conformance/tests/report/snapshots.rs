@@ -3,7 +3,7 @@
 use anstream::StripStream;
 use conformance::event::Report;
 use conformance::report::human::Human;
-use conformance::report::{html, json, junit, markdown, tap};
+use conformance::report::{github, gitlab, html, json, junit, markdown, sarif, tap};
 
 use crate::sample;
 
@@ -14,7 +14,7 @@ pub(crate) fn human(report: &Report) -> String {
 }
 
 /// Each sample in each format.
-pub(crate) fn all(report: &Report) -> [(&'static str, String); 6] {
+pub(crate) fn all(report: &Report) -> [(&'static str, String); 9] {
     [
         ("human", human(report)),
         ("json", json::render(report).unwrap()),
@@ -22,6 +22,9 @@ pub(crate) fn all(report: &Report) -> [(&'static str, String); 6] {
         ("tap", tap::render(report).unwrap()),
         ("markdown", markdown::render(report).unwrap()),
         ("html", html::render(report).unwrap()),
+        ("github", github::render(report).unwrap()),
+        ("gitlab", gitlab::render(report).unwrap()),
+        ("sarif", sarif::render(report).unwrap()),
     ]
 }
 

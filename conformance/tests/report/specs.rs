@@ -25,17 +25,17 @@ fn a_format_and_its_file(#[case] text: &str, #[case] format: Format, #[case] fil
 #[rstest]
 #[case(
     "jsn",
-    "unknown report format `jsn`; known are human, json, junit, tap, markdown, html",
+    "unknown report format `jsn`; known are human, json, junit, tap, markdown, html, github, gitlab, sarif",
     "did you mean `json`?"
 )]
 #[case(
     "",
-    "unknown report format ``; known are human, json, junit, tap, markdown, html",
+    "unknown report format ``; known are human, json, junit, tap, markdown, html, github, gitlab, sarif",
     "write `--report FORMAT` or `--report FORMAT=FILE`"
 )]
 #[case(
     "JSON",
-    "unknown report format `JSON`; known are human, json, junit, tap, markdown, html",
+    "unknown report format `JSON`; known are human, json, junit, tap, markdown, html, github, gitlab, sarif",
     "write `--report FORMAT` or `--report FORMAT=FILE`"
 )]
 #[case(

@@ -9,7 +9,7 @@ use conformance::event::{
     Verdict,
 };
 use conformance::report::human::Human;
-use conformance::report::{html, json, junit, markdown, tap};
+use conformance::report::{github, gitlab, html, json, junit, markdown, sarif, tap};
 
 /// No text acts on a terminal, breaks a line or makes an element; the shape of a report is
 /// that of the same report about something harmless; and JSON comes back the same.
@@ -30,8 +30,8 @@ pub fn run(bytes: &[u8]) {
     let named: Vec<&str> = named.iter().map(String::as_str).collect();
     let seed = bytes.get(..1).unwrap_or_default();
     let (hostile, harmless) = (report(seed, &texts), report(seed, &named));
-    // One format at a time is six times as many reports; some inputs go through all.
-    let wanted = usize::from(bytes.get(1).unwrap_or(&0) & 7);
+    // One format at a time is nine times as many reports; some inputs go through all.
+    let wanted = usize::from(bytes.get(1).unwrap_or(&0) & 15);
     let chosen = FORMATS.get(wanted..=wanted).unwrap_or(&FORMATS);
     for format in chosen {
         format(&hostile, &harmless);
@@ -39,8 +39,17 @@ pub fn run(bytes: &[u8]) {
 }
 
 /// What holds of each format, for a report and the same one about something harmless.
-const FORMATS: [fn(&Report, &Report); 6] =
-    [in_json, in_human, in_tap, in_junit, in_markdown, in_html];
+const FORMATS: [fn(&Report, &Report); 9] = [
+    in_json,
+    in_human,
+    in_tap,
+    in_junit,
+    in_markdown,
+    in_html,
+    in_github,
+    in_gitlab,
+    in_sarif,
+];
 
 fn in_json(hostile: &Report, _: &Report) {
     let text = json::render(hostile).expect("a report is JSON");
@@ -92,6 +101,38 @@ fn in_html(hostile: &Report, harmless: &Report) {
     let [one, other] = [hostile, harmless].map(|report| html::render(report).expect("text"));
     legible("html", &one);
     assert_eq!(tags(&one), tags(&other), "{one}");
+}
+
+fn in_github(hostile: &Report, harmless: &Report) {
+    let [one, other] = [hostile, harmless].map(|report| github::render(report).expect("text"));
+    legible("github", &one);
+    let commands = |text: &str| {
+        let command = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+        text.lines().map(command).collect::<Vec<_>>()
+    };
+    assert_eq!(commands(&one), commands(&other), "{one}");
+}
+
+fn in_gitlab(hostile: &Report, harmless: &Report) {
+    let [one, other] = [hostile, harmless].map(|report| gitlab::render(report).expect("JSON"));
+    legible("gitlab", &one);
+    let issues = |text: &str| {
+        let issues: Vec<serde_json::Value> = serde_json::from_str(text).expect("an array");
+        issues.len()
+    };
+    assert_eq!(issues(&one), issues(&other), "{one}");
+}
+
+fn in_sarif(hostile: &Report, harmless: &Report) {
+    let [one, other] = [hostile, harmless].map(|report| sarif::render(report).expect("JSON"));
+    legible("sarif", &one);
+    let results = |text: &str| -> Vec<usize> {
+        let log: serde_json::Value = serde_json::from_str(text).expect("an object");
+        let runs = log["runs"].as_array().expect("runs");
+        let results = |run: &serde_json::Value| run["results"].as_array().map_or(0, Vec::len);
+        runs.iter().map(results).collect()
+    };
+    assert_eq!(results(&one), results(&other), "{one}");
 }
 
 fn human(report: &Report) -> String {
