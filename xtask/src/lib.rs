@@ -11,6 +11,7 @@ pub mod image;
 mod lengths;
 #[path = "../../pause/link.rs"]
 pub mod link;
+pub mod miri;
 pub mod packages;
 pub mod platform;
 pub mod python;

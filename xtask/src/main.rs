@@ -8,6 +8,7 @@ use xtask::conformance::{Conformance, SelfTest};
 use xtask::excerpts::Excerpts;
 use xtask::fuzz::Fuzz;
 use xtask::image::Image;
+use xtask::miri::Miri;
 use xtask::requirements::Requirements;
 use xtask::sizes::Sizes;
 use xtask::soak::Soak;
@@ -31,6 +32,9 @@ enum Task {
     Test(Test),
     /// Run the fuzz targets of the suite (needs a nightly toolchain and cargo-fuzz)
     Fuzz(Fuzz),
+    /// Run unit tests under Miri, which finds undefined behaviour (needs a nightly toolchain with
+    /// it)
+    Miri(Miri),
     /// Run what continuous integration runs: `test` and `sizes --check`
     Ci,
     /// Measure how fast the project is, and compare that with its promises
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         Task::Soak(task) => task.run(),
         Task::Test(task) => task.run(),
         Task::Fuzz(task) => task.run(),
+        Task::Miri(task) => task.run(),
         Task::Ci => xtask::test::ci(),
         Task::Bench(task) => task.run(),
         Task::Tidy => xtask::tidy::run(),

@@ -4,6 +4,7 @@ mod lanes;
 mod programs;
 mod summary;
 
+use crate::miri::{self, Miri};
 use crate::sizes::Sizes;
 use crate::soak::Soak;
 use crate::{build, cargo, link, packages, platform, python, tidy, toolchain};
@@ -85,7 +86,8 @@ pub struct Test {
     /// Run only this test program; repeatable
     #[arg(long = "test", value_name = "NAME")]
     programs: Vec<String>,
-    /// Also run what takes hours: 100 kills of the suite, 200 idle and 100 loaded runs
+    /// Also run what takes hours: 100 kills of the suite, unit tests under Miri, 200 idle and 100
+    /// loaded runs
     #[arg(long)]
     long: bool,
     /// Run only the table of hosts, with all its rows: the suite in containers of runc, docker and
@@ -134,6 +136,11 @@ impl Test {
         if self.long && self.is_whole() {
             cargo::run(&HOSTS)?;
             cargo::run(&AGE)?;
+            if miri::is_there() {
+                Miri::default().run()?;
+            } else {
+                println!("\nskipped: Miri, which the nightly toolchain does not have");
+            }
             let (idle, loaded) = (200, 100);
             return Soak { idle, loaded }.run();
         }

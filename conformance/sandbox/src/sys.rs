@@ -534,3 +534,37 @@ fn check(result: c_long) -> io::Result<c_long> {
         Ok(result)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads the vector as execve(2) does.
+    fn read(vector: &StringVector) -> Vec<CString> {
+        let mut strings = Vec::new();
+        let mut next = vector.pointers.as_ptr();
+        loop {
+            // SAFETY: a null pointer ends the vector, and none was met so far.
+            let string = unsafe { next.read() };
+            if string.is_null() {
+                return strings;
+            }
+            // SAFETY: it leads to a string with a NUL byte that the vector owns.
+            strings.push(unsafe { CStr::from_ptr(string) }.to_owned());
+            // SAFETY: a null pointer at the latest comes next.
+            next = unsafe { next.add(1) };
+        }
+    }
+
+    #[test]
+    fn a_string_vector_keeps_its_strings_when_it_is_moved() {
+        let vector = StringVector::new(["/pause", "", "-v"]).expect("no NUL byte");
+        let moved = Box::new(vector);
+        let strings = std::thread::spawn(move || read(&moved));
+        let strings = strings.join().expect("no panic");
+        assert_eq!(strings, [c"/pause", c"", c"-v"].map(CStr::to_owned));
+        let empty = StringVector::new([""; 0]).expect("no NUL byte");
+        assert!(read(&empty).is_empty());
+        assert!(StringVector::new(["a\0b"]).is_err());
+    }
+}
