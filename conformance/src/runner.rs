@@ -4,6 +4,10 @@
 //! **No verdict is lost**: every selected check ends as exactly one record, also
 //! when its function panics or never returns.
 
+mod applies;
+mod conclude;
+mod settle;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,23 +16,16 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pause_sandbox::Features;
-
-use crate::catalogue::missing_in_words;
-use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
-use crate::context::{Context, GaveUp, Lack, Shared, in_words};
+use crate::check::{Check, Finding, Needs, Outcome, Pass, Stop};
+use crate::context::{Context, GaveUp, Shared};
 use crate::event::{Event, Record, Verdict};
-use crate::subject::NoProgram;
-use crate::wasi_sim::RUNS_COMPONENTS;
+use conclude::{Concluded, blame_nobody};
+
+pub use conclude::record;
 
 /// By how much the number of checks at a time is multiplied for a program that mostly sleeps before
 /// it is ready.
 const SLEEPERS: usize = 3;
-
-/// Why a component is not run.
-const NO_COMPONENTS: &str = "needs a WASI runtime for components: `cargo xtask conformance` \
-    builds it in for a file, a layout or an archive that holds one and for `--platform \
-    wasip2/wasm`, or `cargo install` with `--features wasmtime`";
 
 /// How a run is made.
 #[derive(Clone, Debug)]
@@ -108,67 +105,6 @@ impl Run<'_> {
     }
 }
 
-/// The checks without which one that waits for a window cannot begin.
-fn awaited_by_windows(checks: &[&'static Check]) -> BTreeSet<&'static str> {
-    let mut awaited = BTreeSet::new();
-    let mut waiting: Vec<&Check> = checks
-        .iter()
-        .filter(|check| check.needs.contains(Needs::WAITS))
-        .copied()
-        .collect();
-    while let Some(check) = waiting.pop() {
-        let new = checks
-            .iter()
-            .filter(|other| check.after.contains(&other.id) && awaited.insert(other.id));
-        waiting.extend(new);
-    }
-    awaited
-}
-
-fn offers(shared: &Shared) -> Needs {
-    let mut offered = Needs::from(shared.subject.traits()) | Needs::HINTS;
-    if let Some(backend) = &shared.backend {
-        offered |= backend.offers().into();
-    }
-    if offered.contains(Needs::WASM_MODULE)
-        || RUNS_COMPONENTS && offered.contains(Needs::WASM_COMPONENT)
-    {
-        offered |= Needs::VIRTUAL_CLOCK;
-    }
-    if shared.options.kubernetes.is_some() {
-        offered |= Needs::KUBERNETES;
-    }
-    if shared.options.long {
-        offered |= Needs::LONG;
-    }
-    if !shared.options.required_platforms.is_empty() {
-        offered |= Needs::REQUIRED_PLATFORMS;
-    }
-    offered
-}
-
-/// Why a check does not apply, if it does not.
-fn missing(check: &Check, offered: Needs, run: &Run<'_>) -> Option<String> {
-    let shared = run.shared;
-    let need = (check.needs - offered).iter().next()?;
-    if need == Needs::PROGRAM
-        && let Err(why) = &shared.subject.program
-    {
-        return Some(match why {
-            NoProgram::Wasm => "needs a native program; this one is WebAssembly".to_owned(),
-            why => format!("the image has no program that can be started: {why}"),
-        });
-    }
-    if need == Needs::VIRTUAL_CLOCK && offered.contains(Needs::WASM_COMPONENT) {
-        return Some(NO_COMPONENTS.to_owned());
-    }
-    let why = match &shared.backend {
-        Some(backend) => backend.lacks(need.host),
-        None => run.not_run.filter(|_| check.needs.contains(Needs::SANDBOX)),
-    };
-    Some(why.map_or_else(|| missing_in_words(need), str::to_owned))
-}
-
 struct Runner<'a> {
     run: Run<'a>,
     emit: &'a mut dyn FnMut(&Event<'_>),
@@ -215,20 +151,6 @@ enum Completion {
     Confirmed(&'static Check, Result<Outcome, String>, Duration),
 }
 
-/// How a check was concluded.
-enum Concluded {
-    Pass(Pass),
-    Fail(Finding),
-    Skipped(String),
-    /// It was not run, or its outcome says nothing, because another check did not pass.
-    Blocked {
-        by: String,
-        why: Option<String>,
-    },
-    Inconclusive(String),
-    Error(String),
-}
-
 impl<'a> Runner<'a> {
     fn new(run: Run<'a>, checks: &[&'static Check], emit: &'a mut dyn FnMut(&Event<'_>)) -> Self {
         let gate = checks
@@ -248,43 +170,6 @@ impl<'a> Runner<'a> {
             selected: checks.iter().map(|check| check.id).collect(),
             not_startable: BTreeSet::new(),
         }
-    }
-
-    /// Concludes the checks that do not apply, and puts the others in order.
-    fn sort_out(&mut self, checks: &[&'static Check]) {
-        let offered = offers(self.run.shared);
-        let confirm = self.run.confirm;
-        let says_nothing = |check: &Check| {
-            let runs = check.needs.contains(Needs::SANDBOX);
-            runs.then(|| confirm?.says_nothing()).flatten()
-        };
-        for check in checks {
-            if let Some(reason) = missing(check, offered, &self.run) {
-                let is_startable = offered
-                    .host
-                    .contains(check.needs.host & Features::OF_STARTS);
-                if self.run.shared.backend.is_some() && !is_startable {
-                    self.not_startable.insert(check.id);
-                }
-                self.finish(check, Concluded::Skipped(reason), Duration::ZERO);
-            } else if let Some(why) = says_nothing(check) {
-                let why = why.to_owned();
-                self.finish(check, Concluded::Inconclusive(why), Duration::ZERO);
-            } else {
-                self.pending.push(check);
-            }
-        }
-        // Long windows first, with their prerequisites; exclusive checks last; where asked for,
-        // slow failures early.
-        let awaited = awaited_by_windows(&self.pending);
-        self.pending.sort_by_key(|check| {
-            (
-                !check.needs.contains(Needs::WAITS),
-                check.needs.contains(Needs::EXCLUSIVE),
-                !awaited.contains(check.id),
-                !check.needs.contains(Needs::SLOW_FAIL),
-            )
-        });
     }
 
     fn execute(&mut self) -> bool {
@@ -536,94 +421,6 @@ impl<'a> Runner<'a> {
         self.finish(check, concluded, took);
     }
 
-    /// Whether the program stays, as far as that is known.
-    fn stays(&self) -> Option<Verdict> {
-        Some(self.records.get(self.gate?)?.verdict)
-    }
-
-    /// Whether the gate is still to say whether the program stays.
-    fn awaits_gate(&self) -> bool {
-        self.gate.is_some() && self.stays().is_none()
-    }
-
-    /// Keeps a pass, once it is known that the program does not need what the check is about: a
-    /// program that needs it may end only after that check.
-    fn settle_held(&mut self, at_last: bool) {
-        let awaited = self.awaits_gate() && !at_last;
-        let lacks = if self.stays() == Some(Verdict::Pass) {
-            &[]
-        } else {
-            self.lacks()
-        };
-        let names = |lacks: &[Lack], id| lacks.iter().any(|lack| lack.check() == id);
-        for (check, pass, took) in std::mem::take(&mut self.held) {
-            if awaited && names(&Lack::ALL, check.id) {
-                self.held.push((check, pass, took));
-            } else if names(lacks, check.id) {
-                let expected = format!("it stays without {}", in_words(lacks));
-                let observed = match self.gate {
-                    Some(gate) => format!("it ends without, as `--filter {gate}` shows"),
-                    None => "it ends without".to_owned(),
-                };
-                let finding = Finding::new(expected, observed);
-                self.finish(check, Concluded::Fail(finding), took);
-            } else {
-                self.finish(check, Concluded::Pass(pass), took);
-            }
-        }
-    }
-
-    /// What the program ends without, as far as a check has asked.
-    fn lacks(&self) -> &'a [Lack] {
-        self.run.shared.lacks.get().map_or(&[], Vec::as_slice)
-    }
-
-    /// Concludes the checks whose programs ended, once it is known whether they stay by themselves.
-    fn settle_ended(&mut self) {
-        if self.awaits_gate() {
-            return;
-        }
-        for (check, finding, took) in std::mem::take(&mut self.ended) {
-            self.fail_or_block(check, finding, took);
-        }
-    }
-
-    /// A program that does not stay fails one check, not all of them; one that runs
-    /// elsewhere and not here fails this one.
-    fn settle(&mut self) {
-        self.settle_held(true);
-        let waiting = std::mem::take(&mut self.ended)
-            .into_iter()
-            .chain(std::mem::take(&mut self.not_running));
-        for (check, finding, took) in waiting.collect::<Vec<_>>() {
-            self.fail_or_block(check, finding, took);
-        }
-    }
-
-    fn fail_or_block(&mut self, check: &'static Check, finding: Finding, took: Duration) {
-        let concluded = if self.stays() == Some(Verdict::Fail) {
-            let (by, why) = (self.to_blame().to_owned(), None);
-            Concluded::Blocked { by, why }
-        } else if check.level == Level::Info {
-            // What is only measured is never failed.
-            Concluded::Inconclusive(finding.observed)
-        } else {
-            Concluded::Fail(finding)
-        };
-        self.finish(check, concluded, took);
-    }
-
-    /// The check that says what a program needs that does not stay.
-    fn to_blame(&self) -> &'static str {
-        let failed = |id: &&str| {
-            let record = self.records.get(id);
-            record.is_some_and(|record| record.verdict == Verdict::Fail)
-        };
-        let checks = self.lacks().iter().map(|lack| lack.check());
-        let gate = self.gate.unwrap_or_default();
-        checks.into_iter().find(failed).unwrap_or(gate)
-    }
-
     fn blocked_by(&self, check: &Check) -> Blocked {
         for id in check.after {
             if self.not_startable.contains(id) {
@@ -661,57 +458,6 @@ impl<'a> Runner<'a> {
         }
         (self.emit)(&Event::CheckFinished { record: &record });
         self.records.insert(check.id, record);
-    }
-}
-
-/// The record of a check with this verdict and nothing observed.
-pub fn record(check: &Check, verdict: Verdict) -> Record {
-    Record {
-        id: check.id.to_owned(),
-        title: check.title.to_owned(),
-        level: check.level,
-        requirement: check.requirement.to_owned(),
-        source: check.source.title.to_owned(),
-        source_url: check.source.url.to_owned(),
-        ..Record::new(verdict)
-    }
-}
-
-impl Record {
-    fn conclude(&mut self, concluded: Concluded) {
-        let (verdict, reason) = match concluded {
-            Concluded::Pass(pass) => {
-                (self.observed, self.evidence) = (Some(pass.observed), pass.evidence);
-                (Verdict::Pass, None)
-            }
-            Concluded::Fail(finding) => {
-                self.expected = Some(finding.expected).filter(|line| !line.is_empty());
-                (self.observed, self.evidence) = (Some(finding.observed), finding.evidence);
-                (Verdict::Fail, None)
-            }
-            Concluded::Skipped(reason) => (Verdict::Skipped, Some(reason)),
-            Concluded::Blocked { by, why } => {
-                let why = why.map_or_else(String::new, |why| format!(": {why}"));
-                let reason = format!("depends on {by}, which did not pass{why}");
-                self.blocked_by = Some(by);
-                (Verdict::Skipped, Some(reason))
-            }
-            Concluded::Inconclusive(reason) => (Verdict::Inconclusive, Some(reason)),
-            Concluded::Error(reason) => (Verdict::Error, Some(reason)),
-        };
-        (self.verdict, self.reason) = (verdict, reason);
-    }
-}
-
-/// The verdict of a check during which the emulator crashed, `gave_up` in words: neither the
-/// program nor the suite is blamed.
-fn blame_nobody(outcome: Outcome, gave_up: Option<String>) -> Outcome {
-    match (outcome, gave_up) {
-        (
-            Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_) | Stop::Error(_)),
-            Some(words),
-        ) => Err(Stop::Inconclusive(words)),
-        (outcome, _) => outcome,
     }
 }
 
