@@ -75,17 +75,8 @@ fn write_run(out: &mut impl Write, run: &Run) -> io::Result<()> {
         return write_companion(out, run);
     }
     writeln!(out, "{BOLD}{}{BOLD:#}", run.image)?;
-    let head = [
-        ("digest", run.digest.as_deref()),
-        ("platform", Some(run.platform.as_str())),
-        ("runtime", Some(run.runtime.as_str())),
-        ("emulator", run.emulator.as_deref()),
-        ("WASI host", run.wasi_engine.as_deref()),
-    ];
-    for (label, value) in head {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            writeln!(out, "  {label:<9} {value}")?;
-        }
+    for (label, value) in outline::head(run) {
+        writeln!(out, "  {label:<9} {value}")?;
     }
     for line in &run.root_lacks {
         writeln!(out, "  {:<9} {line}", "root")?;

@@ -86,6 +86,21 @@ pub fn light(record: &Record, strict: bool) -> Light {
     }
 }
 
+/// What was judged in a run, and what ran it: a label and a value each.
+pub fn head(run: &Run) -> impl Iterator<Item = (&'static str, &str)> {
+    let lines = [
+        ("digest", run.digest.as_deref()),
+        ("platform", Some(run.platform.as_str())),
+        ("runtime", Some(run.runtime.as_str())),
+        ("emulator", run.emulator.as_deref()),
+        ("WASI host", run.wasi_engine.as_deref()),
+    ];
+    let known = lines
+        .into_iter()
+        .filter_map(|(label, value)| Some((label, value?)));
+    known.filter(|(_, value)| !value.is_empty())
+}
+
 /// Remarks on a run as a whole, a label and a line each; [`comparison`] is the last of them.
 pub fn remarks(run: &Run) -> Vec<(&'static str, String)> {
     let lacks = run.root_lacks.iter().map(|line| ("root", line.clone()));

@@ -52,18 +52,11 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
 }
 
 fn write_head(out: &mut String, indent: &str, run: &Run) -> fmt::Result {
-    let head = [
-        ("image", Some(run.image.as_str())),
-        ("digest", run.digest.as_deref()),
-        ("platform", Some(run.platform.as_str())),
-        ("runtime", Some(run.runtime.as_str())),
-        ("emulator", run.emulator.as_deref()),
-        ("WASI host", run.wasi_engine.as_deref()),
-    ];
-    for (label, value) in head {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            writeln!(out, "{indent}# {label}: {}", comment(value))?;
-        }
+    if !run.image.is_empty() {
+        writeln!(out, "{indent}# image: {}", comment(&run.image))?;
+    }
+    for (label, value) in outline::head(run) {
+        writeln!(out, "{indent}# {label}: {}", comment(value))?;
     }
     for (label, value) in outline::remarks(run) {
         writeln!(out, "{indent}# {label}: {}", comment(&value))?;
