@@ -59,6 +59,14 @@ impl Suite {
         command
     }
 
+    /// The same, to judge the reference by these checks, with a JSON report.
+    fn judging(&self, filter: &str) -> Command {
+        let mut command = self.command();
+        let options = ["--image", "binary:pause", "--report", "json"];
+        command.args(options).args(["--filter", filter]);
+        command
+    }
+
     fn said(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).expect("it was made")
     }
@@ -276,15 +284,7 @@ fn it_ends_where_nobody_reads_what_it_says_on_stderr(
 fn a_line_on_the_terminal_says_how_far_it_is_and_is_gone_in_the_end() {
     let suite = Suite::new();
     let (reader, terminal) = terminal();
-    let mut command = suite.command();
-    command.args([
-        "--image",
-        "binary:pause",
-        "--filter",
-        "signals",
-        "--report",
-        "json",
-    ]);
+    let mut command = suite.judging("signals");
     let child = command.stderr(terminal).spawn();
     let status = child.expect("it starts").wait().expect("our child");
     drop(command);
@@ -303,15 +303,7 @@ fn a_line_on_the_terminal_says_how_far_it_is_and_is_gone_in_the_end() {
 fn it_judges_to_the_end_where_the_terminal_takes_no_progress() {
     let suite = Suite::new();
     let (_unread, full) = full_terminal();
-    let mut command = suite.command();
-    command.args([
-        "--image",
-        "binary:pause",
-        "--filter",
-        "pid1",
-        "--report",
-        "json",
-    ]);
+    let mut command = suite.judging("pid1");
     let child = command.stderr(full).spawn();
     let mut child = child.expect("it starts");
     assert!(ended_within(&child, 60 * SOON), "nobody read its progress");
@@ -347,15 +339,7 @@ fn a_report_waits_for_a_terminal_that_is_read_late() {
     let suite = Suite::new();
     let (reader, full) = full_terminal();
     let output = full.try_clone().expect("one more descriptor");
-    let mut command = suite.command();
-    command.args([
-        "--image",
-        "binary:pause",
-        "--filter",
-        "pid1",
-        "--report",
-        "json",
-    ]);
+    let mut command = suite.judging("pid1");
     let child = command.stdout(output).stderr(full).spawn();
     let mut child = child.expect("it starts");
     assert!(!ended_within(&child, 2 * SOON), "nobody read its report");

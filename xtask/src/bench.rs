@@ -3,7 +3,8 @@
 //! Machines differ and drift, so a promise is a ratio where it can be one: two things are measured
 //! in turn in one run. The others are medians on this machine, which must be idle.
 
-use crate::cargo::{self, Metadata};
+use crate::cargo;
+use crate::conformance::suite;
 use crate::platform::{self, Platform};
 use crate::{build, image, link};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -157,20 +158,6 @@ fn report(rows: &[Row]) -> Result<()> {
 fn median<T: Ord + Copy + Default>(mut all: Vec<T>) -> T {
     all.sort_unstable();
     all.get(all.len() / 2).copied().unwrap_or_default()
-}
-
-/// The suite as `cargo xtask conformance` builds it for the reference.
-fn suite() -> Result<PathBuf> {
-    cargo::run(&[
-        "build",
-        "--quiet",
-        "--package",
-        "pause-conformance",
-        "--bin",
-        "pause-conformance",
-    ])?;
-    let target = Metadata::read()?.target_directory()?;
-    Ok(target.join("debug/pause-conformance"))
 }
 
 /// The layout of the reference image for one platform.

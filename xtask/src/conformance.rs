@@ -7,7 +7,7 @@ use crate::platform::{self, Platform};
 use crate::{build, image, link};
 use anyhow::{Context as _, Result, anyhow};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PACKAGE: &str = "pause-conformance";
@@ -90,6 +90,13 @@ impl Conformance {
             .exec();
         Err(error).with_context(|| format!("run {}", program.display()))
     }
+}
+
+/// Builds the suite as `cargo xtask conformance` does for the reference. Returns its file.
+pub fn suite() -> Result<PathBuf> {
+    cargo::run(&["build", "--quiet", "--package", PACKAGE, "--bin", PROGRAM])?;
+    let target = Metadata::read()?.target_directory()?;
+    Ok(target.join("debug").join(PROGRAM))
 }
 
 /// Builds the programs with which the suite tries an emulator, for each platform that is judged

@@ -4,11 +4,11 @@
 //! Under load a verdict may become `inconclusive` if it has a reason. Any other difference is
 //! printed, and fails the task.
 
-use crate::cargo::{self, Metadata};
+use crate::conformance::suite;
 use crate::{build, image, link, platform};
 use anyhow::{Context as _, Result, bail, ensure};
 use load::Load;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use verdicts::Verdicts;
@@ -100,23 +100,6 @@ fn once(
         println!("  differs from earlier runs: {new}");
     }
     Ok(())
-}
-
-/// The suite, as the tests build it.
-fn suite() -> Result<PathBuf> {
-    const PROGRAM: &str = "pause-conformance";
-    cargo::run(&[
-        "build",
-        "--quiet",
-        "--package",
-        "pause-conformance",
-        "--bin",
-        PROGRAM,
-    ])?;
-    Ok(Metadata::read()?
-        .target_directory()?
-        .join("debug")
-        .join(PROGRAM))
 }
 
 /// The images to judge, as arguments of the suite.

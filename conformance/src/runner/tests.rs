@@ -19,6 +19,16 @@ const fn check(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Check {
     Check::made_up(id, run)
 }
 
+const fn needs(needs: Needs, mut check: Check) -> Check {
+    check.needs = needs;
+    check
+}
+
+const fn after(after: &'static [&'static str], mut check: Check) -> Check {
+    check.after = after;
+    check
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "as every check's function")]
 fn passes_at_last() -> Outcome {
     Ok(Pass::new("seen"))
@@ -221,10 +231,7 @@ fn who_asks_to_stop_gets_what_has_ended() {
 #[test]
 fn every_check_is_told_of_once_and_begins_only_where_it_applies() {
     static PASS: Check = check("a/pass", passes);
-    static SKIPPED: Check = Check {
-        needs: Needs::SANDBOX,
-        ..check("a/skipped", passes)
-    };
+    static SKIPPED: Check = needs(Needs::SANDBOX, check("a/skipped", passes));
     let mut told = Vec::new();
     run(
         &[&PASS, &SKIPPED],

@@ -8,7 +8,7 @@ use rstest::rstest;
 
 use pause_sandbox::Features;
 
-use super::{check, ends, fails, passes, ran_with, settings, shared, subject};
+use super::{check, ends, fails, needs, passes, ran_with, settings, shared, subject};
 use crate::backend::{Backend, Launch, Sandbox, Spec, StartError};
 use crate::check::{Check, Needs};
 use crate::context::{CheckOptions, Shared};
@@ -22,26 +22,11 @@ use crate::wasi_sim::RUNS_COMPONENTS;
 
 #[test]
 fn what_is_needed_and_not_offered_is_named() {
-    static SANDBOX: Check = Check {
-        needs: Needs::SANDBOX,
-        ..check("a/sandbox", passes)
-    };
-    static MINOR: Check = Check {
-        needs: Needs::KUBERNETES,
-        ..check("a/minor", passes)
-    };
-    static LONG: Check = Check {
-        needs: Needs::LONG,
-        ..check("a/long", passes)
-    };
-    static PLATFORM: Check = Check {
-        needs: Needs::REQUIRED_PLATFORMS,
-        ..check("a/platform", passes)
-    };
-    static HINTED: Check = Check {
-        needs: Needs::HINTS,
-        ..check("a/hinted", passes)
-    };
+    static SANDBOX: Check = needs(Needs::SANDBOX, check("a/sandbox", passes));
+    static MINOR: Check = needs(Needs::KUBERNETES, check("a/minor", passes));
+    static LONG: Check = needs(Needs::LONG, check("a/long", passes));
+    static PLATFORM: Check = needs(Needs::REQUIRED_PLATFORMS, check("a/platform", passes));
+    static HINTED: Check = needs(Needs::HINTS, check("a/hinted", passes));
     let checks: [&'static Check; 5] = [&SANDBOX, &MINOR, &LONG, &PLATFORM, &HINTED];
     let words = [
         "needs a sandbox",
@@ -71,10 +56,7 @@ fn what_is_needed_and_not_offered_is_named() {
 
 #[test]
 fn where_there_is_no_program_the_reason_says_why() {
-    static PROGRAM: Check = Check {
-        needs: Needs::PROGRAM,
-        ..check("a/program", passes)
-    };
+    static PROGRAM: Check = needs(Needs::PROGRAM, check("a/program", passes));
     let mut shared = shared();
     assert_eq!(ends(&[&PROGRAM])[0].0, Verdict::Pass);
     shared.subject.program = Err(NoProgram::Unset);
@@ -88,14 +70,8 @@ fn where_there_is_no_program_the_reason_says_why() {
 
 #[test]
 fn where_the_subject_is_not_to_be_run_its_own_reason_is_given() {
-    static SANDBOX: Check = Check {
-        needs: Needs::SANDBOX,
-        ..check("a/sandbox", passes)
-    };
-    static MINOR: Check = Check {
-        needs: Needs::KUBERNETES,
-        ..check("a/minor", passes)
-    };
+    static SANDBOX: Check = needs(Needs::SANDBOX, check("a/sandbox", passes));
+    static MINOR: Check = needs(Needs::KUBERNETES, check("a/minor", passes));
     let run = Run {
         shared: &Arc::new(shared()),
         settings: &settings(),
@@ -121,18 +97,9 @@ fn where_the_subject_is_not_to_be_run_its_own_reason_is_given() {
     Some("needs a valid WebAssembly program that the suite can run")
 )]
 fn what_webassembly_is_skipped_for_is_said(#[case] program: &[u8], #[case] why: Option<&str>) {
-    static CLOCK: Check = Check {
-        needs: Needs::VIRTUAL_CLOCK,
-        ..check("a/clock", passes)
-    };
-    static NATIVE: Check = Check {
-        needs: Needs::PROGRAM,
-        ..check("a/native", passes)
-    };
-    static SANDBOX: Check = Check {
-        needs: Needs::SANDBOX,
-        ..check("a/sandbox", passes)
-    };
+    static CLOCK: Check = needs(Needs::VIRTUAL_CLOCK, check("a/clock", passes));
+    static NATIVE: Check = needs(Needs::PROGRAM, check("a/native", passes));
+    static SANDBOX: Check = needs(Needs::SANDBOX, check("a/sandbox", passes));
     let subject = Subject::of_wasm("program", program.into());
     let shared = Shared::new(subject, CheckOptions::default(), None, 1.0);
     let records = ran_with(&[&CLOCK, &NATIVE, &SANDBOX], shared, &settings()).records;
@@ -199,10 +166,7 @@ fn shared_on(host: Host) -> Shared {
 #[test]
 fn a_shortage_excuses_what_ran_something_and_nothing_else() {
     static READS: Check = check("a/reads", fails);
-    static RUNS: Check = Check {
-        needs: Needs::SANDBOX,
-        ..check("a/runs", fails)
-    };
+    static RUNS: Check = needs(Needs::SANDBOX, check("a/runs", fails));
     let shared = shared_on(Host {
         kills: true,
         ..Host::default()
@@ -214,14 +178,11 @@ fn a_shortage_excuses_what_ran_something_and_nothing_else() {
 
 #[test]
 fn a_backend_says_what_it_lacks_and_prepares_each_thread() {
-    static SANDBOX: Check = Check {
-        needs: Needs::SANDBOX,
-        ..check("a/sandbox", passes)
-    };
-    static MEMORY: Check = Check {
-        needs: Needs::SANDBOX.union(Needs::MEMORY_LIMIT),
-        ..check("a/memory", passes)
-    };
+    static SANDBOX: Check = needs(Needs::SANDBOX, check("a/sandbox", passes));
+    static MEMORY: Check = needs(
+        Needs::SANDBOX.union(Needs::MEMORY_LIMIT),
+        check("a/memory", passes),
+    );
     let with = |refuses_threads| {
         let shared = shared_on(Host {
             refuses_threads,

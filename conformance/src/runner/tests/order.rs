@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
-use super::{check, ends, fails, one_at_a_time, passes, passes_at_last, ran, shared};
+use super::{after, check, ends, fails, needs, one_at_a_time, passes, passes_at_last, ran, shared};
 use crate::check::{Check, Needs, Outcome};
 use crate::context::Context;
 use crate::event::{Event, Verdict};
@@ -26,10 +26,7 @@ fn begun(checks: &[&'static Check]) -> (Vec<&'static str>, RunResult) {
 fn a_check_says_nothing_without_the_one_before_it() {
     static FIRST: Check = check("a/first", fails);
     static GOOD: Check = check("a/good", passes);
-    static AFTER: Check = Check {
-        after: &["a/good", "a/first"],
-        ..check("a/after", passes)
-    };
+    static AFTER: Check = after(&["a/good", "a/first"], check("a/after", passes));
     let skipped = "depends on a/first, which did not pass".to_owned();
     // Also where it comes first in the list, and not where the other was not asked for.
     assert_eq!(
@@ -41,14 +38,8 @@ fn a_check_says_nothing_without_the_one_before_it() {
 
 #[test]
 fn checks_that_wait_for_each_other_are_errors_and_not_a_hang() {
-    static ONE: Check = Check {
-        after: &["a/two"],
-        ..check("a/one", passes)
-    };
-    static TWO: Check = Check {
-        after: &["a/one"],
-        ..check("a/two", passes)
-    };
+    static ONE: Check = after(&["a/two"], check("a/one", passes));
+    static TWO: Check = after(&["a/one"], check("a/two", passes));
     static FREE: Check = check("a/free", passes);
     let error = (
         Verdict::Error,
@@ -65,10 +56,7 @@ fn checks_that_wait_for_each_other_are_errors_and_not_a_hang() {
 #[test]
 fn what_takes_long_to_fail_begins_early() {
     static PLAIN: Check = check("a/plain", passes);
-    static LATE: Check = Check {
-        needs: Needs::SLOW_FAIL,
-        ..check("a/late", passes)
-    };
+    static LATE: Check = needs(Needs::SLOW_FAIL, check("a/late", passes));
     assert_eq!(begun(&[&PLAIN, &LATE]).0, ["a/late", "a/plain"]);
 }
 
@@ -156,15 +144,9 @@ fn long_windows_begin_first_and_what_wants_quiet_comes_last_and_alone() {
 #[test]
 fn what_a_window_waits_for_begins_before_all_else() {
     static PLAIN: Check = check("a/plain", passes);
-    static LATE: Check = Check {
-        needs: Needs::SLOW_FAIL,
-        ..check("a/late", passes)
-    };
+    static LATE: Check = needs(Needs::SLOW_FAIL, check("a/late", passes));
     static FIRST: Check = check("a/first", passes);
-    static SECOND: Check = Check {
-        after: &["a/first"],
-        ..check("a/second", passes)
-    };
+    static SECOND: Check = after(&["a/first"], check("a/second", passes));
     static WINDOW: Check = Check {
         needs: Needs::WAITS,
         after: &["a/second", "a/not-asked-for"],
@@ -190,14 +172,8 @@ fn nothing_begins_beside_what_wants_quiet() {
         NOW.fetch_sub(1, Ordering::SeqCst);
         passes_at_last()
     }
-    static A: Check = Check {
-        needs: Needs::EXCLUSIVE,
-        ..check("a/a", alone)
-    };
-    static B: Check = Check {
-        needs: Needs::EXCLUSIVE,
-        ..check("a/b", alone)
-    };
+    static A: Check = needs(Needs::EXCLUSIVE, check("a/a", alone));
+    static B: Check = needs(Needs::EXCLUSIVE, check("a/b", alone));
     static C: Check = check("a/c", alone);
     ran(&[&A, &B, &C]);
     assert_eq!(MOST.load(Ordering::SeqCst), 1);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    STAYS, STAYS_NOT, check, ends, gate, never_runs, one_at_a_time, passes, ran, ran_with,
+    STAYS, STAYS_NOT, after, check, ends, gate, never_runs, one_at_a_time, passes, ran, ran_with,
     settings, shared,
 };
 use crate::check::{Check, Finding, Outcome, Stop};
@@ -15,10 +15,7 @@ use crate::runner::run;
 #[test]
 fn a_program_that_never_runs_fails_one_check_and_not_all() {
     static OTHER: Check = check("a/other", never_runs);
-    static AFTER: Check = Check {
-        after: &["a/other"],
-        ..check("a/after", passes)
-    };
+    static AFTER: Check = after(&["a/other"], check("a/after", passes));
     let nothing = "depends on startup/stays, which did not pass".to_owned();
     let records = ran(&[&OTHER, &AFTER, &STAYS_NOT]);
     assert_eq!(records[0].verdict, Verdict::Skipped);
@@ -40,10 +37,7 @@ fn ends_upon_it(_: &Context<'_>) -> Outcome {
 #[test]
 fn a_program_that_ends_upon_what_was_done_to_it_fails_where_it_stays_by_itself() {
     static ENDS: Check = check("a/ends", ends_upon_it);
-    static AFTER: Check = Check {
-        after: &["a/ends"],
-        ..check("a/after", passes)
-    };
+    static AFTER: Check = after(&["a/ends"], check("a/after", passes));
     let nothing = |id| {
         (
             Verdict::Skipped,
@@ -86,14 +80,8 @@ fn what_ended_is_told_as_soon_as_it_is_known_why() {
 fn what_ended_holds_back_what_says_nothing_without_it_and_nothing_else() {
     static ENDS: Check = check("a/ends", ends_upon_it);
     static GOOD: Check = check("a/good", passes);
-    static AFTER_ENDS: Check = Check {
-        after: &["a/ends"],
-        ..check("a/after-ends", passes)
-    };
-    static AFTER_GOOD: Check = Check {
-        after: &["a/good"],
-        ..check("a/after-good", passes)
-    };
+    static AFTER_ENDS: Check = after(&["a/ends"], check("a/after-ends", passes));
+    static AFTER_GOOD: Check = after(&["a/good"], check("a/after-good", passes));
     // Why it ended is known only when the last has run.
     assert_eq!(
         told(&[&ENDS, &GOOD, &AFTER_ENDS, &AFTER_GOOD, &STAYS]),
@@ -143,10 +131,7 @@ fn what_the_program_lacks_fails_the_check_of_it_and_is_named_by_the_rest() {
 #[test]
 fn what_a_program_ends_without_fails_although_it_had_passed_before_that() {
     static ROOT: Check = check("startup/read-only-root", passes);
-    static AFTER: Check = Check {
-        after: &["startup/read-only-root"],
-        ..check("a/after", passes)
-    };
+    static AFTER: Check = after(&["startup/read-only-root"], check("a/after", passes));
     let checks: [&'static Check; 3] = [&ROOT, &AFTER, &STAYS_NOT];
     // In this order.
     let one = one_at_a_time();
