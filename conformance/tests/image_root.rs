@@ -1,8 +1,7 @@
-//! The root of a sandbox is the whole image: programs find the files of their image as a
-//! runtime would give them, as root and as an ordinary user, and what is big is on disk.
+//! The root of a sandbox is the whole image: programs find its files as a runtime would provide
+//! them, as root and as an ordinary user, and a big image is on disk.
 //!
-//! What is looked at is looked at by the program: a shell that waits where all is as it should
-//! be, and ends where it is not.
+//! The program itself looks: it is a shell that waits if all is as it should be, and else ends.
 
 mod common;
 
@@ -18,15 +17,15 @@ use conformance::subject::build::{ImageBuilder, LayoutBuilder, Packing, Tar};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-/// What the suite may use more for a big image than for a small one.
+/// How much more memory the suite may use for a big image than for a small one.
 const MORE: u64 = 24 << 20;
 
-/// A shell that is one static program.
+/// A static program that is a shell.
 fn shell() -> Option<Vec<u8>> {
     has("busybox").then(|| fs::read("/bin/busybox").expect("it can be read"))
 }
 
-/// A layer with a shell and what scripts here call.
+/// A layer with a shell and the programs that scripts here call.
 fn with_shell(shell: &[u8]) -> Tar {
     let mut layer = Tar::default();
     layer.directory("bin", 0o755).file("bin/sh", 0o755, shell);
@@ -36,7 +35,7 @@ fn with_shell(shell: &[u8]) -> Tar {
     layer
 }
 
-/// An image whose shell waits if this holds.
+/// An image whose shell waits if this test succeeds.
 fn waits_if(condition: &str, lower: &Tar, upper: &Tar) -> ImageBuilder {
     let script = format!("cd / && {condition} && exec sleep 1000");
     ImageBuilder::of_layer(lower, &host())
@@ -45,7 +44,7 @@ fn waits_if(condition: &str, lower: &Tar, upper: &Tar) -> ImageBuilder {
         .set("Entrypoint", json!(["/bin/sh", "-c", script]))
 }
 
-/// The suite over an image in this folder: as the user who runs the tests, or as an ordinary user.
+/// The suite on an image in this folder, as the user who runs the tests or as an ordinary user.
 fn suite(ordinary: bool, folder: &Path) -> Command {
     if !ordinary || !rustix::process::geteuid().is_root() {
         return suite::program();
@@ -70,7 +69,7 @@ fn folder(name: &str) -> tempfile::TempDir {
     folder
 }
 
-/// The suite, after what a shell does in a mount namespace of its own; where root runs this.
+/// The suite, after a shell script in a new mount namespace, which needs root.
 fn suite_after(script: &str) -> Option<Command> {
     let mut command = Command::new("unshare");
     let script = format!("{script} && exec \"$0\" \"$@\"");
@@ -80,12 +79,12 @@ fn suite_after(script: &str) -> Option<Command> {
     rustix::process::geteuid().is_root().then_some(command)
 }
 
-/// The verdict on one check, and all that is said of it.
+/// The verdict of one check, and all output.
 fn judged(image: &ImageBuilder, check: &str, ordinary: bool, folder: &Path) -> (Value, Ended) {
     judged_by(suite(ordinary, folder), image, check, folder)
 }
 
-/// The same, by a suite that is started so.
+/// The same, with a suite that is started by this command.
 fn judged_by(
     mut command: Command,
     image: &ImageBuilder,
@@ -111,7 +110,7 @@ fn judged_by(
     (check.expect("it is there").clone(), ended)
 }
 
-/// Files of all kinds and owners, beside a shell.
+/// An image with files of all kinds and owners, and a shell.
 fn lower_files(shell: &[u8]) -> Tar {
     let mut lower = with_shell(shell);
     lower
@@ -142,7 +141,7 @@ fn lower_files(shell: &[u8]) -> Tar {
     lower
 }
 
-/// What holds of them for the program.
+/// Tests that must succeed in the program.
 const FOUND: [&str; 21] = [
     "test $(cat etc/below) = below",
     "test $(cat etc/replaced) = new",
@@ -217,7 +216,7 @@ fn what_cannot_be_given_is_said(#[values(false, true)] ordinary: bool) {
     assert_eq!(check["verdict"], "pass", "{check:#}");
     assert!(said.contains("except for 1 device files"), "{said}");
     assert!(said.contains("owners"), "{said}");
-    // And in a report of the checks that did not pass alone.
+    // Also in a report that shows only checks that did not pass.
     let folder = folder("lacks");
     LayoutBuilder::single(&image, "x")
         .write(&folder.path().join("image"))
@@ -237,7 +236,7 @@ fn what_cannot_be_given_is_said(#[values(false, true)] ordinary: bool) {
     assert!(lines[1].contains("except for 1 device files"), "{said}");
 }
 
-/// On disk, where the file system has no attributes.
+/// The image is on disk, in a file system without extended attributes.
 #[test]
 fn capabilities_that_the_kernel_refuses_are_said() {
     let Some(command) = suite_after("mount -t ramfs ramfs \"$TMPDIR\"") else {
@@ -280,8 +279,8 @@ fn fixture(name: &str) -> Vec<u8> {
     built.expect("it is in the catalogue")
 }
 
-/// The suite where the folder for temporary files is on an overlay on another, as in a container
-/// in a container: the kernel lays no third on them (overlayfs.rst, "Nesting").
+/// The suite, with the folder for temporary files on an overlay over another overlay, as in a
+/// container in a container: the kernel allows no third one (overlayfs.rst, "Nesting").
 fn suite_without_overlay() -> Option<Command> {
     suite_after(
         r#"lay() { mount -t overlay overlay -o "lowerdir=$1/low,upperdir=$1/up,workdir=$1/work" "$2"; } &&
@@ -336,7 +335,7 @@ fn without_an_overlay_what_a_big_image_s_program_lacks_is_found() {
     assert!(observed.contains("it stays with root's uid"), "{check:#}");
 }
 
-/// 100 MB that no compression makes less, in 10,000 files.
+/// 100 MB of incompressible data in 10,000 files.
 fn big() -> ImageBuilder {
     let mut layer = Tar::default();
     layer.file("pause", 0o755, programs::REFERENCE);
@@ -344,7 +343,7 @@ fn big() -> ImageBuilder {
     let mut content = vec![0; 10_000];
     for number in 0..10_000 {
         for byte in &mut content {
-            // Knuth, MMIX.
+            // Knuth's linear congruential generator, MMIX.
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
@@ -362,7 +361,7 @@ fn a_big_image_costs_no_memory_and_leaves_no_file(#[values(false, true)] ordinar
     let small = ImageBuilder::pause(programs::REFERENCE, &host());
     let check = "startup/read-only-root";
     let (_, little) = judged(&small, check, ordinary, folder("small").path());
-    // That nothing is left is seen to there.
+    // `suite::run` asserts that nothing is left.
     let (verdict, much) = judged(&big(), check, ordinary, folder("big").path());
     assert_eq!(verdict["verdict"], "pass", "{verdict:#}");
     assert!(verdict.to_string().contains("none of 10"), "{verdict:#}");
@@ -395,8 +394,8 @@ fn what_a_program_writes_to_a_big_image_is_seen() {
     }
 }
 
-/// A dynamic program with the library that is linked to it, one that it opens, and what the
-/// host's loader and C library are.
+/// An image with a dynamic program, a library that is linked to it, one that it opens, and the
+/// host's loader and C library.
 fn dynamic(folder: &Path) -> Option<Tar> {
     if !has("cc") {
         return None;
@@ -440,7 +439,7 @@ fn dynamic(folder: &Path) -> Option<Tar> {
     Some(layer)
 }
 
-/// The host's files that a program is linked to, by ldd(1).
+/// The host's libraries of a program, by ldd(1).
 fn needed(program: &Path) -> Vec<PathBuf> {
     let output = Command::new("ldd").arg(program).output().expect("ldd runs");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -523,7 +522,7 @@ fn what_runtimes_do_not_mount_on_is_the_image_s_fault(
     assert!(stays["observed"].to_string().contains(said), "{stays:#}");
 }
 
-/// As runtimes do: what is there, or is made there, becomes /dev.
+/// Like a runtime, the suite mounts on what the image's /dev leads to, or makes that.
 #[rstest]
 fn a_dev_that_is_a_link_within_the_image_is_followed(
     #[values("devices", "gone", "run/../devices", "run/dev")] target: &str,

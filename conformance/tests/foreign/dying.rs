@@ -15,7 +15,7 @@ use super::{Room, arm64, line, of};
 const TERM: &str = "signals/term-exits-zero";
 
 pub(super) fn trials(room: &Arc<Room>) -> Vec<Trial> {
-    // Programs of this host that stand in for an emulator: what they do on TERM it does.
+    // Programs of this host take the place of an emulator, so what they do on TERM, it does.
     let own = [
         ("crashes-on-term", Verdict::Inconclusive, "signaled "),
         (
@@ -23,7 +23,7 @@ pub(super) fn trials(room: &Arc<Room>) -> Vec<Trial> {
             Verdict::Inconclusive,
             "unhandled CPU exception",
         ),
-        // As if the program had done so.
+        // It ends as if the program had exited.
         ("exits-1", Verdict::Fail, "exited 1"),
     ];
     let own = own.into_iter().map(|(name, verdict, words)| {

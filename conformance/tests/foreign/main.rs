@@ -1,7 +1,7 @@
-//! Programs for arm64 under emulation: what an emulator does on its own is never a fault of
-//! the program's, and what is known of programs shows there as well.
+//! Programs for arm64 under emulation: what the emulator does by itself is never the program's
+//! fault, and the known faults of programs are found there too.
 //!
-//! `PAUSE_CONFORMANCE_FOREIGN=all` runs all fixtures through all checks, not a choice of them.
+//! `PAUSE_CONFORMANCE_FOREIGN=all` runs all fixtures through all checks, instead of a selection.
 
 #[path = "../common/filter.rs"]
 mod filter;
@@ -29,10 +29,10 @@ use conformance::{self_test, wasi_host};
 use filter::Named;
 use libtest_mimic::{Arguments, Trial};
 
-/// What all tests here share.
+/// The state that all tests share.
 struct Room {
     engine: Arc<Embedded>,
-    /// Runs programs for arm64.
+    /// The backend for arm64.
     backend: Arc<dyn Backend + Send + Sync>,
     /// Every check that binds.
     checks: Vec<&'static Check>,
@@ -42,7 +42,8 @@ struct Room {
 }
 
 impl Room {
-    /// Before any thread: a new user namespace wants a process with one (unshare(2)).
+    /// Must be called before any other thread starts: unshare(2) of a user namespace needs a
+    /// single-threaded process.
     fn prepare(programs: PathBuf) -> anyhow::Result<Self> {
         let emulator = Emulator::find(&arm64())?;
         let engine = Arc::new(Embedded::prepare_for(std::slice::from_ref(&emulator))?);
@@ -69,12 +70,12 @@ impl Room {
         Ok(std::fs::read(self.programs.join(name))?)
     }
 
-    /// Runs these checks over a subject.
+    /// Runs these checks on a subject.
     fn run(&self, subject: Subject, checks: &[&'static Check], long: bool) -> Vec<Record> {
         run(shared(subject, &self.backend, long), checks, None)
     }
 
-    /// As [`Room::run`], under an emulator that is a program of the test's own.
+    /// As [`Room::run`], with this program as the emulator.
     fn run_under(
         &self,
         emulator: &Emulator,
@@ -90,7 +91,7 @@ impl Room {
         Ok(run(shared(subject, &emulated, false), checks, None))
     }
 
-    /// Runs all checks as for a user: no verdict that the emulator does not allow.
+    /// Runs all checks as for a user, without verdicts that the emulator does not allow.
     fn judge(&self, subject: Subject) -> Vec<Record> {
         let shared = shared(subject, &self.backend, false);
         run(shared, &self.checks, Some(&self.calibration))
@@ -139,7 +140,7 @@ fn of<'a>(records: &'a [Record], id: &str) -> Result<&'a Record, String> {
     found.ok_or_else(|| format!("{id} has no record"))
 }
 
-/// Fails with all lines, where there are any.
+/// An error with all lines, if there are any.
 fn none(lines: &[String]) -> Result<(), libtest_mimic::Failed> {
     if lines.is_empty() {
         return Ok(());
@@ -147,7 +148,7 @@ fn none(lines: &[String]) -> Result<(), libtest_mimic::Failed> {
     Err(lines.join("\n").into())
 }
 
-/// Whether no MUST failed, and none ended without a verdict.
+/// Whether every MUST has a verdict, and none failed.
 fn faults(records: &[Record]) -> Vec<String> {
     let wrong = [Verdict::Fail, Verdict::Error, Verdict::Inconclusive];
     let faults = records
@@ -161,7 +162,7 @@ fn main() -> ExitCode {
     wasi_host::run_if_asked();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(self_test::at_a_time());
-    // Before the host's network is left.
+    // This may need the network, which the process leaves below.
     let fetched = packages::fetched();
     let room = match Room::prepare(foreign::arm64()) {
         Ok(room) => Arc::new(room),
@@ -179,7 +180,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// With the checks that the fixture of its name breaks.
+/// A test, with the checks that the fixture of its name breaks.
 fn named(trial: Trial) -> Named {
     let fixture = fixtures::all().find(|fixture| fixture.name == trial.name());
     let checks = fixture.map_or(&[][..], |fixture| fixture.breaks);

@@ -1,5 +1,5 @@
-//! The fixtures for arm64: what is sound fails nothing that binds, and nothing that is broken
-//! passes what it breaks.
+//! The fixtures for arm64: a sound one fails no MUST, and a broken one passes no check that it
+//! breaks.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use libtest_mimic::{Failed, Trial};
 
 use super::{Room, arm64, faults, line, none};
 
-/// Words in the reason of every check that the emulator keeps from saying anything.
+/// Words in the reason of a check that is inconclusive because of the emulator.
 const LIMIT: &str = "under ";
 
-/// Words in the reason where what a program breaks does not happen under the emulator.
+/// Words in the reason if the program's fault cannot occur under the emulator.
 const HARMLESS: &str = "leave its namespaces";
 
-/// Words in the reason where nothing shows whether the program or the emulator ended.
+/// Words in the reason if it is unknown whether the program or the emulator ended.
 const HELD: &str = "under which the kernel's default action of";
 
 pub(super) fn trials(room: &Arc<Room>) -> Vec<Trial> {
@@ -66,7 +66,7 @@ fn subject(room: &Room, fixture: Option<&Fixture>) -> Result<Subject, Failed> {
 
 fn sound(room: &Room, fixture: Option<&'static Fixture>, _: bool) -> Result<(), Failed> {
     let mut faults = faults(&room.run(subject(room, fixture)?, &room.checks, false));
-    // Not so the reference, by which all others are believed.
+    // A fixture may be inconclusive, but not the reference, which the calibration trusts.
     faults.retain(|fault| fixture.is_none() || !fault.contains(HELD));
     none(&faults)
 }
@@ -97,11 +97,12 @@ fn broken(room: &Room, fixture: Option<&'static Fixture>, whole: bool) -> Result
         let reason = record.reason.as_deref().unwrap_or_default();
         match record.verdict {
             Verdict::Error => true,
-            // The calibration, which is not asked here, finds it inconclusive.
+            // With the calibration, which these runs do without, it is inconclusive.
             Verdict::Fail if doubted.contains(id) => false,
             Verdict::Fail => !fixture.breaks.contains(id) && !fixture.also.contains(id),
             Verdict::Pass => fixture.breaks.contains(id) && !harmless,
-            // What is skipped or left open is so for the emulator's sake, and says it.
+            // A check may be skipped or inconclusive only because of the emulator, with that
+            // reason.
             Verdict::Skipped | Verdict::Inconclusive => {
                 fixture.breaks.contains(id) && !whole && !reason.contains(LIMIT)
             }

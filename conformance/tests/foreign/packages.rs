@@ -1,4 +1,4 @@
-//! Programs of the distribution for arm64, of which is known what they are.
+//! Programs of the distribution for arm64, whose faults are known.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use super::{Room, arm64, faults, line, none, of};
 
 const PACKAGES: [&str; 2] = ["catatonit:arm64", "busybox-static:arm64"];
 
-/// What makes them known to apt.
+/// The command that lets apt fetch them.
 const COMMAND: &str = "dpkg --add-architecture arm64 && apt-get update";
 
 pub(super) fn trials(room: &Arc<Room>, folder: Option<&Path>) -> Vec<Trial> {
@@ -29,7 +29,7 @@ pub(super) fn trials(room: &Arc<Room>, folder: Option<&Path>) -> Vec<Trial> {
             Some(folder) => run(&room, folder),
             None => Err(format!("not fetched; try: {COMMAND}").into()),
         })
-        // Where the project is gated nothing is left out.
+        // In CI nothing is left out.
         .with_ignored_flag(missing && std::env::var_os("CI").is_none())
     };
     vec![
@@ -38,7 +38,7 @@ pub(super) fn trials(room: &Arc<Room>, folder: Option<&Path>) -> Vec<Trial> {
     ]
 }
 
-/// The folder that they are unpacked in, if they can be had.
+/// The folder with the unpacked packages, if apt can fetch them.
 pub(super) fn fetched() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("arm64-packages");
     let unpacked = folder.join("root");
@@ -76,7 +76,7 @@ fn subject(path: &Path, arguments: &[&str]) -> Result<Subject, Failed> {
     Ok(subject)
 }
 
-/// What it does where it is not process 1 asks for what the emulator refuses: no fault.
+/// When it is not process 1, it makes a call that the emulator refuses, which is no fault.
 fn catatonit(room: &Room, folder: &Path) -> Result<(), Failed> {
     let subject = subject(&folder.join("usr/bin/catatonit"), &["catatonit", "-P"])?;
     let (doubted, faults): (Vec<_>, Vec<_>) = faults(&room.judge(subject))

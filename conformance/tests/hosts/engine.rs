@@ -1,6 +1,6 @@
-//! Containers by docker and by podman themselves, the latter also as an ordinary user, and
-//! pods by containerd, each in a room of namespaces: what they start ends with it, and what
-//! they write outside of its folder is gone with it.
+//! Containers of docker and of podman, the latter also as an ordinary user, and pods of containerd,
+//! each in a room of namespaces: what they start ends with it, and what they write outside of its
+//! folder vanishes with it.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,19 +12,19 @@ use super::room::{Daemon, Room, succeeds};
 use super::rows::{Of, Row, Set};
 use super::{Ended, command};
 
-/// What each container is made from: nothing, the host's folders are mounted into it.
+/// The empty image of all containers, into which the host's folders are mounted.
 const IMAGE: &str = "host:1";
-/// Where their libraries are.
+/// The host's folders with programs and libraries.
 pub(crate) const LIBRARIES: [&str; 3] = ["/usr", "/lib", "/lib64"];
 
-/// An engine in its room.
+/// A container engine in its room.
 struct Engine {
     of: Of,
     way: Way,
 }
 
 enum Way {
-    /// Its end is before that of the room.
+    /// Declared before the room, so that it is dropped first.
     Docker {
         _daemon: Daemon,
         room: Room,
@@ -33,12 +33,12 @@ enum Way {
     Containerd(Pods),
 }
 
-/// Those that were started.
+/// The container engines that were started.
 static ENGINES: Mutex<Vec<Engine>> = Mutex::new(Vec::new());
 
-/// Runs a row by the engine that it speaks of.
+/// Runs a row in its container engine.
 pub(crate) fn run(row: &Row, suite: &Path) -> Ended {
-    // The lock guards no data that a panic could have broken.
+    // The lock guards no data that a panic could break.
     let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
     let known = engines.iter().position(|engine| engine.of == row.of);
     let at = known.unwrap_or_else(|| {
@@ -77,7 +77,7 @@ impl Engine {
         engine
     }
 
-    /// Its command, where it has one.
+    /// Its command, if it has one.
     fn command(&self) -> Option<(&Room, Command)> {
         match &self.way {
             Way::Docker { room, .. } => {
@@ -102,11 +102,11 @@ impl Engine {
         };
         run.args(["run", "--rm", "--network", "none", "--env", "NO_COLOR=1"]);
         if self.of != Of::Rootless {
-            // An ordinary user has no say there, with cgroups of version 1.
+            // With cgroups of version 1 an ordinary user cannot set limits.
             run.args(["--cgroup-parent", room.cgroup()]);
         }
         if self.of != Of::Docker {
-            // The limits of the caller: larger ones are not everyone's to set.
+            // The caller's limits, since not every caller may raise them.
             run.args(["--ulimit", "host"]);
         }
         run.args(["--volume", &format!("{}:/suite:ro", suite.display())]);
@@ -126,7 +126,7 @@ impl Engine {
         }
     }
 
-    /// As a user types it.
+    /// The options that a user would type.
     fn option(&self, set: Set) -> Vec<String> {
         let security = |what: &str| ("--security-opt", what.to_owned());
         let (option, value) = match set {

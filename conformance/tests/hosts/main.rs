@@ -1,9 +1,9 @@
-//! The table of hosts: where people run the suite, and what it says there.
+//! The table of hosts: places where people run the suite, and its expected output there.
 //!
-//! Each row is a container with some options, and what is to come of it. In the short form
-//! the rows are run by `runc` alone, with what docker, podman and Kubernetes would tell it; in
-//! the long form (`--include-ignored`) by the daemon of docker, by podman, as root and as an
-//! ordinary user, and by containerd as a kubelet asks it, too.
+//! Each row is a container with some options and the expected result. In the short form `runc`
+//! alone runs the rows, configured as docker, podman and Kubernetes would do it. In the long form
+//! (`--include-ignored`) docker's daemon, podman as root and as an ordinary user, and containerd
+//! with a kubelet's requests run them too.
 
 #[path = "../../../xtask/tests/engines/cri.rs"]
 mod cri;
@@ -25,13 +25,14 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use rows::{Of, ROWS, Row, Set};
 use runc::Runc;
 
-/// How a run ended, and all that it said.
+/// The exit status and output of a run.
 struct Ended {
     status: Option<i32>,
     said: String,
 }
 
-/// What each row judges the reference by: that it runs, what wants a /proc, what wants root.
+/// The checks of each row: one that runs the reference, one that needs a /proc, one that needs
+/// root.
 const FILTERS: [&str; 4] = [
     "binary",
     "signals/term-exits-zero",
@@ -39,10 +40,10 @@ const FILTERS: [&str; 4] = [
     "startup/user-namespace",
 ];
 
-/// The folder that each container has as `/suite`: the program under test, and a pause.
+/// The folder that each container has as `/suite`, with the program under test and a pause.
 fn suite() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    // Also for root of a user namespace.
+    // Root of a user namespace needs access too.
     open(folder.path());
     let program = env!("CARGO_BIN_EXE_pause-conformance");
     std::fs::copy(program, folder.path().join("pause-conformance")).expect("a copy");
@@ -51,13 +52,13 @@ fn suite() -> tempfile::TempDir {
     folder
 }
 
-/// Lets all users into a folder.
+/// Allows all users to enter a folder.
 fn open(folder: &Path) {
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(folder, mode).expect("it is ours");
 }
 
-/// What is run in each container.
+/// The command of each container.
 fn command(row: &Row) -> Vec<String> {
     let mut words = vec!["/suite/pause-conformance", "--image", "binary:/suite/pause"];
     for filter in FILTERS {
@@ -67,7 +68,7 @@ fn command(row: &Row) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
 }
 
-/// Holds a row to what is expected of it.
+/// Compares the result of a row with the expected one.
 fn hold(row: &Row, ended: &Ended) -> Result<(), Failed> {
     if ended.status != Some(row.status) {
         let status = ended.status;
@@ -83,7 +84,7 @@ fn is_privileged(row: &Row) -> bool {
     row.sets.contains(&Set::Privileged)
 }
 
-/// Docker hands on all capabilities that the kernel knows, and has to have them.
+/// Docker passes on all capabilities that the kernel knows, and needs them itself.
 fn lacks_privileges() -> Option<&'static str> {
     let read = |path| std::fs::read_to_string(path).expect("/proc");
     let last: u32 = read("/proc/sys/kernel/cap_last_cap")
@@ -97,7 +98,7 @@ fn lacks_privileges() -> Option<&'static str> {
     (!all).then_some("this root has not all capabilities, which docker hands on")
 }
 
-/// What version 1.6 of Debian 12 does not do.
+/// Rows that containerd 1.6 of Debian 12 cannot run.
 fn unknown_to_containerd(row: &Row) -> Option<&'static str> {
     let own = row.sets.contains(&Set::OwnUsers);
     own.then_some("containerd gives pods user namespaces from 1.7 on")
@@ -105,9 +106,9 @@ fn unknown_to_containerd(row: &Row) -> Option<&'static str> {
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Each run takes all processors.
+    // One at a time, since each run uses all processors.
     arguments.test_threads.get_or_insert(1);
-    // Containers are root's to make: without it the rows are ignored, for all to see.
+    // Only root can make containers: without it the rows are shown as ignored.
     let root = rustix::process::geteuid().is_root();
     let folder: &'static tempfile::TempDir = Box::leak(Box::new(suite()));
     let path = || PathBuf::from(folder.path());
@@ -130,7 +131,7 @@ fn main() -> ExitCode {
             Of::Kubernetes => ("containerd", unknown_to_containerd(row)),
         };
         let trial = match why_not {
-            // For all to see.
+            // It is shown as ignored.
             Some(why) => Trial::test(format!("{}: not here: {why}", row.name), || Ok(())),
             None => Trial::test(row.name, move || hold(row, &engine::run(row, &path()))),
         };

@@ -1,4 +1,4 @@
-//! Pods by containerd, asked for as a kubelet does it, over the Container Runtime Interface.
+//! Pods of containerd, with the requests of a kubelet over the Container Runtime Interface.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,18 +20,18 @@ use super::rows::{Row, Set};
 use super::runc::{MASKED, READ_ONLY};
 use super::{Ended, command};
 
-/// What holds each pod: the reference.
+/// The image that holds each pod: the reference.
 const PAUSE: &str = "localhost/pause:1";
-/// What each container is made from: a folder to mount on, and no more.
+/// The image of each container, which has only a folder to mount on.
 const IMAGE: &str = "localhost/host:1";
-/// Where namespaces are those of the room; no network is wanted.
+/// The node's namespaces are those of the room; no test needs a network.
 const OF_THE_NODE: Namespaces = Namespaces {
     network: 2,
     pid: 1,
     ipc: 0,
 };
 const EXITED: i32 = 2;
-/// No container takes longer, be the machine as busy as it may.
+/// The limit of a container, on however busy a machine.
 const HANGS: Duration = Duration::from_mins(2);
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -71,7 +71,7 @@ impl Pods {
         }
     }
 
-    /// A pod for one row, until its container has ended.
+    /// Runs a pod for one row, until its container has ended.
     pub(crate) fn run(&self, row: &Row, suite: &Path) -> Ended {
         let cri = Client {
             room: &self.room,
@@ -127,7 +127,7 @@ impl Pods {
         }
     }
 
-    /// Each line has the time, the stream, and whether it is whole before it.
+    /// Each line of the log begins with the time, the stream, and whether the line is whole.
     fn log(&self) -> String {
         let log = std::fs::read_to_string(self.room.path("pod-logs/suite.log"));
         let log = log.unwrap_or_default();
@@ -184,7 +184,7 @@ fn container(row: &Row, suite: &Path) -> ContainerConfig {
     }
 }
 
-/// As a kubelet says it of a `securityContext`, which names a profile or is unconfined.
+/// The profile that a kubelet requests for a `securityContext`, which names one or is unconfined.
 fn security(sets: &[Set]) -> Security {
     let has = |set: Set| sets.contains(&set);
     let unmasked = has(Set::Unmasked) || has(Set::Privileged);

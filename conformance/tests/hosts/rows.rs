@@ -1,21 +1,21 @@
-//! The rows: variant, expected.
+//! The rows: a variant and what is expected of it.
 
-/// Whose containers a row speaks of.
+/// The container engine of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Of {
     Docker,
     Podman,
-    /// Podman run by an ordinary user.
+    /// Podman of an ordinary user.
     Rootless,
-    /// A pod of Kubernetes, as its runtime asks for one.
+    /// A pod of Kubernetes, as its CRI runtime makes one.
     Kubernetes,
 }
 
-/// What is other than by default.
+/// The options that differ from the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Set {
     Unconfined,
-    /// No part of /proc is covered.
+    /// No part of /proc is masked.
     Unmasked,
     Add(&'static str),
     Drop(&'static str),
@@ -24,7 +24,7 @@ pub(crate) enum Set {
     NoNewPrivileges,
     HostPid,
     Privileged,
-    /// In MiB.
+    /// The limit of memory in MiB.
     Memory(u32),
     Processes(u32),
     /// `hostUsers: false`.
@@ -39,7 +39,7 @@ pub(crate) struct Row {
     pub(crate) sets: &'static [Set],
     pub(crate) arguments: &'static [&'static str],
     pub(crate) status: i32,
-    /// All of these are said.
+    /// All of these words are in the output.
     pub(crate) words: &'static [&'static str],
 }
 
@@ -70,7 +70,7 @@ const OPEN: [Set; 2] = [Set::Unconfined, Set::Unmasked];
 const SYS_ADMIN: Set = Set::Add("SYS_ADMIN");
 const SYS_PTRACE: Set = Set::Add("SYS_PTRACE");
 
-/// A row of Docker's, open but for what is named.
+/// A row of docker without restrictions but these.
 macro_rules! open {
     ($name:literal, $words:expr, [$($set:expr),*]) => {
         row($name, Of::Docker, &[OPEN[0], OPEN[1], $($set),*], JUDGED, $words)
@@ -94,7 +94,7 @@ const fn row(
     }
 }
 
-/// What is judged where nothing can be run.
+/// The output if nothing can be run, so that only files are judged.
 const STATIC: Row = Row {
     arguments: &["--static-only"],
     ..row(
@@ -297,7 +297,7 @@ pub(crate) const ROWS: &[Row] = &[
         &["embedded (rootless; as root: "],
         [SYS_ADMIN, SYS_PTRACE, Set::Drop("DAC_OVERRIDE")]
     ),
-    // Its profile refuses sethostname(2) and setns(2) alone.
+    // Its profile refuses only sethostname(2) and setns(2).
     row("podman", Of::Podman, &[], REFUSED, DEFAULTS),
     row(
         "podman, user",
@@ -386,7 +386,7 @@ pub(crate) const ROWS: &[Row] = &[
         REFUSED,
         SETFCAP,
     ),
-    // Root of a user namespace is an ordinary user.
+    // Root of a user namespace is an ordinary user of the host.
     row(
         "rootless, privileged",
         Of::Rootless,
@@ -401,7 +401,7 @@ pub(crate) const ROWS: &[Row] = &[
         REFUSED,
         DEFAULTS,
     ),
-    // As where no profile is named, and the kubelet has none by default.
+    // As without a named profile, if the kubelet has no default.
     row("a pod", Of::Kubernetes, &[Set::Unconfined], JUDGED, NO_PROC),
     row(
         "a pod, privileged",

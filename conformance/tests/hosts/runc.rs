@@ -1,4 +1,4 @@
-//! Containers by `runc` alone, configured as docker, podman or a runtime of Kubernetes would.
+//! Containers of `runc` alone, configured as docker, podman or a CRI runtime would do it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::rows::{Of, Row, Set};
 use super::{Ended, command, open};
 
-/// What containers may do by default (docker run(1), "Runtime privilege"; podman's are fewer,
-/// and the suite has no use for the others).
+/// The default capabilities of containers (docker run(1), "Runtime privilege"; podman has fewer,
+/// but the suite does not use the others).
 const CAPABILITIES: [&str; 14] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -28,10 +28,10 @@ const CAPABILITIES: [&str; 14] = [
     "AUDIT_WRITE",
 ];
 
-/// What privileged ones may do besides, as far as the suite has a use for it.
+/// The further capabilities of privileged containers that the suite uses.
 const PRIVILEGED: [&str; 4] = ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN", "DAC_READ_SEARCH"];
 
-/// What they do not see of /proc, and what they may not write there.
+/// The masked and the read-only parts of /proc.
 pub(crate) const MASKED: [&str; 6] = [
     "/proc/acpi",
     "/proc/kcore",
@@ -48,8 +48,8 @@ pub(crate) const READ_ONLY: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
-/// What Docker's profile refuses to a process without `CAP_SYS_ADMIN`, as far as making sandboxes
-/// uses it.
+/// The calls that docker's profile refuses to a process without `CAP_SYS_ADMIN`, as far as making a
+/// sandbox uses them.
 const OF_ADMINS: [&str; 13] = [
     "fsconfig",
     "fsmount",
@@ -65,9 +65,9 @@ const OF_ADMINS: [&str; 13] = [
     "umount2",
     "unshare",
 ];
-/// What it refuses to all.
+/// The calls that it refuses to all.
 const OF_NOBODY: [&str; 4] = ["pivot_root", "add_key", "keyctl", "request_key"];
-/// Bits of clone(2) that make namespaces.
+/// The flags of clone(2) that make namespaces.
 const NAMESPACES: [u64; 7] = [
     0x2000_0000,
     0x0002_0000,
@@ -78,7 +78,7 @@ const NAMESPACES: [u64; 7] = [
     0x0200_0000,
 ];
 
-/// Podman's own profile, where it is installed.
+/// The file with podman's own profile.
 const PODMANS: &str = "/usr/share/containers/seccomp.json";
 
 /// A folder for one container.
@@ -100,7 +100,7 @@ impl Runc {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("pause-hosts-{}-{number}", std::process::id());
         let bundle = self.folder.path().join("bundle");
-        // Root of a user namespace may make none there.
+        // Root of a user namespace may make no cgroups there.
         for place in ["proc", "dev", "sys", "tmp", "suite", "usr", "lib", "lib64"] {
             std::fs::create_dir_all(bundle.join("rootfs").join(place)).expect("a folder");
         }
@@ -119,7 +119,7 @@ impl Runc {
             .arg(&name)
             .output()
             .expect("runc is installed");
-        // It has removed the container itself, unless something went wrong.
+        // runc has removed the container already, unless something went wrong.
         let _ = runc().args(["delete", "--force", &name]).output();
         Ended {
             status: output.status.code(),
@@ -135,7 +135,7 @@ impl Runc {
         });
         let user = user.unwrap_or(0);
         let capabilities = capabilities(row.sets);
-        // Those of users are none but in the bounding set, as execve(2) has it.
+        // Users have capabilities in the bounding set only, as after execve(2).
         let own = if user == 0 { &capabilities[..] } else { &[] };
         let mut namespaces = vec!["mount", "network", "uts", "ipc"];
         if !has(Set::HostPid) {
@@ -178,7 +178,7 @@ impl Runc {
         })
     }
 
-    /// The usual ones, the host's libraries, and the suite.
+    /// The usual mounts, the host's libraries, and the suite.
     fn mounts(&self) -> Value {
         let usual = |place: &str, kind: &str, options: &[&str]| json!({ "destination": place, "type": kind, "source": kind, "options": options });
         let bound = |place: &str, source: &str| {
@@ -189,7 +189,7 @@ impl Runc {
             usual("/proc", "proc", &["nosuid", "noexec", "nodev"]),
             usual("/dev", "tmpfs", &["nosuid", "mode=755", "size=65536k"]),
             usual("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
-            // In which the limits can be seen.
+            // The suite reads its limits there.
             usual(
                 "/sys/fs/cgroup",
                 "cgroup",
@@ -237,7 +237,7 @@ fn resources(sets: &[Set]) -> Value {
     resources
 }
 
-/// As Docker's default profile (moby profiles/seccomp) answers what bears on sandboxes.
+/// Docker's default profile (moby profiles/seccomp), as far as it concerns sandboxes.
 fn dockers(capabilities: &[String]) -> Value {
     let refuse =
         |names: Value| json!({ "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": 1 });
@@ -255,7 +255,7 @@ fn dockers(capabilities: &[String]) -> Value {
     json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules })
 }
 
-/// Podman's profile, as far as it is for these capabilities and this processor.
+/// The rules of podman's profile for these capabilities and this architecture.
 fn podmans(capabilities: &[String]) -> Value {
     let text = std::fs::read_to_string(PODMANS).expect("podman is installed");
     let profile: Value = serde_json::from_str(&text).expect("JSON");

@@ -1,8 +1,8 @@
-//! The suite on another kernel: Linux 6.1 of Debian 12 with cgroup v2 alone, in a virtual
-//! machine without acceleration, which boots in a second and does all this in half a minute.
+//! The suite on another kernel: Linux 6.1 of Debian 12 with only cgroup v2. It runs in a virtual
+//! machine without acceleration, which boots in a second and takes half a minute for all this.
 //!
-//! The machine's first process is `init.sh`. It prints, for each command, a line before it and
-//! one with its exit status behind it; each trial here judges one of them.
+//! The machine's first process is `init.sh`. For each command it prints a line before it, and one
+//! with its exit status after it; each trial judges one command.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,18 +15,18 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// What is booted: the newest kernel that this package depends on.
+/// The package whose newest kernel is booted.
 const KERNEL: &str = "linux-image-amd64";
 const NEEDED: &str = "qemu-system-x86, busybox-static and dpkg-deb";
 
-/// Seconds after which a machine that has not powered off is ended: with an emulated processor,
-/// on a loaded host, it takes a tenth of that.
+/// Seconds after which a machine that has not powered off is killed. It takes a tenth of that with
+/// an emulated processor on a loaded host.
 const PATIENCE: &str = "600";
 
-/// Programs of the fixtures that are judged there.
+/// The fixtures that are judged there.
 const FIXTURES: [&str; 2] = ["needs-16-mib", "needs-a-second-pid"];
 
-/// What a command in the machine printed, and how it ended.
+/// The output and exit status of a command in the machine.
 struct Ended {
     output: String,
     status: i32,
@@ -77,7 +77,7 @@ fn trials(results: &Arc<Results>, ignored: bool) -> Vec<Trial> {
             ended(ran, 1)
         }),
         trial("a limit on processes of cgroup v2 holds", |results| {
-            // A SHOULD: it does not change the status.
+            // A SHOULD does not change the status.
             let ran = of(results, "needs-a-second-pid")?;
             has(&ran.output, "startup/one-pid")?;
             ended(ran, 0)
@@ -131,7 +131,7 @@ fn lacks(output: &str, words: &str) -> Result<(), Failed> {
     Err(format!("with {words:?}:\n{output}").into())
 }
 
-/// Boots a machine, and returns what it results when it has powered off.
+/// Boots a machine. Returns its results when it has powered off.
 fn boot() -> Result<Results> {
     let kernel = kernel()?;
     let folder = tempfile::tempdir()?;
@@ -164,7 +164,7 @@ fn parse(console: &str) -> Results {
     let mut results = Results::new();
     let mut begun: Option<(&str, String)> = None;
     for line in console.lines() {
-        // The firmware's escape sequences may stand before the first.
+        // The firmware's escape sequences may precede the first line.
         if let Some((_, name)) = line.split_once("@begin ") {
             begun = Some((name, String::new()));
         } else if let Some(status) = line.strip_prefix("@status ") {
@@ -179,7 +179,7 @@ fn parse(console: &str) -> Results {
     results
 }
 
-/// The kernel's image, fetched once.
+/// The kernel's image, which is downloaded once.
 fn kernel() -> Result<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernel");
     let kernel = folder.join("vmlinuz");
@@ -212,7 +212,7 @@ fn kernel() -> Result<PathBuf> {
     Ok(kernel)
 }
 
-/// What is in the machine: the suite with its libraries, programs to judge, busybox.
+/// The files of the machine: the suite with its libraries, programs to judge, busybox.
 fn tree(folder: &Path) -> Result<PathBuf> {
     let root = folder.join("root");
     for name in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
@@ -235,7 +235,7 @@ fn tree(folder: &Path) -> Result<PathBuf> {
     }
     let busybox = Path::new("/bin/busybox");
     program("bin/busybox", &fs::read(busybox).context("read busybox")?)?;
-    // Empty for a static program.
+    // The list is empty for a static program.
     let libraries = printed(Command::new("ldd").arg(suite)).unwrap_or_default();
     for library in libraries
         .split_whitespace()
@@ -250,7 +250,7 @@ fn tree(folder: &Path) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// Writes a tree as the kernel takes it (initramfs buffer format).
+/// Writes a tree in the kernel's format (initramfs buffer format).
 fn pack(tree: &Path, to: &Path) -> Result<()> {
     let script = "find . | busybox cpio -o -H newc | gzip -1";
     let packed = Command::new("sh")
@@ -263,7 +263,7 @@ fn pack(tree: &Path, to: &Path) -> Result<()> {
     Ok(fs::File::create(to)?.write_all(&packed.stdout)?)
 }
 
-/// What a command prints that succeeds.
+/// The output of a command, which must succeed.
 fn printed(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())

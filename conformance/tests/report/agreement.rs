@@ -1,5 +1,5 @@
-//! No report disagrees with the exit status: every combination of verdict, level,
-//! expectation and strictness, alone and beside a check that passed.
+//! No report disagrees with the exit status, for every combination of verdict, level, expectation
+//! and strictness, alone and together with a check that passed.
 
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
@@ -144,7 +144,7 @@ fn markdown_says_what_the_exit_status_does() {
             "{name}: {first}"
         );
         assert_eq!(runs.len(), report.runs.len(), "{name}");
-        // The first table has a head, and a row for each run with its own conclusion.
+        // The first table has a head, and one row per run with its conclusion.
         for (row, run) in read.rows.iter().skip(1).zip(&report.runs) {
             assert!(row[3].ends_with(run.conclusion.as_str()), "{name}: {row:?}");
             assert_eq!(row[4], run.tally.pass.to_string(), "{name}");
@@ -174,7 +174,7 @@ fn the_samples_are_counted_as_they_are() {
     );
 }
 
-/// The reference consumer, where perl has it; `None` says that it has not.
+/// The verdict of perl's TAP consumer; `None` if perl lacks it.
 fn perl(script: &str) -> Option<Command> {
     let perl = |script: &str| {
         let mut command = Command::new("perl");
@@ -194,7 +194,7 @@ fn perl(script: &str) -> Option<Command> {
     }
 }
 
-/// Older harnesses know version 13 only, of which 14 is an extension.
+/// Older harnesses know only version 13, which 14 extends.
 fn for_perl(report: &Report) -> String {
     tap::render(report)
         .unwrap()

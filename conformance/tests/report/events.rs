@@ -1,4 +1,4 @@
-//! Events as the runner sends them: progress, and readers that go away.
+//! Events of a runner: progress, and readers that go away.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -62,7 +62,7 @@ fn a_log_gets_one_line_a_run() {
     assert_eq!(String::from_utf8(log).unwrap(), expected);
 }
 
-/// A baseline's run is under way and is no part of any report.
+/// Progress shows a baseline's run, which is not part of any report.
 #[test]
 fn what_no_report_holds_is_progress_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
@@ -92,7 +92,7 @@ fn one_run_is_not_numbered() {
     assert_eq!(String::from_utf8(log).unwrap(), expected);
 }
 
-/// Fails once it has taken a number of writes.
+/// A writer that fails after a number of writes.
 struct Failing {
     left: usize,
     kind: io::ErrorKind,
@@ -136,7 +136,7 @@ fn progress_that_fails_is_dropped_and_nobody_is_told() {
     assert!(reporters.finish().is_empty());
 }
 
-/// Notes the order in which reporters hear of events.
+/// A reporter that records the order in which reporters get events.
 struct Heard(Rc<RefCell<Vec<String>>>);
 
 impl Reporter for Heard {

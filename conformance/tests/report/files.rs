@@ -1,4 +1,4 @@
-//! Where reports go: files replaced whole, and outputs that fail.
+//! Destinations of reports: files that are replaced as a whole, and outputs that fail.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

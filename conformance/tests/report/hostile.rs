@@ -7,7 +7,7 @@ use conformance::report::{github, gitlab, html, junit, markdown, sarif, tap, tex
 
 use crate::{readers, sample, snapshots};
 
-/// Puts a text into every place that an image can fill.
+/// A report with this text in every field that an image can fill.
 fn filled(text: &str) -> Report {
     let mut report = sample::full();
     for run in &mut report.runs {
@@ -48,7 +48,7 @@ fn check(hostile: &str) {
     for (format, out) in snapshots::all(&report) {
         assert!(!out.chars().any(acts), "{format}: {out:?}");
     }
-    // The shape is that of the same report with a harmless text.
+    // The report has the same structure as with a harmless text.
     let harmless = filled("harmless");
     assert_eq!(
         readers::junit(&junit::render(&report).unwrap()),
@@ -83,7 +83,7 @@ fn check(hostile: &str) {
     assert_eq!(one.links, other.links);
     assert_eq!(one.elements, other.elements);
     assert_eq!(one.others, other.others);
-    // What a page shows is what the report holds.
+    // The page shows the text of the report.
     let shown = text::legible(&report);
     let observed = |row: &&Vec<String>| row[0] == "observed";
     let records = shown.runs.iter().flat_map(|run| &run.checks);
@@ -104,7 +104,7 @@ fn the_sample_text_acts_nowhere() {
     check(sample::HOSTILE);
 }
 
-/// A line that a text began became a rule, a list or a block of code.
+/// Unescaped, a line that begins with such a text is a rule, a list or a block of code.
 #[test]
 fn no_text_is_more_than_text_where_a_line_begins() {
     for text in [
@@ -118,7 +118,7 @@ fn no_text_is_more_than_text_where_a_line_begins() {
 fn markdown_shows_text_and_makes_nothing_of_it() {
     let report = filled("|`<b>*x* [y](http://z) @you #1 </pre><script>");
     let mut out = markdown::render(&report).unwrap();
-    // Inside of this element nothing but tags has a meaning.
+    // Inside of this element only tags have a meaning.
     while let (Some(start), Some(end)) = (out.find("<pre>"), out.find("</pre>")) {
         assert!(!out[start..end].contains("<script>"));
         out.replace_range(start..end + "</pre>".len(), "");
@@ -126,7 +126,7 @@ fn markdown_shows_text_and_makes_nothing_of_it() {
     assert!(!out.contains("<script>") && !out.contains("http://z") && !out.contains(" @you"));
 }
 
-/// Names of the elements, with their attributes: what the browser would make of it.
+/// The names of the elements and of their attributes, as a browser would read them.
 fn elements(html: &str) -> Vec<&str> {
     let tags = html.split('<').skip(1);
     tags.map(|rest| rest.split_once('>').map_or(rest, |(tag, _)| tag))

@@ -1,4 +1,4 @@
-//! What is said once of many checks, and where many begins.
+//! Reasons that many checks share are shown once; and from how many on.
 
 use std::io;
 
@@ -82,7 +82,7 @@ fn four_that_are_inconclusive_for_one_reason_are_many() {
             "no sign",
             &["startup/a", "startup/b", "startup/c"],
         ),
-        // The same words, of another verdict.
+        // The same reason, with another verdict.
         of(Verdict::Skipped, "no time", &["pid1/a"]),
         of(Verdict::Error, "no sign", &["pid1/b"]),
     ]);

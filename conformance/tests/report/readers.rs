@@ -1,13 +1,13 @@
-//! Independent readers: an XML parser for JUnit and the shape that Jenkins' xUnit plugin
-//! takes, a small consumer for TAP and for workflow commands, a parser of CommonMark with tables
-//! for Markdown, and the types of SARIF.
+//! Independent readers: for JUnit an XML parser and the schema of Jenkins' xUnit plugin, for TAP and
+//! for workflow commands a small consumer each, for Markdown a parser of CommonMark with tables, for
+//! SARIF the types made from its schema.
 
 use std::collections::BTreeMap;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use roxmltree::{Document, Node};
 
-/// What a CI server makes of a JUnit report.
+/// A JUnit report, as a CI server reads it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Junit {
     pub(crate) suites: usize,
@@ -30,8 +30,8 @@ type Shape = (
     &'static [&'static str],
 );
 
-/// What the schema of the plugin (junit-10.xsd) lets be: an element, what it must have, what
-/// it may have, and what may be in it.
+/// The schema of the plugin (junit-10.xsd): an element, its required and optional attributes, and
+/// the elements in it.
 const SHAPE: [Shape; 9] = [
     (
         "testsuites",
@@ -92,7 +92,7 @@ fn shape(node: Node<'_, '_>) {
     }
 }
 
-/// Reads it and checks that its counts are those of its cases.
+/// Reads a report, and asserts that its counts are those of its cases.
 pub(crate) fn junit(text: &str) -> Junit {
     let document = Document::parse(text).unwrap();
     let root = document.root_element();
@@ -148,7 +148,7 @@ pub(crate) fn junit(text: &str) -> Junit {
     total
 }
 
-/// What a harness makes of a TAP stream.
+/// A TAP stream, as a harness reads it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tap {
     pub(crate) points: usize,
@@ -165,7 +165,7 @@ impl Tap {
     }
 }
 
-/// Reads a TAP 14 stream; panics where it breaks the specification.
+/// Reads a TAP 14 stream. Panics if it breaks the specification.
 pub(crate) fn tap(text: &str) -> Tap {
     let mut lines = text.lines();
     assert_eq!(lines.next(), Some("TAP version 14"));
@@ -236,18 +236,18 @@ fn point(line: &str, tap: &mut Tap) {
     }
 }
 
-/// What a page makes of a Markdown report.
+/// A Markdown report, as a page shows it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Markdown {
     /// Text of each heading.
     pub(crate) headings: Vec<String>,
     /// Text of each cell, by row, heads included.
     pub(crate) rows: Vec<Vec<String>>,
-    /// Where each link or picture leads.
+    /// The target of each link and picture.
     pub(crate) links: Vec<String>,
-    /// Names of the HTML elements as they begin and end, without those around an @.
+    /// The names of the HTML elements in order, without those around an @.
     pub(crate) elements: Vec<String>,
-    /// Everything else that was made of the text: lists, paragraphs, emphasis, code.
+    /// All other structure: lists, paragraphs, emphasis, code.
     pub(crate) others: Vec<String>,
 }
 

@@ -8,7 +8,7 @@ use conformance::event::{
     Verdict,
 };
 
-/// What an image's author might put into a name to fool a reader or a program.
+/// A name that might fool a reader or a program.
 pub(crate) const HOSTILE: &str = "\x1b[2J\x1b]0;own\x07\u{202e}|`<b>&\"]]>\u{9b}31m\r\n# SKIP \\ \u{fffe}@you [x](http://evil.example) \0";
 
 pub(crate) fn record(id: &str, level: Level, verdict: Verdict) -> Record {
@@ -84,7 +84,7 @@ pub(crate) fn report(strict: bool, runs: Vec<Run>) -> Report {
     report
 }
 
-/// One run of the records.
+/// One run with these records.
 pub(crate) fn run(platform: &str, checks: Vec<Record>) -> Run {
     Run {
         duration_us: 1_380_000,
@@ -99,7 +99,7 @@ fn last_release(checks: Vec<Record>) -> Run {
     }
 }
 
-/// A run beside a baseline with the same verdicts, except in the last record.
+/// A run with a baseline that has the same verdicts, except in the last record.
 pub(crate) fn compared(checks: Vec<Record>, there: Verdict) -> Run {
     let mut baseline = last_release(checks.clone());
     baseline.checks.last_mut().expect("a record").verdict = there;
@@ -108,8 +108,8 @@ pub(crate) fn compared(checks: Vec<Record>, there: Verdict) -> Run {
     run
 }
 
-/// A baseline that is better in one check and worse in another, larger and slower; and one that
-/// does not have the platform.
+/// A run with a baseline that is better in one check and worse in another, larger and slower; and
+/// one with a baseline that lacks the platform.
 pub(crate) fn beside_a_baseline() -> Report {
     let measured = |run: &mut Run, size: f64, ready: f64, calls: &[&str]| {
         let figures = [
@@ -160,7 +160,7 @@ pub(crate) fn beside_a_baseline() -> Report {
     report(false, vec![amd64, riscv64])
 }
 
-/// Everything that passes.
+/// A run in which every check passes.
 pub(crate) fn good() -> Report {
     let checks = vec![
         record("startup/stays", Level::Must, Verdict::Pass),

@@ -11,7 +11,7 @@ fn published() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("schema/report-v{SCHEMA_VERSION}.json"))
 }
 
-/// `UPDATE_SCHEMA=1 cargo test --test report` writes it anew.
+/// `UPDATE_SCHEMA=1 cargo test --test report` rewrites it.
 #[test]
 fn the_published_schema_is_current() {
     let current = json::schema().unwrap();

@@ -1,4 +1,4 @@
-//! Every format as it looks.
+//! Snapshots of every format.
 
 use anstream::StripStream;
 use conformance::event::Report;

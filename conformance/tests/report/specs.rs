@@ -1,4 +1,4 @@
-//! `--report FORMAT[=FILE]` as typed.
+//! `--report FORMAT[=FILE]` on the command line.
 
 use conformance::report::spec::{Format, ReportSpec, plan};
 use rstest::rstest;

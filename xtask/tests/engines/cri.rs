@@ -1,9 +1,8 @@
-//! What a kubelet says to a container runtime, as far as a pod sandbox and one
-//! container in it go: the Container Runtime Interface, version 1 (kubernetes/cri-api,
-//! pkg/apis/runtime/v1/api.proto), whose field numbers these are.
+//! The messages of a kubelet to a CRI runtime for a pod sandbox and one container in it. The field
+//! numbers are those of the Container Runtime Interface, version 1 (kubernetes/cri-api,
+//! pkg/apis/runtime/v1/api.proto).
 //!
-//! A call of gRPC is a POST over HTTP/2 whose body is a message behind five
-//! bytes: curl can do that.
+//! A call of gRPC is a POST over HTTP/2, whose body is five bytes and a message: curl can do that.
 
 #![allow(dead_code, reason = "each test uses a part")]
 
@@ -12,10 +11,10 @@ use prost::Message;
 use std::collections::HashMap;
 use std::process::Command;
 
-/// What is before a message: whether it is compressed, and its length.
+/// The size of the prefix of a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
-/// A client of the server at a socket in the room.
+/// A client of a server at a socket in the room.
 pub(crate) struct Client<'a> {
     pub(crate) room: &'a Room,
     pub(crate) socket: String,
@@ -64,7 +63,7 @@ pub(crate) struct Linux {
 pub(crate) struct SandboxSecurity {
     #[prost(message, tag = "1")]
     pub(crate) namespaces: Option<Namespaces>,
-    /// Whether its containers may be.
+    /// Whether its containers may be privileged.
     #[prost(bool, tag = "6")]
     pub(crate) privileged: bool,
 }
@@ -80,12 +79,12 @@ pub(crate) struct Namespaces {
     pub(crate) ipc: i32,
 }
 
-/// A sandbox by its id: the answer to `RunPodSandbox`, the question of most.
+/// A sandbox's id: the response of `RunPodSandbox`, and the request of most methods.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Sandbox {
     #[prost(string, tag = "1")]
     pub(crate) id: String,
-    /// In `PodSandboxStatus`: with the runtime's own details.
+    /// Of `PodSandboxStatus`: include the runtime's own details.
     #[prost(bool, tag = "2")]
     pub(crate) verbose: bool,
 }
@@ -224,7 +223,7 @@ pub(crate) struct Profile {
     pub(crate) kind: i32,
 }
 
-/// A container by its id: the answer to `CreateContainer`, the question of others.
+/// A container's id: the response of `CreateContainer`, and the request of other methods.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Container {
     #[prost(string, tag = "1")]
@@ -247,8 +246,7 @@ pub(crate) struct ContainerStatus {
 }
 
 impl Client<'_> {
-    /// Calls `method` of the runtime service; the answer, or what it says
-    /// went wrong.
+    /// Calls `method` of the runtime service. Returns the response, or the error that it states.
     pub(crate) fn call<Answer: Message + Default>(
         &self,
         method: &str,

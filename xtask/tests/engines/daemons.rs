@@ -1,4 +1,4 @@
-//! The engines of a room: podman, and the daemons of docker and containerd.
+//! Container engines in a room: podman, and the daemons of docker and containerd.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::path::Path;
@@ -8,9 +8,9 @@ use serde_json::json;
 
 use crate::room::{Daemon, Room, text};
 
-/// Where what a user runs keeps its state, XDG Base Directory Specification.
+/// The variable with a user's run-time directory (XDG Base Directory Specification).
 const RUNTIME: &str = "/run/user/54321";
-/// An ordinary user's ids in a room, and the first of those that the user may map.
+/// The ids of an ordinary user in a room, and the first id that the user may map.
 const USER: u32 = 54_321;
 const MAPPED: u32 = 300_000;
 
@@ -18,7 +18,7 @@ const MAPPED: u32 = 300_000;
 pub(crate) struct Podman<'a> {
     room: &'a Room,
     config: String,
-    /// Run by an ordinary user.
+    /// Podman of an ordinary user.
     rootless: bool,
 }
 
@@ -34,7 +34,7 @@ impl<'a> Podman<'a> {
         }
     }
 
-    /// Of an ordinary user that exists in this room alone: its `/etc` says so.
+    /// Podman of an ordinary user that exists only in this room, by its `/etc`.
     pub(crate) fn rootless(room: &'a Room) -> Self {
         let new = Self {
             rootless: true,
@@ -58,12 +58,12 @@ impl<'a> Podman<'a> {
         new
     }
 
-    /// What it prints, once it has ended well.
+    /// Runs it, which must succeed. Returns what it prints.
     pub(crate) fn run(&self, args: &[&str]) -> String {
         text(self.command().args(args))
     }
 
-    /// It, to be told what to do.
+    /// The command, without arguments.
     pub(crate) fn command(&self) -> Command {
         let (mut podman, folder) = if self.rootless {
             let user = USER.to_string();
@@ -96,7 +96,7 @@ impl<'a> Podman<'a> {
     }
 }
 
-/// Why an ordinary user can have no podman here, where that is so.
+/// The reason why an ordinary user cannot run podman here, if there is one.
 pub(crate) fn no_rootless_podman() -> Option<String> {
     let exists = |path: &str| Path::new(path).exists();
     if !exists("/usr/bin/newuidmap") || !exists("/etc/subuid") || !exists("/etc/subgid") {
@@ -111,7 +111,7 @@ pub(crate) fn no_rootless_podman() -> Option<String> {
     (!may).then(|| "ordinary users may make no user namespace".to_owned())
 }
 
-/// Docker's daemon at a socket, once it answers; without a network.
+/// Starts docker's daemon at a socket, without a network, and waits until it answers.
 pub(crate) fn dockerd(room: &Room, socket: &str) -> Daemon {
     let config = json!({
         "hosts": [format!("unix://{socket}")],
@@ -125,7 +125,7 @@ pub(crate) fn dockerd(room: &Room, socket: &str) -> Daemon {
         "storage-driver": "vfs",
         "cgroup-parent": room.cgroup(),
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
-        // Below the caller's own takes a privilege that not every root has.
+        // A score below the caller's own needs a privilege that not every root has.
         "oom-score-adjust": 0,
     });
     let config = room.file("docker.json", &config.to_string());
@@ -135,7 +135,7 @@ pub(crate) fn dockerd(room: &Room, socket: &str) -> Daemon {
     daemon
 }
 
-/// Containerd at `socket`, whose pods are held by the image `reference`.
+/// Starts containerd at `socket`, with the image `reference` for pod sandboxes.
 pub(crate) fn containerd(room: &Room, socket: &str, reference: &str) -> Daemon {
     let network = json!({
         "cniVersion": "0.4.0",

@@ -1,7 +1,7 @@
-//! The reference image, taken and run by the engines that pods are run by.
+//! The reference image in the container engines that run pods.
 //!
-//! Each test starts an engine of its own in a [room](room) and leaves nothing
-//! behind. They need root, as those engines do.
+//! Each test starts its own container engine in a [room](room), and leaves nothing behind. They
+//! need root, as these container engines do.
 
 mod cri;
 mod daemons;
@@ -14,16 +14,16 @@ use serde_json::Value;
 use xtask::platform::{self, ALL, Platform};
 use xtask::{build, image, link, packages};
 
-/// As docker-archives call it.
+/// The image's name in docker archives.
 const NAME: &str = concat!("pause:", env!("CARGO_PKG_VERSION"));
 
 const IMAGE_USER: &str = "65535";
 
-/// How podman and docker say how a container has ended.
+/// The format with which podman and docker print a container's end.
 const ENDED: &str = "{{.State.Status}} {{.State.ExitCode}}";
 
-/// Longer than it takes, on a loaded machine: only a pause that does not end
-/// makes an engine wait for it.
+/// Longer than a stop takes on a loaded machine: a container engine waits so long only if the pause
+/// does not end.
 const GRACE: &str = "60";
 
 #[test]
@@ -39,7 +39,7 @@ fn podman_runs_it_and_holds_a_pod_with_it() {
     let pid = |id: &str| podman.run(&["inspect", "--format", "{{.State.Pid}}", id]);
     let how = ["--network", "none", "--cgroup-parent", room.cgroup()];
 
-    // The limits of the caller: larger ones are not everyone's to set.
+    // The caller's limits, since not every caller may raise them.
     let run = ["run", "--detach", "--ulimit", "host"];
     let alone = podman.run(&[&run[..], &how, &[&name]].concat());
     is_the_pause(&room, &pid(&alone), IMAGE_USER);
@@ -54,7 +54,7 @@ fn podman_runs_it_and_holds_a_pod_with_it() {
     let pod = podman.run(&[&pod[..], &how].concat());
     podman.run(&["pod", "start", &pod]);
     let infra = podman.run(&["ps", "--quiet", "--no-trunc"]);
-    // Podman's pods are held by root, whatever the image says.
+    // Podman runs the pause of a pod as root, whatever the image's user.
     is_the_pause(&room, &pid(&infra), "0");
     podman.run(&["pod", "stop", "--time", GRACE, &pod]);
     assert_eq!(
@@ -129,7 +129,7 @@ fn containerd_pulls_it_as_its_sandbox_image_and_runs_a_pod_sandbox() {
 
 /// A room for the programs of these packages.
 ///
-/// `None`: that takes root, and this is an ordinary user's own machine.
+/// `None` for an ordinary user outside of CI, since a room needs root.
 fn room_for(needed: &[&str]) -> Option<Room> {
     if !rustix::process::geteuid().is_root() {
         assert!(std::env::var_os("CI").is_none(), "engines need root");
@@ -172,8 +172,8 @@ impl Image {
     }
 }
 
-/// Is process `pid` of the room the program, process 1 of a sandbox, and run
-/// as this user and group?
+/// Whether process `pid` of the room is the program, is process 1 of a sandbox, and runs as this
+/// user and group.
 fn is_the_pause(room: &Room, pid: &str, user: &str) {
     let out = room.path("image/programs");
     let programs = build::programs(&[host()], &[link::PAUSE], &out).expect("it is built");
@@ -191,7 +191,7 @@ fn is_the_pause(room: &Room, pid: &str, user: &str) {
     assert_eq!(field("Gid:"), Some(user));
 }
 
-/// A registry on the room's loopback.
+/// A registry on the room's loopback device.
 fn registry(room: &Room) -> Daemon {
     let config = format!(
         "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
@@ -204,7 +204,7 @@ fn registry(room: &Room) -> Daemon {
     registry
 }
 
-/// A pod as a kubelet asks for one.
+/// A pod's configuration, as a kubelet sends it.
 fn pod(room: &Room) -> RunPodSandbox {
     let config = Config {
         metadata: Some(Metadata {

@@ -1,7 +1,7 @@
-//! A room for an engine: namespaces of its own, in which whatever it starts
-//! ends, and whatever it writes outside its folder is gone, with the room.
+//! A room for a container engine: namespaces with which everything ends that it starts, and
+//! everything vanishes that it writes outside of its folder.
 //!
-//! The suite's table of hosts has its containers in such rooms as well.
+//! The suite's table of hosts has its containers in such rooms too.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -12,24 +12,24 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
-/// Where engines of this age write whatever they are told: covered by empty
-/// folders in the room.
+/// Folders that container engines of this age write to whatever their options; the room covers them
+/// with empty ones.
 const COVERED: [&str; 3] = ["/run", "/var/lib", "/etc/docker"];
 
-/// Mount, pid and network namespaces, held by a shell that ends when its standard input does: with
-/// this test, that is.
+/// Mount, pid and network namespaces. A shell holds them, and ends when its standard input is
+/// closed, at the latest with this test.
 pub(crate) struct Room {
     holder: Child,
     /// The shell, which is process 1 of the room.
     init: Pid,
     init_fd: OwnedFd,
     folder: TempDir,
-    /// Where the room's containers are put, in every hierarchy.
+    /// The cgroup of the room's containers, in every hierarchy.
     cgroup: String,
 }
 
 impl Room {
-    /// Opens a room, which takes root.
+    /// Opens a room, which needs root.
     pub(crate) fn open() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let covers = COVERED
@@ -77,7 +77,7 @@ impl Room {
         }
     }
 
-    /// `program`, to be run in the room.
+    /// A command that runs `program` in the room.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
@@ -89,12 +89,12 @@ impl Room {
         command
     }
 
-    /// What `program` prints, once it has ended well.
+    /// Runs `program`, which must succeed. Returns what it prints.
     pub(crate) fn run(&self, program: &str, args: &[&str]) -> String {
         text(self.command(program).args(args))
     }
 
-    /// Starts a daemon, whose output goes to a file of the room's.
+    /// Starts a daemon, with its output in a file of the room.
     pub(crate) fn daemon(&self, program: &str, args: &[&str]) -> Daemon {
         let log = self.path(&format!("{program}.log"));
         let file = std::fs::File::create(&log).expect("a file for the log");
@@ -108,12 +108,12 @@ impl Room {
         Daemon { process, log }
     }
 
-    /// A path in the room's folder, which outlives nothing.
+    /// A path in the room's folder, which is removed with the room.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The same, made into a file of this text.
+    /// The same, and writes this text to the file.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
         std::fs::write(&path, text).expect("a file");
@@ -125,7 +125,7 @@ impl Room {
         &self.cgroup
     }
 
-    /// The one file of `/proc` that says this of process `pid` of the room.
+    /// A file of `/proc` of process `pid` of the room.
     pub(crate) fn proc(&self, pid: &str, name: &str) -> String {
         self.run("cat", &[&format!("/proc/{pid}/{name}")])
     }
@@ -133,7 +133,7 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        // With it its first process, and with that all that is in the room.
+        // Its end is that of the first process, and so of all processes in the room.
         let _ = self.holder.kill();
         let _ = self.holder.wait();
         let gone = rustix::event::PollFd::new(&self.init_fd, rustix::event::PollFlags::IN);
@@ -153,7 +153,7 @@ fn hierarchies() -> Vec<PathBuf> {
     roots
 }
 
-/// Removes a cgroup and those below; none of them has a member any more.
+/// Removes a cgroup and those below it, none of which has a member any more.
 fn remove_cgroup(path: &Path) {
     let Ok(entries) = std::fs::read_dir(path) else {
         return;
@@ -176,7 +176,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Waits until it answers the question of this `curl`, which waits itself.
+    /// Waits until it answers this `curl`, which retries.
     pub(crate) fn answers(&self, curl: &mut Command) {
         let retry = ["--retry", "60", "--retry-delay", "1", "--retry-all-errors"];
         let output = curl
@@ -187,7 +187,7 @@ impl Daemon {
         assert!(output.status.success(), "{complaint}{}", self.log());
     }
 
-    /// The end of what it said.
+    /// The end of its output.
     fn log(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
@@ -197,7 +197,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // `nsenter` waits for the daemon, which ends with the room at last.
+        // `nsenter` waits for the daemon, which ends at the latest with the room.
         let _ = self.process.kill();
         let _ = self.process.wait();
         if std::thread::panicking() {
@@ -206,7 +206,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Runs `command`, which has to succeed.
+/// Runs `command`, which must succeed.
 pub(crate) fn succeeds(command: &mut Command) -> Output {
     let output = command.output().expect("it starts");
     assert!(
@@ -218,7 +218,7 @@ pub(crate) fn succeeds(command: &mut Command) -> Output {
     output
 }
 
-/// What it prints, without the end of the last line.
+/// The output of `command`, without its last line end.
 pub(crate) fn text(command: &mut Command) -> String {
     let text = String::from_utf8(succeeds(command).stdout).expect("text");
     text.trim_end().to_owned()
