@@ -144,6 +144,43 @@ fn few_processes_of_a_user_are_named() {
     expect(&output, Comes::NotJudged("too few processes: "));
 }
 
+/// As a seccomp profile of a container may: what the suite knows by ptrace(2), it samples then.
+#[test]
+fn a_filter_that_denies_ptrace_is_named_and_windows_judge() {
+    let folder = folder();
+    let filter = conformance::seccomp::deny(["ptrace"]).ok();
+    let filter = filter.expect("this processor has it");
+    let output = std::thread::scope(|scope| {
+        let suite = scope.spawn(|| {
+            // It holds for this thread and what it starts.
+            seccompiler::apply_filter(&filter).expect("anyone may");
+            let script = "exec $SUITE --report json=report";
+            shell(script, folder.path()).output().expect("bash")
+        });
+        suite.join().expect("it has not panicked")
+    });
+    expect(&output, Comes::Conformant);
+    let report = fs::read_to_string(folder.path().join("report")).expect("it was written");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let said = |id: &str| {
+        let checks = report["runs"][0]["checks"].as_array().expect("a list");
+        let check = checks.iter().find(|check| check["id"] == id);
+        let check = check.expect("it is made or not");
+        let text = check.to_string();
+        (check["verdict"].as_str().unwrap_or_default().to_owned(), text)
+    };
+    for (id, verdict, words) in [
+        ("signals/no-lost-term", "skipped", "refuses ptrace(2)"),
+        ("startup/stays-for-days", "skipped", "refuses ptrace(2)"),
+        ("reaping/no-lost-wakeup", "pass", "pairs alone were tried"),
+        ("startup/stays", "pass", "running after 1s"),
+        ("resources/idle-wakeups", "pass", "no context switch in 900.0ms"),
+    ] {
+        let (found, text) = said(id);
+        assert!(found == verdict && text.contains(words), "{id}: {text}");
+    }
+}
+
 /// The host's clock is not set. The suite reads a time of day that jumps at each look between two
 /// distant days.
 #[test]
