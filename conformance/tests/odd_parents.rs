@@ -167,14 +167,21 @@ fn a_filter_that_denies_ptrace_is_named_and_windows_judge() {
         let check = checks.iter().find(|check| check["id"] == id);
         let check = check.expect("it is made or not");
         let text = check.to_string();
-        (check["verdict"].as_str().unwrap_or_default().to_owned(), text)
+        (
+            check["verdict"].as_str().unwrap_or_default().to_owned(),
+            text,
+        )
     };
     for (id, verdict, words) in [
         ("signals/no-lost-term", "skipped", "refuses ptrace(2)"),
         ("startup/stays-for-days", "skipped", "refuses ptrace(2)"),
         ("reaping/no-lost-wakeup", "pass", "pairs alone were tried"),
         ("startup/stays", "pass", "running after 1s"),
-        ("resources/idle-wakeups", "pass", "no context switch in 900.0ms"),
+        (
+            "resources/idle-wakeups",
+            "pass",
+            "no context switch in 900.0ms",
+        ),
     ] {
         let (found, text) = said(id);
         assert!(found == verdict && text.contains(words), "{id}: {text}");

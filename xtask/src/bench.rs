@@ -36,6 +36,7 @@ impl Bench {
         let folder = tempfile::tempdir().context("make a temporary folder")?;
         let suite = suite()?;
         let mut rows = vec![start()?];
+        rows.extend(follow()?);
 
         let native = reference(platform::host()?, &folder.path().join("native"))?;
         let (native, emulated) = if self.emulated {
@@ -119,12 +120,16 @@ impl Row {
 enum Figure {
     Ratio(f64),
     Seconds(f64),
+    Milliseconds(f64),
     Mebibytes(f64),
 }
 
 impl Figure {
     fn number(self) -> f64 {
-        let (Figure::Ratio(n) | Figure::Seconds(n) | Figure::Mebibytes(n)) = self;
+        let (Figure::Ratio(n)
+        | Figure::Seconds(n)
+        | Figure::Milliseconds(n)
+        | Figure::Mebibytes(n)) = self;
         n
     }
 }
@@ -134,6 +139,7 @@ impl fmt::Display for Figure {
         let text = match self {
             Figure::Ratio(ratio) => format!("{ratio:.2} ×"),
             Figure::Seconds(seconds) => format!("{seconds:.2} s"),
+            Figure::Milliseconds(milliseconds) => format!("{milliseconds:.1} ms"),
             Figure::Mebibytes(mebibytes) => format!("{mebibytes:.1} MiB"),
         };
         f.pad(&text)
@@ -206,25 +212,56 @@ struct Starts {
     sandbox: Vec<u64>,
 }
 
-fn start() -> Result<Row> {
-    let arguments = [
-        "bench",
-        "--quiet",
-        "--package",
-        "pause-conformance",
-        "--bench",
-        "start",
-        "--profile",
-        "dev",
-    ];
+/// What `conformance/benches/follow.rs` prints, in nanoseconds.
+#[derive(Deserialize)]
+struct Follows {
+    moment: Vec<u64>,
+    still: Vec<u64>,
+    waking: Vec<u64>,
+}
+
+/// Runs a benchmark of the suite, as it is built for `cargo xtask conformance`; what it prints.
+fn benchmark<T: for<'a> Deserialize<'a>>(name: &str) -> Result<T> {
+    let arguments = ["bench", "--quiet", "--package", "pause-conformance"];
     let output = cargo::command()
         .args(arguments)
+        .args(["--bench", name, "--profile", "dev"])
         .stderr(Stdio::inherit())
         .output()
         .context("run cargo bench")?;
     ensure!(output.status.success(), "cargo bench: {}", output.status);
-    let starts: Starts =
-        serde_json::from_slice(&output.stdout).context("read the output of cargo bench")?;
+    serde_json::from_slice(&output.stdout).context("read the output of cargo bench")
+}
+
+/// What it costs to follow a program.
+fn follow() -> Result<[Row; 3]> {
+    let Follows {
+        moment,
+        still,
+        waking,
+    } = benchmark("follow")?;
+    let row = |what: &str, all, promised| Row {
+        what: what.to_owned(),
+        measured: Figure::Milliseconds(median(all) as f64 / 1e6),
+        promised: Figure::Milliseconds(promised),
+    };
+    Ok([
+        row("a moment of a signal that is tried", moment, 15.0),
+        row(
+            "30 days of the reference, with its answers then",
+            still,
+            10.0,
+        ),
+        row(
+            "30 days of a program that wakes, as far as it is looked at",
+            waking,
+            300.0,
+        ),
+    ])
+}
+
+fn start() -> Result<Row> {
+    let starts: Starts = benchmark("start")?;
     let (bare, sandbox) = (median(starts.bare), median(starts.sandbox));
     if bare == 0 || sandbox == 0 {
         bail!("the benchmark of starts measured nothing");
