@@ -21,7 +21,7 @@ const WAKES: [u64; 2] = [1_500, 500];
 const CALLS: u64 = 6_000;
 
 /// And the most processes that it starts.
-const STARTED: u64 = 100;
+const STARTED: u64 = 20;
 
 /// Wakes after which it is known whether a program waits at all, and the least that each takes then.
 const RESTLESS: (u64, Duration) = (100, Duration::from_millis(1));

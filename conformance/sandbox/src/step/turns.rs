@@ -114,9 +114,9 @@ impl Stepper {
         match thread.state {
             State::Held(..) => true,
             _ if self.turns.id == thread.id && self.turns.is_new() => false,
-            // The first thread alone has ended: it stays until the others have.
+            // The first thread has ended, which stays until the others have.
             State::In(call) if call.number.cast_signed() == libc::SYS_exit => {
-                thread.id == self.pid && sleep::has_ended(self.pid)
+                thread.id == self.pid && self.threads.len() > 1 && sleep::has_ended(self.pid)
             }
             State::In(call) => !sleep::ends(&call) && sleep::sleeps(self.pid, thread.id),
             _ => false,
