@@ -144,8 +144,12 @@ impl Minor {
         });
         let release = match [(); 4].map(|()| numbers.next()) {
             [Some(Some(minor)), None, None, None] => Some((1, minor)),
-            [Some(Some(major)), Some(Some(minor)), None, None]
-            | [Some(Some(major)), Some(Some(minor)), Some(Some(_)), None] => Some((major, minor)),
+            [
+                Some(Some(major)),
+                Some(Some(minor)),
+                None | Some(Some(_)),
+                None,
+            ] => Some((major, minor)),
             _ => None,
         };
         let (major, minor) = release.ok_or("expected a minor version, for example 1.34")?;

@@ -151,6 +151,16 @@ pub fn write_programs(programs: &[(Platform, Vec<u8>)], out: &Path) -> Result<Wr
     })
 }
 
+/// Builds the pause for `platform` below `out`; what `docker save` would write of its image under
+/// this name.
+pub fn docker_archive(platform: Platform, name: &str, out: &Path) -> Result<Vec<u8>> {
+    let programs = build::programs(&[platform], &[link::PAUSE], out)?;
+    let program = programs.first().context("the build made no program")?;
+    let bytes = std::fs::read(&program.path);
+    let bytes = bytes.with_context(|| format!("read {}", program.path.display()))?;
+    Ok(unpacked(single_platform(platform, &bytes)).docker_archive(name))
+}
+
 fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("write {}", path.display()))
 }

@@ -21,6 +21,7 @@ pub mod soak;
 pub mod test;
 pub mod tidy;
 pub mod toolchain;
+pub mod walkthrough;
 pub mod wasi;
 
 use std::path::PathBuf;

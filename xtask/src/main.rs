@@ -13,6 +13,7 @@ use xtask::requirements::Requirements;
 use xtask::sizes::Sizes;
 use xtask::soak::Soak;
 use xtask::test::Test;
+use xtask::walkthrough::{Unavailable, Walkthrough};
 
 /// The project's tasks.
 #[derive(Debug, Parser)]
@@ -47,6 +48,8 @@ enum Task {
     Requirements(Requirements),
     /// Update the excerpts of code in documents
     Excerpts(Excerpts),
+    /// Make a pod by hand on a real engine, step by step: pause, nginx, a blog
+    Walkthrough(Walkthrough),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +77,11 @@ fn main() -> ExitCode {
         Task::Sizes(task) => task.run(),
         Task::Requirements(task) => task.run(),
         Task::Excerpts(task) => task.run(),
+        Task::Walkthrough(task) => task.run().inspect_err(|error| {
+            if error.is::<Unavailable>() {
+                failure = ExitCode::from(2);
+            }
+        }),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -130,6 +138,7 @@ mod tests {
             "conformance/docs/CHANGELOG.md",
             "conformance/docs/CONTRIBUTING.md",
             "conformance/docs/SECURITY.md",
+            "conformance/docs/WALKTHROUGH.md",
             ".github/workflows/test.yml",
             ".ci/run",
         ] {

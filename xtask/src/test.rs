@@ -17,7 +17,7 @@ use std::time::Instant;
 use summary::{Step, Tests};
 
 /// The packages of Debian with the programs that tests run.
-const PACKAGES: [&str; 30] = [
+const PACKAGES: [&str; 31] = [
     "busybox-static",
     "catatonit",
     "containerd",
@@ -31,6 +31,7 @@ const PACKAGES: [&str; 30] = [
     "gcc",
     "golang-github-containers-common",
     "golang-go",
+    "iptables",
     "ldc",
     "libc6-dev",
     "mmdebstrap",

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::room::{Daemon, Room, text};
 
@@ -113,21 +113,35 @@ pub(crate) fn no_rootless_podman() -> Option<String> {
 
 /// Starts docker's daemon at a socket, without a network, and waits until it answers.
 pub(crate) fn dockerd(room: &Room, socket: &str) -> Daemon {
-    let config = json!({
-        "hosts": [format!("unix://{socket}")],
-        "data-root": room.path("docker"),
-        "exec-root": room.path("docker-exec"),
-        "pidfile": room.path("docker.pid"),
+    let none = json!({
         "bridge": "none",
         "iptables": false,
         "ip6tables": false,
         "ip-forward": false,
+    });
+    dockerd_with(room, socket, none)
+}
+
+/// The same with a network, which is the room's own.
+pub(crate) fn dockerd_with_network(room: &Room, socket: &str) -> Daemon {
+    dockerd_with(room, socket, json!({}))
+}
+
+fn dockerd_with(room: &Room, socket: &str, mut config: Value) -> Daemon {
+    let always = json!({
+        "hosts": [format!("unix://{socket}")],
+        "data-root": room.path("docker"),
+        "exec-root": room.path("docker-exec"),
+        "pidfile": room.path("docker.pid"),
         "storage-driver": "vfs",
         "cgroup-parent": room.cgroup(),
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
         // A score below the caller's own needs a privilege that not every root has.
         "oom-score-adjust": 0,
     });
+    for (key, value) in always.as_object().into_iter().flatten() {
+        config[key] = value.clone();
+    }
     let config = room.file("docker.json", &config.to_string());
     let daemon = room.daemon("dockerd", &["--config-file", &config]);
     let ping = ["--unix-socket", socket, "http://docker/_ping"];
@@ -143,6 +157,9 @@ pub(crate) fn containerd(room: &Room, socket: &str, reference: &str) -> Daemon {
         "plugins": [{
             "type": "ptp",
             "ipam": {"type": "host-local", "subnet": "10.88.0.0/16", "dataDir": room.path("ipam")},
+        }, {
+            "type": "portmap",
+            "capabilities": {"portMappings": true},
         }],
     });
     std::fs::create_dir(room.path("cni")).expect("a folder");

@@ -1,0 +1,304 @@
+//! What the walkthrough prints, and the commands that it runs.
+
+use super::keeper::Keeper;
+use anyhow::{Context as _, Result, anyhow, bail};
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// There is no engine to walk with.
+#[derive(Debug)]
+pub struct Unavailable {
+    cause: String,
+    hint: &'static str,
+}
+
+impl std::fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}\n  try: {}", self.cause, self.hint)
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+impl Unavailable {
+    pub(super) fn new(cause: String, hint: &'static str) -> Self {
+        Self { cause, hint }
+    }
+}
+
+/// Where it walks: a folder of its own, which commands find as `$PWD`.
+pub(super) struct Terminal {
+    folder: TempDir,
+    keeper: Option<Keeper>,
+    /// What names end in that are this run's alone: of no interest in a document.
+    own: String,
+    steps: u32,
+    /// All that was printed, where a document is to have it.
+    page: Option<String>,
+}
+
+impl Terminal {
+    pub(super) fn open(own: u32, for_page: bool) -> Result<Self> {
+        let folder = TempDir::with_prefix("walkthrough-").context("make a temporary folder")?;
+        Ok(Self {
+            folder,
+            keeper: None,
+            own: format!("-{own}"),
+            steps: 0,
+            page: for_page.then(String::new),
+        })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// From here on `sweep` removes what is left, whatever happens.
+    pub(super) fn keep(&mut self, sweep: &str) -> Result<()> {
+        self.keeper = Some(Keeper::start(sweep, self.folder.path())?);
+        Ok(())
+    }
+
+    /// Removes what is left.
+    pub(super) fn swept(&mut self) -> Result<()> {
+        self.keeper.take().map_or(Ok(()), Keeper::finish)
+    }
+
+    /// Begins a step.
+    pub(super) fn step(&mut self, title: &str) {
+        self.steps += 1;
+        let title = format!("\n# {}. {title}\n", self.steps);
+        self.print(&title);
+    }
+
+    /// Prints a line or several.
+    pub(super) fn print(&mut self, text: &str) {
+        let mut text = text.trim_end_matches('\n').to_owned();
+        text.push('\n');
+        // One who closed the pipe wants no more; the walk itself goes on and cleans up.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        if let Some(page) = &mut self.page {
+            page.push_str(&without_own(&text, &self.own));
+        }
+    }
+
+    /// Prints a command, runs it, prints what came; what it wrote to its output.
+    pub(super) fn run<Word: AsRef<str>>(&mut self, command: &[Word]) -> Result<String> {
+        let words: Vec<&str> = command.iter().map(AsRef::as_ref).collect();
+        self.print(&format!("$ {}", typed(&words)));
+        let output = self.quietly(&words)?;
+        self.print_output(&output);
+        Ok(output)
+    }
+
+    /// Shows a file of JSON, with the folder by its name in the shell.
+    pub(super) fn show_json(&mut self, name: &str, value: &serde_json::Value) {
+        let folder = self.folder.path().display().to_string();
+        let text = format!("{value:#}").replace(&folder, "$PWD");
+        self.print(&format!("$ cat {name}\n{text}"));
+    }
+
+    /// Prints what a command wrote, if anything.
+    pub(super) fn print_output(&mut self, output: &str) {
+        if !output.trim().is_empty() {
+            self.print(output);
+        }
+    }
+
+    /// Runs a command; what it wrote to its output.
+    pub(super) fn quietly<Word: AsRef<str>>(&mut self, command: &[Word]) -> Result<String> {
+        let words: Vec<&str> = command.iter().map(AsRef::as_ref).collect();
+        let child = self.start(&words, Stdio::piped())?;
+        let output = child.wait_with_output().context("wait for a command")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let last = said.trim().lines().last().unwrap_or_default();
+            bail!("{}: {}: {last}", typed(&words), output.status);
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn start(&mut self, words: &[&str], errors: Stdio) -> Result<Child> {
+        let (program, args) = words.split_first().context("a command")?;
+        let folder = self.folder.path().display().to_string();
+        let child = Command::new(program)
+            .args(args.iter().map(|word| word.replace("$PWD", &folder)))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .with_context(|| format!("run {program}"))?;
+        if let Some(keeper) = &mut self.keeper {
+            keeper.runs(child.id())?;
+        }
+        Ok(child)
+    }
+
+    /// Asks an engine who it is.
+    pub(super) fn ask(&mut self, command: &[&str], hint: &'static str) -> Result<String> {
+        let answer = self.quietly(command);
+        answer.map_err(|error| {
+            let cause = format!("{error:#}");
+            anyhow!(Unavailable { cause, hint })
+        })
+    }
+
+    /// Runs what shows a log until a line holds `words` for the `count`th time.
+    pub(super) fn await_line(
+        &mut self,
+        command: &[String],
+        words: &str,
+        count: usize,
+        limit: Duration,
+    ) -> Result<()> {
+        let (write, lines) = mpsc::channel();
+        let (reader, writer) = std::io::pipe().context("make a pipe")?;
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let mut child = self.start(&command, Stdio::from(writer))?;
+        let output = child.stdout.take().context("a pipe")?;
+        let streams: [Box<dyn std::io::Read + Send>; 2] = [Box::new(output), Box::new(reader)];
+        for stream in streams {
+            let write = write.clone();
+            std::thread::spawn(move || {
+                let lines = BufReader::new(stream).lines().map_while(Result::ok);
+                lines
+                    .map(|line| write.send(line))
+                    .take_while(Result::is_ok)
+                    .for_each(drop);
+            });
+        }
+        drop(write);
+        let deadline = Instant::now() + limit;
+        let mut log = String::new();
+        let mut seen = 0;
+        let found = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match lines.recv_timeout(left) {
+                Ok(line) => {
+                    seen += usize::from(line.contains(words));
+                    let _ = writeln!(log, "{line}");
+                    if seen == count {
+                        break Ok(());
+                    }
+                }
+                Err(_) => break Err(anyhow!("{} shows: {}", typed(&command), log.trim())),
+            }
+        };
+        let _ = child.kill();
+        let _ = child.wait();
+        found
+    }
+
+    /// Puts what was printed into a document, between the comments that are for `name`.
+    pub(super) fn write(&mut self, page: &Path, name: &str) -> Result<()> {
+        let document =
+            std::fs::read_to_string(page).with_context(|| format!("read {}", page.display()))?;
+        let text = self.page.take().unwrap_or_default();
+        let new = placed(&document, name, text.trim())
+            .with_context(|| format!("{} has no place for {name}", page.display()))?;
+        std::fs::write(page, new).with_context(|| format!("write {}", page.display()))
+    }
+}
+
+/// Names as they were typed by one who makes a single pod.
+fn without_own(text: &str, own: &str) -> String {
+    let names = [")", "blog", "files", "members", "nginx", "pause", "pod"];
+    names.iter().fold(text.to_owned(), |text, name| {
+        text.replace(&format!("{name}{own}"), name)
+    })
+}
+
+/// `document` with this text where it has its place.
+fn placed(document: &str, name: &str, text: &str) -> Option<String> {
+    let begin = format!("<!-- walkthrough: {name} -->\n");
+    let (before, rest) = document.split_once(&begin)?;
+    let (_, after) = rest.split_once("<!-- end -->")?;
+    // A step's title would be a comment of the shell.
+    Some(format!(
+        "{before}{begin}```console\n{text}\n```\n<!-- end -->{after}"
+    ))
+}
+
+/// A command as it is typed in a shell.
+pub(super) fn typed(words: &[&str]) -> String {
+    let typed = words.iter().map(|word| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,%@+".contains(c);
+        if !word.is_empty() && word.chars().all(is_plain) {
+            (*word).to_owned()
+        } else if word.contains("$PWD") && !word.contains('"') {
+            format!("\"{word}\"")
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    });
+    typed.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_printed_as_a_shell_would_read_it() {
+        assert_eq!(typed(&["ps", "-o", "pid,ppid"]), "ps -o pid,ppid");
+        assert_eq!(typed(&["sh", "-c", "echo $!", ""]), "sh -c 'echo $!' ''");
+        assert_eq!(typed(&["it's"]), r"'it'\''s'");
+        assert_eq!(typed(&["--volume", "$PWD/a:/a"]), "--volume \"$PWD/a:/a\"");
+    }
+
+    #[test]
+    fn a_document_has_the_names_alone() {
+        let text = "pause-7 localhost/members-7:1 '^(a|b)-7$' 2026-7-28 sha256:a-7";
+        let expected = "pause localhost/members:1 '^(a|b)$' 2026-7-28 sha256:a-7";
+        assert_eq!(without_own(text, "-7"), expected);
+    }
+
+    #[test]
+    fn what_was_printed_takes_the_place_of_what_was_before() {
+        let page = "one\n<!-- walkthrough: x -->\nold\n<!-- end -->\ntwo\n";
+        let new = placed(page, "x", "$ ps").expect("it has a place");
+        assert_eq!(
+            new,
+            "one\n<!-- walkthrough: x -->\n```console\n$ ps\n```\n<!-- end -->\ntwo\n"
+        );
+        assert_eq!(placed(page, "y", ""), None);
+    }
+
+    fn terminal() -> Terminal {
+        Terminal::open(1, true).expect("a folder")
+    }
+
+    #[test]
+    fn a_command_that_fails_is_named_with_its_last_words() {
+        let error = terminal().run(&["sh", "-c", "echo one >&2; echo two >&2; exit 3"]);
+        let error = format!("{:#}", error.expect_err("it fails"));
+        assert!(error.ends_with("exit status: 3: two"), "{error}");
+        let error = terminal().ask(&["no-such-program"], "install it");
+        let error = error.expect_err("there is none");
+        assert!(error.is::<Unavailable>());
+        assert!(
+            format!("{error:#}").ends_with("\n  try: install it"),
+            "{error:#}"
+        );
+    }
+
+    #[test]
+    fn a_line_is_awaited_on_both_streams_and_no_longer_than_told() {
+        let log = |script: &str| ["sh", "-c", script].map(str::to_owned).to_vec();
+        let short = Duration::from_millis(300);
+        let shows =
+            |script: &str, count, limit| terminal().await_line(&log(script), "ready", count, limit);
+        let long = Duration::from_secs(20);
+        assert!(shows("echo not; echo ready >&2; exec sleep 60", 1, long).is_ok());
+        assert!(shows("echo ready; echo ready", 2, long).is_ok());
+        let error = shows("echo ready; echo other", 2, long).expect_err("only once");
+        assert!(format!("{error}").contains("other"), "{error}");
+        assert!(shows("exec sleep 60", 1, short).is_err());
+    }
+}
