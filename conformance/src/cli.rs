@@ -92,7 +92,8 @@ pub struct SelfTest {
 #[derive(Debug, Args)]
 pub struct Judge {
     /// Image to judge: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REF]`,
-    /// `docker://REF` or a bare reference, `docker-daemon:REF`, `binary:FILE`, `wasm:FILE`, or the path of any of these; repeatable
+    /// `docker://REF` or a bare reference, `docker-daemon:REF`, `containers-storage:REF` (podman, CRI-O), `containerd:REF` or
+    /// `cri:REF`, `binary:FILE`, `wasm:FILE`, or the path of any of these; repeatable
     #[arg(long = "image", value_name = "REF", required = true)]
     pub images: Vec<String>,
 

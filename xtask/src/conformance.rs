@@ -175,6 +175,9 @@ fn is_bare_reference(image: &str) -> bool {
         "oci:",
         "oci-archive:",
         "docker-archive:",
+        "containers-storage:",
+        "containerd:",
+        "cri:",
         "binary:",
         "wasm:",
     ];
@@ -223,6 +226,7 @@ mod tests {
     #[case("--image docker://localhost/pause", &["registry"])]
     #[case("--image=registry.example/pause:3.10", &["registry"])]
     #[case("--image docker-daemon:pause", &["registry"])]
+    #[case("--image containers-storage:pause --image cri:pause:3.9", &[])]
     #[case("--image oci:x --baseline registry.example/pause:3.10", &["registry"])]
     #[case("--image docker://localhost/pause --platform wasip2/wasm", &["registry", "wasmtime"])]
     fn a_build_has_the_features_that_are_needed(#[case] line: &str, #[case] expected: &[&str]) {

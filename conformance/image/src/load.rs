@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::archive::Archive;
 use super::blob::Blob;
+use super::containerd;
 use super::docker_archive::{self, Nothing};
 use super::elf::{self, Elf};
 use super::error::{Error, WHOLE};
@@ -38,6 +39,9 @@ pub struct LoadOptions {
     /// Where docker listens, as `DOCKER_HOST` has it; `None` is that variable, else
     /// `unix:///var/run/docker.sock`.
     pub docker_host: Option<String>,
+    /// Folder of the programs that engines' stores are asked by, `podman` and `ctr`; `None` is
+    /// `PATH`.
+    pub programs: Option<PathBuf>,
     /// Bounds on what is read.
     pub limits: Limits,
 }
@@ -50,6 +54,7 @@ impl Default for LoadOptions {
             stall: Duration::from_secs(8),
             docker_config: None,
             docker_host: None,
+            programs: None,
             limits: Limits::default(),
         }
     }
@@ -102,6 +107,12 @@ pub fn load(reference: &Reference, options: &LoadOptions) -> Result<Vec<Subject>
             .and_then(|archive| saved(reference, &archive, image.as_deref(), options))
             .map_err(|error| error.within(path.display())),
         Transport::DockerDaemon { image } => daemon(reference, image, options),
+        Transport::ContainersStorage { image } => super::containers_storage::save(image, options)
+            .and_then(|archive| saved(reference, &archive, None, options))
+            .map_err(|error| error.within(&reference.text)),
+        Transport::Containerd { image } => containerd::export(&reference.text, image, options)
+            .and_then(|archive| layout(reference, &Layout::Archive(archive), None, options))
+            .map_err(|error| error.within(&reference.text)),
         Transport::Registry(name) => registry(reference, name, options),
     }
 }

@@ -53,6 +53,16 @@ pub enum Transport {
         /// A complete name, or `sha256:…`.
         image: String,
     },
+    /// `containers-storage:REF`: an image that podman or CRI-O holds, by name or by id.
+    ContainersStorage {
+        /// As podman takes it.
+        image: String,
+    },
+    /// `containerd:REF` or `cri:REF`: an image that containerd holds for the pods of a kubelet.
+    Containerd {
+        /// A complete name, or `sha256:…`.
+        image: String,
+    },
     /// `docker://REF`, or a bare reference: an image in a registry.
     Registry(RegistryName),
     /// `binary:FILE`: a program alone.
@@ -68,11 +78,10 @@ pub enum Transport {
 }
 
 const SUPPORTED: &str = "supported are oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker://REF, \
-     docker-daemon:REF, binary:FILE, wasm:FILE, a registry reference, and the path of any of these files";
+     docker-daemon:REF, containers-storage:REF, containerd:REF, cri:REF, binary:FILE, wasm:FILE, a registry reference, and the path of any of these files";
 /// Transports of containers-transports(5) and others that a user may expect, and how
 /// to come from there to one that is read.
 const UNSUPPORTED: &[(&str, &str)] = &[
-    ("containers-storage", PODMAN),
     ("dir", SKOPEO),
     ("ostree", SKOPEO),
     ("podman", PODMAN),
@@ -127,8 +136,8 @@ fn transport(text: &str) -> Result<Transport, Error> {
                     _ => Transport::Binary { path },
                 });
             }
-            "docker-daemon" => {
-                return daemon_image(rest).map(|image| Transport::DockerDaemon { image });
+            "docker-daemon" | "containers-storage" | "containerd" | "cri" => {
+                return of_engine(text, scheme, rest);
             }
             "docker" => {
                 let name = rest.strip_prefix("//").ok_or_else(|| {
@@ -174,6 +183,27 @@ fn daemon_image(text: &str) -> Result<String, Error> {
         return Ok(text.to_owned());
     }
     text.parse::<RegistryName>().map(|name| name.to_string())
+}
+
+/// An image in an engine's store.
+fn of_engine(text: &str, scheme: &str, rest: &str) -> Result<Transport, Error> {
+    match scheme {
+        "containers-storage" => {
+            stored_image(text, rest).map(|image| Transport::ContainersStorage { image })
+        }
+        "docker-daemon" => daemon_image(rest).map(|image| Transport::DockerDaemon { image }),
+        _ => daemon_image(rest).map(|image| Transport::Containerd { image }),
+    }
+}
+
+/// An image in podman's store, as podman takes it: a short name may be one of `localhost/`.
+fn stored_image(text: &str, image: &str) -> Result<String, Error> {
+    if image.starts_with('[') {
+        let cause = "a store is named in it, and podman's own is read";
+        return Err(Error::new(format_args!("image '{text}'"), cause)
+            .with_hint("CONTAINERS_STORAGE_CONF names the configuration of another store"));
+    }
+    daemon_image(image).map(|_| image.to_owned())
 }
 
 /// Whether what follows a word and a colon, up to a slash, can be no port: then the word

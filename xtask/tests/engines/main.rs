@@ -10,8 +10,11 @@ mod walkthrough;
 
 use cri::{Client, Config, Linux, List, Metadata, Nothing, RunPodSandbox, Sandbox, StatusAnswer};
 use daemons::{Podman, containerd, dockerd};
+use pause_image::{LoadOptions, Reference};
 use room::{Daemon, Room, succeeds};
 use serde_json::Value;
+use std::path::Path;
+use std::time::Duration;
 use xtask::platform::{self, ALL, Platform};
 use xtask::{build, image, link, packages};
 
@@ -37,6 +40,11 @@ fn podman_runs_it_and_holds_a_pod_with_it() {
     podman.run(&["load", "--input", &written.oci_archive()]);
     podman.run(&["load", "--input", &written.docker_archive()]);
     let name = format!("localhost/{NAME}");
+    is_read_as(
+        "containers-storage",
+        &name,
+        &room.program("podman", &podman.command()),
+    );
     let pid = |id: &str| podman.run(&["inspect", "--format", "{{.State.Pid}}", id]);
     let how = ["--network", "none", "--cgroup-parent", room.cgroup()];
 
@@ -107,6 +115,12 @@ fn containerd_pulls_it_as_its_sandbox_image_and_runs_a_pod_sandbox() {
     daemon.answers(&mut cri.curl("Version", &Nothing {}));
 
     let sandbox: Sandbox = says(cri.call("RunPodSandbox", &pod(&room)));
+    let mut ctr = room.command("ctr");
+    ctr.args(["--address", &cri.socket]);
+    let folder = room.program("ctr", &ctr);
+    for transport in ["containerd", "cri"] {
+        is_read_as(transport, &reference, &folder);
+    }
     let status = || -> StatusAnswer {
         let verbose = true;
         let id = sandbox.id.clone();
@@ -171,6 +185,34 @@ impl Image {
     fn docker_archive(&self) -> String {
         self.file(&format!("pause-{}.docker.tar", host().folder()))
     }
+}
+
+/// The suite's reader finds the program in an engine's own store, and what is not there by name.
+fn is_read_as(transport: &str, name: &str, programs: &Path) {
+    let options = LoadOptions {
+        programs: Some(programs.to_owned()),
+        stall: Duration::from_mins(1),
+        ..LoadOptions::default()
+    };
+    let load = |name: &str| {
+        let reference = format!("{transport}:{name}").parse::<Reference>();
+        pause_image::load(&reference.expect("it is one"), &options)
+    };
+    let subjects = load(name).unwrap_or_else(|error| panic!("{error}"));
+    let program = subjects[0].program.as_ref().expect("it has one");
+    assert_eq!(program.path, b"pause");
+    let image = subjects[0].image.as_ref().expect("it is an image");
+    assert_eq!(image.config.user.as_deref(), Some("65535:65535"));
+    let error = load("localhost/none:1").expect_err("there is none");
+    let line = error.to_string();
+    assert!(
+        line.starts_with(transport) && line.contains("localhost/none:1"),
+        "{line}"
+    );
+    assert!(
+        error.hint().is_some_and(|hint| hint.contains("lists")),
+        "{line}"
+    );
 }
 
 /// Whether process `pid` of the room is the program, is process 1 of a sandbox, and runs as this

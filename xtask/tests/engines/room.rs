@@ -120,6 +120,34 @@ impl Room {
         path.display().to_string()
     }
 
+    /// A folder in which `name` is a program that runs this command, for those outside.
+    pub(crate) fn program(&self, name: &str, command: &Command) -> PathBuf {
+        let quoted = |word: &std::ffi::OsStr| {
+            let word = word.to_str().expect("text");
+            format!("'{}'", word.replace('\'', r"'\''"))
+        };
+        let mut script = "#!/bin/sh\nexec env".to_owned();
+        for (key, value) in command.get_envs() {
+            let value = value.unwrap_or_default().to_str().expect("text");
+            let pair = format!("{}={value}", key.to_str().expect("text"));
+            script.push_str(&format!(" {}", quoted(pair.as_ref())));
+        }
+        for word in [command.get_program()]
+            .into_iter()
+            .chain(command.get_args())
+        {
+            script.push_str(&format!(" {}", quoted(word)));
+        }
+        script.push_str(" \"$@\"\n");
+        let folder = self.path("programs");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join(name);
+        std::fs::write(&path, script).expect("a file");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, mode).expect("it is ours");
+        folder
+    }
+
     /// The cgroup for the room's containers, from the root of a hierarchy.
     pub(crate) fn cgroup(&self) -> &str {
         &self.cgroup

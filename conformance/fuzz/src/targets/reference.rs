@@ -41,6 +41,10 @@ pub fn run(bytes: &[u8]) {
                     assert!(!path.is_empty() && text.contains(&format!(":{path}")));
                 }
                 Transport::DockerDaemon { .. } => {}
+                // What becomes an argument of a program is no option of it.
+                Transport::ContainersStorage { image } | Transport::Containerd { image } => {
+                    assert!(!image.starts_with('-'), "{image}");
+                }
             }
         }
         Err(error) => held::refused(&error),
