@@ -4,6 +4,9 @@
 //!
 //! With `PAUSE_CONFORMANCE_LIMITS=all` there are more rounds, and all checks.
 
+#[path = "common/copied.rs"]
+mod copied;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -61,7 +64,7 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let suite = folder.path().join("pause-conformance");
-        fs::copy(env!("CARGO_BIN_EXE_pause-conformance"), &suite).expect("a copy");
+        copied::suite(&suite);
         let pause = folder.path().join("pause");
         fs::write(&pause, conformance::programs::REFERENCE).expect("written");
         for path in [folder.path(), &suite, &pause] {

@@ -2,6 +2,9 @@
 //! masks, limits, descriptors, priorities, clocks, a stop in the middle. The reference program is
 //! still conformant, or one line says why nothing can be judged.
 
+#[path = "common/copied.rs"]
+mod copied;
+
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -133,7 +136,7 @@ fn few_processes_of_a_user_are_named() {
     }
     let folder = folder();
     let suite = folder.path().join("suite");
-    fs::copy(env!("CARGO_BIN_EXE_pause-conformance"), &suite).expect("copied");
+    copied::suite(&suite);
     for (path, mode) in [(folder.path(), 0o755), (&*suite, 0o755)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode set");
     }

@@ -4,6 +4,8 @@
 //! With `PAUSE_CONFORMANCE_LIMITS=all` there are more limits.
 
 mod common;
+#[path = "common/copied.rs"]
+mod copied;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -234,7 +236,7 @@ fn folder_with(gets: &str) -> tempfile::TempDir {
     fs::write(folder.path().join("pause.c"), [gets, WAITS].concat()).expect("written");
     let how = ["-static", "-pthread", "-o", "pause", "pause.c"];
     common::run("cc", &how, folder.path());
-    fs::copy(SUITE, folder.path().join("suite")).expect("copied");
+    copied::suite(&folder.path().join("suite"));
     folder
 }
 

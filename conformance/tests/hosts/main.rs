@@ -5,6 +5,8 @@
 //! (`--include-ignored`) docker's daemon, podman as root and as an ordinary user, and containerd
 //! with a kubelet's requests run them too.
 
+#[path = "../common/copied.rs"]
+mod copied;
 #[path = "../../../xtask/tests/engines/cri.rs"]
 mod cri;
 #[path = "../../../xtask/tests/engines/daemons.rs"]
@@ -45,8 +47,7 @@ fn suite() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     // Root of a user namespace needs access too.
     open(folder.path());
-    let program = env!("CARGO_BIN_EXE_pause-conformance");
-    std::fs::copy(program, folder.path().join("pause-conformance")).expect("a copy");
+    copied::suite(&folder.path().join("pause-conformance"));
     let pause = conformance::programs::REFERENCE;
     std::fs::write(folder.path().join("pause"), pause).expect("written");
     folder
