@@ -102,8 +102,8 @@ pub struct Judge {
     #[arg(long = "platform", value_name = "PLATFORM")]
     pub platforms: Vec<String>,
 
-    /// What runs the sandboxes, `embedded`, `runc`, `crun` or `youki`, `NAME=PROGRAM` for a program
-    /// that is not in PATH; repeatable, one run each; default: embedded
+    /// What runs the sandboxes, `embedded`, `runc` or `crun`, `NAME=PROGRAM` for a program that
+    /// is not in PATH; repeatable, one run each; default: embedded
     #[arg(long = "runtime", value_name = "NAME[=PROGRAM]")]
     pub runtimes: Vec<Runtime>,
 
@@ -471,4 +471,20 @@ fn emulation_mode() -> impl TypedValueParser<Value = EmulationMode> {
         let mode = modes.iter().find(|(known, ..)| *known == name);
         mode.map(|(_, mode, _)| *mode).ok_or("unknown")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Runtime;
+
+    #[test]
+    fn a_runtime_is_a_name_and_perhaps_a_program() {
+        for word in ["embedded", "runc", "crun=/usr/local/bin/crun"] {
+            let runtime: Runtime = word.parse().expect(word);
+            assert_eq!(runtime.to_string(), word);
+        }
+        for word in ["", "rkt", "runc=", "runc=runc", "embedded=/bin/true"] {
+            assert!(word.parse::<Runtime>().is_err(), "{word}");
+        }
+    }
 }

@@ -40,7 +40,7 @@ fn subject() -> Subject {
 /// A run in which nothing is started.
 fn planned(subject: Subject) -> Planned {
     let subject = plan::processors(vec![subject], &Platform::host(), false).remove(0);
-    plan::plan(subject.0, subject.1, None, None)
+    plan::plan(subject.0, subject.1, None, None, None)
 }
 
 #[rstest]
@@ -136,7 +136,7 @@ fn the_engine_of_wasi_pauses_is_the_suites_own_where_none_is_asked_for() {
 #[test]
 fn a_check_has_the_time_that_was_asked_for_at_this_hosts_speed() {
     let (options, expectations) = (judge(&["--timeout", "10"]), Expectations::default());
-    let settings = suite(&options, &[], &expectations).settings("y");
+    let settings = suite(&options, &[], &expectations).settings("y", &Runtime::Embedded);
     assert_eq!(settings.timeout, Duration::from_secs(15));
     assert!(settings.reproduce.ends_with("--image y"));
 }

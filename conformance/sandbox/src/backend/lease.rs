@@ -164,7 +164,10 @@ fn end(directories: &[PathBuf]) {
                 if !below.file_type().is_ok_and(|kind| kind.is_dir()) {
                     continue;
                 }
-                kill_all(&below.path().join("cgroup.procs"));
+                let members = below.path().join("cgroup.procs");
+                kill_all(&members);
+                // As the leash does, for what crun makes where it finds no cgroups of v2.
+                let _ = fs::remove_file(members);
                 let _ = fs::remove_dir(below.path());
             }
             left |= fs::remove_dir(directory).is_err() && directory.is_dir();
@@ -204,5 +207,51 @@ unsafe impl InChild for &Entry<'_> {
             sys::exec(Some(self.probe.as_fd()), c"", &self.argv, &self.envp);
         }
         before_exec::FAILED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run's cgroup in a folder that stands for a hierarchy, with one sandbox.
+    fn run(hierarchy: &Path, name: &str) -> PathBuf {
+        let directory = hierarchy.join(format!("{PREFIX}{name}"));
+        fs::create_dir_all(directory.join("0")).expect("a folder");
+        fs::write(directory.join("0/cgroup.procs"), "").expect("a file");
+        directory
+    }
+
+    #[test]
+    fn a_sweep_ends_runs_that_nobody_holds_and_nothing_else() {
+        let places = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        let hierarchies: Vec<_> = places.iter().map(|it| it.path().to_owned()).collect();
+        let [first, second] = &hierarchies[..] else {
+            panic!("two")
+        };
+        let left = [run(first, "1-left"), run(second, "1-left")];
+        let held = [run(first, "2-held"), run(second, "2-held")];
+        let others = first.join("pause-conformance-1-0123456789abcdef");
+        fs::create_dir(&others).expect("a folder");
+        let lock = File::open(&held[0]).expect("it is there");
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).expect("nobody has it");
+        for hierarchy in &hierarchies {
+            sweep(hierarchy, &hierarchies);
+        }
+        assert!(left.iter().all(|it| !it.exists()), "nobody holds it");
+        assert!(held.iter().all(|it| it.exists()), "it is locked in one");
+        assert!(others.exists(), "it is the default backend's");
+    }
+
+    #[test]
+    fn the_first_hierarchy_that_takes_a_folder_has_the_lock() {
+        let place = tempfile::tempdir().expect("a folder");
+        let missing = place.path().join("missing/run");
+        let run = place.path().join("run");
+        let lock = lock_first(&[missing.clone(), run.clone()]).expect("one takes it");
+        let again = File::open(&run).expect("it is there");
+        assert!(flock(&again, FlockOperation::NonBlockingLockExclusive).is_err());
+        drop(lock);
+        assert!(lock_first(&[missing]).is_err());
     }
 }

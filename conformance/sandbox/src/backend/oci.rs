@@ -1,4 +1,4 @@
-//! Sandboxes by an OCI runtime, as containerd and CRI-O have them made: runc, crun, youki.
+//! Sandboxes by an OCI runtime, as containerd and CRI-O have them made: runc, crun.
 //!
 //! The runtime is a short-lived child of the suite for each order: create, start, delete. The pause
 //! process becomes the suite's own child, since the suite is a subreaper, so that its true wait
@@ -47,7 +47,7 @@ pub struct Kind {
 }
 
 /// Those that are known.
-pub static KINDS: [Kind; 3] = [
+pub static KINDS: [Kind; 2] = [
     Kind {
         name: "runc",
         // The container's first process is a Go program until it executes.
@@ -58,11 +58,6 @@ pub static KINDS: [Kind; 3] = [
         name: "crun",
         memory_floor: 16 << 20,
         starts_one_process: true,
-    },
-    Kind {
-        name: "youki",
-        memory_floor: 32 << 20,
-        starts_one_process: false,
     },
 ];
 

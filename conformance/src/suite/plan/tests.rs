@@ -183,7 +183,7 @@ fn an_engine_is_prepared_only_where_something_runs() {
 #[test]
 fn a_run_says_what_is_judged_and_that_nothing_is_run() {
     let subject = configured(native(Platform::host()), &Platform::host());
-    let planned = plan(subject, Processor::None, None, None);
+    let planned = plan(subject, Processor::None, None, None, None);
     let head = &planned.head;
     assert_eq!(head.image, "program");
     assert_eq!(head.digest.as_deref(), Some("sha256:ab"));
@@ -192,14 +192,14 @@ fn a_run_says_what_is_judged_and_that_nothing_is_run() {
     assert_eq!((&head.emulator, &head.wasi_engine), (&None, &None));
     assert!(planned.subject.is_ok() && planned.backend.is_none());
     assert_eq!(planned.not_run, None);
-    let virtual_clock = plan(wasm(MODULE), Processor::None, None, None);
+    let virtual_clock = plan(wasm(MODULE), Processor::None, None, None, None);
     assert_eq!(virtual_clock.head.runtime, "wasmi, on a virtual clock");
 }
 
 #[test]
 fn what_is_not_run_for_its_own_fault_is_read_and_says_so() {
     let disagrees = Processor::Mislabelled("the configuration says linux/\x1b".to_owned());
-    let planned = plan(native(other()), disagrees, None, None);
+    let planned = plan(native(other()), disagrees, None, None, None);
     assert!(planned.subject.is_ok() && planned.backend.is_none());
     let why = format!(
         "nothing is run for {}: the configuration says linux/\\x1b",
@@ -211,7 +211,7 @@ fn what_is_not_run_for_its_own_fault_is_read_and_says_so() {
 #[test]
 fn without_an_emulator_nothing_is_judged() {
     let missing = Processor::Emulated(Err(NoEmulator::Unknown("linux/z80".to_owned())));
-    let planned = plan(native(other()), missing, None, None);
+    let planned = plan(native(other()), missing, None, None, None);
     assert_eq!(
         planned.subject.err().as_deref(),
         Some("no emulator runs programs for linux/z80")
@@ -268,7 +268,7 @@ fn a_run_names_what_runs_wasi_programs_in_it(
     #[case] named: Option<String>,
 ) {
     let with = |checks: &[&Check], engine: Option<Features>| {
-        let planned = plan(subject.clone(), Processor::None, None, None);
+        let planned = plan(subject.clone(), Processor::None, None, None, None);
         let mut planned = [Planned {
             backend: engine.map(|offers| Arc::new(Engine(offers)) as _),
             ..planned
@@ -284,7 +284,7 @@ fn a_run_names_what_runs_wasi_programs_in_it(
 
 #[test]
 fn a_component_is_run_where_its_engine_is_built_in() {
-    let planned = plan(wasm(COMPONENT), Processor::None, None, None);
+    let planned = plan(wasm(COMPONENT), Processor::None, None, None, None);
     let runtime = if RUNS_COMPONENTS {
         "wasmtime, on a virtual clock"
     } else {
@@ -321,7 +321,7 @@ fn companion() -> Subject {
 fn of_a_companion_only_the_files_are_judged() {
     let processors = processors(vec![companion()], &Platform::host(), true);
     assert!(matches!(processors[0].1, Processor::None));
-    let planned = plan(companion(), Processor::None, None, None);
+    let planned = plan(companion(), Processor::None, None, None, None);
     assert!(planned.head.companion);
     let all: [&Check; 4] = [&OF_FILES, &OF_AN_INDEX, &THAT_RUNS, &OF_WASI];
     let ids = |planned: &Planned| {
@@ -332,7 +332,7 @@ fn of_a_companion_only_the_files_are_judged() {
     assert!(planned.is_wanted(&all));
     assert!(!planned.is_wanted(&[&THAT_RUNS]));
     assert!(!planned.is_wanted(&[&OF_AN_INDEX]));
-    let main = plan(native(Platform::host()), Processor::None, None, None);
+    let main = plan(native(Platform::host()), Processor::None, None, None, None);
     assert_eq!(ids(&main).len(), 4);
     assert!(main.is_wanted(&[&THAT_RUNS]));
 }
@@ -344,7 +344,7 @@ fn a_companion_that_cannot_be_read_says_why() {
         program: Err(NoProgram::Unread("it is cut".to_owned())),
         ..companion()
     };
-    let planned = plan(unread, Processor::None, None, None);
+    let planned = plan(unread, Processor::None, None, None, None);
     assert_eq!(
         planned.subject.as_ref().err().map(String::as_str),
         Some("it is cut")
@@ -375,7 +375,7 @@ fn a_program_is_idle_where_no_check_that_runs_it_decided_anything(
     #[case] verdict: Verdict,
     #[case] why: Option<&str>,
 ) {
-    let planned = plan(native(Platform::host()), Processor::None, None, None);
+    let planned = plan(native(Platform::host()), Processor::None, None, None, None);
     let records = checks.iter().map(|check| Record {
         reason: Some("the image has no program".to_owned()),
         ..crate::runner::record(check, verdict)

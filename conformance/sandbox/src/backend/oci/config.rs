@@ -163,3 +163,71 @@ fn linux(place: &Place<'_>, spec: &Spec) -> Value {
     linux["namespaces"] = Value::Array(namespaces);
     linux
 }
+
+#[cfg(test)]
+mod tests {
+    use pause_image::{Platform, Subject};
+
+    use super::*;
+
+    fn config(spec: &Spec, user: (u32, u32), node: Option<&str>) -> Value {
+        let content = crate::programs::REFERENCE.into();
+        let subject = Subject::of_program("pause", content, Platform::host());
+        let launch = Launch {
+            rootfs: &subject.rootfs,
+            program: subject.program.as_ref().expect("a program"),
+        };
+        let place = Place {
+            root: "/root".to_owned(),
+            cgroup: "/run/0".to_owned(),
+            node: node.map(str::to_owned),
+            limits: (1 << 20, 9),
+            launch: &launch,
+            user,
+        };
+        let text = text(&place, spec).expect("of the specification's types");
+        serde_json::from_slice(&text).expect("JSON")
+    }
+
+    fn kinds(config: &Value) -> Vec<&str> {
+        let namespaces = config["linux"]["namespaces"].as_array().expect("a list");
+        let kinds = namespaces.iter().map(|it| it["type"].as_str());
+        kinds.flatten().collect()
+    }
+
+    #[test]
+    fn a_usual_sandbox_is_confined_as_by_containerd() {
+        let config = config(&Spec::default(), (65535, 65535), None);
+        assert_eq!(config["process"]["noNewPrivileges"], true);
+        assert_eq!(config["process"]["user"]["uid"], 65535);
+        assert_eq!(config["root"]["readonly"], true);
+        let capabilities = &config["process"]["capabilities"];
+        assert_eq!(capabilities["bounding"].as_array().map(Vec::len), Some(14));
+        assert_eq!(capabilities["effective"].as_array().map(Vec::len), Some(0));
+        assert_eq!(kinds(&config), ["mount", "ipc", "uts", "pid", "network"]);
+        assert_eq!(config["linux"]["resources"]["pids"]["limit"], 9);
+        assert_eq!(config["linux"]["cgroupsPath"], "/run/0");
+    }
+
+    #[test]
+    fn what_a_check_asks_for_stands_in_the_configuration() {
+        let spec = Spec {
+            arguments: Some(vec!["-v".to_owned()]),
+            bounding_set: false,
+            own_network: false,
+            id_range: true,
+            root: Root::Writable,
+            ..Spec::default()
+        };
+        let config = config(&spec, (0, 0), Some("/proc/7/fd/3"));
+        let args = config["process"]["args"].as_array().expect("a list");
+        assert_eq!(args.last().expect("one"), "-v");
+        let capabilities = &config["process"]["capabilities"];
+        assert_eq!(capabilities["bounding"].as_array().map(Vec::len), Some(0));
+        assert_eq!(config["root"]["readonly"], false);
+        assert_eq!(kinds(&config), ["mount", "ipc", "uts", "pid", "user"]);
+        let pid = &config["linux"]["namespaces"][3];
+        assert_eq!(pid["path"], "/proc/7/fd/3");
+        assert_eq!(config["linux"]["uidMappings"][0]["size"], 65536);
+    }
+}

@@ -121,13 +121,28 @@ fn failure(launch: &Launch<'_>, cause: io::Error) -> StartError {
 
 /// The last error of a log of lines of JSON.
 fn last_error(log: &str) -> Option<String> {
-    let lines = log.lines().filter_map(|line| {
+    let mut lines = log.lines().filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         let level = line.get("level")?.as_str()?.to_lowercase();
         let said = line.get("msg").or_else(|| line.get("message"))?.as_str()?;
         (level == "error" || level == "fatal").then(|| said.to_owned())
     });
-    let said = lines.last()?;
+    let said = lines.next_back()?;
     Some(pause_image::escape_text(&said).to_string())
 }
 
+#[cfg(test)]
+mod tests {
+    use super::last_error;
+
+    #[test]
+    fn the_last_error_of_a_log_is_told_and_nothing_else() {
+        let log = "{\"level\":\"warning\",\"msg\":\"one\"}\nno JSON\n\
+             {\"level\":\"error\",\"msg\":\"two\"}\n{\"msg\":\"th\\u001bree\",\"level\":\"ERROR\"}\n\
+             {\"level\":\"info\",\"msg\":\"four\"}\n";
+        let said = last_error(log).expect("an error");
+        assert!(said.starts_with("th") && said.ends_with("ree"), "{said}");
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+        assert_eq!(last_error("{\"level\":\"info\",\"msg\":\"x\"}\n"), None);
+    }
+}

@@ -1,0 +1,242 @@
+//! The suite with sandboxes that OCI runtimes make: the reference is conformant, each kind of
+//! fault is found by the check that is for it, and nothing is left where the suite is killed.
+//!
+//! Each runs in a mount namespace in which cgroups are of version 1 alone where the host has both:
+//! crun refuses hosts with both.
+
+use std::fs;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use conformance::programs::{FIXTURE, REFERENCE};
+use conformance::wait;
+use fixtures::catalogue;
+use libtest_mimic::{Arguments, Failed, Trial};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde_json::Value;
+
+/// By Debian's packages of the same names.
+const RUNTIMES: [&str; 2] = ["runc", "crun"];
+
+/// A broken program, and the one check that is asked.
+const FAULTS: [(&str, &str); 6] = [
+    ("exits-143", "signals/term-exits-zero"),
+    ("never-reaps", "reaping/one-orphan"),
+    ("sweeps-ipc-when-it-reaps", "namespaces/held-alone"),
+    ("waits-for-its-members", "namespaces/teardown"),
+    ("exits-at-once", "startup/stays"),
+    ("greets", "output/quiet"),
+];
+
+/// Moments after its start at which the suite is killed: while it prepares, and while it judges.
+const MOMENTS: [Duration; 4] = [
+    Duration::from_millis(150),
+    Duration::from_millis(400),
+    Duration::from_millis(900),
+    Duration::from_millis(1700),
+];
+/// Within this everything must be gone.
+const SOON: Duration = Duration::from_secs(5);
+/// How often is looked in that time.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Has one hierarchy of cgroups for each controller where there is one of version 2 besides.
+const SCRIPT: &str = "if [ -d /sys/fs/cgroup/unified ]; then \
+    mount -t tmpfs none /sys/fs/cgroup/unified || exit 125; fi; exec \"$@\"";
+
+fn suite(arguments: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", SCRIPT, "sh"])
+        .arg(env!("CARGO_BIN_EXE_pause-conformance"))
+        .args(arguments)
+        .stdin(Stdio::null());
+    command
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A program in a folder.
+struct Program {
+    path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Program {
+    fn of(content: &[u8]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pause");
+        fs::write(&path, content).expect("written");
+        Self {
+            path,
+            _folder: folder,
+        }
+    }
+
+    fn image(&self) -> String {
+        format!("binary:{}", self.path.display())
+    }
+}
+
+/// The ids of the checks that ended so.
+fn with_verdict(run: &Value, verdicts: &[&str]) -> Vec<String> {
+    let checks = run["checks"].as_array().expect("checks");
+    let some = checks
+        .iter()
+        .filter(|check| verdicts.contains(&check["verdict"].as_str().unwrap_or_default()));
+    some.map(|check| check["id"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn conformant(runtime: &str) -> Result<(), Failed> {
+    let program = Program::of(REFERENCE);
+    let image = program.image();
+    let arguments = ["--image", &image, "--runtime", "embedded", "--runtime"];
+    let arguments = [&arguments[..], &[runtime, "--report", "json"]].concat();
+    let output = suite(&arguments).output()?;
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("{error}: {}", said(&output)))?;
+    let [own, through] = report["runs"].as_array().expect("runs").as_slice() else {
+        return Err("not one run each".into());
+    };
+    let name = through["runtime"].as_str().unwrap_or_default();
+    assert!(name.starts_with(&format!("{runtime} ")), "{name}");
+    for run in [own, through] {
+        let wrong = with_verdict(run, &["fail", "error", "inconclusive"]);
+        if !wrong.is_empty() {
+            return Err(format!("{}: {}\n{run:#}", run["runtime"], wrong.join(", ")).into());
+        }
+    }
+    // What runs nothing is judged once.
+    let ids = |run: &Value| with_verdict(run, &["pass", "skipped"]);
+    let of_files = |run| ids(run).iter().any(|id| id.starts_with("image/"));
+    assert!(of_files(own) && !of_files(through));
+    let passed = with_verdict(through, &["pass"]);
+    assert!(passed.len() > 60, "{} passed through it", passed.len());
+    assert_eq!(output.status.code(), Some(0));
+    Ok(())
+}
+
+fn finds(runtime: &str, name: &str, check: &str) -> Result<(), Failed> {
+    let fixture = catalogue::all()
+        .find(|fixture| fixture.name == name)
+        .ok_or("no such fixture")?;
+    let program = Program::of(&fixture.build(FIXTURE).map_err(|error| error.to_string())?);
+    let image = program.image();
+    let arguments = ["--image", &image, "--runtime", runtime, "--filter", check];
+    let output = suite(&[&arguments[..], &["--report", "json"]].concat()).output()?;
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("{error}: {}", said(&output)))?;
+    let run = &report["runs"][0];
+    if with_verdict(run, &["fail"]) != [check] {
+        return Err(format!("{run:#}").into());
+    }
+    assert_eq!(output.status.code(), Some(1));
+    Ok(())
+}
+
+/// What there is of a suite: the cgroups of its run, and what is in them.
+fn left_of(suite: u32) -> Vec<PathBuf> {
+    let name = format!("pause-conformance-run-{suite}-");
+    let root = Path::new("/sys/fs/cgroup");
+    let below = fs::read_dir(root).into_iter().flatten().flatten();
+    let hierarchies = below.map(|entry| entry.path()).chain([root.to_owned()]);
+    let directories = hierarchies.filter_map(|hierarchy| fs::read_dir(hierarchy).ok());
+    let entries = directories.flatten().flatten().map(|entry| entry.path());
+    entries
+        .filter(|path| {
+            let file = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned());
+            file.is_some_and(|file| file.starts_with(&name))
+        })
+        .collect()
+}
+
+fn leaves_nothing(runtime: &str) -> Result<(), Failed> {
+    let program = Program::of(REFERENCE);
+    let image = program.image();
+    for moment in MOMENTS {
+        let mut command = suite(&["--image", &image, "--runtime", runtime, "--report", "json"]);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let pid = Pid::from_child(&child);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        let _ = wait::readable(pidfd.as_fd(), moment)?;
+        child.kill()?;
+        child.wait()?;
+        let killed = Instant::now();
+        loop {
+            let left = left_of(child.id());
+            if left.is_empty() {
+                break;
+            }
+            if killed.elapsed() > SOON {
+                return Err(format!("left {SOON:?} after a kill at {moment:?}: {left:?}").into());
+            }
+            // Nothing tells when a cgroup is removed.
+            std::thread::sleep(LOOK);
+        }
+    }
+    Ok(())
+}
+
+fn says_what_is_missing() -> Result<(), Failed> {
+    let program = Program::of(REFERENCE);
+    let image = program.image();
+    let output = suite(&["--image", &image, "--runtime", "runc=/nonexistent/runc"]).output()?;
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let first = said.lines().next().unwrap_or_default();
+    assert!(
+        first.contains("--runtime runc: /nonexistent/runc: "),
+        "{said}"
+    );
+    assert!(said.contains("hint: install runc"), "{said}");
+    Ok(())
+}
+
+/// Whether it is in a folder of PATH, or where root's programs are.
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let mut programs = folders.map(|folder| folder.join(program));
+    programs.any(|program| program.is_file())
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each run takes all processors.
+    arguments.test_threads.get_or_insert(1);
+    let is_root = rustix::process::geteuid().is_root();
+    let in_ci = std::env::var_os("CI").is_some();
+    let mut trials = vec![
+        Trial::test("a_missing_runtime_is_named", says_what_is_missing).with_ignored_flag(!is_root),
+    ];
+    for runtime in RUNTIMES {
+        // Where all is installed that tests need, nothing is left out.
+        let ignored = !is_root || !(in_ci || is_installed(runtime));
+        let mut add = |name: String, run: Box<dyn FnOnce() -> Result<(), Failed> + Send>| {
+            trials.push(Trial::test(format!("{runtime}_{name}"), run).with_ignored_flag(ignored));
+        };
+        add(
+            "runs_the_reference".to_owned(),
+            Box::new(move || conformant(runtime)),
+        );
+        for (name, check) in FAULTS {
+            let found = move || finds(runtime, name, check);
+            add(format!("shows_{name}"), Box::new(found));
+        }
+        add(
+            "leaves_nothing".to_owned(),
+            Box::new(move || leaves_nothing(runtime)),
+        );
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
