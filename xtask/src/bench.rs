@@ -212,7 +212,7 @@ struct Starts {
     sandbox: Vec<u64>,
 }
 
-/// What `conformance/benches/follow.rs` prints, in nanoseconds.
+/// The output of `conformance/benches/follow.rs`, in nanoseconds.
 #[derive(Deserialize)]
 struct Follows {
     moment: Vec<u64>,
@@ -220,7 +220,7 @@ struct Follows {
     waking: Vec<u64>,
 }
 
-/// Runs a benchmark of the suite, as it is built for `cargo xtask conformance`; what it prints.
+/// Runs a benchmark of the suite, in the build of `cargo xtask conformance`. Returns its output.
 fn benchmark<T: for<'a> Deserialize<'a>>(name: &str) -> Result<T> {
     let arguments = ["bench", "--quiet", "--package", "pause-conformance"];
     let output = cargo::command()
@@ -233,7 +233,7 @@ fn benchmark<T: for<'a> Deserialize<'a>>(name: &str) -> Result<T> {
     serde_json::from_slice(&output.stdout).context("read the output of cargo bench")
 }
 
-/// What it costs to follow a program.
+/// The cost of following a program.
 fn follow() -> Result<[Row; 3]> {
     let Follows {
         moment,

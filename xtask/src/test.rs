@@ -293,7 +293,7 @@ const HOSTS: [&str; 7] = [
     "--include-ignored",
 ];
 
-/// Whether the pinned table of defaults lacks what others released since it was read.
+/// The test whether the pinned table of defaults lacks anything that others have released since.
 const AGE: [&str; 7] = [
     "test",
     "--package",

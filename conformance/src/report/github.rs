@@ -1,8 +1,8 @@
-//! Workflow commands of GitHub Actions: an annotation for each record that is not as it should be.
+//! Workflow commands of GitHub Actions: one annotation for each record that needs attention.
 //!
-//! An annotation is an error exactly where the exit status is red (see `outline`), and a warning
-//! where a failure or an open question does not count. GitHub shows the first ten of each kind of
-//! a step, so those of the MUSTs come first; the last line is the conclusion.
+//! An annotation is an error exactly where the exit status is red (see `outline`). A failure or an
+//! inconclusive record that does not count is a warning. GitHub shows the first ten of each kind in
+//! a step, so those of MUSTs come first. The last line is the conclusion.
 //! Source: <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>.
 
 use std::fmt::{self, Write};

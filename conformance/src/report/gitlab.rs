@@ -1,9 +1,8 @@
-//! GitLab's Code Quality report: one issue for each record that is not as it should be.
+//! GitLab's Code Quality report: one issue for each record that needs attention.
 //!
-//! An issue is of severity `critical` or `major` exactly where the exit status is red (see
-//! `outline`), by whether it is of a MUST; one that does not count is `minor`, an open question that
-//! does not count is `info`. What the suite could not judge is a `blocker`.
-//! Source: <https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format>.
+//! Exactly where the exit status is red (see `outline`), an issue has the severity `blocker` for
+//! what could not be judged, `critical` for a MUST, and else `major`. A failure that does not count
+//! is `minor`, an inconclusive record that does not count is `info`.
 
 use serde::Serialize;
 
@@ -12,18 +11,19 @@ use crate::report::outline::{self, Light};
 use crate::report::{json, matrix, text};
 use crate::requirement::Level;
 
-/// One issue, in GitLab's words.
+/// One issue, in GitLab's format.
 #[derive(Serialize)]
 struct Issue {
     description: String,
     check_name: String,
-    /// The same for the same finding of the same image, whenever it was made.
+    /// Identifies a finding: it is the same in each report on the same image.
     fingerprint: String,
     severity: &'static str,
     location: Location,
 }
 
-/// A file of the repository; an image is none, and is named as the user did.
+/// A file of the repository. An image is not a file, so this is the image's name as the user gave
+/// it.
 #[derive(Serialize)]
 struct Location {
     path: String,
@@ -69,7 +69,7 @@ pub fn render(report: &Report) -> serde_json::Result<String> {
     json::pretty(&issues)
 }
 
-/// How severe a record is, and why; nothing where it passed or does not apply.
+/// The severity of a record and its reason; `None` if it passed or does not apply.
 fn severity(record: &Record, strict: bool) -> Option<(&'static str, String)> {
     let must = record.level == Level::Must;
     Some(match outline::light(record, strict) {

@@ -1,5 +1,5 @@
-//! SARIF 2.1.0, for code scanning: a run for each run, a rule for each check, a result for each
-//! failure and each open question.
+//! SARIF 2.1.0, for code scanning: one run per run, one rule per check, one result for each failed
+//! or inconclusive record.
 //!
 //! A result is of level `error` exactly where a failure makes the exit status red (see `outline`);
 //! a failure that does not count is a `warning`, a known one is suppressed. An inconclusive record
@@ -107,12 +107,12 @@ fn invocation(succeeded: bool, notes: &[String]) -> Value {
     json!({"executionSuccessful": succeeded, "toolExecutionNotifications": notes})
 }
 
-/// What is to be seen of a record; nothing where it passed, does not apply or is a notification.
+/// The result of a record; `None` if it passed, does not apply or is a notification.
 fn result(rule: usize, record: &Record, run: &Run, strict: bool) -> Option<Value> {
     let (kind, level, message) = match (record.verdict, outline::light(record, strict)) {
         (Verdict::Fail | Verdict::Pass, Light::Red { message, .. }) => ("fail", "error", message),
         (Verdict::Fail, Light::Excused(message)) => ("fail", "warning", message),
-        // Of a kind that is not `fail` the level is `none` (section 3.27.10).
+        // The level is `none` for any kind but `fail` (section 3.27.10).
         (Verdict::Inconclusive, Light::Red { message, .. } | Light::Undecided(message)) => {
             ("open", "none", message)
         }
@@ -129,7 +129,7 @@ fn result(rule: usize, record: &Record, run: &Run, strict: bool) -> Option<Value
         "level": level,
         "message": {"text": lines.join("\n")},
         "locations": [{
-            // Code scanning shows no result without a file. An image stands for one.
+            // Code scanning shows no result without a file, so the image takes its place.
             "physicalLocation": {
                 "artifactLocation": {"uri": encoded(&run.image)},
                 "region": {"startLine": 1},
@@ -145,7 +145,8 @@ fn result(rule: usize, record: &Record, run: &Run, strict: bool) -> Option<Value
     Some(result)
 }
 
-/// A reference as a relative URI (RFC 3986, section 4.2): with no colon before the first slash.
+/// A reference as a relative URI, which has no colon before its first slash (RFC 3986, section
+/// 4.2).
 fn encoded(text: &str) -> String {
     use std::fmt::Write as _;
 
