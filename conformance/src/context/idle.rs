@@ -360,3 +360,59 @@ impl Pod<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STILL: Rest = Rest {
+        window: CROSS_CHECK,
+        used: Duration::ZERO,
+        switches: 0,
+        written: 0,
+        evidence: Vec::new(),
+    };
+
+    fn proof(written: u64) -> Proof {
+        Proof {
+            call: "pause".to_owned(),
+            written,
+            reaped: true,
+        }
+    }
+
+    #[test]
+    fn a_window_that_shows_what_was_proven_is_no_error() {
+        assert!(STILL.expect(&proof(0)).is_ok());
+        let greets = Rest {
+            written: 5,
+            ..STILL
+        };
+        assert!(greets.expect(&proof(5)).is_ok(), "for the check to judge");
+    }
+
+    #[test]
+    fn a_window_that_shows_something_else_is_an_error_with_both_facts() {
+        let (busy, wakes, writes) = (STILL, STILL, STILL);
+        let others = [
+            Rest {
+                used: TICK * 2,
+                ..busy
+            },
+            Rest {
+                switches: 3,
+                ..wakes
+            },
+            Rest {
+                written: 5,
+                ..writes
+            },
+        ];
+        for rest in others {
+            let Err(Stop::Error(why)) = rest.expect(&proof(0)) else {
+                panic!("one of the two is wrong: {rest:?}");
+            };
+            assert!(why.contains("rests in pause(2)"), "{why}");
+        }
+    }
+}

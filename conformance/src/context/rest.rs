@@ -134,24 +134,3 @@ fn reaps(scene: &mut Scene<'_>) -> Result<bool, Stop> {
     }
     Ok(true)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_window_shows_against_a_proof_is_an_error_with_both_facts() {
-        let proof = Proof {
-            call: "pause".to_owned(),
-            written: 0,
-            reaped: true,
-        };
-        let Stop::Error(why) = proof.is_contradicted("woke 3 times") else {
-            panic!("one of the two is wrong");
-        };
-        assert!(
-            why.contains("rests in pause(2)") && why.contains("it woke 3 times"),
-            "{why}"
-        );
-    }
-}
