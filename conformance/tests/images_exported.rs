@@ -72,8 +72,8 @@ fn an_image_of_a_store_is_read(
     #[case] args: &str,
     #[case] archive: Vec<u8>,
 ) {
-    let script = format!("cd \"${{0%/*}}\"; echo \"$*\" > args; echo noise >&2; cat archive");
-    let folder = folder(program, &script);
+    let script = "cd \"${0%/*}\"; echo \"$*\" > args; echo noise >&2; cat archive";
+    let folder = folder(program, script);
     fs::write(folder.path().join("archive"), archive).expect("a file");
     let subjects = pull(text, &options(folder.path())).expect("the image");
     assert_eq!(subjects.len(), 1);

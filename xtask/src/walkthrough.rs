@@ -6,6 +6,7 @@
 
 mod cri;
 mod docker;
+mod ghost;
 mod keeper;
 mod parts;
 mod podman;
@@ -21,7 +22,7 @@ use terminal::Terminal;
 pub use terminal::Unavailable;
 
 /// How long what a step waits for may take to come.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(3);
 
 /// Arguments of `walkthrough`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +37,9 @@ pub struct Walkthrough {
     /// The port of this machine that leads to nginx
     #[arg(long, value_name = "PORT", default_value_t = 8880)]
     port: u16,
+    /// The blog is Ghost itself, fetched and built by npm, which takes minutes the first time
+    #[arg(long)]
+    ghost: bool,
     /// The cgroup, from the root, below which the engine puts the pod
     #[arg(long, value_name = "PATH")]
     cgroup_parent: Option<String>,
@@ -178,12 +182,12 @@ impl Walkthrough {
         let mut engine: Box<dyn Engine> = match self.engine {
             EngineName::Docker => Box::new(docker::Docker::new(asked)),
             EngineName::Podman => Box::new(podman::Podman::new(asked)),
-            EngineName::Cri => Box::new(cri::Cri::new(asked)?),
+            EngineName::Cri => Box::new(cri::Cri::new(asked, terminal.folder())?),
         };
         terminal.ask(&["curl", "--version"], "apt-get install curl")?;
         engine.greet(&mut terminal)?;
         let pause = self.reference(own, terminal.folder())?;
-        let parts = Parts::make(terminal.folder(), pause.is_some())?;
+        let parts = Parts::make(terminal.folder(), pause.is_some(), self.ghost)?;
         terminal.keep(&engine.sweep())?;
         let walked = walk(
             &mut *engine,
@@ -281,6 +285,7 @@ fn walk(
     port: u16,
     is_named: bool,
 ) -> Result<()> {
+    let blog = parts.blog();
     terminal.step("What the pod is made of");
     parts.show(terminal);
     engine.load(terminal, parts)?;
@@ -294,21 +299,21 @@ fn walk(
     fetch(terminal, port, "502", "")?;
 
     terminal.step("The blog joins them; both talk by 127.0.0.1");
-    engine.member(terminal, &BLOG)?;
-    await_ready(engine, terminal, &BLOG, 1)?;
+    engine.member(terminal, blog)?;
+    await_ready(engine, terminal, blog, 1)?;
     fetch(terminal, port, "200", parts::TITLE)?;
 
     terminal.step("All are in one pid namespace, and the pause is its process 1");
-    let processes = engine.exec(terminal, &BLOG, &["ps", "aux"])?;
+    let processes = engine.exec(terminal, blog, &["ps", "aux"])?;
     shows_all(&processes, is_named)?;
 
     terminal.step("An orphan is adopted by the pause, and reaped");
-    an_orphan_is_reaped(engine, terminal)?;
+    an_orphan_is_reaped(engine, terminal, blog)?;
 
     terminal.step("A volume is shared");
     let note = "written by the blog";
     let write = format!("echo {note} > {VOLUME}/note");
-    engine.exec(terminal, &BLOG, &["sh", "-c", &write])?;
+    engine.exec(terminal, blog, &["sh", "-c", &write])?;
     let read = engine.exec(terminal, &NGINX, &["cat", &format!("{VOLUME}/note")])?;
     ensure!(read.trim() == note, "nginx reads something else");
 
@@ -384,9 +389,9 @@ fn shows_all(processes: &str, is_named: bool) -> Result<()> {
 }
 
 /// Leaves a process without a parent in the pod, ends it, and sees it gone.
-fn an_orphan_is_reaped(engine: &dyn Engine, terminal: &mut Terminal) -> Result<()> {
+fn an_orphan_is_reaped(engine: &dyn Engine, terminal: &mut Terminal, blog: &Member) -> Result<()> {
     let leave = "sleep 1000 > /dev/null 2>&1 & echo $!";
-    let orphan = engine.exec(terminal, &BLOG, &["sh", "-c", leave])?;
+    let orphan = engine.exec(terminal, blog, &["sh", "-c", leave])?;
     let orphan = orphan.trim();
     ensure!(
         !orphan.is_empty() && orphan.bytes().all(|byte| byte.is_ascii_digit()),
@@ -395,7 +400,7 @@ fn an_orphan_is_reaped(engine: &dyn Engine, terminal: &mut Terminal) -> Result<(
     let show = ["ps", "-e", "-o", "pid,ppid,stat,args"];
     // Of one process the shell itself may be slow to end, and then it has no orphan yet.
     let row = |engine: &dyn Engine, terminal: &mut Terminal| -> Result<Option<Vec<String>>> {
-        let rows = engine.exec(terminal, &BLOG, &show)?;
+        let rows = engine.exec(terminal, blog, &show)?;
         let mut rows = rows
             .lines()
             .map(|row| row.split_whitespace().map(str::to_owned).collect());
@@ -415,7 +420,7 @@ fn an_orphan_is_reaped(engine: &dyn Engine, terminal: &mut Terminal) -> Result<(
             Some(_) => {}
         }
     }
-    engine.exec(terminal, &BLOG, &["kill", orphan])?;
+    engine.exec(terminal, blog, &["kill", orphan])?;
     let begun = Instant::now();
     while let Some(row) = row(engine, terminal)? {
         let long = begun.elapsed() > Duration::from_secs(10);

@@ -31,22 +31,19 @@ pub(super) struct Cri {
     sandbox: String,
     /// Of each member: id, and how often it was made.
     members: BTreeMap<&'static str, (String, u32)>,
-    _folder: TempDir,
 }
 
 impl Cri {
-    pub(super) fn new(asked: Asked) -> Result<Self> {
-        let folder = TempDir::with_prefix("cri-").context("make a temporary folder")?;
+    pub(super) fn new(asked: Asked, folder: &Path) -> Result<Self> {
         Ok(Self {
             client: Client {
                 socket: socket()?,
-                folder: folder.path().to_owned(),
+                folder: folder.to_owned(),
             },
             asked,
             pod: Value::Null,
             sandbox: String::new(),
             members: BTreeMap::new(),
-            _folder: folder,
         })
     }
 
@@ -68,14 +65,11 @@ impl Cri {
     }
 
     fn ctr(&self, args: &[&str]) -> Vec<String> {
-        let ctr = [
-            "ctr",
-            "--address",
-            &self.client.socket,
-            "--namespace",
-            "k8s.io",
-            "images",
-        ];
+        let mut ctr = vec!["ctr"];
+        if self.client.socket != SOCKET {
+            ctr.extend(["--address", &self.client.socket]);
+        }
+        ctr.extend(["--namespace", "k8s.io", "images"]);
         ctr.iter()
             .chain(args)
             .map(|word| (*word).to_owned())
@@ -141,12 +135,14 @@ impl Cri {
 
     /// Removes what an earlier process made.
     pub(super) fn sweep_of(own: u32) -> Result<()> {
-        let this = Self::new(Asked {
+        let folder = TempDir::with_prefix("cri-").context("make a temporary folder")?;
+        let asked = Asked {
             own,
             port: 0,
             pause: None,
             cgroup: None,
-        })?;
+        };
+        let this = Self::new(asked, folder.path())?;
         let filter = json!({ "filter": { "label_selector": { LABEL: own.to_string() } } });
         let pods = this.client.call(&api::PODS, &filter)?;
         let one = pods["items"]
@@ -185,10 +181,9 @@ fn socket() -> Result<String> {
 
 impl Engine for Cri {
     fn sweep(&self) -> String {
-        let this = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
-        let this = this.display().to_string();
-        let own = self.asked.own.to_string();
-        typed(&[&this, "walkthrough", "--engine", "cri", "--sweep", &own])
+        // The shell that runs it is the keeper's.
+        let own = self.asked.own;
+        format!("/proc/$PPID/exe walkthrough --engine cri --sweep {own}")
     }
 
     fn greet(&self, terminal: &mut Terminal) -> Result<()> {

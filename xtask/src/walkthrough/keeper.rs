@@ -21,8 +21,8 @@ pub(super) struct Keeper(Child);
 impl Keeper {
     /// It will run `sweep` and remove `folder`.
     pub(super) fn start(sweep: &str, folder: &Path) -> Result<Self> {
-        let this = std::env::current_exe().context("find this program")?;
-        let child = Command::new(this)
+        // Also where its file has been replaced meanwhile, as a build does.
+        let child = Command::new("/proc/self/exe")
             .args(["walkthrough", "--engine", "docker", "--keep", sweep])
             .arg(folder)
             .current_dir("/")
@@ -79,9 +79,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (kept, made) = (folder.path().join("kept"), folder.path().join("made"));
         std::fs::create_dir(&kept).expect("a folder");
-        let make = format!("read -r _; touch {}", made.display());
+        let script = format!("read -r _; touch {}", made.display());
         let mut running = Command::new("sh")
-            .args(["-c", &make])
+            .args(["-c", &script])
             .stdin(Stdio::piped())
             .spawn()
             .expect("a shell");

@@ -2,6 +2,7 @@
 //! configuration, a blog.
 
 use super::terminal::{Terminal, typed};
+use super::{Member, ghost};
 use crate::cargo::Metadata;
 use crate::packages;
 use anyhow::{Context as _, Result};
@@ -67,11 +68,13 @@ pub(super) const PAUSE: &str = "pause.tar";
 pub(super) struct Parts {
     /// [`PAUSE`] does too: the engine has none of its own.
     pub(super) loads_pause: bool,
+    /// The blog is Ghost itself.
+    ghost: bool,
 }
 
 impl Parts {
     /// Writes what members read into `folder`, which commands are run in.
-    pub(super) fn make(folder: &Path, loads_pause: bool) -> Result<Self> {
+    pub(super) fn make(folder: &Path, loads_pause: bool, ghost: bool) -> Result<Self> {
         for (name, text) in [("nginx.conf", NGINX), ("blog.js", BLOG)] {
             let path = folder.join(name);
             std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
@@ -80,14 +83,29 @@ impl Parts {
         let (tree, link) = (tree()?, folder.join(TREE));
         std::os::unix::fs::symlink(&tree, &link)
             .with_context(|| format!("link {}", tree.display()))?;
-        Ok(Self { loads_pause })
+        if ghost {
+            ghost::link(folder)?;
+        }
+        Ok(Self { loads_pause, ghost })
+    }
+
+    /// What is behind nginx.
+    pub(super) fn blog(&self) -> &'static Member {
+        if self.ghost {
+            &ghost::MEMBER
+        } else {
+            &super::BLOG
+        }
     }
 
     /// Shows them.
     pub(super) fn show(&self, terminal: &mut Terminal) {
         terminal.print(&format!("$ {}", typed(&words(TREE))));
-        for (name, text) in [("nginx.conf", NGINX), ("blog.js", BLOG)] {
-            terminal.print(&format!("$ cat {name}\n{text}"));
+        terminal.print(&format!("$ cat nginx.conf\n{NGINX}"));
+        if self.ghost {
+            terminal.print(&ghost::shown());
+        } else {
+            terminal.print(&format!("$ cat blog.js\n{BLOG}"));
         }
     }
 }

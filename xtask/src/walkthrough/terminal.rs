@@ -290,10 +290,11 @@ mod tests {
 
     #[test]
     fn a_line_is_awaited_on_both_streams_and_no_longer_than_told() {
-        let log = |script: &str| ["sh", "-c", script].map(str::to_owned).to_vec();
+        let shell = |script: &str| ["sh", "-c", script].map(str::to_owned).to_vec();
         let short = Duration::from_millis(300);
-        let shows =
-            |script: &str, count, limit| terminal().await_line(&log(script), "ready", count, limit);
+        let shows = |script: &str, count, limit| {
+            terminal().await_line(&shell(script), "ready", count, limit)
+        };
         let long = Duration::from_secs(20);
         assert!(shows("echo not; echo ready >&2; exec sleep 60", 1, long).is_ok());
         assert!(shows("echo ready; echo ready", 2, long).is_ok());

@@ -126,19 +126,20 @@ impl Room {
             let word = word.to_str().expect("text");
             format!("'{}'", word.replace('\'', r"'\''"))
         };
-        let mut script = "#!/bin/sh\nexec env".to_owned();
-        for (key, value) in command.get_envs() {
-            let value = value.unwrap_or_default().to_str().expect("text");
-            let pair = format!("{}={value}", key.to_str().expect("text"));
-            script.push_str(&format!(" {}", quoted(pair.as_ref())));
-        }
-        for word in [command.get_program()]
+        let set = command.get_envs().map(|(key, value)| {
+            let mut pair = key.to_owned();
+            pair.push("=");
+            pair.push(value.unwrap_or_default());
+            pair
+        });
+        let typed = [command.get_program()]
             .into_iter()
-            .chain(command.get_args())
-        {
-            script.push_str(&format!(" {}", quoted(word)));
-        }
-        script.push_str(" \"$@\"\n");
+            .chain(command.get_args());
+        let words: Vec<String> = set
+            .chain(typed.map(ToOwned::to_owned))
+            .map(|word| quoted(&word))
+            .collect();
+        let script = format!("#!/bin/sh\nexec env {} \"$@\"\n", words.join(" "));
         let folder = self.path("programs");
         std::fs::create_dir_all(&folder).expect("a folder");
         let path = folder.join(name);

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::cri::{Client, List, Nothing};
+use crate::cri::{Client, Container, Nothing};
 use crate::daemons::{containerd, dockerd_with_network};
 use crate::room::{Daemon, Room, succeeds, text};
 use crate::{Image, host, room_for, says};
@@ -20,10 +20,23 @@ static ONE: Mutex<()> = Mutex::new(());
 const DOCKER: &str = "/run/docker.sock";
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
 
-/// The one step before which nothing is killed: all is there then.
-const HALFWAY: &str = "# 5.";
+/// At which of its steps it is killed: in the short form where all is there, in the long one at each
+/// from that on which there is a pause.
+fn kills() -> std::ops::RangeInclusive<u32> {
+    match std::env::var_os("PAUSE_CONFORMANCE_KILLS") {
+        Some(_) => 3..=8,
+        None => 5..=5,
+    }
+}
 
 const REAPS_NOT: &str = "was not reaped";
+
+/// What `ListPodSandbox` answers, as far as it is of interest: ids.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Pods {
+    #[prost(message, repeated, tag = "1")]
+    items: Vec<Container>,
+}
 
 /// A room in which an engine runs.
 struct Walked<'a> {
@@ -39,7 +52,21 @@ impl Walked<'_> {
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         // Cargo and what it has fetched are the user's.
         command.env("HOME", std::env::var_os("HOME").unwrap_or_default());
+        std::fs::create_dir_all(self.temporary()).expect("a folder");
+        command.env("TMPDIR", self.temporary());
         command
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.room.path("temporary")
+    }
+
+    /// The folders that walks have left.
+    fn folders(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.temporary()).expect("it was made");
+        entries
+            .map(|entry| entry.expect("an entry").path())
+            .collect()
     }
 
     fn walk(&self, more: &[&str]) -> Command {
@@ -64,6 +91,7 @@ impl Walked<'_> {
         }
         let page = std::fs::read_to_string(page).expect("the project has it");
         assert_eq!(commands_of(&page, self.engine), commands(&output));
+        assert_eq!(self.folders(), [] as [PathBuf; 0]);
     }
 
     /// With a pause that does not reap, it says so in one line, and leaves nothing either.
@@ -76,17 +104,23 @@ impl Walked<'_> {
             last.starts_with("error: ") && last.contains(REAPS_NOT),
             "{said}"
         );
+        assert_eq!(self.folders(), [] as [PathBuf; 0]);
     }
 
     /// Kills it on its way, and waits until what it made is gone.
     fn is_swept_when_it_is_killed(&self, left: &dyn Fn() -> String) {
+        for step in kills() {
+            self.is_swept_when_it_is_killed_at(step, left);
+        }
+    }
+
+    fn is_swept_when_it_is_killed_at(&self, step: u32, left: &dyn Fn() -> String) {
         let mut walk = self.walk(&[]);
         let mut walk = walk.stdout(Stdio::piped()).spawn().expect("it starts");
-        let lines = BufReader::new(walk.stdout.take().expect("a pipe")).lines();
-        let halfway = lines
-            .map_while(Result::ok)
-            .any(|line| line.starts_with(HALFWAY));
-        assert!(halfway, "it ended before");
+        let mut lines = BufReader::new(walk.stdout.take().expect("a pipe")).lines();
+        let title = format!("# {step}.");
+        let there = lines.any(|line| line.is_ok_and(|line| line.starts_with(&title)));
+        assert!(there, "it ended before {title}");
         assert_ne!(left(), "", "nothing is there to be swept");
         // `nsenter` waits for it.
         let children = format!("/proc/{0}/task/{0}/children", walk.id());
@@ -94,12 +128,9 @@ impl Walked<'_> {
         succeeds(Command::new("kill").args(["-KILL", child.trim()]));
         walk.wait().expect("it is ours");
         let begun = Instant::now();
-        while !left().is_empty() {
-            assert!(
-                begun.elapsed() < Duration::from_secs(60),
-                "left: {}",
-                left()
-            );
+        while !left().is_empty() || !self.folders().is_empty() {
+            let late = begun.elapsed() > Duration::from_mins(1);
+            assert!(!late, "left: {}, {:?}", left(), self.folders());
         }
     }
 }
@@ -172,8 +203,12 @@ fn docker_is_walked_through() {
     };
     walked.ends_well();
     let docker = |args: &[&str]| text(walked.command("docker").args(args));
-    let left = || docker(&["ps", "--all", "--quiet"]) + &docker(&["volume", "ls", "--quiet"]);
-    assert_eq!(left() + &docker(&["images", "--quiet"]), "");
+    let left = || {
+        docker(&["ps", "--all", "--quiet"])
+            + &docker(&["volume", "ls", "--quiet"])
+            + &docker(&["images", "--quiet"])
+    };
+    assert_eq!(left(), "");
     let archive = format!("docker-archive:{}", never_reaps(&room).display());
     walked.finds_what_does_not_reap(&["--pause", &archive]);
     assert_eq!(left(), "");
@@ -214,8 +249,12 @@ fn podman_is_walked_through() {
     };
     walked.ends_well();
     let podman = |args: &[&str]| text(walked.command("podman").args(args));
-    let left = || podman(&["pod", "ls", "--quiet"]) + &podman(&["ps", "--all", "--quiet"]);
-    assert_eq!(left() + &podman(&["images", "--quiet"]), "");
+    let left = || {
+        podman(&["pod", "ls", "--quiet"])
+            + &podman(&["volume", "ls", "--quiet"])
+            + &podman(&["images", "--quiet"])
+    };
+    assert_eq!(left(), "");
     let archive = format!("docker-archive:{}", never_reaps(&room).display());
     walked.finds_what_does_not_reap(&["--pause", &archive]);
     assert_eq!(left(), "");
@@ -228,57 +267,58 @@ fn containerd_is_walked_through_by_cri() {
         return;
     };
     let _one = ONE.lock();
+    let written = Image::of(&[host()], &room);
+    let name = format!("docker.io/library/{}", crate::NAME);
+    let archive = written.docker_archive();
+    let (walked, cri, _daemon) = by_cri(&room, &name, &archive);
+    walked.ends_well();
+    let left = || pods(&cri);
+    assert_eq!(left(), "");
+    let output = walked.walk(&["--pause", "other:1"]).output();
+    assert_eq!(output.expect("it starts").status.code(), Some(2));
+    walked.is_swept_when_it_is_killed(&left);
+}
+
+/// What holds its pods is for its configuration to say, so it is another daemon.
+#[test]
+fn containerd_is_walked_through_by_cri_with_a_pause_that_does_not_reap() {
+    let Some(room) = room_to_walk_in(&["containerd", "containernetworking-plugins"]) else {
+        return;
+    };
+    let _one = ONE.lock();
+    let archive = never_reaps(&room).display().to_string();
+    let (walked, cri, _daemon) = by_cri(&room, "localhost/never-reaps:1", &archive);
+    walked.finds_what_does_not_reap(&[]);
+    assert_eq!(pods(&cri), "");
+}
+
+/// A containerd whose pods are held by this image, which it is given.
+fn by_cri<'a>(room: &'a Room, name: &str, archive: &str) -> (Walked<'a>, Client<'a>, Daemon) {
+    room.run("mkdir", &["--parents", "/run/containerd"]);
+    let socket = CONTAINERD.to_owned();
+    let cri = Client { room, socket };
+    let daemon = containerd(room, CONTAINERD, name);
+    daemon.answers(&mut cri.curl("Version", &Nothing {}));
     let walked = Walked {
-        room: &room,
+        room,
         engine: "cri",
         env: Vec::new(),
     };
-    room.run("mkdir", &["--parents", "/run/containerd"]);
-    let cri = Client {
-        room: &room,
-        socket: CONTAINERD.to_owned(),
-    };
-    let left = || -> String {
-        let pods: List = says(cri.call("ListPodSandbox", &Nothing {}));
-        pods.items.iter().map(|pod| pod.id.as_str()).collect()
-    };
-    let import = |archive: &str| {
-        let import = [
-            "--namespace",
-            "k8s.io",
-            "images",
-            "import",
-            "--no-unpack",
-            archive,
-        ];
-        succeeds(walked.command("ctr").args(import));
-    };
-    let written = Image::of(&[host()], &room);
-    let name = format!("docker.io/library/{}", crate::NAME);
-    let daemon = started(&room, &cri, &name);
-    import(&written.docker_archive());
-    walked.ends_well();
-    assert_eq!(left(), "");
-    walked.is_swept_when_it_is_killed(&left);
-    drop(daemon);
-
-    // What holds its pods is for its configuration to say.
-    std::fs::remove_dir_all(room.path("cni")).expect("it was made");
-    let _daemon = started(&room, &cri, "localhost/never-reaps:1");
-    import(&never_reaps(&room).display().to_string());
-    walked.finds_what_does_not_reap(&[]);
-    assert_eq!(left(), "");
-    let output = walked
-        .walk(&["--pause", "other:1"])
-        .output()
-        .expect("it starts");
-    assert_eq!(output.status.code(), Some(2));
+    let import = [
+        "--namespace",
+        "k8s.io",
+        "images",
+        "import",
+        "--no-unpack",
+        archive,
+    ];
+    succeeds(walked.command("ctr").args(import));
+    (walked, cri, daemon)
 }
 
-fn started(room: &Room, cri: &Client<'_>, reference: &str) -> Daemon {
-    let daemon = containerd(room, CONTAINERD, reference);
-    daemon.answers(&mut cri.curl("Version", &Nothing {}));
-    daemon
+fn pods(cri: &Client<'_>) -> String {
+    let pods: Pods = says(cri.call("ListPodSandbox", &Nothing {}));
+    pods.items.iter().map(|pod| pod.id.as_str()).collect()
 }
 
 /// Where there is no engine: one line, a hint, and the status of what could not be tried.
