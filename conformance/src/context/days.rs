@@ -15,7 +15,7 @@ use crate::{seccomp, signal};
 const DAYS: Duration = Duration::from_hours(30 * 24);
 
 /// The most wakes that are looked at, and of a program of several threads, whose cost more.
-const WAKES: [u64; 2] = [1_500, 500];
+const WAKES: [u64; 2] = [1_500, 200];
 
 /// And the most calls, from the first wake on.
 const CALLS: u64 = 6_000;

@@ -88,7 +88,8 @@ impl Stepper {
             }
         }
         let is_known = |thread: &Thread| thread.is_stopped() || self.is_asleep(thread);
-        if !is_over && !self.threads.iter().all(is_known) {
+        let is_settled = self.threads.iter().all(is_known);
+        if !is_over && !is_settled {
             return Turn::Taken;
         }
         let count = self.threads.len();
@@ -97,15 +98,16 @@ impl Stepper {
         if let Some(next) = round.find(|it| self.threads.get(*it).is_some_and(Thread::is_stopped)) {
             return Turn::Of(next);
         }
-        if self.memory.is_some() && self.all_sleep() && self.all_sleep() {
+        // Each has been looked at a second time then: one that was woken between the looks runs
+        // at the second, or has stopped.
+        if self.memory.is_some() && is_settled && self.all_sleep() {
             Turn::AllSleep
         } else {
             Turn::Taken
         }
     }
 
-    /// Whether all its threads sleep, those that are held aside. Each is looked at twice: one
-    /// that was woken between the looks runs at the second, or has stopped.
+    /// Whether all its threads sleep, those that are held aside.
     fn all_sleep(&self) -> bool {
         self.threads.iter().all(|thread| self.is_asleep(thread))
     }
