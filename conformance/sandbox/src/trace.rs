@@ -75,5 +75,7 @@ mod tests {
         child.kill().expect("it is a child");
         tracee.go_on(0).expect("that it is gone is no error");
         assert_eq!(await_next(&tracee), Err(ExitStatus::Signaled(9)));
+        // It has been reaped by that.
+        assert!(child.wait().is_err());
     }
 }

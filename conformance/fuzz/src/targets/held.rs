@@ -148,7 +148,7 @@ fn sound(subject: &Subject, limits: &Limits) {
 /// Runs every check that needs no sandbox: bytes of an image are never the suite's fault.
 fn judged(subject: &Subject) {
     let options = CheckOptions {
-        kubernetes: Some((1, 34)),
+        kubernetes: conformance::kubernetes::Minor::parse("1.34").ok(),
         ..CheckOptions::default()
     };
     let offered = Needs::from(subject.traits()) | Needs::KUBERNETES | Needs::HINTS;
