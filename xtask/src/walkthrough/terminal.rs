@@ -10,6 +10,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// How many lines of what came are printed: Ghost's front page has hundreds.
+const LONGEST: usize = 40;
+
 /// There is no engine to walk with.
 #[derive(Debug)]
 pub struct Unavailable {
@@ -103,10 +106,15 @@ impl Terminal {
         self.print(&format!("$ cat {name}\n{text}"));
     }
 
-    /// Prints what a command wrote, if anything.
+    /// Prints what a command wrote, if anything: of a long page its beginning.
     pub(super) fn print_output(&mut self, output: &str) {
+        let lines: Vec<&str> = output.trim_end().lines().collect();
+        let shown = lines.get(..LONGEST).unwrap_or(&lines);
         if !output.trim().is_empty() {
-            self.print(output);
+            self.print(&shown.join("\n"));
+        }
+        if shown.len() < lines.len() {
+            self.print(&format!("[{} more lines]", lines.len() - shown.len()));
         }
     }
 
@@ -250,6 +258,21 @@ mod tests {
         assert_eq!(typed(&["sh", "-c", "echo $!", ""]), "sh -c 'echo $!' ''");
         assert_eq!(typed(&["it's"]), r"'it'\''s'");
         assert_eq!(typed(&["--volume", "$PWD/a:/a"]), "--volume \"$PWD/a:/a\"");
+    }
+
+    #[test]
+    fn of_a_long_page_the_beginning_is_printed() {
+        let mut terminal = terminal();
+        let count = LONGEST + 2;
+        let output = terminal
+            .run(&["seq", &count.to_string()])
+            .expect("it counts");
+        assert_eq!(output.lines().count(), count);
+        let page = terminal.page.expect("it is for a page");
+        assert!(
+            page.ends_with(&format!("\n{LONGEST}\n[2 more lines]\n")),
+            "{page}"
+        );
     }
 
     #[test]
