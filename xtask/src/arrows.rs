@@ -14,7 +14,7 @@ struct House {
     floors: &'static [&'static [&'static str]],
 }
 
-const HOUSES: [House; 3] = [
+const HOUSES: [House; 4] = [
     House {
         source: "conformance/src/",
         path: "crate::",
@@ -66,8 +66,17 @@ const HOUSES: [House; 3] = [
             &["emulated", "fill", "init", "limits", "obstacles"],
             &["base", "folder", "outer", "plan", "trial"],
             &["child", "offers", "root"],
+            &["lend", "sandbox"],
+            &["launch"],
+        ],
+    },
+    House {
+        source: "conformance/sandbox/src/backend/oci/",
+        path: "super::",
+        floors: &[
+            &["config", "program", "stage"],
+            &["container"],
             &["sandbox"],
-            &["beside", "launch"],
         ],
     },
 ];

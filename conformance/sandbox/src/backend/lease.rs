@@ -11,6 +11,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ use crate::sys::{self, Child, InChild, NewNamespaces, StringVector};
 
 /// How the names begin; what follows is not as in the names of the default backend.
 const PREFIX: &str = "pause-conformance-run-";
+/// How often another suite's sweep may win the race for the lock.
+const TRIES: usize = 8;
 /// How long cgroups may stay busy whose processes are killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -104,18 +107,29 @@ impl Drop for Lease {
 /// Makes the cgroup in the first hierarchy that lets it be made, and locks it.
 fn lock_first(directories: &[PathBuf]) -> io::Result<File> {
     let mut failed = io::Error::other("no cgroups are mounted");
-    for directory in directories {
-        let locked = fs::create_dir(directory).and_then(|()| {
-            let lock = File::open(directory)?;
-            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-            Ok(lock)
-        });
-        match locked {
+    for directory in directories.iter().cycle().take(directories.len() * TRIES) {
+        match lock(directory) {
             Ok(lock) => return Ok(lock),
             Err(error) => failed = error,
         }
     }
     Err(failed)
+}
+
+fn lock(directory: &Path) -> io::Result<File> {
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let lock = File::open(directory)?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+    // Another suite's sweep may have had the lock, and removed it, before.
+    let locked = lock.metadata()?.ino();
+    if fs::metadata(directory)?.ino() == locked {
+        Ok(lock)
+    } else {
+        Err(io::Error::other("it was swept away"))
+    }
 }
 
 /// Where the hierarchies of cgroups are mounted (proc_pid_mountinfo(5)).

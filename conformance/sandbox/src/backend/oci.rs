@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 
 use super::embedded::cgroup::{self, Group};
 use super::embedded::ids::Ids;
+use super::embedded::init::SandboxInit;
 use super::embedded::{Embedded, LentRoot, limits};
 use super::inside::Inside;
 use super::lease::Lease;
 use super::{Backend, Launch, Root, Sandbox, Spec, StartError, Stream};
 use crate::Features;
 use crate::shortage::Counters;
+use crate::sys::Child;
 
 mod config;
 mod container;
@@ -194,7 +196,8 @@ impl Oci {
         let has = |it: bool, feature| if it { feature } else { Features::empty() };
         self.offers |= has(self.kind.starts_one_process, Features::PIDS_LIMIT) & embedded;
         for (feature, why) in LACKING {
-            if !self.offers.contains(*feature) {
+            let is_its_own = *feature != Features::PIDS_LIMIT || !self.kind.starts_one_process;
+            if is_its_own && !self.offers.contains(*feature) {
                 self.lacking.push((*feature, format!("{name} {why}")));
             }
         }
@@ -254,11 +257,61 @@ impl Oci {
             launch.program.gid.unwrap_or(0),
         ));
         let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let mut container = self.container(number)?;
+        let (root, root_name) = self.root(launch, user, spec, &container.folder)?;
+        container.own_root = (spec.root == Root::Writable).then(|| root_name.clone());
+        let node = (!spec.own_pid_namespace)
+            .then(|| self.embedded.lend_node())
+            .transpose()
+            .map_err(at("make the pid namespace of a node"))?;
+        let place = Place {
+            root: self.stage.path(&root_name),
+            cgroup: self.lease.cgroup(number),
+            node: node.as_ref().map(|node| {
+                let (suite, namespace) = (std::process::id(), node.pid_namespace().as_raw_fd());
+                format!("/proc/{suite}/fd/{namespace}")
+            }),
+            limits: (
+                spec.memory_limit.unwrap_or(cgroup::MEMORY),
+                spec.pids_limit.map_or_else(limits::processes, u64::from),
+            ),
+            launch,
+            user,
+        };
+        let name = container.file("config.json");
+        config::text(&place, spec)
+            .and_then(|text| self.stage.write(&name, &text))
+            .map_err(at("write its configuration"))?;
+        let streams = self.embedded.lend_streams(spec);
+        let (stdio, streams) = streams.map_err(at("open its streams"))?;
+        let child = container.create(launch, &streams)?;
+        drop(streams);
+        let sandbox = OciSandbox {
+            user_namespace: spec.id_range,
+            group: Group::found(
+                self.lease.directory("memory", number),
+                self.lease.directory("pids", number),
+                place.limits,
+            ),
+            judged: spec.memory_limit.is_some() || spec.pids_limit.is_some(),
+            is_first: spec.own_pid_namespace,
+            status: None,
+            memory_peak: 0,
+            held: true,
+            stdio,
+            inside: self.inside(child, user, node, spec)?,
+            root,
+            container,
+        };
+        sandbox.look_inside()
+    }
+
+    /// A container with this number, whose bundle is empty.
+    fn container(&self, number: u64) -> Result<Container, StartError> {
         let folder = format!("bundle-{number}");
-        self.stage
-            .make_folder(&folder)
-            .map_err(at("make its bundle"))?;
-        let mut container = Container {
+        let made = self.stage.make_folder(&folder);
+        made.map_err(at("make its bundle"))?;
+        Ok(Container {
             stage: Arc::clone(&self.stage),
             lease: Arc::clone(&self.lease),
             program: self.program.clone(),
@@ -267,74 +320,32 @@ impl Oci {
             folder,
             own_root: None,
             null: self.null.try_clone().map_err(at("open its streams"))?,
-        };
-        let (root, root_name) = self.root(launch, user, spec, &container.folder)?;
-        container.own_root = (spec.root == Root::Writable).then(|| root_name.clone());
-        let node = (!spec.own_pid_namespace)
-            .then(|| self.embedded.lend_node())
-            .transpose()
-            .map_err(at("make the pid namespace of a node"))?;
-        let judged = spec.memory_limit.is_some() || spec.pids_limit.is_some();
-        let bounds = (
-            spec.memory_limit.unwrap_or(cgroup::MEMORY),
-            spec.pids_limit.map_or_else(limits::processes, u64::from),
-        );
-        let place = Place {
-            root: self.stage.path(&root_name),
-            cgroup: self.lease.cgroup(number),
-            node: node.as_ref().map(|node| {
-                let (suite, namespace) = (std::process::id(), node.pid_namespace().as_raw_fd());
-                format!("/proc/{suite}/fd/{namespace}")
-            }),
-            limits: bounds,
-            launch,
-            user,
-        };
-        let text = config::text(&place, spec).map_err(at("write its configuration"))?;
-        let name = container.file("config.json");
-        self.stage
-            .write(&name, &text)
-            .map_err(at("write its configuration"))?;
-        let (stdio, streams) = self
-            .embedded
-            .lend_streams(spec)
-            .map_err(at("open its streams"))?;
-        let child = container.create(launch, &streams)?;
-        drop(streams);
-        let sandbox = OciSandbox {
-            user_namespace: spec.id_range,
-            group: Group::found(
-                self.lease.directory("memory", number),
-                self.lease.directory("pids", number),
-                bounds,
-            ),
-            judged,
-            is_first: spec.own_pid_namespace,
-            status: None,
-            memory_peak: 0,
-            held: true,
-            stdio,
-            inside: Inside {
-                child,
-                ids: Ids {
-                    uid: user.0,
-                    gid: user.1,
-                    setup: Some((0, 0)),
-                },
-                user_namespace: None,
-                node,
-                own_network: spec.own_network,
-                own_time: false,
-                suite_pid_namespace: self
-                    .suite_pid_namespace
-                    .try_clone()
-                    .map_err(at("keep its pid namespace"))?,
-                probe: self.embedded.lend_probe().map_err(at("keep the probe"))?,
+        })
+    }
+
+    /// How a sandbox with this pause process is entered.
+    fn inside(
+        &self,
+        child: Child,
+        (uid, gid): (u32, u32),
+        node: Option<SandboxInit>,
+        spec: &Spec,
+    ) -> Result<Inside, StartError> {
+        let suite_pid_namespace = self.suite_pid_namespace.try_clone();
+        Ok(Inside {
+            child,
+            ids: Ids {
+                uid,
+                gid,
+                setup: Some((0, 0)),
             },
-            root,
-            container,
-        };
-        sandbox.look_inside()
+            user_namespace: None,
+            node,
+            own_network: spec.own_network,
+            own_time: false,
+            suite_pid_namespace: suite_pid_namespace.map_err(at("keep its pid namespace"))?,
+            probe: self.embedded.lend_probe().map_err(at("keep the probe"))?,
+        })
     }
 }
 
@@ -352,6 +363,7 @@ impl Backend for Oci {
             .iter()
             .find(|(bit, _)| *bit == need)
             .map(|(_, why)| why.as_str())
+            .or_else(|| self.embedded.lacks(need))
     }
 
     fn cost(&self) -> Duration {

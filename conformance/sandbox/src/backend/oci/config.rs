@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::backend::embedded::ids::{RANGE, RANGE_BASE};
 use crate::backend::{Launch, Root, Spec};
+use crate::shortage::needs;
 
 /// What containerd lets a container do by default (containerd, pkg/oci/spec.go).
 const CAPABILITIES: [&str; 14] = [
@@ -76,6 +77,9 @@ fn value(place: &Place<'_>, spec: &Spec) -> Value {
         args.extend(arguments.iter().cloned());
     }
     let (uid, gid) = place.user;
+    let descriptors = needs::program_descriptors();
+    let soft = descriptors.current.unwrap_or(u64::MAX);
+    let hard = descriptors.maximum.unwrap_or(u64::MAX);
     json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -86,6 +90,11 @@ fn value(place: &Place<'_>, spec: &Spec) -> Value {
             "cwd": program.working_dir,
             "capabilities": capabilities(uid, spec),
             "noNewPrivileges": true,
+            "rlimits": [
+                {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+                // The suite has raised its own.
+                {"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard},
+            ],
             // The OOM killer is to choose a sandbox before the suite.
             "oomScoreAdj": 1000,
         },
