@@ -176,7 +176,11 @@ fn normal(name: &[u8]) -> Vec<u8> {
 }
 
 /// Copies a stream, uncompressed, into a file that has no name and goes with its last use.
-fn spool(stream: impl io::Read + Send, compression: Compression, limits: &Limits) -> io::Result<Blob> {
+fn spool(
+    stream: impl io::Read + Send,
+    compression: Compression,
+    limits: &Limits,
+) -> io::Result<Blob> {
     let mut budget = Budget::new("bytes in the archive", limits.uncompressed);
     let plain = decompress(stream, compression, limits.zstd_window);
     let mut file = Temporary::new()?;

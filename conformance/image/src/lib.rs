@@ -32,8 +32,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod architecture;
 mod ahead;
+pub mod architecture;
 mod archive;
 mod blob;
 pub mod build;

@@ -79,8 +79,8 @@ pub struct Rested {
     pub after: Held,
     /// What it then did while nothing happened.
     pub rest: Rest,
-    /// Whether SIGTERM then ended it, with status 0.
-    pub term: Result<Duration, Finding>,
+    /// Whether SIGTERM then ended it, with status 0. [`Stop::Ended`] where it ended before that.
+    pub term: Result<Duration, Stop>,
 }
 
 impl Context<'_> {
@@ -189,8 +189,7 @@ fn rest(mut pod: Pod<'_>, before: Held) -> Result<Rested, Stop> {
     let rest = watch.end(&mut pod)?;
     let after = pod.held()?;
     let term = match pod.expect_term_works("its work") {
-        Ok(took) => Ok(took),
-        Err(Stop::Fail(finding) | Stop::Ended(finding)) => Err(finding),
+        judged @ (Ok(_) | Err(Stop::Fail(_) | Stop::Ended(_))) => judged,
         Err(other) => return Err(other),
     };
     Ok(Rested {
