@@ -1,8 +1,9 @@
-//! `cargo xtask walkthrough`: a pod by hand, as Ian Lewis' "The Almighty Pause Container" makes
-//! one, on a real engine: a pause, nginx in front of it, and a blog behind.
+//! `cargo xtask walkthrough`: makes a pod by hand on a real engine, as in Ian Lewis' article "The
+//! Almighty Pause Container": a pause container, nginx, and a blog that nginx is the proxy of.
 //!
-//! Each step is printed as the command that a user would type, and what came of it is held against
-//! what must come. **Nothing is left**, also where a step fails or the task is killed.
+//! It prints the command of each step as a user would type it, with its output, and compares the
+//! output with what the step must show. **Nothing is left behind**, also where a step fails or the
+//! task is killed.
 
 mod cri;
 mod docker;
@@ -21,32 +22,33 @@ use terminal::Terminal;
 
 pub use terminal::Unavailable;
 
-/// How long what a step waits for may take to come.
+/// The time limit of each wait in a step.
 const DEADLINE: Duration = Duration::from_mins(3);
 
 /// Arguments of `walkthrough`.
 #[derive(Debug, clap::Args)]
 pub struct Walkthrough {
-    /// Who makes the pod; where its daemon listens is for its own variables to say
+    /// The engine that makes the pod; its own environment variables name the socket of its daemon
     #[arg(long, value_enum)]
     engine: EngineName,
-    /// Any pause image: docker-archive:FILE, or a name that the engine knows or pulls; default:
-    /// the reference, built here. CRI runs what its configuration names
+    /// The pause image: docker-archive:FILE, or a name that the engine has or can pull; default:
+    /// the reference pause, built here. A CRI runtime runs the image that its configuration names
     #[arg(long, value_name = "REF")]
     pause: Option<String>,
-    /// The port of this machine that leads to nginx
+    /// The host port that is published for nginx
     #[arg(long, value_name = "PORT", default_value_t = 8880)]
     port: u16,
-    /// The blog is Ghost itself, fetched and built by npm, which takes minutes the first time
+    /// Run Ghost as the blog, fetched and built by npm, which takes minutes the first time; default:
+    /// a small server in its place
     #[arg(long)]
     ghost: bool,
-    /// The cgroup, from the root, below which the engine puts the pod
+    /// The parent cgroup of the pod, as a path from the root of the hierarchy
     #[arg(long, value_name = "PATH")]
     cgroup_parent: Option<String>,
-    /// Write what is printed into this document too, between the comments that name the engine
+    /// Also write the output to this document, between the two comments that name the engine
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
-    /// Only remove what an earlier process of this id made
+    /// Only remove what the process with this id made
     #[arg(long, hide = true, value_name = "PID")]
     sweep: Option<u32>,
     /// Wait for the end of the input, then sweep by this command and remove this folder
@@ -54,23 +56,24 @@ pub struct Walkthrough {
     keep: Option<Vec<String>>,
 }
 
-/// As it is typed.
+/// An engine, by its name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum EngineName {
     /// Containers that share a container's namespaces
     Docker,
     /// A pod, whose infra image is the pause
     Podman,
-    /// What a kubelet speaks to: containerd, CRI-O
+    /// The Container Runtime Interface, as a kubelet uses it
     Cri,
 }
 
-/// What an engine is asked for.
+/// What the walkthrough asks of an engine.
 struct Asked {
-    /// What all names end in.
+    /// The suffix of all names.
     own: u32,
     port: u16,
-    /// As the user named it, who keeps it; `None` where an archive is loaded, which goes again.
+    /// The pause image that the user named, which is kept; `None` where an archive is loaded, whose
+    /// image is removed at the end.
     pause: Option<String>,
     cgroup: Option<String>,
 }
@@ -85,27 +88,27 @@ impl Asked {
         self.pause.clone().unwrap_or_else(|| loaded_as(self.own))
     }
 
-    /// Options that put what is run below the cgroup.
+    /// The options that set the parent cgroup.
     fn below(&self) -> Vec<&str> {
         let parent = self.cgroup.iter();
         parent.flat_map(|it| ["--cgroup-parent", it]).collect()
     }
 }
 
-/// What is loaded has a name of its own, so that no image of the user's is taken for it.
+/// A loaded image gets a name of its own, so that it replaces no image of the user's.
 fn loaded_as(own: u32) -> String {
     format!("localhost/pause-{own}:{}", image::TAG)
 }
 
 /// One of the pod's containers besides the pause.
 struct Member {
-    /// nginx or blog.
+    /// Its name: `nginx` or `blog`.
     name: &'static str,
-    /// What it runs.
+    /// Its command.
     command: &'static [&'static str],
-    /// A file of the folder, and where it stands in the container.
+    /// A file in the temporary folder, and its path in the container.
     file: (&'static str, &'static str),
-    /// What it writes once it can be used.
+    /// What it logs once it is ready.
     ready: &'static str,
 }
 
@@ -123,47 +126,47 @@ const BLOG: Member = Member {
     ready: "listening",
 };
 
-/// Where members find the volume.
+/// The mount point of the volume in the members.
 const VOLUME: &str = "/files";
 
-/// What an engine does in its own words. Commands are words as a shell splits them.
+/// The steps that differ between engines. A command is a list of words, as a shell splits it.
 trait Engine {
-    /// What cannot be removed by one who was killed, in shell.
+    /// A shell script that removes everything, for the case that the task is killed.
     fn sweep(&self) -> String;
-    /// Says which one it is, or that there is none.
+    /// Prints the engine's version; an error if there is no engine.
     fn greet(&self, terminal: &mut Terminal) -> Result<()>;
-    /// Makes the images known to it, and the volume.
+    /// Loads the images, and makes the volume.
     fn load(&mut self, terminal: &mut Terminal, parts: &Parts) -> Result<()>;
-    /// Starts the pause, with its port.
+    /// Starts the pause container, with its published port.
     fn pause(&mut self, terminal: &mut Terminal) -> Result<()>;
-    /// Starts a member in its namespaces.
+    /// Starts a member in the pause container's namespaces.
     fn member(&mut self, terminal: &mut Terminal, member: &Member) -> Result<()>;
-    /// Has it start anew.
+    /// Restarts a member.
     fn restart(&mut self, terminal: &mut Terminal, member: &Member) -> Result<()>;
-    /// Runs a command in it; what it prints.
+    /// Runs a command in a member, and returns its output.
     fn exec(&self, terminal: &mut Terminal, member: &Member, command: &[&str]) -> Result<String>;
-    /// The command that shows what it wrote, and goes on showing it.
+    /// The command that follows a member's log.
     fn logs(&self, member: &Member) -> Vec<String>;
-    /// Removes all that was made.
+    /// Removes everything that was made.
     fn remove(&mut self, terminal: &mut Terminal) -> Result<()>;
-    /// Shows what is left, which must be nothing.
+    /// Lists what is left, which must be nothing.
     fn left(&self, terminal: &mut Terminal) -> Result<String>;
 }
 
-/// Makes what takes packages of the distribution, once; where a walk cannot fetch them itself.
+/// Makes the members' root file system from packages of the distribution, once, for tests in which
+/// the walkthrough has no network.
 ///
 /// # Errors
-/// Where they cannot be had.
+/// If the packages cannot be fetched.
 pub fn prepare() -> Result<()> {
     parts::tree().map(drop)
 }
 
 impl Walkthrough {
-    /// Walks.
+    /// Runs every step.
     ///
     /// # Errors
-    /// [`Unavailable`] where there is no engine to walk with; else the step that came out
-    /// otherwise.
+    /// [`Unavailable`] if there is no such engine; else the step whose output was wrong.
     pub fn run(self) -> Result<()> {
         if let Some([sweep, folder]) = self.keep.as_deref() {
             return keeper::watch(std::io::stdin().lock(), sweep, Path::new(folder));
@@ -196,12 +199,12 @@ impl Walkthrough {
             self.port,
             self.is_named(),
         );
-        // Its own words stand above; what it made goes in any case.
+        // The failed command's output is printed already. What was made is removed in any case.
         if let Err(error) = walked {
             let _ = terminal.swept();
             return Err(error);
         }
-        terminal.step("Nothing is left");
+        terminal.step("Nothing is left behind");
         engine.remove(&mut terminal)?;
         let left = engine.left(&mut terminal)?;
         ensure!(left.trim().is_empty(), "this is left: {left}");
@@ -212,7 +215,7 @@ impl Walkthrough {
         }
     }
 
-    /// Whether the pause is the user's choice, whose program may have any name.
+    /// Whether the user chose the pause image, whose program may have any name.
     fn is_named(&self) -> bool {
         self.pause.is_some() || self.engine == EngineName::Cri
     }
@@ -223,7 +226,7 @@ impl Walkthrough {
         archive.filter(|_| self.engine != EngineName::Cri)
     }
 
-    /// The archive of the pause in `folder`, where one is to be loaded.
+    /// The archive of the pause image in `folder`, if one is to be loaded.
     fn reference(&self, own: u32, folder: &Path) -> Result<Option<PathBuf>> {
         let name = loaded_as(own);
         let archive = if let Some(archive) = self.archive() {
@@ -240,7 +243,7 @@ impl Walkthrough {
     }
 }
 
-/// What `docker save` wrote, with another name for its first image.
+/// An archive of `docker save`, with another name for its first image.
 fn renamed(archive: &Path, name: &str) -> Result<Vec<u8>> {
     let mut from = tar::Archive::new(std::fs::File::open(archive)?);
     let mut to = tar::Builder::new(Vec::new());
@@ -277,7 +280,7 @@ impl EngineName {
     }
 }
 
-/// The steps.
+/// Runs the steps.
 fn walk(
     engine: &mut dyn Engine,
     terminal: &mut Terminal,
@@ -303,7 +306,7 @@ fn walk(
     await_ready(engine, terminal, blog, 1)?;
     fetch(terminal, port, "200", parts::TITLE)?;
 
-    terminal.step("All are in one pid namespace, and the pause is its process 1");
+    terminal.step("All of them are in one pid namespace, and the pause is its process 1");
     let processes = engine.exec(terminal, blog, &["ps", "aux"])?;
     shows_all(&processes, is_named)?;
 
@@ -331,7 +334,7 @@ fn walk(
     fetch(terminal, port, "200", parts::TITLE)
 }
 
-/// Waits until a member has said for the `count`th time that it can be used.
+/// Waits until a member has logged for the `count`th time that it is ready.
 fn await_ready(
     engine: &dyn Engine,
     terminal: &mut Terminal,
@@ -366,7 +369,7 @@ fn fetch(terminal: &mut Terminal, port: u16, status: &str, words: &str) -> Resul
     Ok(())
 }
 
-/// Holds what `ps aux` shows against what must be there.
+/// Checks the output of `ps aux` in the pod.
 fn shows_all(processes: &str, is_named: bool) -> Result<()> {
     let rows = || {
         processes.lines().skip(1).filter_map(|line| {
@@ -388,7 +391,7 @@ fn shows_all(processes: &str, is_named: bool) -> Result<()> {
     Ok(())
 }
 
-/// Leaves a process without a parent in the pod, ends it, and sees it gone.
+/// Makes an orphan in the pod, ends it, and waits until it has been reaped.
 fn an_orphan_is_reaped(engine: &dyn Engine, terminal: &mut Terminal, blog: &Member) -> Result<()> {
     let leave = "sleep 1000 > /dev/null 2>&1 & echo $!";
     let orphan = engine.exec(terminal, blog, &["sh", "-c", leave])?;

@@ -1,4 +1,4 @@
-//! Removes what the walkthrough made, also when that is killed.
+//! A process that removes what the walkthrough made, also when the walkthrough is killed.
 
 use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -8,18 +8,18 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// How long the last command may take after the walkthrough has ended.
+/// The time limit of the last command after the end of the walkthrough.
 const LAST: Timespec = Timespec {
     tv_sec: 60,
     tv_nsec: 0,
 };
 
-/// This program once more, which waits for the end of its input: that is the end of the
-/// walkthrough in any case.
+/// A second process of this program. It waits for the end of its input, which comes when the
+/// walkthrough ends, however it ends.
 pub(super) struct Keeper(Child);
 
 impl Keeper {
-    /// It will run `sweep` and remove `folder`.
+    /// Starts it. It will run `sweep` and remove `folder`.
     pub(super) fn start(sweep: &str, folder: &Path) -> Result<Self> {
         // Also where its file has been replaced meanwhile, as a build does.
         let child = Command::new("/proc/self/exe")
@@ -36,13 +36,13 @@ impl Keeper {
         Ok(Self(child))
     }
 
-    /// This process may be making something.
+    /// Tells it of a process that may be making something.
     pub(super) fn runs(&mut self, pid: u32) -> Result<()> {
         let input = self.0.stdin.as_mut().context("the keeper has no input")?;
         writeln!(input, "{pid}").context("tell the keeper what runs")
     }
 
-    /// Has it sweep now.
+    /// Lets it sweep now, and waits for its end.
     pub(super) fn finish(mut self) -> Result<()> {
         drop(self.0.stdin.take());
         self.0.wait().context("wait for the keeper")?;

@@ -10,10 +10,10 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How many lines of what came are printed: Ghost's front page has hundreds.
+/// The most lines of output that a step prints: Ghost's front page has hundreds.
 const LONGEST: usize = 40;
 
-/// There is no engine to walk with.
+/// The engine cannot be used.
 #[derive(Debug)]
 pub struct Unavailable {
     cause: String,
@@ -34,14 +34,14 @@ impl Unavailable {
     }
 }
 
-/// Where it walks: a folder of its own, which commands find as `$PWD`.
+/// The output of the walkthrough, and the temporary folder in which its commands run: their `$PWD`.
 pub(super) struct Terminal {
     folder: TempDir,
     keeper: Option<Keeper>,
-    /// What names end in that are this run's alone: of no interest in a document.
+    /// The suffix of this run's names, which a document leaves out.
     own: String,
     steps: u32,
-    /// All that was printed, where a document is to have it.
+    /// Everything that was printed, if it is to go to a document.
     page: Option<String>,
 }
 
@@ -61,13 +61,13 @@ impl Terminal {
         self.folder.path()
     }
 
-    /// From here on `sweep` removes what is left, whatever happens.
+    /// From here on the script `sweep` removes what is left, whatever happens.
     pub(super) fn keep(&mut self, sweep: &str) -> Result<()> {
         self.keeper = Some(Keeper::start(sweep, self.folder.path())?);
         Ok(())
     }
 
-    /// Removes what is left.
+    /// Removes what is left, now.
     pub(super) fn swept(&mut self) -> Result<()> {
         self.keeper.take().map_or(Ok(()), Keeper::finish)
     }
@@ -83,14 +83,14 @@ impl Terminal {
     pub(super) fn print(&mut self, text: &str) {
         let mut text = text.trim_end_matches('\n').to_owned();
         text.push('\n');
-        // One who closed the pipe wants no more; the walk itself goes on and cleans up.
+        // Where nobody reads any more, the walkthrough still goes on and removes what it made.
         let _ = std::io::stdout().write_all(text.as_bytes());
         if let Some(page) = &mut self.page {
             page.push_str(&without_own(&text, &self.own));
         }
     }
 
-    /// Prints a command, runs it, prints what came; what it wrote to its output.
+    /// Prints a command, runs it, prints its output, and returns that.
     pub(super) fn run<Word: AsRef<str>>(&mut self, command: &[Word]) -> Result<String> {
         let words: Vec<&str> = command.iter().map(AsRef::as_ref).collect();
         self.print(&format!("$ {}", typed(&words)));
@@ -99,14 +99,14 @@ impl Terminal {
         Ok(output)
     }
 
-    /// Shows a file of JSON, with the folder by its name in the shell.
+    /// Prints a JSON file as `cat` would, with `$PWD` for the temporary folder.
     pub(super) fn show_json(&mut self, name: &str, value: &serde_json::Value) {
         let folder = self.folder.path().display().to_string();
         let text = format!("{value:#}").replace(&folder, "$PWD");
         self.print(&format!("$ cat {name}\n{text}"));
     }
 
-    /// Prints what a command wrote, if anything: of a long page its beginning.
+    /// Prints the output of a command, if there is any; of a long one the beginning.
     pub(super) fn print_output(&mut self, output: &str) {
         let lines: Vec<&str> = output.trim_end().lines().collect();
         let shown = lines.get(..LONGEST).unwrap_or(&lines);
@@ -118,7 +118,7 @@ impl Terminal {
         }
     }
 
-    /// Runs a command; what it wrote to its output.
+    /// Runs a command and returns its output.
     pub(super) fn quietly<Word: AsRef<str>>(&mut self, command: &[Word]) -> Result<String> {
         let words: Vec<&str> = command.iter().map(AsRef::as_ref).collect();
         let child = self.start(&words, Stdio::piped())?;
@@ -148,7 +148,7 @@ impl Terminal {
         Ok(child)
     }
 
-    /// Asks an engine who it is.
+    /// Runs a command that shows that an engine is there.
     pub(super) fn ask(&mut self, command: &[&str], hint: &'static str) -> Result<String> {
         let answer = self.quietly(command);
         answer.map_err(|error| {
@@ -157,7 +157,7 @@ impl Terminal {
         })
     }
 
-    /// Runs what shows a log until a line holds `words` for the `count`th time.
+    /// Follows a log until a line holds `words` for the `count`th time.
     pub(super) fn await_line(
         &mut self,
         command: &[String],
@@ -203,7 +203,7 @@ impl Terminal {
         found
     }
 
-    /// Puts what was printed into a document, between the comments that are for `name`.
+    /// Writes everything that was printed to a document, between the comments that name `name`.
     pub(super) fn write(&mut self, page: &Path, name: &str) -> Result<()> {
         let document =
             std::fs::read_to_string(page).with_context(|| format!("read {}", page.display()))?;
@@ -214,7 +214,7 @@ impl Terminal {
     }
 }
 
-/// Names as they were typed by one who makes a single pod.
+/// The output without this run's suffix.
 fn without_own(text: &str, own: &str) -> String {
     let names = [")", "blog", "files", "members", "nginx", "pause", "pod"];
     names.iter().fold(text.to_owned(), |text, name| {
@@ -222,12 +222,12 @@ fn without_own(text: &str, own: &str) -> String {
     })
 }
 
-/// `document` with this text where it has its place.
+/// `document` with this text between its two comments; `None` if it has no such comments.
 fn placed(document: &str, name: &str, text: &str) -> Option<String> {
     let begin = format!("<!-- walkthrough: {name} -->\n");
     let (before, rest) = document.split_once(&begin)?;
     let (_, after) = rest.split_once("<!-- end -->")?;
-    // A step's title would be a comment of the shell.
+    // In a `console` block, the title of a step is a comment.
     Some(format!(
         "{before}{begin}```console\n{text}\n```\n<!-- end -->{after}"
     ))
