@@ -294,11 +294,7 @@ impl Context<'_> {
     }
 
     pub(super) fn scene(&self, orphans: usize) -> Result<Scene<'_>, Stop> {
-        let spec = Spec {
-            own_network: false,
-            ..Spec::default()
-        };
-        self.scene_of(spec, true, orphans)
+        self.scene_of(usual(), true, orphans)
     }
 
     /// A scene of a program that is started so, as usual or not.
@@ -308,9 +304,21 @@ impl Context<'_> {
         is_usual: bool,
         orphans: usize,
     ) -> Result<Scene<'_>, Stop> {
+        // The first that is followed shows whether it can be: side by side, all would find out.
+        let _ = self.proof();
         if let Some(why) = self.shared.unfollowable.get() {
             return Err(Stop::Skip(why.clone()));
         }
+        self.first_scene(spec, is_usual, orphans)
+    }
+
+    /// The same, without asking what is known of the program.
+    pub(super) fn first_scene(
+        &self,
+        spec: Spec,
+        is_usual: bool,
+        orphans: usize,
+    ) -> Result<Scene<'_>, Stop> {
         let mut pod = self.start_unready(Spec { held: true, ..spec })?;
         let mut ready = Vec::with_capacity(orphans);
         for _ in 0..orphans {
@@ -325,6 +333,14 @@ impl Context<'_> {
             rests: false,
             pod,
         })
+    }
+}
+
+/// How a program is started that is followed.
+pub(super) fn usual() -> Spec {
+    Spec {
+        own_network: false,
+        ..Spec::default()
     }
 }
 

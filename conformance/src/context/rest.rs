@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::idle::ORPHANS;
-use super::moments::Scene;
+use super::moments::{Scene, usual};
 use super::step::Seen;
 use super::{Came, Context, PROMPTLY, Stimulus};
 use crate::backend::Spec;
@@ -56,7 +56,8 @@ impl Context<'_> {
     /// # Errors
     /// Where the suite fails.
     pub fn becomes(&self, spec: Spec) -> Result<Becomes, Stop> {
-        if !self.offers(Needs::FOLLOWED) {
+        // One that does not come to rest as it is usually started is followed in vain, and for long.
+        if !self.offers(Needs::FOLLOWED) || self.proof().is_none() {
             return Ok(Becomes::Unknown);
         }
         let scene = self.scene_of(spec, false, 0);
@@ -82,7 +83,7 @@ impl Context<'_> {
     }
 
     fn prove(&self) -> Result<Option<Proof>, Stop> {
-        let mut scene = self.scene(0)?;
+        let mut scene = self.first_scene(usual(), true, 0)?;
         let Becomes::Still(call) = come(&mut scene)? else {
             return Ok(None);
         };
