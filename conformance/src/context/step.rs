@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use pause_sandbox::step::{Call, Next, Stepper};
 
-use super::{Pod, Stopwatch};
+use super::Pod;
 use crate::outcome::Stop;
 use crate::process::ExitStatus;
 
@@ -33,15 +33,18 @@ const LONG: Duration = Duration::from_millis(1);
 /// The longest that one is followed, by the clock: after that the host is too busy.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long one computes, in time that it could run, until it is as good as sure that it does
-/// nothing else.
-const COMPUTES: Duration = Duration::from_millis(300);
+/// How much processor time one takes without a system call, until it is as good as sure that it
+/// does nothing else. By that alone: one that is not let run on a busy host computes nothing.
+const COMPUTES: Duration = Duration::from_millis(100);
 
 /// The most processor time of one that is followed.
 const FOLLOWED: Duration = Duration::from_secs(10);
 
 /// The most calls that are followed with no rest between.
 const CALLS: u64 = 3_000;
+/// The same of one that was seen never to become ready: each is a stop, while it takes its time
+/// from all others.
+const CALLS_UNREADY: u64 = 500;
 
 /// How long one that sleeps for what comes from outside is waited for, where a time of its own
 /// may run in the kernel.
@@ -81,8 +84,8 @@ pub(super) struct Steps {
     written: u64,
     /// When it was last seen to do something.
     acted: Instant,
-    /// It has done nothing since, though it sleeps in no call.
-    computes: Option<Stopwatch>,
+    /// Its processor time, when it was first seen to make no call, though it sleeps in none.
+    computes: Option<Duration>,
 }
 
 impl Steps {
@@ -220,7 +223,7 @@ impl Steps {
                     }
                 }
                 Next::Call(call) => {
-                    self.note_call()?;
+                    self.note_call(pod.context().is_never_ready())?;
                     self.saw_it_act();
                     return Ok(Seen::Call(call));
                 }
@@ -240,13 +243,14 @@ impl Steps {
         std::mem::replace(&mut self.written, written) != written
     }
 
-    fn note_call(&mut self) -> Result<(), Stop> {
+    fn note_call(&mut self, is_never_ready: bool) -> Result<(), Stop> {
         self.faults = 0;
         self.calls += 1;
         self.total += u64::from(self.wakes > 0);
-        if self.calls > CALLS {
+        let most = if is_never_ready { CALLS_UNREADY } else { CALLS };
+        if self.calls > most {
             return Err(Stop::Skip(format!(
-                "the program makes more than {CALLS} system calls and does not wait"
+                "the program makes more than {most} system calls and does not wait"
             )));
         }
         Ok(())
@@ -280,10 +284,12 @@ impl Steps {
         if pod.is_ending() {
             pod.reap_members();
         }
-        let watch = self.computes.get_or_insert_with(|| pod.stopwatch());
-        let limit = pod.context().scaled(COMPUTES);
-        let is_long = watch.wall() > limit && watch.elapsed() > limit;
-        if is_long || pod.processor_time().is_ok_and(|used| used > FOLLOWED) {
+        // One that has ended meanwhile has none; its end is what comes next.
+        let Ok(used) = pod.processor_time() else {
+            return Ok(None);
+        };
+        let before = *self.computes.get_or_insert(used);
+        if used.saturating_sub(before) > COMPUTES || used > FOLLOWED {
             return Err(Stop::Skip(
                 "the program computes and makes no system call, by which alone it is followed"
                     .to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{PAUSE_C, RUNS, WINDOW};
 use crate::backend::{Spec, Stream};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
-use crate::context::{Becomes, Context, Pod, first_to_end, in_words, which_stay};
+use crate::context::{Becomes, Context, Pod, Stopwatch, first_to_end, in_words, which_stay};
 
 pub(super) static STAYS: Check = Check {
     id: "startup/stays",
@@ -88,11 +88,17 @@ fn ends(cx: &Context<'_>, inputs: &[Input], others: &[Input]) -> Result<Stays, S
     for input in inputs {
         pods.push(start(cx, *input)?);
     }
+    let watches: Vec<_> = pods.iter().map(Pod::stopwatch).collect();
     let rests = rests(cx, inputs)?;
     let window = if rests { AT_REST } else { WINDOW };
-    let Some((index, status, when)) = first_to_end(&mut pods, window)? else {
+    // They have run meanwhile.
+    let ran = watches.iter().map(Stopwatch::elapsed).min();
+    let left = window.saturating_sub(ran.unwrap_or_default());
+    let asked = watches.first().map(Stopwatch::wall).unwrap_or_default();
+    let Some((index, status, when)) = first_to_end(&mut pods, left)? else {
         return Ok(Stays::All(window));
     };
+    let when = asked + when;
     let input = inputs[index].0;
     if rests {
         return Err(Stop::Error(format!(
