@@ -88,7 +88,7 @@ fn stays_unwritten(cx: &Context<'_>, each: bool) -> Result<(usize, Vec<String>),
     if lives || !each {
         unwritten("when it was told to end")?;
     }
-    Ok((before.len(), pod.lacks().to_vec()))
+    Ok((before.len(), pod.lacks().clone()))
 }
 
 /// The evidence that its root is read-only, or an error of the suite.
