@@ -205,7 +205,7 @@ impl FromStr for Runtime {
         };
         match program {
             Some(path) if !path.starts_with('/') => {
-                Err(format!("{path} is no absolute path of a program"))
+                Err(format!("`{path}` is no absolute path of a program"))
             }
             program => Ok(Self::Oci(kind, program.map(PathBuf::from))),
         }

@@ -10,6 +10,7 @@ use rustix::fs::MemfdFlags;
 
 pub use pause_sandbox::workload::{Command, Executable};
 
+use crate::process;
 use crate::wasi_host::{self, Fault, Order};
 
 mod node;
@@ -142,11 +143,7 @@ fn first_line(program: &Path, arguments: &[&str]) -> Option<String> {
 
 /// What a program prints, without what is blank; `None` where it fails.
 fn lines(program: &Path, arguments: &[&str]) -> Option<Vec<String>> {
-    let output = std::process::Command::new(program)
-        .args(arguments)
-        .stdin(std::process::Stdio::null())
-        .output()
-        .ok()?;
+    let output = process::ask(program, arguments).ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     output

@@ -14,7 +14,7 @@ use conformance::programs::{FIXTURE, REFERENCE};
 use conformance::wait;
 use fixtures::catalogue;
 use libtest_mimic::{Arguments, Failed, Trial};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open};
 use serde_json::Value;
 
 /// By Debian's packages of the same names.
@@ -39,8 +39,6 @@ const MOMENTS: [Duration; 4] = [
 ];
 /// Within this everything must be gone.
 const SOON: Duration = Duration::from_secs(5);
-/// How often is looked in that time.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Has one hierarchy of cgroups for each controller where there is one of version 2 besides.
 const SCRIPT: &str = "if [ -d /sys/fs/cgroup/unified ]; then \
@@ -171,20 +169,47 @@ fn leaves_nothing(runtime: &str) -> Result<(), Failed> {
         let _ = wait::readable(pidfd.as_fd(), moment)?;
         child.kill()?;
         child.wait()?;
-        let killed = Instant::now();
+        // The last of them is the leash, which removes the cgroups before it ends.
+        let deadline = Instant::now() + SOON;
         loop {
-            let left = left_of(child.id());
-            if left.is_empty() {
+            let orphans: Vec<_> = children().collect();
+            if orphans.is_empty() {
                 break;
             }
-            if killed.elapsed() > SOON {
-                return Err(format!("left {SOON:?} after a kill at {moment:?}: {left:?}").into());
-            }
-            // Nothing tells when a cgroup is removed.
-            std::thread::sleep(LOOK);
+            let pidfds = orphans
+                .iter()
+                .map(|pid| pidfd_open(*pid, PidfdFlags::empty()));
+            let pidfds = pidfds.collect::<Result<Vec<_>, _>>()?;
+            let fds: Vec<_> = pidfds.iter().map(|pidfd| pidfd.as_fd()).collect();
+            let time = deadline.saturating_duration_since(Instant::now());
+            // Process 1 of a pid namespace ends when all others in it have been waited for.
+            let Some(first) = wait::any_readable(&fds, time)? else {
+                return Err(format!("{orphans:?} run {SOON:?} after a kill at {moment:?}").into());
+            };
+            rustix::process::waitpid(Some(orphans[first]), WaitOptions::NOHANG)?;
+        }
+        let left = left_of(child.id());
+        if !left.is_empty() {
+            return Err(format!("left after a kill at {moment:?}: {left:?}").into());
         }
     }
     Ok(())
+}
+
+/// What this process is to wait for: what it has started, and orphans of that.
+fn children() -> impl Iterator<Item = Pid> {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
+    let lists = threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let ids: Vec<_> = lists
+        .flat_map(|list| {
+            let ids = list.split_whitespace().map(str::to_owned);
+            ids.collect::<Vec<_>>()
+        })
+        .collect();
+    ids.into_iter()
+        .filter_map(|id| id.parse().ok().and_then(Pid::from_raw))
 }
 
 fn says_what_is_missing() -> Result<(), Failed> {
@@ -212,6 +237,8 @@ fn is_installed(program: &str) -> bool {
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
+    // What a suite leaves becomes a child of this process.
+    nix::sys::prctl::set_child_subreaper(true).expect("prctl");
     // Each run takes all processors.
     arguments.test_threads.get_or_insert(1);
     let is_root = rustix::process::geteuid().is_root();

@@ -6,17 +6,12 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-
+use crate::process;
 use crate::signal;
 use crate::sys::ExitStatus;
-use crate::wait::readable;
 use pause_image::elf::Elf;
 use pause_image::{Architecture, Platform, escape};
 
@@ -264,31 +259,11 @@ fn open(path: &Path) -> Result<File, String> {
     }
 }
 
-/// How long it may take to say its version.
-const ANSWERS: Duration = Duration::from_secs(5);
-
 /// The number after `version` in the first line that it prints about itself.
 fn version(path: &Path) -> String {
-    let text = printed(path).unwrap_or_default();
+    let output = process::ask(path, &["--version"]);
+    let text = output.map(|output| output.stdout).unwrap_or_default();
     version_in(&String::from_utf8_lossy(&text)).to_owned()
-}
-
-/// What it prints when it is asked for its version, if it ends then.
-fn printed(path: &Path) -> Option<Vec<u8>> {
-    let mut child = Command::new(path)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).ok();
-    let ends = pidfd.is_some_and(|pidfd| readable(pidfd.as_fd(), ANSWERS).unwrap_or(false));
-    if !ends {
-        let _ = child.kill();
-    }
-    let output = child.wait_with_output().ok()?;
-    ends.then_some(output.stdout)
 }
 
 fn version_in(text: &str) -> &str {

@@ -2,7 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::sys::{self, InChild, NewNamespaces, StringVector};
 
@@ -10,6 +15,50 @@ pub use crate::sys::{ExitStatus, inherited, proc, send_signal, wait};
 
 /// How long an exec may take.
 const EXEC: Duration = Duration::from_secs(10);
+/// How long a program may take to answer a question.
+const ANSWERS: Duration = Duration::from_secs(30);
+
+/// Runs a program of the host's that prints little and ends, as with `--version`; it gets no
+/// standard input, and its standard error is dropped. One that prints more than a pipe holds does
+/// not end.
+///
+/// # Errors
+/// When it cannot be started, and [`io::ErrorKind::TimedOut`] where it does not end in time.
+pub fn ask(program: &Path, arguments: &[&str]) -> io::Result<Output> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()?;
+    let pid = Pid::from_child(&child);
+    let ends = pidfd_open(pid, PidfdFlags::empty())
+        .map_err(io::Error::from)
+        .and_then(|pidfd| crate::wait::readable(pidfd.as_fd(), ANSWERS));
+    if !matches!(ends, Ok(true)) {
+        // With what a script has started. None is another's: the child is reaped after it.
+        let _ = kill_process_group(pid, Signal::KILL);
+        let _ = child.wait();
+        let _ = ends?;
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    // What it has left may have its output open, and nobody waits for the end of that.
+    let status = child.wait()?;
+    let mut stdout = Vec::new();
+    if let Some(output) = &child.stdout {
+        rustix::io::ioctl_fionbio(output, true)?;
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = rustix::io::read(output, &mut buffer) {
+            stdout.extend_from_slice(&buffer[..count]);
+        }
+    }
+    Ok(Output {
+        status,
+        stdout,
+        stderr: Vec::new(),
+    })
+}
 
 /// Starts a child that sleeps until it is killed, and is not waited for.
 ///
@@ -73,5 +122,21 @@ unsafe impl InChild for Bare<'_> {
     fn run(self) -> i32 {
         sys::exec(Some(self.program.as_fd()), c"", self.argv, self.envp);
         125
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_though_its_output_stays_open() {
+        let began = std::time::Instant::now();
+        let script = "sleep 5 & echo one; exit 3";
+        let output = ask(Path::new("/bin/sh"), &["-c", script]).expect("it answers");
+        assert_eq!(output.stdout, b"one\n");
+        assert_eq!(output.status.code(), Some(3));
+        assert!(began.elapsed() < Duration::from_secs(5), "nobody waits");
+        assert!(ask(Path::new("/nonexistent"), &[]).is_err());
     }
 }

@@ -236,6 +236,13 @@ impl Watch {
         })
     }
 
+    /// Whether it computes while nothing happens, by a short look.
+    pub(super) fn shows_computing(pod: &mut Pod<'_>) -> Result<bool, Stop> {
+        let mut watch = Self::for_a(AT_ONCE, pod)?;
+        watch.look(pod, AT_ONCE)?;
+        Ok(watch.is_busy())
+    }
+
     fn is_busy(&self) -> bool {
         self.used > TICK
     }

@@ -74,14 +74,6 @@ impl Context<'_> {
         self.shared.proof.get_or_init(prove).clone()
     }
 
-    /// How long what the program does is to be watched, where that takes `window` without a proof.
-    pub fn window(&self, window: Duration) -> Duration {
-        match self.proof() {
-            Some(proof) if proof.reaped => window.min(CROSS_CHECK),
-            _ => window,
-        }
-    }
-
     fn prove(&self) -> Result<Option<Proof>, Stop> {
         let mut scene = self.first_scene(usual(), true, 0)?;
         let Becomes::Still(call) = come(&mut scene)? else {

@@ -35,16 +35,13 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How much processor time one takes without a system call, until it is as good as sure that it
 /// does nothing else. By that alone: one that is not let run on a busy host computes nothing.
-const COMPUTES: Duration = Duration::from_millis(100);
+const COMPUTES: Duration = Duration::from_millis(300);
 
 /// The most processor time of one that is followed.
 const FOLLOWED: Duration = Duration::from_secs(10);
 
 /// The most calls that are followed with no rest between.
 const CALLS: u64 = 3_000;
-/// The same of one that was seen never to become ready: each is a stop, while it takes its time
-/// from all others.
-const CALLS_UNREADY: u64 = 500;
 
 /// How long one that sleeps for what comes from outside is waited for, where a time of its own
 /// may run in the kernel.
@@ -223,7 +220,7 @@ impl Steps {
                     }
                 }
                 Next::Call(call) => {
-                    self.note_call(pod.context().is_never_ready())?;
+                    self.note_call()?;
                     self.saw_it_act();
                     return Ok(Seen::Call(call));
                 }
@@ -243,14 +240,13 @@ impl Steps {
         std::mem::replace(&mut self.written, written) != written
     }
 
-    fn note_call(&mut self, is_never_ready: bool) -> Result<(), Stop> {
+    fn note_call(&mut self) -> Result<(), Stop> {
         self.faults = 0;
         self.calls += 1;
         self.total += u64::from(self.wakes > 0);
-        let most = if is_never_ready { CALLS_UNREADY } else { CALLS };
-        if self.calls > most {
+        if self.calls > CALLS {
             return Err(Stop::Skip(format!(
-                "the program makes more than {most} system calls and does not wait"
+                "the program makes more than {CALLS} system calls and does not wait"
             )));
         }
         Ok(())
@@ -289,7 +285,8 @@ impl Steps {
             return Ok(None);
         };
         let before = *self.computes.get_or_insert(used);
-        if used.saturating_sub(before) > COMPUTES || used > FOLLOWED {
+        let most = pod.context().scaled(COMPUTES);
+        if used.saturating_sub(before) > most || used > FOLLOWED {
             return Err(Stop::Skip(
                 "the program computes and makes no system call, by which alone it is followed"
                     .to_owned(),

@@ -142,7 +142,7 @@ fn work(cx: &Context<'_>) -> Result<Option<Worked>, Stop> {
         return Ok(None);
     }
     // One that spins takes its time from all others.
-    if cx.is_never_ready() && pod.state()?.state == 'R' {
+    if cx.is_never_ready() && Watch::shows_computing(&mut pod)? {
         return Err(Stop::Blocked {
             by: "resources/idle-cpu",
             why: "it computes while it has nothing to do".to_owned(),

@@ -85,9 +85,11 @@ fn stays_unwritten(cx: &Context<'_>, each: bool) -> Result<(usize, Vec<String>),
     if lives {
         pod.expect_term_works("it started on a writable root")?;
     }
-    if lives || !each {
-        unwritten("when it was told to end")?;
-    }
+    unwritten(if lives {
+        "when it was told to end"
+    } else {
+        "by its end"
+    })?;
     Ok((before.len(), pod.lacks().clone()))
 }
 

@@ -42,11 +42,7 @@ const CLOSED: Input = ("closed", Stream::Closed);
 
 fn stays(cx: &Context<'_>) -> Outcome {
     let (finding, stays_with) = match ends(cx, &[OPEN, AT_END], &[])? {
-        Stays::All(window) => {
-            return Ok(Pass::new(format!(
-                "running after {window:?} with standard input open, and at its end"
-            )));
-        }
+        Stays::All(how) => return Ok(how.pass("open, and at its end")),
         Stays::With(finding, names) => (finding, names),
     };
     let lacks = cx.lacks();
@@ -64,9 +60,7 @@ fn stays(cx: &Context<'_>) -> Outcome {
 
 fn stays_without_stdin(cx: &Context<'_>) -> Outcome {
     match ends(cx, &[CLOSED], &[OPEN, AT_END])? {
-        Stays::All(window) => Ok(Pass::new(format!(
-            "running after {window:?} with standard input closed"
-        ))),
+        Stays::All(how) => Ok(how.pass("closed")),
         // Where it ends with any, that is for `startup/stays` to judge.
         Stays::With(finding, names) => Err(Stop::NotRunning(but_stays_with(finding, &names))),
     }
@@ -74,10 +68,32 @@ fn stays_without_stdin(cx: &Context<'_>) -> Outcome {
 
 /// With which standard inputs a program stays.
 enum Stays {
-    /// With all, for so long at least.
-    All(Duration),
+    /// With all.
+    All(Seen),
     /// With these. With another one it ended like this.
     With(Finding, Vec<&'static str>),
+}
+
+/// How it was seen to stay.
+struct Seen {
+    /// For how long it was watched.
+    window: Duration,
+    /// Beside that it is proven to rest.
+    rests: bool,
+}
+
+impl Seen {
+    fn pass(&self, input: &str) -> Pass {
+        let window = self.window;
+        let pass = Pass::new(format!(
+            "running after {window:?} with standard input {input}"
+        ));
+        if self.rests {
+            pass.with("it rests in a wait that has no end, and no timer runs, as ptrace shows")
+        } else {
+            pass
+        }
+    }
 }
 
 /// Watches a program with each of `inputs`, side by side. Says how the first of them ended, and
@@ -96,7 +112,7 @@ fn ends(cx: &Context<'_>, inputs: &[Input], others: &[Input]) -> Result<Stays, S
     let left = window.saturating_sub(ran.unwrap_or_default());
     let asked = watches.first().map(Stopwatch::wall).unwrap_or_default();
     let Some((index, status, when)) = first_to_end(&mut pods, left)? else {
-        return Ok(Stays::All(window));
+        return Ok(Stays::All(Seen { window, rests }));
     };
     let when = asked + when;
     let input = inputs[index].0;

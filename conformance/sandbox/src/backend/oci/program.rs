@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::process;
+
 /// The program of this name, in the folders of PATH and where programs of root are.
 pub(super) fn find(name: &str) -> io::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -23,10 +25,10 @@ pub(super) fn find(name: &str) -> io::Result<PathBuf> {
 
 /// What `--version` says.
 pub(super) fn version(program: &Path) -> io::Result<String> {
-    let output = std::process::Command::new(program)
-        .arg("--version")
-        .stdin(std::process::Stdio::null())
-        .output()?;
+    let output = process::ask(program, &["--version"]).map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut => io::Error::other("it does not answer --version"),
+        _ => error,
+    })?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let is_number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
     let number = said.split_whitespace().find(is_number);
