@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use nix::libc;
 
@@ -10,9 +11,10 @@ use super::embedded::before_exec;
 use super::embedded::capabilities;
 use super::embedded::ids::Ids;
 use super::embedded::init::SandboxInit;
+use super::embedded::limits;
 use crate::backend::{Join, Namespaces};
 use crate::probe::Probe;
-use crate::sys::{self, Child, InChild, NewNamespaces, StringVector};
+use crate::sys::{self, Child, ExitStatus, InChild, NewNamespaces, StringVector};
 
 mod beside;
 
@@ -20,6 +22,8 @@ mod beside;
 pub(in crate::backend) struct Inside {
     /// The pause process.
     pub(in crate::backend) child: Child,
+    /// How it ended, and the most bytes that were resident of it, once that is known.
+    pub(in crate::backend) ended: Option<(ExitStatus, u64)>,
     pub(in crate::backend) ids: Ids,
     /// The one that was made for it, also where the program has left it.
     pub(in crate::backend) user_namespace: Option<OwnedFd>,
@@ -39,6 +43,50 @@ impl Inside {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
             other => other,
         }
+    }
+
+    /// Whether the pause process has ended.
+    ///
+    /// # Errors
+    /// As poll(2).
+    pub(in crate::backend) fn has_ended(&self) -> io::Result<bool> {
+        crate::wait::readable(self.child.pidfd.as_fd(), Duration::ZERO)
+    }
+
+    /// How the pause process ended, once it has.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub(in crate::backend) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        // A stop of one that is traced would be taken for its end, and from its tracer.
+        if self.ended.is_none() && self.has_ended()? {
+            self.ended = sys::try_wait_for_usage(self.child.pidfd.as_fd())?;
+        }
+        Ok(self.ended.map(|(status, _)| status))
+    }
+
+    /// The most bytes that were resident of the program so far.
+    pub(in crate::backend) fn memory_peak(&self) -> u64 {
+        match self.ended {
+            Some((_, peak)) => peak,
+            None => limits::memory_peak(self.child.pid).unwrap_or(0),
+        }
+    }
+
+    /// Whether another than the suite has killed it, as PID 1 of a pid namespace of its own, which
+    /// no process in there can; `killed` says that the suite has.
+    pub(in crate::backend) fn was_killed_by_another(&mut self, killed: bool) -> bool {
+        let status = self.try_wait().ok().flatten();
+        status == Some(ExitStatus::Signaled(libc::SIGKILL)) && !killed && self.node.is_none()
+    }
+
+    /// Kills the pause process, and with it all in a pid namespace of its own; members that the
+    /// suite started have been reaped by their own owners.
+    pub(in crate::backend) fn end(&mut self) {
+        if self.ended.is_none() && self.signal(libc::SIGKILL).is_ok() {
+            let _ = sys::wait(self.child.pidfd.as_fd());
+        }
+        self.node = None;
     }
 
     /// Starts a child of this thread in the pid namespace of the pod.

@@ -294,9 +294,6 @@ impl Oci {
                 place.limits,
             ),
             judged: spec.memory_limit.is_some() || spec.pids_limit.is_some(),
-            is_first: spec.own_pid_namespace,
-            status: None,
-            memory_peak: 0,
             held: true,
             stdio,
             inside: self.inside(child, user, node, spec)?,
@@ -334,6 +331,7 @@ impl Oci {
         let suite_pid_namespace = self.suite_pid_namespace.try_clone();
         Ok(Inside {
             child,
+            ended: None,
             ids: Ids {
                 uid,
                 gid,

@@ -93,6 +93,7 @@ impl Embedded {
         let mut sandbox = EmbeddedSandbox {
             inside: Inside {
                 child,
+                ended: None,
                 ids: plan.ids,
                 user_namespace: None,
                 node,
@@ -101,10 +102,7 @@ impl Embedded {
                 suite_pid_namespace,
                 probe,
             },
-            status: None,
-            memory_peak: 0,
             stdio: ours.stdio,
-            is_first: spec.own_pid_namespace,
             gate: plan.held.then_some(ours.gate),
             progress: ours.status,
             path,

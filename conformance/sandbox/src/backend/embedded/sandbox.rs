@@ -14,7 +14,7 @@ use crate::backend::inside::Inside;
 use crate::backend::{Join, Namespaces, Sandbox, StartError, Stdio};
 use crate::probe::Probe;
 use crate::shortage::Shortage;
-use crate::sys::{self, ExitStatus};
+use crate::sys::ExitStatus;
 use crate::workload::Command;
 use crate::workload::Workload;
 
@@ -24,12 +24,7 @@ const START: Duration = Duration::from_mins(1);
 /// A running sandbox: how it is joined, and how it ends.
 pub(super) struct EmbeddedSandbox {
     pub(super) inside: Inside,
-    pub(super) status: Option<ExitStatus>,
-    /// The most bytes that were resident, once it has ended.
-    pub(super) memory_peak: u64,
     pub(super) stdio: Stdio,
-    /// It is PID 1 of a pid namespace of its own.
-    pub(super) is_first: bool,
     pub(super) gate: Option<OwnedFd>,
     pub(super) progress: OwnedFd,
     pub(super) path: String,
@@ -51,14 +46,6 @@ impl EmbeddedSandbox {
             step: "move it into its cgroup",
             cause,
         })
-    }
-
-    /// The most bytes that were resident of its program so far.
-    fn memory_peak(&self) -> u64 {
-        match self.status {
-            Some(_) => self.memory_peak,
-            None => limits::memory_peak(self.inside.child.pid).unwrap_or(0),
-        }
     }
 
     fn group(&self) -> Option<&cgroup::Group> {
@@ -139,14 +126,7 @@ impl Sandbox for EmbeddedSandbox {
     }
 
     fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        // A stop of one that is traced would be taken for its end, and from its tracer.
-        if self.status.is_none()
-            && crate::wait::readable(self.inside.child.pidfd.as_fd(), Duration::ZERO)?
-            && let Some((status, peak)) = sys::try_wait_for_usage(self.inside.child.pidfd.as_fd())?
-        {
-            (self.status, self.memory_peak) = (Some(status), peak);
-        }
-        Ok(self.status)
+        self.inside.try_wait()
     }
 
     fn take_stdio(&mut self) -> Stdio {
@@ -193,12 +173,10 @@ impl Sandbox for EmbeddedSandbox {
     }
 
     fn shortage(&mut self, killed: bool) -> Option<Shortage> {
-        let status = self.try_wait().ok().flatten();
+        let by_another = self.inside.was_killed_by_another(killed);
         let judged = self.cgroup.as_ref().is_some_and(|cgroup| cgroup.judged);
         let group = self.group();
-        let ended = status == Some(ExitStatus::Signaled(libc::SIGKILL));
-        let by_another = ended && !killed && self.is_first;
-        cgroup::shortage(group, judged, by_another, || self.memory_peak())
+        cgroup::shortage(group, judged, by_another, || self.inside.memory_peak())
     }
 
     fn may_have_been_refused(&mut self) -> bool {
@@ -207,19 +185,14 @@ impl Sandbox for EmbeddedSandbox {
         }
         match self.try_wait() {
             Ok(None) => limits::may_have_refused(self.inside.child.pid),
-            _ => self.memory_peak() < cgroup::MEMORY,
+            _ => self.inside.memory_peak() < cgroup::MEMORY,
         }
     }
 }
 
 impl Drop for EmbeddedSandbox {
     fn drop(&mut self) {
-        if self.status.is_none() && self.signal(libc::SIGKILL).is_ok() {
-            // Its namespace ends with it; members that the suite started were reaped
-            // by their own owners before.
-            let _ = sys::wait(self.inside.child.pidfd.as_fd());
-        }
-        self.inside.node = None;
+        self.inside.end();
         // Another sandbox can use it, once it is empty.
         self.cgroup = None;
     }

@@ -9,8 +9,8 @@ use nix::libc;
 
 use super::at;
 use super::container::Container;
+use crate::backend::embedded::LentRoot;
 use crate::backend::embedded::cgroup::{self, Group};
-use crate::backend::embedded::{LentRoot, limits};
 use crate::backend::inside::Inside;
 use crate::backend::{Join, Sandbox, StartError, Stdio};
 use crate::probe::Probe;
@@ -24,16 +24,11 @@ const START: Duration = Duration::from_mins(1);
 /// A running sandbox.
 pub(super) struct OciSandbox {
     pub(super) inside: Inside,
-    pub(super) status: Option<ExitStatus>,
-    /// The most bytes that were resident, once it has ended.
-    pub(super) memory_peak: u64,
     pub(super) stdio: Stdio,
     pub(super) user_namespace: bool,
     pub(super) group: Group,
     /// Its limits are judged.
     pub(super) judged: bool,
-    /// It is PID 1 of a pid namespace of its own.
-    pub(super) is_first: bool,
     /// Its program has yet to be started.
     pub(super) held: bool,
     pub(super) root: Arc<LentRoot>,
@@ -82,14 +77,7 @@ impl OciSandbox {
     }
 
     fn has_ended(&self) -> bool {
-        crate::wait::readable(self.inside.child.pidfd.as_fd(), Duration::ZERO).unwrap_or(true)
-    }
-
-    fn memory_peak(&self) -> u64 {
-        match self.status {
-            Some(_) => self.memory_peak,
-            None => limits::memory_peak(self.inside.child.pid).unwrap_or(0),
-        }
+        self.inside.has_ended().unwrap_or(true)
     }
 }
 
@@ -107,13 +95,7 @@ impl Sandbox for OciSandbox {
     }
 
     fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        if self.status.is_none()
-            && self.has_ended()
-            && let Some((status, peak)) = sys::try_wait_for_usage(self.inside.child.pidfd.as_fd())?
-        {
-            (self.status, self.memory_peak) = (Some(status), peak);
-        }
-        Ok(self.status)
+        self.inside.try_wait()
     }
 
     fn take_stdio(&mut self) -> Stdio {
@@ -159,19 +141,14 @@ impl Sandbox for OciSandbox {
     }
 
     fn shortage(&mut self, killed: bool) -> Option<Shortage> {
-        let status = self.try_wait().ok().flatten();
-        let ended = status == Some(ExitStatus::Signaled(libc::SIGKILL));
-        let by_another = ended && !killed && self.is_first;
-        let group = Some(&self.group);
-        cgroup::shortage(group, self.judged, by_another, || self.memory_peak())
+        let by_another = self.inside.was_killed_by_another(killed);
+        let (group, peak) = (Some(&self.group), || self.inside.memory_peak());
+        cgroup::shortage(group, self.judged, by_another, peak)
     }
 }
 
 impl Drop for OciSandbox {
     fn drop(&mut self) {
-        if self.status.is_none() && self.signal(libc::SIGKILL).is_ok() {
-            let _ = sys::wait(self.inside.child.pidfd.as_fd());
-        }
-        self.inside.node = None;
+        self.inside.end();
     }
 }
