@@ -5,6 +5,7 @@
 //! output with what the step must show. **Nothing is left behind**, also where a step fails or the
 //! task is killed.
 
+mod client;
 mod cri;
 mod docker;
 mod ghost;

@@ -1,47 +1,24 @@
 //! Podman: a pod, whose infra container is the pause.
 
+use super::client::Client;
 use super::parts::{self, Parts};
 use super::terminal::Terminal;
-use super::{Asked, Engine, Member, VOLUME};
+use super::{Asked, Engine, Member};
 use anyhow::Result;
 
-pub(super) struct Podman {
-    asked: Asked,
-    /// The pause's image as podman knows it.
-    pause: String,
-}
+pub(super) struct Podman(Client);
 
 impl Podman {
     pub(super) fn new(asked: Asked) -> Self {
-        let pause = asked.image();
-        Self { asked, pause }
-    }
-
-    fn name(&self, of: &str) -> String {
-        self.asked.name(of)
-    }
-
-    fn members(&self) -> String {
-        format!("localhost/{}", self.name("members"))
-    }
-
-    fn images(&self) -> Vec<String> {
-        let mut images = vec![self.members()];
-        if self.asked.pause.is_none() {
-            images.push(self.pause.clone());
-        }
-        images
+        let members = format!("localhost/{}", asked.name("members"));
+        Self(Client::new("podman", asked, members))
     }
 }
 
 impl Engine for Podman {
     fn sweep(&self) -> String {
-        format!(
-            "podman pod rm --force {}; podman volume rm --force {}; podman rmi --force {}",
-            self.name("pod"),
-            self.name("files"),
-            self.images().join(" "),
-        )
+        let pod = self.0.name("pod");
+        format!("podman pod rm --force {pod}; {}", self.0.sweep())
     }
 
     fn greet(&self, terminal: &mut Terminal) -> Result<()> {
@@ -57,17 +34,17 @@ impl Engine for Podman {
     }
 
     fn load(&mut self, terminal: &mut Terminal, parts: &Parts) -> Result<()> {
-        terminal.run(&["podman", "import", "--quiet", parts::TREE, &self.members()])?;
+        terminal.run(&["podman", "import", "--quiet", parts::TREE, &self.0.members])?;
         if parts.loads_pause {
             terminal.run(&["podman", "load", "--quiet", "--input", parts::PAUSE])?;
         }
-        terminal.run(&["podman", "volume", "create", &self.name("files")])?;
+        terminal.run(&["podman", "volume", "create", &self.0.name("files")])?;
         Ok(())
     }
 
     fn pause(&mut self, terminal: &mut Terminal) -> Result<()> {
-        let name = self.name("pod");
-        let port = format!("{}:80", self.asked.port);
+        let name = self.0.name("pod");
+        let port = format!("{}:80", self.0.asked.port);
         let create = [
             "podman",
             "pod",
@@ -75,55 +52,40 @@ impl Engine for Podman {
             "--name",
             &name,
             "--infra-image",
-            &self.pause,
+            &self.0.pause,
         ];
         let share = ["--share", "net,ipc,uts,pid", "--publish", &port];
-        terminal.run(&[&create[..], &self.asked.below(), &share].concat())?;
+        terminal.run(&[&create[..], &self.0.asked.below(), &share].concat())?;
         terminal.run(&["podman", "pod", "start", &name])?;
         Ok(())
     }
 
     fn member(&mut self, terminal: &mut Terminal, member: &Member) -> Result<()> {
-        let (name, pod, image) = (self.name(member.name), self.name("pod"), self.members());
-        let volume = format!("{}:{VOLUME}", self.name("files"));
-        let (file, inside) = member.file;
-        let file = format!("$PWD/{file}:{inside}:ro");
-        let mut run = vec!["podman", "run", "--detach", "--name", &name, "--pod", &pod];
-        run.extend(["--volume", &file, "--volume", &volume, &image]);
-        run.extend(member.command);
-        terminal.run(&run)?;
-        Ok(())
+        let pod = self.0.name("pod");
+        self.0.start(terminal, member, &["--pod", &pod])
     }
 
     fn restart(&mut self, terminal: &mut Terminal, member: &Member) -> Result<()> {
-        terminal.run(&["podman", "restart", &self.name(member.name)])?;
-        Ok(())
+        self.0.restart(terminal, member)
     }
 
     fn exec(&self, terminal: &mut Terminal, member: &Member, command: &[&str]) -> Result<String> {
-        let name = self.name(member.name);
-        terminal.run(&[&["podman", "exec", &name][..], command].concat())
+        self.0.exec(terminal, member, command)
     }
 
     fn logs(&self, member: &Member) -> Vec<String> {
-        ["podman", "logs", "--follow", &self.name(member.name)]
-            .map(str::to_owned)
-            .to_vec()
+        self.0.logs(member)
     }
 
     fn remove(&mut self, terminal: &mut Terminal) -> Result<()> {
-        let pod = self.name("pod");
+        let pod = self.0.name("pod");
         terminal.run(&["podman", "pod", "stop", &pod])?;
         terminal.run(&["podman", "pod", "rm", &pod])?;
-        terminal.run(&["podman", "volume", "rm", &self.name("files")])?;
-        let mut images = vec!["podman".to_owned(), "rmi".to_owned()];
-        images.extend(self.images());
-        terminal.run(&images)?;
-        Ok(())
+        self.0.remove(terminal)
     }
 
     fn left(&self, terminal: &mut Terminal) -> Result<String> {
-        let filter = format!("name=^(blog|nginx|pod)-{}$", self.asked.own);
+        let filter = format!("name=^(blog|nginx|pod)-{}$", self.0.asked.own);
         let names = [
             "podman",
             "ps",
