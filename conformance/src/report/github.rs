@@ -7,7 +7,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::event::{Conclusion, Record, Report, Verdict};
+use crate::event::{Conclusion, Report, Verdict};
 use crate::report::outline::{self, Light};
 use crate::report::{matrix, text};
 use crate::requirement::Level;
@@ -21,20 +21,17 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     for (name, run) in matrix::names(&report.runs).iter().zip(&report.runs) {
         for record in &run.checks {
-            let must = record.level == Level::Must;
-            let title = format!("{} ({name})", record.id);
-            match outline::light(record, report.strict) {
-                Light::Red { message, .. } => {
-                    errors.push((!must, title, in_lines(record, &message)));
-                }
-                Light::Excused(message) => {
-                    warnings.push((!must, title, in_lines(record, &message)));
-                }
+            let (annotations, message) = match outline::light(record, report.strict) {
+                Light::Red { message, .. } => (&mut errors, message),
+                Light::Excused(message) => (&mut warnings, message),
                 Light::Undecided(message) if record.verdict == Verdict::Inconclusive => {
-                    warnings.push((!must, title, in_lines(record, &message)));
+                    (&mut warnings, message)
                 }
-                Light::Passed | Light::Undecided(_) => {}
-            }
+                Light::Passed | Light::Undecided(_) => continue,
+            };
+            let title = format!("{} ({name})", record.id);
+            let is_minor = record.level != Level::Must;
+            annotations.push((is_minor, title, outline::in_lines(&message, record)));
         }
         if let Some(why) = outline::unjudged(run, report.strict) {
             errors.push((false, name.clone(), why));
@@ -58,14 +55,6 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
     let words = report.conclusion.words(report.static_only);
     write_command(&mut out, last, &report.tool.name, words)?;
     Ok(out)
-}
-
-fn in_lines(record: &Record, message: &str) -> String {
-    let mut lines = vec![message.to_owned()];
-    for (label, value) in outline::details(record) {
-        lines.push(format!("{label:<11} {value}").trim_end().to_owned());
-    }
-    lines.join("\n")
 }
 
 fn write_command(out: &mut String, command: &str, title: &str, message: &str) -> fmt::Result {

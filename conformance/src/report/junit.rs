@@ -102,7 +102,7 @@ fn case(record: &Record, strict: bool) -> TestCase {
         }
     };
     if !matches!(status, TestCaseStatus::Success { .. }) {
-        status.set_description(in_lines(record));
+        status.set_description(outline::in_lines(&record.title, record));
     }
     let mut case = TestCase::new(record.id.as_str(), status);
     let (family, _) = record.id.split_once('/').unwrap_or((&record.id, ""));
@@ -118,16 +118,6 @@ fn case(record: &Record, strict: bool) -> TestCase {
         case.set_system_out(seen.join("\n"));
     }
     case
-}
-
-fn in_lines(record: &Record) -> String {
-    let mut lines = vec![record.title.clone()];
-    lines.extend(
-        outline::details(record)
-            .into_iter()
-            .map(|(label, value)| format!("{label:<11} {value}")),
-    );
-    lines.join("\n")
 }
 
 /// A red case, for a run or a report that could not be judged.

@@ -101,6 +101,14 @@ pub fn head(run: &Run) -> impl Iterator<Item = (&'static str, &str)> {
     known.filter(|(_, value)| !value.is_empty())
 }
 
+/// A first line, and the details of a record below it, a line each.
+pub fn in_lines(first: &str, record: &Record) -> String {
+    let details = details(record).into_iter();
+    let details = details.map(|(label, value)| format!("{label:<11} {value}"));
+    let lines: Vec<_> = std::iter::once(first.to_owned()).chain(details).collect();
+    lines.join("\n")
+}
+
 /// Remarks on a run as a whole, a label and a line each; [`comparison`] is the last of them.
 pub fn remarks(run: &Run) -> Vec<(&'static str, String)> {
     let lacks = run.root_lacks.iter().map(|line| ("root", line.clone()));

@@ -118,16 +118,12 @@ fn result(rule: usize, record: &Record, run: &Run, strict: bool) -> Option<Value
         }
         _ => return None,
     };
-    let details = outline::details(record).into_iter();
-    let lines: Vec<_> = std::iter::once(message)
-        .chain(details.map(|(label, value)| format!("{label:<11} {value}")))
-        .collect();
     let mut result = json!({
         "ruleId": record.id,
         "ruleIndex": rule,
         "kind": kind,
         "level": level,
-        "message": {"text": lines.join("\n")},
+        "message": {"text": outline::in_lines(&message, record)},
         "locations": [{
             // Code scanning shows no result without a file, so the image takes its place.
             "physicalLocation": {
