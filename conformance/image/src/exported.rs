@@ -23,6 +23,8 @@ use super::temporary::Temporary;
 const COMPLAINT: u64 = 64 << 10;
 /// A program that packs an image may be silent for longer than a registry.
 const PATIENCE: u32 = 8;
+/// How long one may take to end that was killed.
+const ENDS: Duration = Duration::from_secs(5);
 
 /// A program that exports, and what a user can do where it does not.
 pub(super) struct Export<'a> {
@@ -62,6 +64,8 @@ impl Export<'_> {
             }
             Ok((status, _)) => {
                 let words = last_words(said).unwrap_or_else(|| ended_with(status));
+                // ctr puts its own name before it.
+                let words = words.trim_start_matches(&format!("{program}: "));
                 Err(Error::new(self.what, format_args!("{program}: {words}")).with_hint(&self.hint))
             }
             Err(error) => {
@@ -153,7 +157,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         // Nothing of it is wanted, and an ended one is not there to be told.
         let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.end(ENDS);
     }
 }
 
