@@ -30,6 +30,7 @@ const EXCLUDED: [Excluded; 4] = [
         tests: &[
             "backend::embedded::folder::",
             "disk::tests::space_is",
+            "process::tests::an_answer",
             "regular::",
             "shortage::tests::errors_of_a_shortage",
             "spool::tests::bytes_are_copied",
