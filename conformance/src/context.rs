@@ -503,8 +503,8 @@ impl<'a> Context<'a> {
         self.shared.never_ready.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_never_ready(&self) {
-        self.shared.never_ready.store(true, Ordering::Relaxed);
+    pub(crate) fn set_never_ready(&self, is_never: bool) {
+        self.shared.never_ready.store(is_never, Ordering::Relaxed);
     }
 }
 

@@ -357,7 +357,8 @@ impl Pod<'_> {
             while !self.is_ready() && watch.elapsed() < asleep {
                 self.await_event(Duration::from_micros(200))?;
             }
-            Ok(Some(rounds.completed))
+            // Its end may come after it has reaped all: they may have come together.
+            Ok(self.ended()?.is_none().then_some(rounds.completed))
         });
         match reaped {
             Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_) | Stop::Inconclusive(_)) => {

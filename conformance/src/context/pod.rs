@@ -47,6 +47,8 @@ pub struct Pod<'a> {
     pub(super) told: u64,
     /// Signals that were blocked at exec: the program did not block them.
     pub(super) blocked: u64,
+    /// It showed no readiness for so long that it was taken for a program that shows none.
+    pub(super) assumed: bool,
 }
 
 /// What came from one stream.
@@ -82,6 +84,7 @@ impl<'a> Pod<'a> {
             killed: false,
             told: 0,
             blocked,
+            assumed: false,
         }
     }
 
@@ -260,6 +263,12 @@ impl<'a> Pod<'a> {
             Answer::Ended(status) => Err(Stop::Ended(
                 self.finding(expected, format!("{status} after {cause}")),
             )),
+            Answer::Discarded | Answer::None if self.became_ready() => {
+                Err(Stop::Inconclusive(format!(
+                    "the program waits now, but may have been sent {cause} before: it took so long \
+                     to become ready that the suite took it for one that never waits"
+                )))
+            }
             Answer::Discarded => {
                 let state = self.describe();
                 let observed = format!(
@@ -270,6 +279,15 @@ impl<'a> Pod<'a> {
             }
             Answer::None => Err(self.not_ended(watch, expected, cause)?.into()),
         }
+    }
+
+    /// Whether it waits now, though it was taken for a program that never does.
+    fn became_ready(&self) -> bool {
+        let is_late = self.assumed && self.is_ready();
+        if is_late {
+            self.context.set_never_ready(false);
+        }
+        is_late
     }
 
     /// A finding about what did not end in time: what it did in the end.

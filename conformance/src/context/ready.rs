@@ -23,6 +23,9 @@ use crate::signal;
 const SETTLE: Duration = Duration::from_millis(600);
 /// The same, once it is known for this subject that none comes.
 const SETTLE_AGAIN: Duration = Duration::from_millis(60);
+/// How many times as long a program may compute at its start while it would lose TERM: it has most
+/// to lose, and nothing can be asked of it meanwhile.
+const COMPUTES: u32 = 3;
 
 /// When none of its threads has run for this long, a program is done with its start.
 const STILL: Duration = Duration::from_millis(50);
@@ -57,7 +60,8 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
             Readiness::Assumed => {
                 // A mask of the suite's own making says nothing about the other sandboxes.
                 if !start.blocked {
-                    context.set_never_ready();
+                    pod.assumed = true;
+                    context.set_never_ready(true);
                 }
                 return Ok(());
             }
@@ -94,8 +98,12 @@ struct Start {
     /// Runs from the first look that shows no readiness: most programs are ready by then, and making
     /// a stopwatch takes as long as their start.
     watch: Option<Stopwatch>,
+    /// Its processor time when it was first seen to compute.
+    computed: Option<Duration>,
     /// Their context switches when all threads were first seen asleep, and a stopwatch since then.
     quiet: Option<(Switches, Stopwatch)>,
+    /// The same since it was first seen in a sleep that no signal ends.
+    stuck: Option<(Switches, Stopwatch)>,
     /// Since when it is able to take TERM, where it does not sleep.
     taken: Option<Stopwatch>,
 }
@@ -113,7 +121,9 @@ impl Start {
                 (false, false) => SETTLE * EMULATED,
             }),
             watch: None,
+            computed: None,
             quiet: None,
+            stuck: None,
             taken: None,
         }
     }
@@ -142,7 +152,8 @@ impl Start {
         let is_settled = match seen {
             Look::Quiet if self.blocked => return Readiness::Blocked,
             Look::Quiet => {
-                let is_still = self.is_still(pod, switches);
+                let still = context.scaled(STILL);
+                let is_still = is_still(&mut self.quiet, pod, switches, still);
                 // An emulated program that awaits signals in a futex shows no more than this.
                 if is_still && !self.native {
                     return Readiness::Shown;
@@ -151,8 +162,17 @@ impl Start {
                 waited >= self.settle && (is_still || long)
             }
             Look::Busy => {
+                (self.quiet, self.stuck) = (None, None);
+                let may_lose = self.native && !context.is_never_ready();
+                let computed = has_computed(&mut self.computed, pod);
+                let is_long = |limit| computed >= limit;
+                is_long(self.settle)
+                    && (!may_lose || has_taken_term(pod) || is_long(self.settle * COMPUTES))
+                    || self.has_taken_for_long(pod)
+            }
+            Look::Stuck => {
                 self.quiet = None;
-                waited >= self.settle || self.has_taken_for_long(pod)
+                is_still(&mut self.stuck, pod, switches, self.settle)
             }
             Look::Timed => waited >= self.settle,
             // Its end shows only once the members that it took along are reaped.
@@ -180,14 +200,28 @@ impl Start {
         let is_known = context.is_never_ready() && self.native;
         is_known && self.taken.as_ref().is_some_and(stands)
     }
+}
 
-    /// Whether none of its threads has run for [`STILL`].
-    fn is_still(&mut self, pod: &Pod<'_>, switches: Switches) -> bool {
-        let since = self.quiet.take().filter(|(before, _)| *before == switches);
-        let since = since.unwrap_or_else(|| (switches, pod.stopwatch()));
-        let (_, since) = self.quiet.insert(since);
-        settled(since, pod.context().scaled(STILL))
-    }
+/// Whether none of its threads has run for this long; `since` is when it was first seen so.
+fn is_still(
+    since: &mut Option<(Switches, Stopwatch)>,
+    pod: &Pod<'_>,
+    switches: Switches,
+    time: Duration,
+) -> bool {
+    let same = since.take().filter(|(before, _)| *before == switches);
+    let same = same.unwrap_or_else(|| (switches, pod.stopwatch()));
+    let (_, since) = since.insert(same);
+    settled(since, time)
+}
+
+/// The processor time that it has used since it was first seen to compute. Only that tells a
+/// program that computes from one that a busy host keeps waiting, for memory as for a processor.
+fn has_computed(before: &mut Option<Duration>, pod: &mut Pod<'_>) -> Duration {
+    let Ok(now) = pod.processor_time() else {
+        return Duration::ZERO;
+    };
+    now.saturating_sub(*before.get_or_insert(now))
 }
 
 /// Waits until the program has done what a signal made it do, and sleeps again; `false`
@@ -201,15 +235,17 @@ pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result
         PROMPTLY
     };
     let mut pause = Duration::from_micros(50);
+    let mut computed = None;
     loop {
         pod.expect_running(after)?;
         match look(pod, signal::bit(sent)).0 {
             Look::Waiting | Look::Quiet => return Ok(true),
             Look::Timed if settled(&watch, context.scaled(SETTLE_AGAIN)) => return Ok(true),
-            Look::Busy if settled(&watch, context.scaled(busy)) => {
-                context.set_never_ready();
+            Look::Busy if has_computed(&mut computed, pod) >= context.scaled(busy) => {
+                context.set_never_ready(true);
                 return Ok(false);
             }
+            Look::Stuck if settled(&watch, context.scaled(busy)) => return Ok(false),
             Look::Busy
                 if context.is_never_ready()
                     && settled(&watch, context.scaled(STANDS))
@@ -218,7 +254,7 @@ pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result
                 return Ok(false);
             }
             Look::Gone => pod.reap_members(),
-            Look::Timed | Look::Busy => {}
+            Look::Timed | Look::Busy | Look::Stuck => {}
         }
         if watch.wall() > context.scaled(Duration::from_secs(30)) {
             return Err(Stop::Inconclusive(format!(
@@ -243,6 +279,8 @@ enum Look {
     Timed,
     /// Not asleep, or a signal awaits delivery.
     Busy,
+    /// Stopped, or in a sleep that no signal ends: for memory, a disk, a child of vfork(2).
+    Stuck,
     /// Not to be read; it is ending.
     Gone,
 }
@@ -270,6 +308,18 @@ struct Switches {
     sum: u64,
 }
 
+impl Switches {
+    /// And those of this thread.
+    fn with(self, status: &Status) -> Self {
+        let switches = [
+            status.voluntary_ctxt_switches,
+            status.nonvoluntary_ctxt_switches,
+        ];
+        let sum = self.sum + switches.into_iter().flatten().sum::<u64>();
+        Self { sum, ..self }
+    }
+}
+
 /// Each thread once, one after the other.
 fn glance(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
     let mut switches = Switches::default();
@@ -294,9 +344,11 @@ fn glance(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
         switches.threads += 1;
         // What is pending for the process stands in the status of each of its threads.
         let pending = status.shdpnd & sent;
-        // A pending signal that all threads block stays so, and disturbs none of them.
-        if !status.state.starts_with('S') || pending & !status.sigblk != 0 {
-            return (Look::Busy, switches);
+        match status.state.chars().next() {
+            // A pending signal that all threads block stays so, and disturbs none of them.
+            Some('S') if pending & !status.sigblk == 0 => {}
+            Some('D' | 'T' | 't') => return (Look::Stuck, switches.with(&status)),
+            _ => return (Look::Busy, switches),
         }
         let is_first = task.tid == task.pid;
         match calls.of(task.pid, task.tid) {
@@ -312,8 +364,7 @@ fn glance(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
             Call::Futex | Call::Other | Call::Unknown => {}
         }
         awaits |= native && awaits_term(&status, pod.blocked);
-        switches.sum += status.voluntary_ctxt_switches.unwrap_or(0)
-            + status.nonvoluntary_ctxt_switches.unwrap_or(0);
+        switches = switches.with(&status);
     }
     let seen = match (switches.threads, takes, first_is_timed, awaits) {
         (0, ..) => Look::Gone,

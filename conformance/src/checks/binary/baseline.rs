@@ -119,7 +119,7 @@ fn run(
     let shared = baseline.shared(subject);
     let context = Context::new(&shared);
     if is_never_ready {
-        context.set_never_ready();
+        context.set_never_ready(true);
     }
     let mut pod = context.start_unready(Spec {
         own_pid_namespace,
