@@ -127,7 +127,7 @@ pub struct Moments {
 }
 
 /// The longest that moments are tried, by the clock: after that the host is too busy.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 impl Moments {
     /// Those that are tried, for as long as the host is not too busy for it.

@@ -15,7 +15,8 @@ const DESCENDANTS: usize = 256;
 
 /// Time in which a process could have acted: wall time less what its threads spent
 /// runnable without a processor (/proc/PID/task/TID/schedstat, in nanoseconds), unless
-/// another of its threads, or a descendant of its own, had the processor meanwhile.
+/// another of its threads, or a descendant of its own, had the processor meanwhile. The kernel adds
+/// a wait only once it is over; one that goes on shows in figures that do not change.
 ///
 /// The kernel gives sums, not intervals, so both parts are bounds, and the time that
 /// counts is never more than what it had: all waits added up are at least the time in which
@@ -58,6 +59,8 @@ struct Threads {
     before: HashMap<i32, u64>,
     /// When each was last looked at.
     last: HashMap<i32, u64>,
+    /// Those that were runnable then, and since when they have not run.
+    waiting: HashMap<i32, (Use, Instant)>,
 }
 
 /// How long threads have run, by thread.
@@ -69,10 +72,7 @@ impl Stopwatch {
         Self {
             started: Instant::now(),
             pid,
-            threads: RefCell::new(Threads {
-                before: waits(&threads(pid)),
-                last: HashMap::new(),
-            }),
+            threads: RefCell::new(Threads::of(&threads(pid))),
             ran: runs_of_all(pid),
             most: Highest::default(),
             up: Cell::new(None),
@@ -92,7 +92,7 @@ impl Stopwatch {
 
     fn counted(&self, now: &HashMap<i32, Use>) -> Duration {
         let wall = self.wall();
-        let waited = Duration::from_nanos(self.threads.borrow_mut().waited(waits(now)));
+        let waited = self.threads.borrow_mut().waited(now, Instant::now());
         let ran = || {
             let ran = least_run(&self.ran, &runs_of_all(self.pid), processors());
             Duration::from_nanos(ran)
@@ -100,9 +100,8 @@ impl Stopwatch {
         self.most.of(could_run(wall, waited, ran))
     }
 
-    /// What is left of a limit. A wait for a processor counts only once it is over: where
-    /// the time is up during one, a little more is left until that has ended. Once none is left
-    /// of a limit, none ever is.
+    /// What is left of a limit. Where the time is up while a thread waits for a processor, a little
+    /// more is left until that has ended. Once none is left of a limit, none ever is.
     pub fn left(&self, limit: Duration) -> Duration {
         if self.up.get() >= Some(limit) {
             return Duration::ZERO;
@@ -143,13 +142,28 @@ impl Highest {
 }
 
 impl Threads {
-    /// All waits together, given those of the threads that are there now.
-    fn waited(&mut self, now: HashMap<i32, u64>) -> u64 {
-        self.last.extend(now);
-        let since = |(thread, waited): (&i32, &u64)| {
+    fn of(now: &HashMap<i32, Use>) -> Self {
+        Self {
+            before: waits(now),
+            ..Self::default()
+        }
+    }
+
+    /// All waits together, also those that go on, given the threads that are there now.
+    fn waited(&mut self, now: &HashMap<i32, Use>, at: Instant) -> Duration {
+        self.last.extend(waits(now));
+        let runnable = now.iter().filter(|(_, it)| it.runnable);
+        let since = |(thread, it): (&i32, &Use)| {
+            let known = self.waiting.get(thread).filter(|(same, _)| same == it);
+            (*thread, (*it, known.map_or(at, |(_, since)| *since)))
+        };
+        self.waiting = runnable.map(since).collect();
+        let ended = |(thread, waited): (&i32, &u64)| {
             waited.saturating_sub(self.before.get(thread).copied().unwrap_or_default())
         };
-        self.last.iter().map(since).sum()
+        let goes_on = |(_, since): &(Use, Instant)| at.saturating_duration_since(*since);
+        Duration::from_nanos(self.last.iter().map(ended).sum())
+            + self.waiting.values().map(goes_on).sum::<Duration>()
     }
 }
 
@@ -270,17 +284,71 @@ mod tests {
         assert_eq!(least_run(&before, &now, processors), least);
     }
 
+    fn waited(waited: u64) -> Use {
+        Use {
+            waited,
+            ..Use::default()
+        }
+    }
+
     #[test]
     fn the_waits_of_a_thread_count_when_it_has_ended() {
-        let mut threads = Threads {
-            before: HashMap::from([(1, 100), (2, 5)]),
-            last: HashMap::new(),
+        let at = Instant::now();
+        let mut threads = Threads::of(&HashMap::from([(1, waited(100)), (2, waited(5))]));
+        let three = HashMap::from([(1, waited(130)), (2, waited(5)), (3, waited(20))]);
+        assert_eq!(threads.waited(&three, at), Duration::from_nanos(50));
+        let one = HashMap::from([(1, waited(140))]);
+        assert_eq!(threads.waited(&one, at), Duration::from_nanos(60));
+    }
+
+    #[test]
+    fn a_wait_counts_while_it_goes_on_and_once_when_it_is_over() {
+        const MS: Duration = Duration::from_millis(1);
+        let runnable = Use {
+            runnable: true,
+            ..waited(0)
         };
-        assert_eq!(
-            threads.waited(HashMap::from([(1, 130), (2, 5), (3, 20)])),
-            50
-        );
-        assert_eq!(threads.waited(HashMap::from([(1, 140)])), 60);
+        let began = Instant::now();
+        let mut threads = Threads::of(&HashMap::new());
+        for (it, at, wanted) in [
+            (runnable, 0, 0),
+            (runnable, 30, 30),
+            // It has had its turn, and waits again.
+            (
+                Use {
+                    turns: 1,
+                    waited: 32_000_000,
+                    ..runnable
+                },
+                33,
+                32,
+            ),
+            (
+                Use {
+                    turns: 1,
+                    waited: 32_000_000,
+                    ..runnable
+                },
+                40,
+                39,
+            ),
+            (
+                Use {
+                    turns: 2,
+                    waited: 40_000_000,
+                    ..waited(0)
+                },
+                60,
+                40,
+            ),
+        ] {
+            let now = HashMap::from([(1, it)]);
+            assert_eq!(
+                threads.waited(&now, began + MS * at),
+                MS * wanted,
+                "at {at} ms"
+            );
+        }
     }
 
     /// Two threads that share a processor wait half of the time each, and now and then more: the
