@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use procfs::process::{Process, Status};
 
-use super::Pod;
 use super::waits::{Call, Calls};
+use super::{Pod, Stopwatch};
 use crate::need::Needs;
 use crate::outcome::Stop;
 use crate::process::ExitStatus;
@@ -49,7 +49,7 @@ impl Pod<'_> {
         let limit = self.context.scaled(limit);
         let sure = self.context.scaled(SURE);
         let watch = self.stopwatch();
-        let mut seen = None;
+        let mut first: Option<(Left, Stopwatch)> = None;
         loop {
             let left = watch.left(limit);
             if let Some(status) = self.await_end_unscaled(left.min(AT_ONCE))? {
@@ -58,32 +58,50 @@ impl Pod<'_> {
             if left.is_zero() {
                 return Ok(Answer::None);
             }
-            if !self.leaves_to_the_kernel() {
+            let Some(now) = self.leaves_to_the_kernel() else {
                 let ended = self.await_end_unscaled(watch.left(limit))?;
                 return Ok(ended.map_or(Answer::None, Answer::Ended));
-            }
-            let seen = seen.get_or_insert_with(|| self.stopwatch());
-            if seen.elapsed() >= sure {
+            };
+            let (before, since) = first.get_or_insert_with(|| (now, self.stopwatch()));
+            if since.elapsed() >= sure && now.is_sure(*before) {
                 return Ok(Answer::Discarded);
             }
         }
     }
 
     /// Whether the kernel discards, just now, all that was sent to end the process.
-    fn leaves_to_the_kernel(&self) -> bool {
+    fn leaves_to_the_kernel(&self) -> Option<Left> {
         // The masks of an emulated program are the emulator's.
         if self.told == 0 || self.killed || !self.context.offers(Needs::NATIVE) {
-            return false;
+            return None;
         }
-        let status = Process::new(self.pid()).and_then(|process| process.status());
-        let is_discarded = status.is_ok_and(|status| discards(&status, self.told));
         let calls = Calls::of_program(&self.context);
         // The signals that a thread awaits do not show in its mask.
-        is_discarded
-            && !matches!(
-                calls.of(self.pid(), self.pid()),
-                Call::Takes | Call::Unknown
-            )
+        let call = calls.of(self.pid(), self.pid());
+        let process = Process::new(self.pid()).ok()?;
+        let status = process.status().ok()?;
+        let ran = process.schedstat().ok()?.sum_exec_runtime;
+        let is_known = !matches!(call, Call::Takes | Call::Unknown)
+            && call == calls.of(self.pid(), self.pid());
+        (is_known && discards(&status, self.told)).then(|| Left {
+            is_asleep: status.state.starts_with('S') && call != Call::None,
+            ran,
+        })
+    }
+}
+
+/// A program that leaves signals to the kernel, as it was seen once.
+#[derive(Clone, Copy)]
+struct Left {
+    is_asleep: bool,
+    /// Processor time of its first thread, in nanoseconds.
+    ran: u64,
+}
+
+impl Left {
+    /// One that wakes has, until it runs, the mask of the call in which it awaited signals.
+    fn is_sure(self, before: Self) -> bool {
+        self.is_asleep || self.ran > before.ran
     }
 }
 
@@ -130,6 +148,22 @@ mod tests {
             text.extend([name, ":\t", value, "\n"]);
         }
         Status::from_read(text.as_bytes()).expect("a status")
+    }
+
+    #[rstest]
+    #[case::asleep(true, 5, true)]
+    #[case::has_run_since(false, 6, true)]
+    #[case::awaits_a_processor(false, 5, false)]
+    fn a_mask_is_its_own_where_it_sleeps_or_has_run(
+        #[case] is_asleep: bool,
+        #[case] ran: u64,
+        #[case] wanted: bool,
+    ) {
+        let before = Left {
+            is_asleep: false,
+            ran: 5,
+        };
+        assert_eq!(Left { is_asleep, ran }.is_sure(before), wanted);
     }
 
     #[rstest]

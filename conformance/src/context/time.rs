@@ -53,14 +53,15 @@ struct Use {
 struct Highest(Cell<Duration>);
 
 /// How long the threads of a process have waited since a moment, those that ended too.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Threads {
     /// At that moment, by thread; nothing for one that came later.
     before: HashMap<i32, u64>,
     /// When each was last looked at.
     last: HashMap<i32, u64>,
-    /// Those that were runnable then, and since when they have not run.
+    /// Those that were runnable then, and since when they may not have run.
     waiting: HashMap<i32, (Use, Instant)>,
+    looked: Instant,
 }
 
 /// How long threads have run, by thread.
@@ -69,10 +70,11 @@ type Runs = HashMap<i32, u64>;
 impl Stopwatch {
     /// Starts now.
     pub fn start(pid: i32) -> Self {
+        let started = Instant::now();
         Self {
-            started: Instant::now(),
+            started,
             pid,
-            threads: RefCell::new(Threads::of(&threads(pid))),
+            threads: RefCell::new(Threads::of(&threads(pid), started)),
             ran: runs_of_all(pid),
             most: Highest::default(),
             up: Cell::new(None),
@@ -87,12 +89,14 @@ impl Stopwatch {
 
     /// Time since the start that counts.
     pub fn elapsed(&self) -> Duration {
-        self.counted(&threads(self.pid))
+        let at = Instant::now();
+        self.counted(&threads(self.pid), at)
     }
 
-    fn counted(&self, now: &HashMap<i32, Use>) -> Duration {
-        let wall = self.wall();
-        let waited = self.threads.borrow_mut().waited(now, Instant::now());
+    /// Until a moment before its threads were looked at: what came after that is not known.
+    fn counted(&self, now: &HashMap<i32, Use>, at: Instant) -> Duration {
+        let wall = at.saturating_duration_since(self.started);
+        let waited = self.threads.borrow_mut().waited(now, at);
         let ran = || {
             let ran = least_run(&self.ran, &runs_of_all(self.pid), processors());
             Duration::from_nanos(ran)
@@ -114,8 +118,9 @@ impl Stopwatch {
     }
 
     fn left_now(&self, limit: Duration) -> Duration {
+        let at = Instant::now();
         let now = threads(self.pid);
-        let left = limit.saturating_sub(self.counted(&now));
+        let left = limit.saturating_sub(self.counted(&now, at));
         if !left.is_zero() || self.wall() > limit + PATIENCE {
             self.at_limit.replace(None);
             return left;
@@ -142,22 +147,35 @@ impl Highest {
 }
 
 impl Threads {
-    fn of(now: &HashMap<i32, Use>) -> Self {
-        Self {
+    fn of(now: &HashMap<i32, Use>, at: Instant) -> Self {
+        let mut threads = Self {
             before: waits(now),
-            ..Self::default()
-        }
+            last: HashMap::new(),
+            waiting: HashMap::new(),
+            looked: at,
+        };
+        threads.look(now, at);
+        threads
     }
 
-    /// All waits together, also those that go on, given the threads that are there now.
-    fn waited(&mut self, now: &HashMap<i32, Use>, at: Instant) -> Duration {
-        self.last.extend(waits(now));
-        let runnable = now.iter().filter(|(_, it)| it.runnable);
+    /// One that waits now, and did not then, may have waited since then.
+    fn look(&mut self, now: &HashMap<i32, Use>, at: Instant) {
         let since = |(thread, it): (&i32, &Use)| {
             let known = self.waiting.get(thread).filter(|(same, _)| same == it);
-            (*thread, (*it, known.map_or(at, |(_, since)| *since)))
+            (
+                *thread,
+                (*it, known.map_or(self.looked, |(_, since)| *since)),
+            )
         };
+        let runnable = now.iter().filter(|(_, it)| it.runnable);
         self.waiting = runnable.map(since).collect();
+        self.looked = at;
+    }
+
+    /// All waits together, also those that may go on, given the threads that are there now.
+    fn waited(&mut self, now: &HashMap<i32, Use>, at: Instant) -> Duration {
+        self.last.extend(waits(now));
+        self.look(now, at);
         let ended = |(thread, waited): (&i32, &u64)| {
             waited.saturating_sub(self.before.get(thread).copied().unwrap_or_default())
         };
@@ -294,7 +312,7 @@ mod tests {
     #[test]
     fn the_waits_of_a_thread_count_when_it_has_ended() {
         let at = Instant::now();
-        let mut threads = Threads::of(&HashMap::from([(1, waited(100)), (2, waited(5))]));
+        let mut threads = Threads::of(&HashMap::from([(1, waited(100)), (2, waited(5))]), at);
         let three = HashMap::from([(1, waited(130)), (2, waited(5)), (3, waited(20))]);
         assert_eq!(threads.waited(&three, at), Duration::from_nanos(50));
         let one = HashMap::from([(1, waited(140))]);
@@ -309,45 +327,24 @@ mod tests {
             ..waited(0)
         };
         let began = Instant::now();
-        let mut threads = Threads::of(&HashMap::new());
+        let of_one = |it: Use| HashMap::from([(1, it)]);
+        let mut threads = Threads::of(&of_one(runnable), began);
+        let turn = |turns, waited: u64| Use {
+            turns,
+            waited: waited * 1_000_000,
+            ..runnable
+        };
+        let asleep = waited(40_000_000);
         for (it, at, wanted) in [
-            (runnable, 0, 0),
             (runnable, 30, 30),
-            // It has had its turn, and waits again.
-            (
-                Use {
-                    turns: 1,
-                    waited: 32_000_000,
-                    ..runnable
-                },
-                33,
-                32,
-            ),
-            (
-                Use {
-                    turns: 1,
-                    waited: 32_000_000,
-                    ..runnable
-                },
-                40,
-                39,
-            ),
-            (
-                Use {
-                    turns: 2,
-                    waited: 40_000_000,
-                    ..waited(0)
-                },
-                60,
-                40,
-            ),
+            (turn(1, 32), 33, 32 + 3),
+            (turn(1, 32), 40, 32 + 10),
+            (asleep, 60, 40),
+            // Woken since, it may have waited as long.
+            (turn(2, 40), 90, 40 + 30),
         ] {
-            let now = HashMap::from([(1, it)]);
-            assert_eq!(
-                threads.waited(&now, began + MS * at),
-                MS * wanted,
-                "at {at} ms"
-            );
+            let waited = threads.waited(&of_one(it), began + MS * at);
+            assert_eq!(waited, MS * wanted, "at {at} ms");
         }
     }
 
