@@ -23,8 +23,8 @@ use crate::signal;
 const SETTLE: Duration = Duration::from_millis(600);
 /// The same, once it is known for this subject that none comes.
 const SETTLE_AGAIN: Duration = Duration::from_millis(60);
-/// How many times as long a program may compute at its start while it would lose TERM: it has most
-/// to lose, and nothing can be asked of it meanwhile.
+/// How many times as long a program may compute at its start that would lose TERM meanwhile: of
+/// that nothing can be asked. Half as long, if it would not.
 const COMPUTES: u32 = 3;
 
 /// When none of its threads has run for this long, a program is done with its start.
@@ -163,11 +163,7 @@ impl Start {
             }
             Look::Busy => {
                 (self.quiet, self.stuck) = (None, None);
-                let may_lose = self.native && !context.is_never_ready();
-                let computed = has_computed(&mut self.computed, pod);
-                let is_long = |limit| computed >= limit;
-                is_long(self.settle)
-                    && (!may_lose || has_taken_term(pod) || is_long(self.settle * COMPUTES))
+                has_computed(&mut self.computed, pod) >= self.most_computing(pod)
                     || self.has_taken_for_long(pod)
             }
             Look::Stuck => {
@@ -186,6 +182,17 @@ impl Start {
             Readiness::Assumed
         } else {
             Readiness::NotYet
+        }
+    }
+
+    /// How long it may compute at its start.
+    fn most_computing(&self, pod: &Pod<'_>) -> Duration {
+        if !self.native || pod.context().is_never_ready() {
+            self.settle
+        } else if has_taken_term(pod) {
+            self.settle / 2
+        } else {
+            self.settle * COMPUTES
         }
     }
 

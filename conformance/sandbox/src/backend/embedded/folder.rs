@@ -230,30 +230,72 @@ fn sweep_one(path: &Path) {
 }
 
 /// Removes a directory and what is in it, as far as that can be done: nothing is followed, no
-/// other file system is entered, and two descriptors do, however deep it goes. A file that another
-/// process removes meanwhile is no error.
+/// other file system is entered, and a few descriptors do, however deep it goes. A file that
+/// another process removes meanwhile is no error.
 fn remove(path: &Path) {
     let Ok(top) = rustix::fs::open(path, DIRECTORY, Mode::empty()) else {
         return;
     };
+    empty_beside(&top);
     if empty_whole(top).is_ok() {
         let _ = rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR);
     }
 }
 
+/// Empties every other directory in it in a thread of its own, where one is to be had: many files
+/// take long. What this leaves is for [`empty_whole`].
+fn empty_beside(top: &OwnedFd) {
+    let Ok((some, others)) = halves(top) else {
+        return;
+    };
+    if others.is_empty() {
+        return;
+    }
+    let empty = |names: &[CString]| {
+        for name in names {
+            let _ = enter(top, name).and_then(empty_whole);
+        }
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("remove".to_owned());
+        if thread.spawn_scoped(scope, || empty(&others)).is_ok() {
+            empty(&some);
+        }
+    });
+}
+
+/// The directories in it, by turns.
+fn halves(top: &OwnedFd) -> io::Result<(Vec<CString>, Vec<CString>)> {
+    let (mut some, mut others) = (Vec::new(), Vec::new());
+    for entry in Dir::read_from(top)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type().is_dir() && !matches!(name.to_bytes(), b"." | b"..") {
+            some.push(name.to_owned());
+            std::mem::swap(&mut some, &mut others);
+        }
+    }
+    Ok((some, others))
+}
+
+/// Opens a directory in this one, on the same file system.
+fn enter(at: &OwnedFd, name: &CStr) -> io::Result<OwnedFd> {
+    // Its owner, the suite, may have no access to it by the image's mode.
+    let mode = Mode::from_raw_mode(0o700);
+    let _ = rustix::fs::chmodat(at, name, mode, AtFlags::empty());
+    let below = rustix::fs::openat(at, name, DIRECTORY, Mode::empty())?;
+    if rustix::fs::fstat(&below)?.st_dev != rustix::fs::fstat(at)?.st_dev {
+        return Err(Errno::XDEV.into());
+    }
+    Ok(below)
+}
+
 fn empty_whole(top: OwnedFd) -> io::Result<()> {
-    let device = rustix::fs::fstat(&top)?.st_dev;
     let (mut at, mut depth) = (top, 0_usize);
     loop {
         if let Some(name) = first_not_empty(&at)? {
-            // Its owner, the suite, may have no access to it by the image's mode.
-            let mode = Mode::from_raw_mode(0o700);
-            let _ = rustix::fs::chmodat(&at, &name, mode, AtFlags::empty());
-            at = rustix::fs::openat(&at, &name, DIRECTORY, Mode::empty())?;
+            at = enter(&at, &name)?;
             depth += 1;
-            if rustix::fs::fstat(&at)?.st_dev != device {
-                return Err(Errno::XDEV.into());
-            }
         } else if depth > 0 {
             at = rustix::fs::openat(&at, c"..", DIRECTORY, Mode::empty())?;
             depth -= 1;
