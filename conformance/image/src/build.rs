@@ -258,7 +258,7 @@ impl ImageBuilder {
         self
     }
 
-    fn config_bytes(&self) -> Vec<u8> {
+    pub(crate) fn config_bytes(&self) -> Vec<u8> {
         let mut config = self.config.clone();
         if config.get("rootfs").is_none() {
             let ids = self

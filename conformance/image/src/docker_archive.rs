@@ -58,6 +58,7 @@ fn open(
     digest: &Digest,
     limits: &Limits,
 ) -> Result<Parsed, Error> {
+    let bytes = config.into();
     let config = Config::parse(&format!("configuration {}", saved.config), config)?;
     let names = saved.layers.clone().unwrap_or_default();
     if names.len() > limits.layers {
@@ -104,6 +105,7 @@ fn open(
     Ok(Parsed {
         image,
         layers: Layers::Open(stored),
+        config: bytes,
     })
 }
 

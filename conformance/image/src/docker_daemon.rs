@@ -5,21 +5,12 @@
 //! size and time, as a registry's is.
 
 use std::env;
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
-use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Deserialize;
 use ureq::Agent;
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
-};
 
 use super::LoadOptions;
 use super::archive::Archive;
@@ -27,6 +18,7 @@ use super::error::{Error, io_words};
 use super::limits::Budget;
 use super::pace::Pace;
 use super::temporary::Temporary;
+use super::unix_http;
 
 const SOCKET: &str = "unix:///var/run/docker.sock";
 /// Time limit for the whole answer, also where it comes slowly.
@@ -130,105 +122,5 @@ fn agent(path: &str, options: &LoadOptions) -> Agent {
         .timeout_per_read(stall)
         .timeout_recv_body(Some(BODY))
         .build();
-    let socket = Socket(Path::new(path).to_owned());
-    Agent::with_parts(config, socket, Nowhere)
-}
-
-/// Connects to a socket of the filesystem.
-#[derive(Debug)]
-struct Socket(PathBuf);
-
-impl Connector for Socket {
-    type Out = Stream;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails<'_>,
-        _chained: Option<()>,
-    ) -> Result<Option<Stream>, ureq::Error> {
-        let config = details.config;
-        Ok(Some(Stream {
-            stream: connect(&self.0)?,
-            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
-        }))
-    }
-}
-
-/// Connects, or fails: with a full backlog connect(2) would wait.
-fn connect(path: &Path) -> io::Result<UnixStream> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-    let stream = UnixStream::from(socket);
-    stream.set_nonblocking(false)?;
-    Ok(stream)
-}
-
-struct Stream {
-    stream: UnixStream,
-    buffers: LazyBuffers,
-}
-
-impl std::fmt::Debug for Stream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").finish_non_exhaustive()
-    }
-}
-
-impl Transport for Stream {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        let timeout = timeout.for_write();
-        self.stream
-            .set_write_timeout(timeout.not_zero().map(|time| *time))?;
-        let output = &self.buffers.output()[..amount];
-        self.stream
-            .write_all(output)
-            .map_err(|error| timed_out(error, timeout))
-    }
-
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        let timeout = timeout.for_read();
-        self.stream
-            .set_read_timeout(timeout.not_zero().map(|time| *time))?;
-        let amount = self
-            .stream
-            .read(self.buffers.input_append_buf())
-            .map_err(|error| timed_out(error, timeout))?;
-        self.buffers.input_appended(amount);
-        Ok(amount > 0)
-    }
-
-    fn is_open(&mut self) -> bool {
-        // One request a connection.
-        false
-    }
-}
-
-fn timed_out(error: io::Error, timeout: NextTimeout) -> ureq::Error {
-    match error.kind() {
-        // SO_RCVTIMEO ends in EAGAIN (socket(7)).
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
-        _ => error.into(),
-    }
-}
-
-/// A socket of the filesystem has no address to look up.
-#[derive(Debug)]
-struct Nowhere;
-
-impl Resolver for Nowhere {
-    fn resolve(
-        &self,
-        _uri: &Uri,
-        _config: &Config,
-        _timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let mut addresses = self.empty();
-        addresses.push(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        Ok(addresses)
-    }
+    unix_http::agent(Path::new(path), config)
 }

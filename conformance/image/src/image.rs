@@ -7,6 +7,7 @@ use super::error::{Error, WHOLE};
 use super::layer::{Flattened, LayerBlob, Measured};
 use super::layer_type::{self, Bytes, HEAD};
 use super::limits::{Budget, Limits};
+use super::original::Original;
 use super::{
     Config, Defect, DefectKind, ElfArchitecture, Format, Image, Layer, NoProgram, Platform,
     Program, Rootfs, WasmSubject, program, wasm,
@@ -55,6 +56,8 @@ pub(crate) struct Found {
 pub(crate) struct Parsed {
     pub(crate) image: Image,
     pub(crate) layers: Layers,
+    /// The configuration as it is stored.
+    pub(crate) config: Arc<[u8]>,
 }
 
 /// Layers before they are opened.
@@ -260,6 +263,7 @@ impl Collector<'_> {
         Ok(Parsed {
             image,
             layers: Layers::Described(manifest.layers),
+            config: bytes.into(),
         })
     }
 
@@ -345,6 +349,8 @@ pub(crate) struct Outcome {
     pub(crate) defects: Vec<Defect>,
     /// Bytes of all layers, uncompressed.
     pub(crate) uncompressed: u64,
+    /// The image as it is stored, where it is to be kept.
+    pub(crate) original: Option<Original>,
 }
 
 impl Outcome {
@@ -357,17 +363,20 @@ impl Outcome {
             architecture: None,
             defects,
             uncompressed: 0,
+            original: None,
         }
     }
 }
 
-/// Folds the layers of an image and finds what it runs.
+/// Folds the layers of an image and finds what it runs; the image is kept as it is stored where
+/// that is asked for.
 pub(crate) fn fold(
     store: &dyn Store,
     parsed: &mut Parsed,
     limits: &Limits,
+    keeps: bool,
 ) -> Result<Outcome, Error> {
-    let Parsed { image, layers } = parsed;
+    let Parsed { image, layers, .. } = parsed;
     if let Layers::Described(descriptors) = layers
         && descriptors.iter().any(is_wasm)
     {
@@ -402,12 +411,11 @@ pub(crate) fn fold(
     let rootfs = folded.rootfs();
     let (program, wasm) = find_program(&image.config, &rootfs, limits)?;
     let architecture = program.as_ref().ok().and_then(Program::elf_architecture);
-    let uncompressed = folded
-        .measured
-        .iter()
-        .map(|measured| measured.uncompressed)
-        .sum();
+    let uncompressed = folded.measured.iter().map(|it| it.uncompressed).sum();
+    let config = keeps.then_some(&parsed.config);
+    let window = limits.zstd_window;
     Ok(Outcome {
+        original: config.map(|it| Original::new(it, &stored, &folded.measured, window)),
         rootfs: Arc::new(rootfs),
         program,
         wasm,
@@ -520,6 +528,7 @@ fn read_wasm(
         architecture: None,
         defects: Vec::new(),
         uncompressed: 0,
+        original: None,
     };
     for (layer, descriptor) in image.layers.iter_mut().zip(descriptors) {
         let digest = descriptor.parsed_digest()?;

@@ -57,6 +57,7 @@ mod layer_type;
 mod layout;
 mod limits;
 mod load;
+mod original;
 mod pace;
 mod platform;
 pub mod program;
@@ -68,6 +69,8 @@ mod rootfs;
 mod spool;
 mod tar;
 mod temporary;
+#[cfg(feature = "http")]
+pub mod unix_http;
 pub mod wasm;
 
 use std::collections::BTreeMap;
@@ -80,6 +83,7 @@ pub use escape::{escape, escape_text, is_plain, quote, show_path};
 pub use facts::{Traits, Version};
 pub use limits::Limits;
 pub use load::{LoadOptions, Platforms, load};
+pub use original::Original;
 pub use platform::Platform;
 pub use reference::{Reference, RegistryName, Transport};
 pub use rootfs::ResolveError;
@@ -110,6 +114,8 @@ pub struct Subject {
     pub defects: Vec<Defect>,
     /// It stands beside the platform that is judged: its files are, and nothing of it is run.
     pub companion: bool,
+    /// The image as it is stored, where [`LoadOptions::keep_original`] asks for it.
+    pub original: Option<Original>,
 }
 
 /// What a subject is.

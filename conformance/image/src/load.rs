@@ -44,6 +44,8 @@ pub struct LoadOptions {
     pub programs: Option<PathBuf>,
     /// Bounds on what is read.
     pub limits: Limits,
+    /// Keep what is judged as it is stored too, for [`Subject::docker_archive`].
+    pub keep_original: bool,
 }
 
 impl Default for LoadOptions {
@@ -56,6 +58,7 @@ impl Default for LoadOptions {
             docker_host: None,
             programs: None,
             limits: Limits::default(),
+            keep_original: false,
         }
     }
 }
@@ -275,7 +278,8 @@ fn read_entries(
         } else {
             Role::Other
         };
-        outcomes[at] = read_layers(store, &mut found[at], role, &mut left)?;
+        let keeps = role == Role::Asked && options.keep_original;
+        outcomes[at] = read_layers(store, &mut found[at], (role, keeps), &mut left)?;
     }
     Ok(outcomes)
 }
@@ -301,6 +305,7 @@ fn subject(
         wasm: outcome.wasm,
         defects: outcome.defects,
         companion: false,
+        original: outcome.original,
     }
 }
 
@@ -331,6 +336,7 @@ fn unreadable(reference: &Reference, found: &Found, error: &Error) -> Subject {
         wasm: None,
         defects: Vec::new(),
         companion: true,
+        original: None,
     }
 }
 
@@ -351,7 +357,7 @@ enum Role {
 fn read_layers(
     store: &dyn Store,
     found: &mut Found,
-    role: Role,
+    (role, keeps): (Role, bool),
     left: &mut Limits,
 ) -> Result<Option<Outcome>, Error> {
     let unread = |why: String| (role == Role::Beside).then(|| Outcome::unread(why, Vec::new()));
@@ -378,7 +384,7 @@ fn read_layers(
             "its layers, {stored} bytes, are fetched only if --platform names it"
         )));
     }
-    match fold(store, parsed, left) {
+    match fold(store, parsed, left, keeps) {
         Ok(outcome) => {
             left.uncompressed = left.uncompressed.saturating_sub(outcome.uncompressed);
             if role != Role::Asked {
@@ -435,7 +441,7 @@ fn mislabelled(
     if stored > left.unasked {
         return Err(other());
     }
-    let outcome = fold(store, parsed, left).map_err(|_| other())?;
+    let outcome = fold(store, parsed, left, false).map_err(|_| other())?;
     if outcome.architecture.is_some() && !elf::is_of(&os) {
         Ok(outcome)
     } else {
@@ -666,6 +672,7 @@ impl Subject {
             wasm: Some(wasm),
             defects: Vec::new(),
             companion: false,
+            original: None,
         }
     }
 
@@ -698,6 +705,7 @@ impl Subject {
             wasm: None,
             defects: Vec::new(),
             companion: false,
+            original: None,
         }
     }
 }
