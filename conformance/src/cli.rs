@@ -102,9 +102,10 @@ pub struct Judge {
     #[arg(long = "platform", value_name = "PLATFORM")]
     pub platforms: Vec<String>,
 
-    /// What runs the sandboxes, `embedded`, `runc` or `crun`, `NAME=PROGRAM` for a program that
-    /// is not in PATH; repeatable, one run each; default: embedded
-    #[arg(long = "runtime", value_name = "NAME[=PROGRAM]")]
+    /// What runs the sandboxes, `embedded`, an OCI runtime, `runc` or `crun`, or a container engine,
+    /// `docker` or `podman`; `NAME=PATH` for a program that is not in PATH, or an engine's socket;
+    /// repeatable, one run each; default: embedded
+    #[arg(long = "runtime", value_name = "NAME[=PATH]")]
     pub runtimes: Vec<Runtime>,
 
     /// How foreign binaries are executed; default: the first way that works on this host
@@ -185,6 +186,30 @@ pub enum Runtime {
     Embedded,
     /// An OCI runtime, and its program where that is named.
     Oci(&'static oci::Kind, Option<PathBuf>),
+    /// A container engine, and its socket or program where that is named.
+    Engine(ContainerEngine, Option<PathBuf>),
+}
+
+/// A container engine that runs the image itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContainerEngine {
+    /// By its daemon's socket.
+    Docker,
+    /// By its socket, or its program.
+    Podman,
+}
+
+impl ContainerEngine {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Docker, Self::Podman];
+
+    /// As it is asked for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+        }
+    }
 }
 
 impl FromStr for Runtime {
@@ -198,17 +223,28 @@ impl FromStr for Runtime {
         if name == EMBEDDED && program.is_none() {
             return Ok(Self::Embedded);
         }
-        let Some(kind) = oci::KINDS.iter().find(|kind| kind.name == name) else {
-            let names = oci::KINDS.iter().map(|kind| kind.name);
-            let names: Vec<_> = std::iter::once(EMBEDDED).chain(names).collect();
-            return Err(format!("expected one of {}", names.join(", ")));
-        };
-        match program {
+        let path = match program {
             Some(path) if !path.starts_with('/') => {
-                Err(format!("`{path}` is no absolute path of a program"))
+                return Err(format!("`{path}` is no absolute path"));
             }
-            program => Ok(Self::Oci(kind, program.map(PathBuf::from))),
+            path => path.map(PathBuf::from),
+        };
+        if let Some(kind) = oci::KINDS.iter().find(|kind| kind.name == name) {
+            return Ok(Self::Oci(kind, path));
         }
+        let engine = ContainerEngine::ALL
+            .into_iter()
+            .find(|it| it.name() == name);
+        if let Some(engine) = engine {
+            return Ok(Self::Engine(engine, path));
+        }
+        let names = oci::KINDS.iter().map(|kind| kind.name);
+        let engines = ContainerEngine::ALL.iter().map(|engine| engine.name());
+        let names: Vec<_> = std::iter::once(EMBEDDED)
+            .chain(names)
+            .chain(engines)
+            .collect();
+        Err(format!("expected one of {}", names.join(", ")))
     }
 }
 
@@ -218,6 +254,8 @@ impl std::fmt::Display for Runtime {
             Self::Embedded => f.write_str(EMBEDDED),
             Self::Oci(kind, None) => f.write_str(kind.name),
             Self::Oci(kind, Some(program)) => write!(f, "{}={}", kind.name, program.display()),
+            Self::Engine(engine, None) => f.write_str(engine.name()),
+            Self::Engine(engine, Some(path)) => write!(f, "{}={}", engine.name(), path.display()),
         }
     }
 }
@@ -479,11 +517,24 @@ mod tests {
 
     #[test]
     fn a_runtime_is_a_name_and_perhaps_a_program() {
-        for word in ["embedded", "runc", "crun=/usr/local/bin/crun"] {
+        for word in [
+            "embedded",
+            "runc",
+            "crun=/usr/local/bin/crun",
+            "docker=/run/docker.sock",
+            "podman",
+        ] {
             let runtime: Runtime = word.parse().expect(word);
             assert_eq!(runtime.to_string(), word);
         }
-        for word in ["", "rkt", "runc=", "runc=runc", "embedded=/bin/true"] {
+        for word in [
+            "",
+            "rkt",
+            "runc=",
+            "runc=runc",
+            "embedded=/bin/true",
+            "docker=sock",
+        ] {
             assert!(word.parse::<Runtime>().is_err(), "{word}");
         }
     }

@@ -232,7 +232,14 @@ impl Suite<'_> {
                 run.error = Some(why.clone());
                 run
             }
-            Ok(subject) => self.run_checks(planned, subject, emit),
+            Ok(subject) => match adopt(planned, subject) {
+                Ok(()) => self.run_checks(planned, subject, emit),
+                Err(why) => {
+                    let mut run = Run::new(&planned.head, Vec::new());
+                    run.error = Some(why);
+                    run
+                }
+            },
         };
         run.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         for record in &mut run.checks {
@@ -290,6 +297,14 @@ impl Suite<'_> {
         };
         run
     }
+}
+
+/// Hands the image to what runs its program; why that does not take it, where it does not.
+fn adopt(planned: &Planned, subject: &Subject) -> Result<(), String> {
+    let Some(backend) = planned.backend.as_ref().filter(|_| subject.program.is_ok()) else {
+        return Ok(());
+    };
+    backend.adopt(subject).map_err(|error| error.to_string())
 }
 
 /// Where there is too little room, nothing is judged.

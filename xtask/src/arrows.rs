@@ -14,7 +14,7 @@ struct House {
     floors: &'static [&'static [&'static str]],
 }
 
-const HOUSES: [House; 4] = [
+const HOUSES: [House; 5] = [
     House {
         source: "conformance/src/",
         path: "crate::",
@@ -73,9 +73,15 @@ const HOUSES: [House; 4] = [
     House {
         source: "conformance/sandbox/src/backend/oci/",
         path: "super::",
+        floors: &[&["config", "stage"], &["container"], &["sandbox"]],
+    },
+    House {
+        source: "conformance/sandbox/src/backend/engine/",
+        path: "super::",
         floors: &[
-            &["config", "program", "stage"],
-            &["container"],
+            &["api", "output"],
+            &["keeper"],
+            &["config", "container"],
             &["sandbox"],
         ],
     },

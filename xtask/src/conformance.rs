@@ -159,6 +159,12 @@ fn features(args: &[String]) -> Vec<&'static str> {
             features.push(task);
         }
     }
+    let engines = ["docker", "podman"];
+    let is_engine =
+        |runtime: &str| engines.contains(&runtime.split('=').next().unwrap_or_default());
+    if values(args, "--runtime").any(is_engine) {
+        features.push("engines");
+    }
     if values(args, "--report").any(|report| report.starts_with("junit")) {
         features.push("junit");
     }
@@ -226,6 +232,8 @@ mod tests {
     #[case("--image docker://localhost/pause", &["registry"])]
     #[case("--image=registry.example/pause:3.10", &["registry"])]
     #[case("--image docker-daemon:pause", &["registry"])]
+    #[case("--image oci:x --runtime docker=/run/docker.sock", &["engines"])]
+    #[case("--image oci:x --runtime runc --runtime=podman", &["engines"])]
     #[case("--image containers-storage:pause --image cri:pause:3.9", &[])]
     #[case("--image oci:x --baseline registry.example/pause:3.10", &["registry"])]
     #[case("--image docker://localhost/pause --platform wasip2/wasm", &["registry", "wasmtime"])]

@@ -14,12 +14,21 @@ use crate::shortage::{Counters, Shortage};
 use crate::sys::ExitStatus;
 use crate::workload::Command;
 use crate::workload::Workload;
-use pause_image::{Program, Rootfs};
+use embedded::Embedded;
+use pause_image::{Program, Rootfs, Subject};
 
+#[cfg(feature = "engines")]
+pub mod docker;
 pub mod embedded;
+#[cfg(feature = "engines")]
+pub mod engine;
 mod inside;
 mod lease;
 pub mod oci;
+#[cfg(feature = "engines")]
+pub mod podman;
+mod program;
+mod refused;
 
 /// Runs sandboxes.
 pub trait Backend: Sync {
@@ -36,6 +45,14 @@ pub trait Backend: Sync {
     /// if it may.
     fn doubts(&self, _needs: Features) -> Option<&str> {
         None
+    }
+
+    /// Takes the image of a subject whose programs it will be asked to start, as it is stored.
+    ///
+    /// # Errors
+    /// [`StartError`], where it does not take it.
+    fn adopt(&self, _subject: &Subject) -> Result<(), StartError> {
+        Ok(())
     }
 
     /// Makes a sandbox and starts the program in it; returns once the program has
@@ -117,6 +134,14 @@ pub trait Sandbox: Send {
 
     /// Our ends of its standard streams, taken once.
     fn take_stdio(&mut self) -> Stdio;
+
+    /// Waits until all that the pause process has written so far can be read from its streams.
+    ///
+    /// # Errors
+    /// Where it does not come.
+    fn settle_output(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Starts the probe inside the sandbox's namespaces.
     ///
@@ -207,6 +232,44 @@ pub enum StartError {
         /// The kernel's word.
         cause: io::Error,
     },
+}
+
+/// Names the step at which a start failed.
+fn at(step: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |cause| StartError::Host { step, cause }
+}
+
+/// Why a container runtime or engine cannot be used: one line, and what the user can do.
+#[derive(Debug, thiserror::Error)]
+#[error("--runtime {name}: {cause}")]
+pub struct Unusable {
+    /// As it was asked for.
+    pub name: String,
+    /// What is wrong.
+    pub cause: String,
+    /// What the user can do.
+    pub hint: String,
+}
+
+/// The hint where one is there, and starts nothing.
+const REFUSED: &str = "run the suite where it starts containers, or leave --runtime out";
+
+fn unusable(name: &str, cause: String, hint: &str) -> Unusable {
+    Unusable {
+        name: name.to_owned(),
+        cause,
+        hint: hint.to_owned(),
+    }
+}
+
+/// Refuses a runtime or engine to all but root.
+fn needs_root(name: &str, embedded: &Embedded) -> Result<(), Unusable> {
+    if embedded.is_root() {
+        return Ok(());
+    }
+    let cause = "it makes sandboxes for root alone here".to_owned();
+    let hint = "run the suite as root, or leave --runtime out";
+    Err(unusable(name, cause, hint))
 }
 
 /// What a sandbox is to be. The default is what a CRI runtime gives a pause container.

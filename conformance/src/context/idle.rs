@@ -268,6 +268,7 @@ impl Watch {
 
     pub(super) fn end(self, pod: &mut Pod<'_>) -> Result<Rest, Stop> {
         let switches = pod.state()?.switches.saturating_sub(self.switches);
+        pod.settle_output()?;
         let (_, written) = pod.output();
         let evidence = pod.finding(String::new(), String::new()).evidence;
         Ok(Rest {

@@ -546,6 +546,16 @@ impl<'a> Pod<'a> {
         }
     }
 
+    /// Waits until all that it has written so far can be read, where that takes its time.
+    ///
+    /// # Errors
+    /// [`Stop::Error`] where it does not come.
+    pub(super) fn settle_output(&mut self) -> Result<(), Stop> {
+        self.sandbox
+            .settle_output()
+            .map_err(|error| Stop::Error(format!("what it has written does not come: {error}")))
+    }
+
     /// What it has written to standard output and error so far, and how many bytes in all.
     pub fn output(&mut self) -> (String, u64) {
         self.drain();

@@ -1,6 +1,6 @@
 //! Prepares everything that the runs need, runs them, and ends with a report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use super::{
     measure_host, prepare, suffices, time_of_day, tool, unread_expectations, unwritten,
     without_sandbox,
 };
-use crate::backend::Backend;
 use crate::backend::embedded::Embedded;
-use crate::backend::oci::{Oci, Unusable};
+use crate::backend::oci::Oci;
+use crate::backend::{Backend, Unusable};
 use crate::check::{Check, Needs};
 use crate::checks::FAMILIES;
-use crate::cli::{Judge, Runtime};
+use crate::cli::{ContainerEngine, Judge, Runtime};
 use crate::event::{Conclusion, Event, Report, Run, SCHEMA_VERSION};
 use crate::expect::Expectations;
 use crate::interrupt::{self, InOrder};
@@ -189,14 +189,15 @@ fn prepare_runtimes(
     let Some(engine) = engine else {
         return Ok(Vec::new());
     };
+    let failed = |error: Unusable| Failure::not_judged(error.to_string(), Some(error.hint));
     let prepare = |runtime: &Runtime| -> Result<Chosen, Failure> {
         let backend: Arc<dyn Backend + Send + Sync> = match runtime {
             Runtime::Embedded => Arc::clone(engine) as _,
             Runtime::Oci(kind, program) => {
-                let prepared = Oci::prepare(kind, program.as_deref(), engine);
-                let failed =
-                    |error: Unusable| Failure::not_judged(error.to_string(), Some(error.hint));
-                Arc::new(prepared.map_err(failed)?)
+                Arc::new(Oci::prepare(kind, program.as_deref(), engine).map_err(failed)?)
+            }
+            Runtime::Engine(name, path) => {
+                prepare_engine(*name, path.as_deref(), engine).map_err(failed)?
             }
         };
         Ok(Chosen {
@@ -205,6 +206,33 @@ fn prepare_runtimes(
         })
     };
     options.runtimes.iter().map(prepare).collect()
+}
+
+#[cfg(feature = "engines")]
+fn prepare_engine(
+    name: ContainerEngine,
+    path: Option<&Path>,
+    engine: &Arc<Embedded>,
+) -> Result<Arc<dyn Backend + Send + Sync>, Unusable> {
+    use crate::backend::{docker, podman};
+
+    Ok(Arc::new(match name {
+        ContainerEngine::Docker => docker::prepare(path, engine)?,
+        ContainerEngine::Podman => podman::prepare(path, engine)?,
+    }))
+}
+
+#[cfg(not(feature = "engines"))]
+fn prepare_engine(
+    name: ContainerEngine,
+    _: Option<&Path>,
+    _: &Arc<Embedded>,
+) -> Result<Arc<dyn Backend + Send + Sync>, Unusable> {
+    Err(Unusable {
+        name: name.name().to_owned(),
+        cause: "this build cannot ask container engines".to_owned(),
+        hint: "build with --features engines; cargo xtask conformance does so by itself".to_owned(),
+    })
 }
 
 /// The runs of all images in order, and how many of them, the first, are the baseline's.
@@ -253,6 +281,11 @@ fn load(options: &Judge, platforms: Platforms) -> Result<Vec<Vec<Subject>>, subj
     let load = LoadOptions {
         platforms,
         insecure_registry: options.insecure_registry,
+        // A container engine is given the image itself.
+        keep_original: options
+            .runtimes
+            .iter()
+            .any(|runtime| matches!(runtime, Runtime::Engine(..))),
         ..LoadOptions::default()
     };
     let images = options.baseline.iter().chain(&options.images);

@@ -18,14 +18,13 @@ use super::embedded::init::SandboxInit;
 use super::embedded::{Embedded, LentRoot, limits};
 use super::inside::Inside;
 use super::lease::Lease;
-use super::{Backend, Launch, Root, Sandbox, Spec, StartError, Stream};
+use super::{Backend, Launch, Root, Sandbox, Spec, StartError, Stream, Unusable, at, program};
 use crate::Features;
 use crate::shortage::Counters;
 use crate::sys::Child;
 
 mod config;
 mod container;
-mod program;
 mod sandbox;
 mod stage;
 
@@ -63,18 +62,6 @@ pub static KINDS: [Kind; 2] = [
     },
 ];
 
-/// Why a container runtime cannot be used: one line, and what the user can do.
-#[derive(Debug, thiserror::Error)]
-#[error("--runtime {name}: {cause}")]
-pub struct Unusable {
-    /// As it was asked for.
-    pub name: String,
-    /// What is wrong.
-    pub cause: String,
-    /// What the user can do.
-    pub hint: String,
-}
-
 /// The backend, prepared.
 pub struct Oci {
     kind: &'static Kind,
@@ -104,17 +91,8 @@ impl Oci {
         program: Option<&Path>,
         embedded: &Arc<Embedded>,
     ) -> Result<Self, Unusable> {
-        let unusable = |cause: String, hint: &str| Unusable {
-            name: kind.name.to_owned(),
-            cause,
-            hint: hint.to_owned(),
-        };
-        if !embedded.is_root() {
-            return Err(unusable(
-                "it makes sandboxes for root alone here".to_owned(),
-                "run the suite as root, or leave --runtime out",
-            ));
-        }
+        let unusable = |cause: String, hint: &str| super::unusable(kind.name, cause, hint);
+        super::needs_root(kind.name, embedded)?;
         let found = program.map_or_else(|| program::find(kind.name), |path| Ok(path.to_owned()));
         let hint = format!(
             "install {0}, or name its program: --runtime {0}=/path/to/{0}",
@@ -130,10 +108,7 @@ impl Oci {
                 "run the suite where root may mount and make cgroups",
             )
         })?;
-        let refused = |error: StartError| {
-            let hint = "run the suite where it starts containers, or leave --runtime out";
-            unusable(error.to_string(), hint)
-        };
+        let refused = |error: StartError| unusable(error.to_string(), super::REFUSED);
         // The first also makes what is made once.
         made.try_out().map_err(refused)?;
         let began = Instant::now();
@@ -484,9 +459,4 @@ fn refuses(spec: &Spec) -> Option<&'static str> {
     ]
     .into_iter()
     .find_map(|(asked, why)| asked.then_some(why))
-}
-
-/// Names the step at which a start failed.
-fn at(step: &'static str) -> impl Fn(io::Error) -> StartError {
-    move |cause| StartError::Host { step, cause }
 }

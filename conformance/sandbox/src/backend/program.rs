@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::process;
 
 /// The program of this name, in the folders of PATH and where programs of root are.
-pub(super) fn find(name: &str) -> io::Result<PathBuf> {
+pub(in crate::backend) fn find(name: &str) -> io::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let of_root = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(OsString::from);
     let folders = std::env::split_paths(&path).chain(of_root.into_iter().map(PathBuf::from));
@@ -24,7 +24,7 @@ pub(super) fn find(name: &str) -> io::Result<PathBuf> {
 }
 
 /// What `--version` says.
-pub(super) fn version(program: &Path) -> io::Result<String> {
+pub(in crate::backend) fn version(program: &Path) -> io::Result<String> {
     let output = process::ask(program, &["--version"]).map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => io::Error::other("it does not answer --version"),
         _ => error,

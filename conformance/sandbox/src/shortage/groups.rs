@@ -33,6 +33,14 @@ impl Place {
         Self::among(&mounts, &own, Some(controller)).or_else(|| Self::among(&mounts, &own, None))
     }
 
+    /// That of another process, as [`Place::of`] has this one's.
+    pub(crate) fn of_process(pid: i32, controller: &str) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let of_it = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        Self::among(&mounts, &of_it, Some(controller))
+            .or_else(|| Self::among(&mounts, &of_it, None))
+    }
+
     /// In the hierarchy of v2.
     pub(crate) fn of_v2() -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;

@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags};
 
-use super::at;
 use super::stage::Stage;
 use crate::backend::lease::Lease;
-use crate::backend::{Launch, StartError};
+use crate::backend::{Launch, StartError, at, refused};
 use crate::sys::{Child, ExitStatus};
 
 /// A container, as its runtime knows it. Dropping it removes it.
@@ -77,7 +76,7 @@ impl Container {
             &self.id,
         ];
         self.order(&words, streams)
-            .map_err(|cause| failure(launch, cause))?;
+            .map_err(|cause| refused::failure(launch, "create its container", cause))?;
         let opened = self.stage.read(&pid_file).and_then(|text| {
             let pid = text.trim().parse().ok().and_then(Pid::from_raw);
             let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
@@ -106,33 +105,6 @@ impl Drop for Container {
     }
 }
 
-/// What a container runtime says of the program, which it then quotes, is the image's fault; not
-/// that the host is short of something.
-fn failure(launch: &Launch<'_>, cause: io::Error) -> StartError {
-    let path = launch.program.argv.first().cloned().unwrap_or_default();
-    if blames(&cause.to_string(), &path) {
-        return StartError::Exec { path, cause };
-    }
-    StartError::Host {
-        step: "create its container",
-        cause,
-    }
-}
-
-fn blames(said: &str, program: &str) -> bool {
-    /// Errors of the kernel that any program meets there, in its words and those of Go.
-    const SHORT: [&str; 4] = [
-        "cannot allocate memory",
-        "resource temporarily unavailable",
-        "too many open files",
-        "no space left on device",
-    ];
-    let quoted = [('"', '"'), ('`', '`'), ('\'', '\'')];
-    let is_quoted = |(open, close)| said.contains(&format!("{open}{program}{close}"));
-    let words = said.to_lowercase();
-    quoted.into_iter().any(is_quoted) && !SHORT.iter().any(|short| words.contains(short))
-}
-
 /// The last error of a log of lines of JSON.
 fn last_error(log: &str) -> Option<String> {
     let mut lines = log.lines().filter_map(|line| {
@@ -147,26 +119,7 @@ fn last_error(log: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{blames, last_error};
-
-    #[test]
-    fn a_program_is_blamed_where_it_is_quoted_and_nothing_ran_short() {
-        for said in [
-            "runc: runc create failed: unable to start container process: exec: \"/pause\": stat \
-             /pause: no such file or directory",
-            "crun: executable file `/pause` not found: No such file or directory",
-        ] {
-            assert!(blames(said, "/pause"), "{said}");
-        }
-        for said in [
-            "runc: mkdir /sys/fs/cgroup/memory/pause-conformance-run-1/0: permission denied",
-            "runc: exec: \"/pause\": cannot allocate memory",
-            "crun: open executable: `/pause`: Too many open files",
-            "runc: exec: \"/pause-2\": no such file or directory",
-        ] {
-            assert!(!blames(said, "/pause"), "{said}");
-        }
-    }
+    use super::last_error;
 
     #[test]
     fn the_last_error_of_a_log_is_told_and_nothing_else() {

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use super::at;
 use super::container::Container;
 use crate::backend::embedded::LentRoot;
 use crate::backend::embedded::cgroup::{self, Group};
 use crate::backend::inside::Inside;
-use crate::backend::{Join, Sandbox, StartError, Stdio};
+use crate::backend::{Join, Sandbox, StartError, Stdio, at};
 use crate::probe::Probe;
 use crate::shortage::Shortage;
 use crate::sys::{self, ExitStatus};

@@ -1,0 +1,455 @@
+//! Sandboxes by a container engine, which runs the image itself, as it would in a user's hands:
+//! docker, podman.
+//!
+//! The suite asks by the engine's socket, as a client. What it needs of a sandbox once that runs is
+//! the pause process: a handle on it, its status, its streams. It is no child of the suite's, so
+//! that the kernel, where it is new enough, tells how it ended, else the engine does.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use pause_image::{Platform, Rootfs, Subject};
+use procfs::process::Process;
+
+use super::embedded::cgroup::Group;
+use super::embedded::ids::Ids;
+use super::embedded::{Embedded, pipe};
+use super::inside::Inside;
+use super::{Backend, Launch, Root, Sandbox, Spec, StartError, Stdio, Stream, at};
+use crate::Features;
+use crate::shortage::Counters;
+use crate::shortage::groups::Place as CgroupPlace;
+use crate::sys::{self, Child, ExitStatus};
+
+pub(super) mod api;
+mod config;
+mod container;
+pub mod keeper;
+mod output;
+mod sandbox;
+
+use api::{Api, Refusal};
+use config::Place;
+use container::{Container, Started};
+use keeper::Keeper;
+use output::Output;
+use sandbox::{EngineSandbox, Pause};
+
+/// The least memory limit under which engines' OCI runtimes start a container, in bytes.
+const MEMORY_FLOOR: u64 = 32 << 20;
+
+/// A container engine, and what is its own.
+#[derive(Debug)]
+pub(super) struct Kind {
+    /// As it is asked for.
+    pub(super) name: &'static str,
+    /// It limits one resource, and leaves the others as they are.
+    pub(super) limits_core: bool,
+}
+
+/// A backend that asks a container engine.
+pub struct Engine {
+    kind: &'static Kind,
+    description: String,
+    api: Arc<Api>,
+    keeper: Arc<Keeper>,
+    embedded: Arc<Embedded>,
+    offers: Features,
+    lacking: Vec<(Features, String)>,
+    cost: Duration,
+    /// The kernel tells how a process ended that is no child of the suite's.
+    is_told: bool,
+    suite_pid_namespace: OwnedFd,
+    made: AtomicU64,
+    images: Mutex<Vec<Adopted>>,
+    reference: Subject,
+}
+
+/// An image that was handed over.
+struct Adopted {
+    /// The same files are the same image.
+    rootfs: Arc<Rootfs>,
+    /// By which the engine knows it.
+    id: String,
+}
+
+impl Engine {
+    /// Asks what the engine is, and has it run the reference for a trial.
+    ///
+    /// # Errors
+    /// Where it does not answer, or refuses.
+    pub(super) fn prepare(
+        kind: &'static Kind,
+        (api, keeper): (Api, Keeper),
+        embedded: &Arc<Embedded>,
+    ) -> Result<Self, StartError> {
+        let description = describe(kind.name, &api).map_err(at("ask what it is"))?;
+        let namespace = std::fs::File::open("/proc/self/ns/pid");
+        let reference = crate::programs::REFERENCE.into();
+        let mut engine = Self {
+            kind,
+            description,
+            api: Arc::new(api),
+            keeper: Arc::new(keeper),
+            embedded: Arc::clone(embedded),
+            offers: ALWAYS | (embedded.offers() & FROM_EMBEDDED),
+            lacking: Vec::new(),
+            cost: Duration::ZERO,
+            is_told: false,
+            suite_pid_namespace: namespace.map_err(at("keep its pid namespace"))?.into(),
+            made: AtomicU64::new(0),
+            images: Mutex::default(),
+            reference: Subject::of_program("the reference", reference, Platform::host()),
+        };
+        engine.adopt(&engine.reference.clone())?;
+        // The first also makes what is made once.
+        engine.try_out()?;
+        let began = Instant::now();
+        engine.try_out()?;
+        engine.cost = began.elapsed();
+        engine.lacking = LACKING
+            .iter()
+            .filter(|(feature, _)| !engine.offers.contains(*feature))
+            .map(|(feature, why)| (*feature, format!("{} {why}", kind.name)))
+            .collect();
+        Ok(engine)
+    }
+
+    /// Starts the reference and ends it, and sees what can be seen of that.
+    fn try_out(&mut self) -> Result<(), StartError> {
+        let program = self.reference.program.as_ref();
+        let launch = Launch {
+            rootfs: &self.reference.rootfs,
+            program: program.map_err(|why| StartError::Unable {
+                why: why.to_string(),
+            })?,
+        };
+        let sandbox = self.create(&launch, &Spec::default())?;
+        let Pause::Found(inside) = &sandbox.pause else {
+            let cause = io::Error::other("the reference ended at once");
+            return Err(at("try it out")(cause));
+        };
+        let limits_memory = sandbox.group.limits_memory();
+        let killed = || -> io::Result<bool> {
+            inside.signal(libc::SIGKILL)?;
+            let pidfd = std::os::fd::AsFd::as_fd(&inside.child.pidfd);
+            crate::wait::readable(pidfd, Duration::from_mins(1))?;
+            sys::await_reaping(pidfd, Duration::from_secs(10))?;
+            match sys::exit_of_another(pidfd) {
+                Ok(status) => Ok(status == Some(ExitStatus::Signaled(libc::SIGKILL))),
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(false),
+                Err(error) => Err(error),
+            }
+        };
+        let is_told = killed().map_err(at("learn how its process ended"))?;
+        drop(sandbox);
+        self.is_told = is_told;
+        self.offers.set(Features::MEMORY_LIMIT, limits_memory);
+        Ok(())
+    }
+
+    /// The id of a program's image.
+    fn image(&self, launch: &Launch<'_>) -> Result<String, StartError> {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let adopted = images
+            .iter()
+            .find(|it| Arc::ptr_eq(&it.rootfs, launch.rootfs));
+        let adopted = adopted.ok_or_else(|| StartError::Unable {
+            why: format!("{} was not given this image", self.kind.name),
+        })?;
+        Ok(adopted.id.clone())
+    }
+
+    /// Has the engine make a container and start it.
+    fn create(&self, launch: &Launch<'_>, spec: &Spec) -> Result<EngineSandbox, StartError> {
+        let node = (!spec.own_pid_namespace)
+            .then(|| self.node())
+            .transpose()?
+            .map(Box::new);
+        let place = Place {
+            image: &self.image(launch)?,
+            run: self.keeper.run(),
+            node: node.as_ref().map(|node| node.container.id()),
+            limits_core: self.kind.limits_core,
+        };
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let document = config::document(&place, launch, spec);
+        let container = Container::create(&self.api, &self.keeper, number, &document)?;
+        let (mut output, mut stdio) = (None, Stdio::default());
+        if [spec.stdout, spec.stderr].contains(&Stream::Captured) {
+            let begun = container.attach().and_then(Output::begin);
+            let (begun, streams) = begun.map_err(at("take its output"))?;
+            (output, stdio) = (Some(begun), streams);
+        }
+        let (pause, group) = match container.start(launch)? {
+            Started::Running(child) => {
+                if let Some(output) = &mut output {
+                    output.of(child.pid);
+                }
+                let cgroup = |controller: &str| {
+                    CgroupPlace::of_process(child.pid, controller).map(|place| place.directory)
+                };
+                let limits = config::limits(spec);
+                let group = Group::found(cgroup("memory"), cgroup("pids"), limits);
+                (Pause::Found(self.inside(child, launch, spec)?), group)
+            }
+            Started::Gone(status) => {
+                let (over, _) = pipe().map_err(at("open a pipe"))?;
+                let group = Group::found(None, None, config::limits(spec));
+                (Pause::Gone { status, over }, group)
+            }
+        };
+        Ok(EngineSandbox {
+            pause,
+            stdio,
+            output,
+            group,
+            memory: config::limits(spec).0,
+            judged: spec.memory_limit.is_some() || spec.pids_limit.is_some(),
+            sent: AtomicI32::new(0),
+            is_told: self.is_told,
+            container,
+            node,
+        })
+    }
+
+    /// A container whose pid namespace another joins, as a pod does that shares its node's.
+    fn node(&self) -> Result<EngineSandbox, StartError> {
+        let program = self.reference.program.as_ref();
+        let launch = Launch {
+            rootfs: &self.reference.rootfs,
+            program: program.map_err(|why| StartError::Unable {
+                why: why.to_string(),
+            })?,
+        };
+        self.create(&launch, &Spec::default())
+    }
+
+    /// How a sandbox with this pause process is entered.
+    fn inside(&self, child: Child, launch: &Launch<'_>, spec: &Spec) -> Result<Inside, StartError> {
+        let entered = || -> io::Result<Inside> {
+            let (uid, gid) = match (spec.user, launch.program.uid) {
+                (Some(user), _) => user,
+                (None, Some(uid)) => (uid, launch.program.gid.unwrap_or(0)),
+                // The image names its user, which the engine has looked up.
+                (None, None) => {
+                    let status = Process::new(child.pid).and_then(|process| process.status());
+                    status.map_or((0, 0), |status| (status.euid, status.egid))
+                }
+            };
+            Ok(Inside {
+                user_namespace: foreign_user_namespace(child.pid)?,
+                child,
+                ended: None,
+                ids: Ids {
+                    uid,
+                    gid,
+                    setup: Some((0, 0)),
+                },
+                node: None,
+                own_network: true,
+                own_time: false,
+                suite_pid_namespace: self.suite_pid_namespace.try_clone()?,
+                probe: self.embedded.lend_probe()?,
+            })
+        };
+        entered().map_err(at("look into its container"))
+    }
+}
+
+/// The user namespace of a process, where it is not the suite's.
+fn foreign_user_namespace(pid: i32) -> io::Result<Option<OwnedFd>> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let path = format!("/proc/{pid}/ns/user");
+    let own = std::fs::metadata("/proc/self/ns/user")?;
+    match std::fs::metadata(&path) {
+        Ok(its) if its.ino() != own.ino() => Ok(Some(std::fs::File::open(path)?.into())),
+        // One that has ended is not entered.
+        _ => Ok(None),
+    }
+}
+
+/// Name and version, and what the engine does otherwise than a CRI runtime.
+fn describe(name: &str, api: &Api) -> io::Result<String> {
+    let version = api.get("/version", &[])?;
+    let info = api.get("/info", &[])?;
+    let word = |value: &serde_json::Value| {
+        let word = value.as_str().unwrap_or_default();
+        pause_image::escape_text(word).to_string()
+    };
+    let runtime = word(&info["DefaultRuntime"]);
+    let runtime = runtime.rsplit('/').next().unwrap_or_default();
+    let version = word(&version["Version"]);
+    let cgroup = word(&info["CgroupVersion"]);
+    let facts = [
+        runtime.to_owned(),
+        format!("cgroup v{}", cgroup.trim_start_matches('v')),
+        "no network but loopback".to_owned(),
+        "seccomp unconfined".to_owned(),
+    ];
+    let facts: Vec<_> = facts.into_iter().filter(|fact| !fact.is_empty()).collect();
+    Ok(format!("{name} {version} ({})", facts.join(", ")))
+}
+
+impl Backend for Engine {
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    fn offers(&self) -> Features {
+        self.offers
+    }
+
+    fn lacks(&self, need: Features) -> Option<&str> {
+        self.lacking
+            .iter()
+            .find(|(bit, _)| *bit == need)
+            .map(|(_, why)| why.as_str())
+            .or_else(|| self.embedded.lacks(need))
+    }
+
+    fn adopt(&self, subject: &Subject) -> Result<(), StartError> {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        if images
+            .iter()
+            .any(|it| Arc::ptr_eq(&it.rootfs, &subject.rootfs))
+        {
+            return Ok(());
+        }
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let name = self.keeper.image(number);
+        let saved = subject.docker_archive(&name);
+        let (_, archive) = saved.map_err(at("write its image for an engine"))?;
+        let load = || -> Result<String, Refusal> {
+            self.api.post_archive("/images/load?quiet=1", archive)?;
+            let loaded = self.api.get(&format!("/images/{name}/json"), &[])?;
+            Ok(loaded["Id"].as_str().unwrap_or(&name).to_owned())
+        };
+        let id = load().map_err(|refusal| StartError::Unable {
+            why: format!("{} does not take it: {refusal}", self.kind.name),
+        })?;
+        images.push(Adopted {
+            rootfs: Arc::clone(&subject.rootfs),
+            id,
+        });
+        Ok(())
+    }
+
+    fn cost(&self) -> Duration {
+        self.cost
+    }
+
+    fn memory_floor(&self) -> u64 {
+        MEMORY_FLOOR
+    }
+
+    fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
+        if let Some(why) = refuses(spec) {
+            return Err(StartError::Unable {
+                why: format!("{} {why}", self.kind.name),
+            });
+        }
+        Ok(Box::new(self.create(launch, spec)?))
+    }
+
+    fn counters(&self) -> Counters {
+        self.embedded.counters()
+    }
+}
+
+/// What every engine gives.
+const ALWAYS: Features = Features::SANDBOX
+    .union(Features::PROBE)
+    .union(Features::NATIVE)
+    .union(Features::DEFAULT_ACTIONS)
+    .union(Features::CAN_UNSHARE)
+    .union(Features::NOCLDSTOP)
+    .union(Features::HOST_PID)
+    .union(Features::NETWORK)
+    .union(Features::HOST_PID_NAMESPACE)
+    .union(Features::SANDBOX_PROC)
+    .union(Features::OUTPUT)
+    .union(Features::ARGUMENTS)
+    .union(Features::USER)
+    .union(Features::WRITABLE_ROOT)
+    .union(Features::NO_PRIVILEGES)
+    .union(Features::OWN_MOUNTS)
+    .union(Features::QUICK_END);
+
+/// What it gives where the host does.
+const FROM_EMBEDDED: Features = Features::MQUEUE
+    .union(Features::PIDFD_HUP)
+    .union(Features::SELF_EXEC);
+
+const NO_LIMIT: &str = "makes no cgroup here that limits it";
+const EXECUTES: &str = "executes the program in a process of its own";
+const MAPS: &str = "maps the ids of all containers alike";
+const MOUNTS: &str = "mounts /proc and /dev";
+const CONNECTS: &str = "connects the standard streams to itself";
+const RESETS: &str = "resets blocked and ignored signals";
+const NO_TIME: &str = "is asked for no time namespace";
+const LISTS: &str = "takes lists of system calls, not filters";
+
+/// Why it does not give the rest, after its name.
+const LACKING: &[(Features, &str)] = &[
+    (Features::MEMORY_LIMIT, NO_LIMIT),
+    (
+        Features::PIDS_LIMIT,
+        "has more processes than one itself when it starts a container",
+    ),
+    (Features::SECCOMP, LISTS),
+    (Features::TRACE, EXECUTES),
+    (Features::STEP, EXECUTES),
+    (Features::ID_RANGE, MAPS),
+    (Features::USER_NAMESPACE, MAPS),
+    (Features::TIME_NAMESPACE, NO_TIME),
+    (
+        Features::CGROUP_NAMESPACE,
+        "is asked for no cgroup namespace",
+    ),
+    (
+        Features::HELD,
+        "starts a container and executes its program in one step",
+    ),
+    (Features::EXEC_ON_ORDER, EXECUTES),
+    (Features::BARE_ROOT, MOUNTS),
+    (Features::STREAMS, CONNECTS),
+    (Features::CLOSED_STREAMS, CONNECTS),
+    (Features::DISPOSITIONS, RESETS),
+    (Features::BASELINE, "runs no emulator"),
+];
+
+/// What of a specification it cannot do.
+fn refuses(spec: &Spec) -> Option<&'static str> {
+    let streams = [spec.stdin, spec.stdout, spec.stderr];
+    let outputs = [spec.stdout, spec.stderr];
+    let is_odd = |it: &Stream| matches!(it, Stream::Broken | Stream::Full);
+    [
+        (matches!(spec.root, Root::Bare | Root::Host), MOUNTS),
+        (
+            streams.contains(&Stream::Closed)
+                || outputs.iter().any(is_odd)
+                || spec.stdin == Stream::Full,
+            CONNECTS,
+        ),
+        (
+            spec.privileged,
+            "would not confine its capabilities: there is no user namespace",
+        ),
+        (spec.own_time, NO_TIME),
+        (spec.id_range, MAPS),
+        (spec.blocked != 0 || spec.ignored != 0, RESETS),
+        (
+            spec.extra_descriptors > 0,
+            "is given no further descriptors",
+        ),
+        (spec.seccomp.is_some(), LISTS),
+    ]
+    .into_iter()
+    .find_map(|(asked, why)| asked.then_some(why))
+}

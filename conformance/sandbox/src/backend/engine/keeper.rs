@@ -1,0 +1,353 @@
+//! What a container engine holds for the suite must go when the suite does, also when that is
+//! killed: the engine's containers are no children of the suite's.
+//!
+//! Every container has a label, and every image a tag, with the name of the run. A process of its
+//! own, the keeper, which is this very program, learns of the suite's end by the end of its input,
+//! and has all of that name removed; where it was killed as well, the next suite does, which finds
+//! that the run's process is gone.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, BufRead, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::{Value, json};
+
+use super::api::Api;
+use crate::process::proc;
+
+/// The first argument of the suite, its name, where it is to be the keeper.
+pub const NAME: &str = "pause-conformance-keeper";
+/// The label of containers; its value is the run's name.
+pub(super) const LABEL: &str = "pause-conformance";
+/// The name of images; the tag is the run's name. That host is not asked for any image.
+const REPOSITORY: &str = "localhost/pause-conformance";
+/// How the names of folders begin; what follows is the run's name.
+const FOLDER: &str = "pause-conformance-";
+/// How long an engine may take to make the last container that a suite has asked for.
+const LATE: u64 = 30;
+/// How long the removal of all may take.
+const REMOVAL: Duration = Duration::from_mins(1);
+
+/// The suite's end of it.
+#[derive(Debug)]
+pub(in crate::backend) struct Keeper {
+    run: String,
+    input: Mutex<Option<ChildStdin>>,
+    child: Child,
+}
+
+/// A daemon that was started for the suite: its process, and the folder of its socket.
+#[derive(Debug)]
+pub(in crate::backend) struct Daemon {
+    pub(in crate::backend) pid: u32,
+    pub(in crate::backend) folder: PathBuf,
+}
+
+impl Keeper {
+    /// Removes what runs have left that were killed, and starts the keeper.
+    ///
+    /// # Errors
+    /// Where the engine does not answer, or no process can be made.
+    pub(in crate::backend) fn start(
+        api: &Api,
+        run: String,
+        daemon: Option<&Daemon>,
+    ) -> io::Result<Self> {
+        sweep(api, &is_dead)?;
+        let (pid, folder) = match daemon {
+            Some(daemon) => (daemon.pid.to_string(), daemon.folder.clone()),
+            None => ("0".to_owned(), PathBuf::new()),
+        };
+        // Also where its file has been replaced meanwhile, as a build does.
+        let mut child = Command::new("/proc/self/exe")
+            .arg0(NAME)
+            .arg(api.socket())
+            .args([&run, &pid])
+            .arg(folder)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // An interrupt from the terminal is not for it.
+            .process_group(0)
+            .spawn()?;
+        let input = Mutex::new(child.stdin.take());
+        Ok(Self { run, input, child })
+    }
+
+    /// The name of the run.
+    pub(super) fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// The name for an image of the run.
+    pub(super) fn image(&self, number: u64) -> String {
+        format!("{REPOSITORY}:{}-{number}", self.run)
+    }
+
+    /// The name for a container of the run.
+    pub(super) fn container(&self, number: u64) -> String {
+        format!("{LABEL}-{}-{number}", self.run)
+    }
+
+    /// Says that a container of this name is being made, before that is asked for.
+    ///
+    /// # Errors
+    /// Where the keeper has gone: what it would not remove is not made.
+    pub(super) fn makes(&self, container: &str) -> io::Result<()> {
+        self.tell('+', container)
+    }
+
+    /// Says that the engine has answered.
+    pub(super) fn made(&self, container: &str) {
+        // It has gone: then what is made next fails.
+        let _ = self.tell('-', container);
+    }
+
+    fn tell(&self, sign: char, container: &str) -> io::Result<()> {
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        let input = input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        input.write_all(format!("{sign}{container}\n").as_bytes())
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let input = self.input.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drop(input.take());
+        let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty());
+        let ended = pidfd
+            .map_err(io::Error::from)
+            .and_then(|pidfd| crate::wait::readable(pidfd.as_fd(), REMOVAL));
+        if matches!(ended, Ok(true)) {
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// The name of this process's run: its pid namespace, its pid there, and when it was started
+/// (`starttime` in proc_pid_stat(5)).
+///
+/// # Errors
+/// Where /proc does not tell.
+pub(in crate::backend) fn name_of_run() -> io::Result<String> {
+    let namespace = fs::metadata("/proc/self/ns/pid")?.ino();
+    let pid = std::process::id();
+    let started = start_of(pid)?.ok_or(io::ErrorKind::NotFound)?;
+    Ok(format!("{namespace}-{pid}-{started}"))
+}
+
+/// When a process was started, in clock ticks since boot; `None` where there is none.
+fn start_of(pid: u32) -> io::Result<Option<u64>> {
+    let _ = proc()?;
+    let stat = match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    // The name, in brackets, may hold anything.
+    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields);
+    let started = fields.and_then(|fields| fields.split(' ').nth(19)?.parse().ok());
+    started.map(Some).ok_or(io::ErrorKind::InvalidData.into())
+}
+
+/// Whether a run of this name was in this pid namespace, and its process is gone.
+fn is_dead(run: &str) -> bool {
+    let mut numbers = run.split('-').map(str::parse::<u64>);
+    let (Some(Ok(namespace)), Some(Ok(pid)), Some(Ok(started))) =
+        (numbers.next(), numbers.next(), numbers.next())
+    else {
+        return false;
+    };
+    let own = fs::metadata("/proc/self/ns/pid").map(|file| file.ino());
+    let there = u32::try_from(pid).map(start_of);
+    let gone = matches!(there, Ok(Ok(now)) if now != Some(started));
+    own.is_ok_and(|own| own == namespace) && gone
+}
+
+/// Has the containers and images removed whose run is one of `these`, and the folders.
+fn sweep(api: &Api, these: &dyn Fn(&str) -> bool) -> io::Result<()> {
+    for (container, run) in containers(api)? {
+        if these(&run) {
+            let path = format!("/containers/{container}?force=1&v=1");
+            // Another suite may be removing it, too.
+            let _ = api.delete(&path);
+        }
+    }
+    for image in images(api)? {
+        let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
+        let run = tag.rsplit_once('-').map_or("", |(run, _)| run);
+        if these(run) {
+            let _ = api.delete(&format!("/images/{image}"));
+        }
+    }
+    for entry in fs::read_dir(folders()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let run = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
+        if run.is_some_and(these) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Ids of all containers with the label, and its value.
+fn containers(api: &Api) -> io::Result<Vec<(String, String)>> {
+    let filters = json!({ "label": [LABEL] }).to_string();
+    let all = api.get("/containers/json", &[("all", "1"), ("filters", &filters)])?;
+    let each = all.as_array().into_iter().flatten().filter_map(|it| {
+        let run = it["Labels"][LABEL].as_str()?;
+        Some((it["Id"].as_str()?.to_owned(), run.to_owned()))
+    });
+    Ok(each.collect())
+}
+
+/// The names of images of any run.
+fn images(api: &Api) -> io::Result<Vec<String>> {
+    let all = api.get("/images/json", &[])?;
+    let names = all.as_array().into_iter().flatten();
+    let names = names.flat_map(|it| it["RepoTags"].as_array().into_iter().flatten());
+    let names = names.filter_map(Value::as_str);
+    let of_ours = names.filter(|name| {
+        let tag = name.strip_prefix(REPOSITORY);
+        tag.is_some_and(|tag| tag.starts_with(':'))
+    });
+    Ok(of_ours.map(str::to_owned).collect())
+}
+
+/// Where folders of runs are: root's alone, in memory.
+fn folders() -> &'static Path {
+    Path::new("/run")
+}
+
+/// Makes a folder for the socket of a daemon.
+///
+/// # Errors
+/// As mkdir(2).
+pub(in crate::backend) fn make_folder(run: &str) -> io::Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt as _;
+
+    let folder = folders().join(format!("{FOLDER}{run}"));
+    fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    Ok(folder)
+}
+
+/// Becomes the keeper, and ends as it, where this program was executed for that.
+pub fn run_if_asked() {
+    let mut words = std::env::args_os();
+    if words.next().is_some_and(|name| name == NAME) {
+        let status = i32::from(keep(words).is_err());
+        std::process::exit(status);
+    }
+}
+
+fn keep(mut words: impl Iterator<Item = OsString>) -> io::Result<()> {
+    let mut word = || words.next().ok_or(io::ErrorKind::InvalidInput);
+    let (socket, run, pid, folder) = (word()?, word()?, word()?, word()?);
+    let run = run.to_string_lossy().into_owned();
+    // While the suite has it for a child, it is no other process.
+    let pid = pid.to_str().and_then(|pid| pid.parse().ok());
+    let daemon = pid.and_then(Pid::from_raw);
+    let daemon = daemon.map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+    let pending = pending(io::stdin().lock());
+    let api = Api::new(Path::new(&socket));
+    let swept = sweep_all(&api, &run, &pending);
+    if let Some(Ok(daemon)) = daemon {
+        let _ = pidfd_send_signal(&daemon, Signal::TERM);
+        if !matches!(crate::wait::readable(daemon.as_fd(), REMOVAL), Ok(true)) {
+            let _ = pidfd_send_signal(&daemon, Signal::KILL);
+        }
+        let _ = fs::remove_dir_all(folder);
+    }
+    swept
+}
+
+/// Reads to the end, which is the suite's: the containers that were being made then.
+fn pending(input: impl BufRead) -> BTreeSet<String> {
+    let mut pending = BTreeSet::new();
+    for line in input.lines().map_while(Result::ok) {
+        if let Some(name) = line.strip_prefix('+') {
+            pending.insert(name.to_owned());
+        } else if let Some(name) = line.strip_prefix('-') {
+            pending.remove(name);
+        }
+    }
+    pending
+}
+
+/// Removes all of the run, and then what the engine is still making.
+fn sweep_all(api: &Api, run: &str, pending: &BTreeSet<String>) -> io::Result<()> {
+    let of_run = |other: &str| other == run;
+    if pending.is_empty() {
+        return sweep(api, &of_run);
+    }
+    let filters = json!({
+        "type": ["container"],
+        "event": ["create"],
+        "label": [format!("{LABEL}={run}")],
+    });
+    let (filters, now) = (filters.to_string(), seconds());
+    let (since, until) = (now.to_string(), (now + LATE).to_string());
+    let query = [("filters", &*filters), ("since", &since), ("until", &until)];
+    let mut seen = BTreeSet::new();
+    let mut look = || {
+        let there = api
+            .get("/containers/json", &[("all", "1")])
+            .unwrap_or_default();
+        let names = there.as_array().into_iter().flatten();
+        let names = names.flat_map(|it| it["Names"].as_array().into_iter().flatten());
+        let names = names.filter_map(|name| Some(name.as_str()?.trim_start_matches('/')));
+        seen.extend(names.filter(|it| pending.contains(*it)).map(str::to_owned));
+        let _ = sweep(api, &of_run);
+        seen.len() == pending.len()
+    };
+    // What is made from now on is an event.
+    if !look() {
+        let _ = api.follow("/events", &query, &mut look);
+    }
+    sweep(api, &of_run)
+}
+
+/// The time of day, as engines want it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an engine's events are asked for by it"
+)]
+fn seconds() -> u64 {
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_dead_where_its_process_is_gone_and_only_there() {
+        let own = name_of_run().expect("it runs");
+        assert!(!is_dead(&own), "{own}");
+        let [namespace, pid, started] = own.split('-').collect::<Vec<_>>()[..] else {
+            panic!("three numbers")
+        };
+        assert!(is_dead(&format!("{namespace}-{pid}-1{started}")));
+        assert!(is_dead(&format!("{namespace}-{}-{started}", u32::MAX)));
+        assert!(!is_dead(&format!("1{namespace}-{pid}-1{started}")));
+        assert!(!is_dead("") && !is_dead("latest") && !is_dead("1-2"));
+    }
+
+    #[test]
+    fn what_is_being_made_at_the_end_is_known() {
+        let told = "+a\n+b\n-a\nother\n+c\n-c\n";
+        assert_eq!(pending(told.as_bytes()), BTreeSet::from(["b".to_owned()]));
+        assert!(pending(&b""[..]).is_empty());
+    }
+}
