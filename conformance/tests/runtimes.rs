@@ -4,18 +4,21 @@
 //! Each runs in a mount namespace in which cgroups are of version 1 alone where the host has both:
 //! crun refuses hosts with both.
 
+#[path = "common/through.rs"]
+mod through;
+
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use conformance::programs::{FIXTURE, REFERENCE};
+use conformance::programs::REFERENCE;
 use conformance::wait;
-use fixtures::catalogue;
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open};
 use serde_json::Value;
+use through::{Program, is_installed, report, said, with_verdict};
 
 /// By Debian's packages of the same names.
 const RUNTIMES: [&str; 2] = ["runc", "crun"];
@@ -54,50 +57,13 @@ fn suite(arguments: &[&str]) -> Command {
     command
 }
 
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A program in a folder.
-struct Program {
-    path: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl Program {
-    fn of(content: &[u8]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("pause");
-        fs::write(&path, content).expect("written");
-        Self {
-            path,
-            _folder: folder,
-        }
-    }
-
-    fn image(&self) -> String {
-        format!("binary:{}", self.path.display())
-    }
-}
-
-/// The ids of the checks that ended so.
-fn with_verdict(run: &Value, verdicts: &[&str]) -> Vec<String> {
-    let checks = run["checks"].as_array().expect("checks");
-    let some = checks
-        .iter()
-        .filter(|check| verdicts.contains(&check["verdict"].as_str().unwrap_or_default()));
-    some.map(|check| check["id"].as_str().unwrap_or_default().to_owned())
-        .collect()
-}
-
 fn conformant(runtime: &str) -> Result<(), Failed> {
     let program = Program::of(REFERENCE);
     let image = program.image();
     let arguments = ["--image", &image, "--runtime", "embedded", "--runtime"];
     let arguments = [&arguments[..], &[runtime, "--report", "json"]].concat();
     let output = suite(&arguments).output()?;
-    let report: Value = serde_json::from_slice(&output.stdout)
-        .map_err(|error| format!("{error}: {}", said(&output)))?;
+    let report = report(&output)?;
     let [own, through] = report["runs"].as_array().expect("runs").as_slice() else {
         return Err("not one run each".into());
     };
@@ -120,15 +86,11 @@ fn conformant(runtime: &str) -> Result<(), Failed> {
 }
 
 fn finds(runtime: &str, name: &str, check: &str) -> Result<(), Failed> {
-    let fixture = catalogue::all()
-        .find(|fixture| fixture.name == name)
-        .ok_or("no such fixture")?;
-    let program = Program::of(&fixture.build(FIXTURE).map_err(|error| error.to_string())?);
+    let program = Program::fixture(name)?;
     let image = program.image();
     let arguments = ["--image", &image, "--runtime", runtime, "--filter", check];
     let output = suite(&[&arguments[..], &["--report", "json"]].concat()).output()?;
-    let report: Value = serde_json::from_slice(&output.stdout)
-        .map_err(|error| format!("{error}: {}", said(&output)))?;
+    let report = report(&output)?;
     let run = &report["runs"][0];
     if with_verdict(run, &["fail"]) != [check] {
         return Err(format!("{run:#}").into());
@@ -225,14 +187,6 @@ fn says_what_is_missing() -> Result<(), Failed> {
     );
     assert!(said.contains("hint: install runc"), "{said}");
     Ok(())
-}
-
-/// Whether it is in a folder of PATH, or where root's programs are.
-fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let mut programs = folders.map(|folder| folder.join(program));
-    programs.any(|program| program.is_file())
 }
 
 fn main() -> ExitCode {

@@ -18,7 +18,6 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::libc;
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
@@ -26,6 +25,8 @@ use seccompiler::BpfProgramRef;
 
 mod clone;
 mod interrupt;
+#[cfg(feature = "engines")]
+mod reaped;
 mod registers;
 mod schedule;
 mod step;
@@ -37,6 +38,8 @@ pub(crate) use clone::{
     spawn_sibling_in_place,
 };
 pub(crate) use interrupt::{interrupt, interrupt_by, is_ignored};
+#[cfg(feature = "engines")]
+pub(crate) use reaped::{await_reaping, exit_of_another};
 pub(crate) use registers::{NATIVE_ABI, Registers, skip_call};
 pub(crate) use schedule::ask_for_slice;
 pub(crate) use step::{Waited, signal_thread, step_wait, tell_of_timer};
@@ -350,58 +353,6 @@ pub(crate) fn try_wait_for_usage(pidfd: BorrowedFd<'_>) -> io::Result<Option<(Ex
     // In KiB, getrusage(2).
     let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10;
     Ok(Some((status, peak)))
-}
-
-/// How a process ended that another has waited for (PIDFD_GET_INFO, Linux 6.15); `None` where it
-/// was not waited for yet.
-///
-/// # Errors
-/// [`io::ErrorKind::Unsupported`] where the kernel keeps no such word.
-pub(crate) fn exit_of_another(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
-    // SAFETY: it is of integers alone, for which zero is a value.
-    let mut info: libc::pidfd_info = unsafe { mem::zeroed() };
-    info.mask = u64::from(libc::PIDFD_INFO_EXIT);
-    // SAFETY: the request's number holds the size of the structure, which the kernel fills.
-    let result = unsafe {
-        libc::ioctl(
-            pidfd.as_raw_fd(),
-            libc::PIDFD_GET_INFO,
-            ptr::from_mut(&mut info),
-        )
-    };
-    match check(c_long::from(result)) {
-        Err(error) => match error.raw_os_error() {
-            // Not known to the kernel, or only of processes that are there.
-            Some(libc::ENOTTY | libc::EINVAL | libc::ESRCH) => {
-                Err(io::ErrorKind::Unsupported.into())
-            }
-            _ => Err(error),
-        },
-        Ok(_) if info.mask & u64::from(libc::PIDFD_INFO_EXIT) == 0 => Ok(None),
-        // As wait(2) has it.
-        Ok(_) => Ok(Some(match info.exit_code & 0x7f {
-            0 => ExitStatus::Exited(info.exit_code >> 8 & 0xff),
-            signal => ExitStatus::Signaled(signal),
-        })),
-    }
-}
-
-/// Waits until a process has been waited for, which its pidfd reports (Linux 6.9); `false` when the
-/// time is up.
-pub(crate) fn await_reaping(pidfd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
-    let deadline = std::time::Instant::now() + timeout;
-    loop {
-        let left = deadline.saturating_duration_since(std::time::Instant::now());
-        let left = Timespec::try_from(left).ok();
-        // Without events only the hang-up is reported.
-        let mut polled = [PollFd::new(&pidfd, PollFlags::empty())];
-        match rustix::event::poll(&mut polled, left.as_ref()) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 /// Waits for a child that is about to end, and reaps it; `None` where it does not end in time.

@@ -17,7 +17,8 @@ use tempfile::TempDir;
 const COVERED: [&str; 3] = ["/run", "/var/lib", "/etc/docker"];
 
 /// Mount, pid and network namespaces. A shell holds them, and ends when its standard input is
-/// closed, at the latest with this test.
+/// closed, at the latest with this test. As process 1 it reaps what others leave: an engine cannot
+/// remove a container before its last member is reaped.
 pub(crate) struct Room {
     holder: Child,
     /// The shell, which is process 1 of the room.
@@ -37,7 +38,7 @@ impl Room {
             .filter(|folder| Path::new(folder).exists())
             .map(|folder| format!("mount -t tmpfs none {folder}; "));
         let script = format!(
-            "set -e; {} ip link set lo up; echo open; read -r _",
+            "set -e; {} ip link set lo up; exec 3<&0; cat <&3 >&2 & echo open; wait",
             covers.collect::<String>()
         );
         let mut holder = Command::new("unshare")

@@ -325,8 +325,13 @@ impl Backend for Engine {
         let name = self.keeper.image(number);
         let saved = subject.docker_archive(&name);
         let (_, archive) = saved.map_err(at("write its image for an engine"))?;
+        self.keeper
+            .makes(&name)
+            .map_err(at("tell the keeper of an image"))?;
         let load = || -> Result<String, Refusal> {
-            self.api.post_archive("/images/load?quiet=1", archive)?;
+            let loaded = self.api.post_archive("/images/load?quiet=1", archive);
+            self.keeper.made(&name);
+            loaded?;
             let loaded = self.api.get(&format!("/images/{name}/json"), &[])?;
             Ok(loaded["Id"].as_str().unwrap_or(&name).to_owned())
         };

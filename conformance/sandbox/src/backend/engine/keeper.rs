@@ -16,7 +16,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
@@ -32,10 +32,12 @@ pub(super) const LABEL: &str = "pause-conformance";
 const REPOSITORY: &str = "localhost/pause-conformance";
 /// How the names of folders begin; what follows is the run's name.
 const FOLDER: &str = "pause-conformance-";
-/// How long an engine may take to make the last container that a suite has asked for.
+/// How long an engine may take to make what a suite has asked for last, in seconds.
 const LATE: u64 = 30;
+/// How long it may take to start what it is then asked to remove.
+const STARTING: Duration = Duration::from_mins(2);
 /// How long the removal of all may take.
-const REMOVAL: Duration = Duration::from_mins(1);
+const REMOVAL: Duration = Duration::from_mins(4);
 
 /// The suite's end of it.
 #[derive(Debug)]
@@ -62,7 +64,10 @@ impl Keeper {
         run: String,
         daemon: Option<&Daemon>,
     ) -> io::Result<Self> {
-        sweep(api, &is_dead)?;
+        sweep_folders();
+        // While another suite ends, an engine may list nothing.
+        let swept = || sweep_once(api, &is_dead);
+        swept().or_else(|_| swept()).or_else(|_| swept())?;
         let (pid, folder) = match daemon {
             Some(daemon) => (daemon.pid.to_string(), daemon.folder.clone()),
             None => ("0".to_owned(), PathBuf::new()),
@@ -99,24 +104,24 @@ impl Keeper {
         format!("{LABEL}-{}-{number}", self.run)
     }
 
-    /// Says that a container of this name is being made, before that is asked for.
+    /// Says that a container or image of this name is being made, before that is asked for.
     ///
     /// # Errors
     /// Where the keeper has gone: what it would not remove is not made.
-    pub(super) fn makes(&self, container: &str) -> io::Result<()> {
-        self.tell('+', container)
+    pub(super) fn makes(&self, name: &str) -> io::Result<()> {
+        self.tell('+', name)
     }
 
     /// Says that the engine has answered.
-    pub(super) fn made(&self, container: &str) {
+    pub(super) fn made(&self, name: &str) {
         // It has gone: then what is made next fails.
-        let _ = self.tell('-', container);
+        let _ = self.tell('-', name);
     }
 
-    fn tell(&self, sign: char, container: &str) -> io::Result<()> {
+    fn tell(&self, sign: char, name: &str) -> io::Result<()> {
         let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
         let input = input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        input.write_all(format!("{sign}{container}\n").as_bytes())
+        input.write_all(format!("{sign}{name}\n").as_bytes())
     }
 }
 
@@ -173,30 +178,63 @@ fn is_dead(run: &str) -> bool {
     own.is_ok_and(|own| own == namespace) && gone
 }
 
-/// Has the containers and images removed whose run is one of `these`, and the folders.
-fn sweep(api: &Api, these: &dyn Fn(&str) -> bool) -> io::Result<()> {
+/// Has the containers and images removed whose run is one of `these`. An engine does not remove
+/// what it is just starting, or using, and lists nothing while something goes: it is asked again
+/// until `patience` is over.
+fn sweep(api: &Api, these: &dyn Fn(&str) -> bool, patience: Duration) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match sweep_once(api, these) {
+            // What was removed is seen to be gone.
+            Ok(0) => return Ok(()),
+            other if began.elapsed() >= patience => return other.map(drop),
+            Ok(_) => await_event(api),
+            // One that is gone itself is not asked again.
+            Err(error) => {
+                api.ping().map_err(|_| error)?;
+                await_event(api);
+            }
+        }
+    }
+}
+
+/// Waits until the engine has done something, for about a second at most.
+fn await_event(api: &Api) {
+    let now = seconds();
+    let (since, until) = (now.to_string(), (now + 1).to_string());
+    let _ = api.follow("/events", &[("since", &since), ("until", &until)], || true);
+}
+
+/// How many of them there were.
+fn sweep_once(api: &Api, these: &dyn Fn(&str) -> bool) -> io::Result<usize> {
+    let mut found = 0;
     for (container, run) in containers(api)? {
         if these(&run) {
-            let path = format!("/containers/{container}?force=1&v=1");
+            found += 1;
             // Another suite may be removing it, too.
-            let _ = api.delete(&path);
+            let _ = api.delete(&format!("/containers/{container}?force=1&v=1"));
         }
     }
     for image in images(api)? {
         let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
         let run = tag.rsplit_once('-').map_or("", |(run, _)| run);
         if these(run) {
+            found += 1;
             let _ = api.delete(&format!("/images/{image}"));
         }
     }
+    Ok(found)
+}
+
+/// Removes the folders of runs whose suite and keeper were killed.
+fn sweep_folders() {
     for entry in fs::read_dir(folders()).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let run = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
-        if run.is_some_and(these) {
+        if run.is_some_and(is_dead) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
-    Ok(())
 }
 
 /// Ids of all containers with the label, and its value.
@@ -208,6 +246,16 @@ fn containers(api: &Api) -> io::Result<Vec<(String, String)>> {
         Some((it["Id"].as_str()?.to_owned(), run.to_owned()))
     });
     Ok(each.collect())
+}
+
+/// The names of all containers, and of images of any run.
+fn names(api: &Api) -> io::Result<Vec<String>> {
+    let all = api.get("/containers/json", &[("all", "1")])?;
+    let names = all.as_array().into_iter().flatten();
+    let names = names.flat_map(|it| it["Names"].as_array().into_iter().flatten());
+    // Docker's begin with a slash.
+    let names = names.filter_map(|name| Some(name.as_str()?.trim_start_matches('/').to_owned()));
+    Ok(names.chain(images(api)?).collect())
 }
 
 /// The names of images of any run.
@@ -270,7 +318,7 @@ fn keep(mut words: impl Iterator<Item = OsString>) -> io::Result<()> {
     swept
 }
 
-/// Reads to the end, which is the suite's: the containers that were being made then.
+/// Reads to the end, which is the suite's: what was being made then.
 fn pending(input: impl BufRead) -> BTreeSet<String> {
     let mut pending = BTreeSet::new();
     for line in input.lines().map_while(Result::ok) {
@@ -287,33 +335,26 @@ fn pending(input: impl BufRead) -> BTreeSet<String> {
 fn sweep_all(api: &Api, run: &str, pending: &BTreeSet<String>) -> io::Result<()> {
     let of_run = |other: &str| other == run;
     if pending.is_empty() {
-        return sweep(api, &of_run);
+        return sweep(api, &of_run, STARTING);
     }
-    let filters = json!({
-        "type": ["container"],
-        "event": ["create"],
-        "label": [format!("{LABEL}={run}")],
-    });
-    let (filters, now) = (filters.to_string(), seconds());
+    let now = seconds();
     let (since, until) = (now.to_string(), (now + LATE).to_string());
-    let query = [("filters", &*filters), ("since", &since), ("until", &until)];
     let mut seen = BTreeSet::new();
     let mut look = || {
-        let there = api
-            .get("/containers/json", &[("all", "1")])
-            .unwrap_or_default();
-        let names = there.as_array().into_iter().flatten();
-        let names = names.flat_map(|it| it["Names"].as_array().into_iter().flatten());
-        let names = names.filter_map(|name| Some(name.as_str()?.trim_start_matches('/')));
-        seen.extend(names.filter(|it| pending.contains(*it)).map(str::to_owned));
-        let _ = sweep(api, &of_run);
+        let there = names(api).unwrap_or_default();
+        seen.extend(there.into_iter().filter(|it| pending.contains(it)));
+        let _ = sweep(api, &of_run, Duration::ZERO);
         seen.len() == pending.len()
     };
     // What is made from now on is an event.
     if !look() {
-        let _ = api.follow("/events", &query, &mut look);
+        let _ = api.follow(
+            "/events",
+            &[("since", &since), ("until", &until)],
+            &mut look,
+        );
     }
-    sweep(api, &of_run)
+    sweep(api, &of_run, STARTING)
 }
 
 /// The time of day, as engines want it.

@@ -1,0 +1,406 @@
+//! The suite with sandboxes that container engines make: the reference is conformant, each kind of
+//! fault is found by the check that is for it, what is missing is named, and nothing is left where
+//! the suite is killed.
+//!
+//! Each engine is in a room of namespaces, in which the suite runs too.
+
+#[path = "../../xtask/tests/engines/daemons.rs"]
+mod daemons;
+#[path = "../../xtask/tests/engines/room.rs"]
+mod room;
+#[path = "common/through.rs"]
+mod through;
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use conformance::programs::REFERENCE;
+use conformance::wait;
+use daemons::Podman;
+use libtest_mimic::{Arguments, Failed, Trial};
+use pause_image::build::{ImageBuilder, LayoutBuilder};
+use room::{Daemon, Room};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use serde_json::Value;
+use through::{Program, is_installed, report, said, with_verdict};
+
+/// A broken program, and the check that is asked.
+const FAULTS: [(&str, &str); 13] = [
+    ("exits-143", "signals/term-exits-zero"),
+    ("ignores-int", "signals/int-exits-zero"),
+    ("obeys-the-outside-alone", "signals/term-from-inside"),
+    ("never-reaps", "reaping/one-orphan"),
+    ("waits-once", "reaping/burst"),
+    ("kills-orphans", "reaping/spares-the-living"),
+    ("sweeps-ipc-when-it-reaps", "namespaces/held-alone"),
+    ("waits-for-its-members", "namespaces/teardown"),
+    ("leaves-after-an-orphan", "namespaces/stable"),
+    ("exits-at-once", "startup/stays"),
+    ("exits-at-stdin-eof", "startup/stays"),
+    ("refuses-strange-uid", "startup/any-uid"),
+    ("greets", "output/quiet"),
+];
+
+/// Moments after its start at which the suite is killed: while it prepares, and while it judges.
+const MOMENTS: [Duration; 5] = [
+    Duration::from_millis(150),
+    Duration::from_millis(600),
+    Duration::from_millis(1200),
+    Duration::from_millis(2500),
+    Duration::from_secs(5),
+];
+/// Within this the keeper must be gone, also where an engine was making a container.
+const REMOVAL: Duration = Duration::from_mins(4);
+/// Within this the suite must have begun.
+const BEGUN: Duration = Duration::from_mins(1);
+
+/// A container engine in its room. Fields are dropped in this order.
+struct Engine {
+    /// As `--runtime` has it.
+    runtime: String,
+    _daemon: Option<Daemon>,
+    /// What asks the engine, without arguments.
+    client: Box<dyn Fn(&Room) -> Command>,
+    room: Room,
+}
+
+impl Engine {
+    fn docker() -> Self {
+        let room = Room::open();
+        let socket = room.path("docker.sock").display().to_string();
+        let daemon = daemons::dockerd(&room, &socket);
+        let host = format!("unix://{socket}");
+        Self {
+            runtime: format!("docker={socket}"),
+            _daemon: Some(daemon),
+            client: Box::new(move |room| {
+                let mut command = room.command("docker");
+                command.args(["--host", &host]);
+                command
+            }),
+            room,
+        }
+    }
+
+    fn podman() -> Self {
+        let room = Room::open();
+        // The suite is in the room already.
+        let command = Podman::new(&room).command();
+        let words: Vec<_> = command.get_args().collect();
+        let program = words.iter().position(|word| *word == "podman");
+        let mut inside = Command::new("podman");
+        inside.args(&words[program.expect("its name") + 1..]);
+        for (key, value) in command.get_envs() {
+            inside.env(key, value.unwrap_or_default());
+        }
+        let folder = room.program("podman", &inside);
+        Self {
+            runtime: format!("podman={}", folder.join("podman").display()),
+            _daemon: None,
+            client: Box::new(|room| Podman::new(room).command()),
+            room,
+        }
+    }
+
+    fn suite(&self, arguments: &[&str]) -> Command {
+        let mut command = self.room.command(env!("CARGO_BIN_EXE_pause-conformance"));
+        command.args(arguments).args(["--runtime", &self.runtime]);
+        command
+    }
+
+    fn judge(&self, arguments: &[&str]) -> Result<(Value, Output), Failed> {
+        let output = self.suite(arguments).args(["--report", "json"]).output()?;
+        Ok((report(&output)?, output))
+    }
+
+    /// What it has of any run: containers, images, folders.
+    fn left(&self) -> String {
+        let ask = |words: &[&str]| room::text((self.client)(&self.room).args(words));
+        let containers = ask(&["ps", "--all", "--quiet"]);
+        let images = ask(&["images", "--all", "--quiet"]);
+        let folders = self.room.run("ls", &["/run"]);
+        let folders = folders.lines().filter(|it| it.starts_with("pause-"));
+        let folders: Vec<_> = folders.collect();
+        [containers, images, folders.join("\n")].join("")
+    }
+}
+
+fn runs_the_reference(start: Start) -> Result<(), Failed> {
+    let engine = start();
+    let folder = tempfile::tempdir()?;
+    let architecture = pause_image::Platform::host().architecture;
+    let image = ImageBuilder::pause(REFERENCE, &architecture);
+    LayoutBuilder::single(&image, "0.1").write(folder.path())?;
+    let image = format!("oci:{}", folder.path().display());
+    let (report, output) = engine.judge(&["--image", &image])?;
+    let run = &report["runs"][0];
+    let name = engine.runtime.split('=').next().unwrap_or_default();
+    let described = run["runtime"].as_str().unwrap_or_default();
+    assert!(described.starts_with(&format!("{name} ")), "{described}");
+    let wrong = with_verdict(run, &["fail", "error", "inconclusive"]);
+    if !wrong.is_empty() {
+        return Err(format!("{}\n{run:#}", wrong.join(", ")).into());
+    }
+    let passed = with_verdict(run, &["pass"]);
+    for family in [
+        "signals/",
+        "reaping/",
+        "namespaces/",
+        "startup/",
+        "cli/",
+        "output/",
+    ] {
+        assert!(passed.iter().any(|id| id.starts_with(family)), "{family}");
+    }
+    assert!(passed.len() > 75, "{} passed through it", passed.len());
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(engine.left(), "");
+    Ok(())
+}
+
+/// One check for each fixture, all in one room.
+fn finds_faults(start: Start) -> Result<(), Failed> {
+    let engine = start();
+    let mut wrong = Vec::new();
+    for (name, check) in FAULTS {
+        let program = Program::fixture(name)?;
+        let arguments = ["--image", &program.image(), "--filter", check];
+        let (report, output) = engine.judge(&arguments)?;
+        let run = &report["runs"][0];
+        if with_verdict(run, &["fail"]) != [check] || output.status.code() != Some(1) {
+            wrong.push(format!("{name}: {run:#}"));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(wrong.join("\n").into())
+}
+
+/// The processes that this one has started.
+fn children(of: Pid) -> Vec<Pid> {
+    let tasks = format!("/proc/{}/task", of.as_raw_nonzero());
+    let lists = fs::read_dir(tasks).into_iter().flatten().flatten();
+    let lists = lists.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            let ids = list.split_whitespace().map(str::to_owned);
+            ids.collect::<Vec<_>>()
+        })
+        .filter_map(|id| Pid::from_raw(id.parse().ok()?))
+        .collect()
+}
+
+/// The suite that this `nsenter` has started, once it is executed.
+fn suite_of(nsenter: &Child) -> Result<Pid, Failed> {
+    let began = Instant::now();
+    while began.elapsed() < BEGUN {
+        for pid in children(Pid::from_child(nsenter)) {
+            let path = format!("/proc/{}/exe", pid.as_raw_nonzero());
+            let program = fs::read_link(path).unwrap_or_default();
+            if program == Path::new(env!("CARGO_BIN_EXE_pause-conformance")) {
+                return Ok(pid);
+            }
+        }
+        std::thread::yield_now();
+    }
+    Err("the suite does not begin".into())
+}
+
+/// The keeper, if there is one yet.
+fn keeper_of(suite: Pid) -> Option<Pid> {
+    children(suite).into_iter().find(|pid| {
+        let words = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+        words.is_ok_and(|words| words.starts_with(b"pause-conformance-keeper\0"))
+    })
+}
+
+fn leaves_nothing(start: Start) -> Result<(), Failed> {
+    let engine = start();
+    let program = Program::of(REFERENCE);
+    let image = program.image();
+    let mut kept = 0;
+    for moment in MOMENTS {
+        let mut command = engine.suite(&["--image", &image, "--report", "json"]);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let suite = suite_of(&child)?;
+        let pidfd = pidfd_open(suite, PidfdFlags::empty())?;
+        let _ = wait::readable(pidfd.as_fd(), moment)?;
+        let keeper = keeper_of(suite).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+        // The suite may have ended.
+        let _ = kill_process(suite, Signal::KILL);
+        child.wait()?;
+        if let Some(Ok(keeper)) = keeper {
+            kept += 1;
+            if !wait::readable(keeper.as_fd(), REMOVAL)? {
+                return Err(format!("its keeper runs, after a kill at {moment:?}").into());
+            }
+            let left = engine.left();
+            if !left.is_empty() {
+                return Err(format!("left after a kill at {moment:?}: {left}").into());
+            }
+        }
+    }
+    assert!(kept > 1, "{kept} of them had a keeper");
+    Ok(())
+}
+
+/// What a suite and its keeper leave that are killed together, the next suite removes.
+fn sweeps_after_others(start: Start) -> Result<(), Failed> {
+    let engine = start();
+    let program = Program::of(REFERENCE);
+    let image = program.image();
+    let mut command = engine.suite(&["--image", &image, "--report", "json"]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let suite = suite_of(&child)?;
+    let began = Instant::now();
+    let keeper = loop {
+        match keeper_of(suite) {
+            // Containers are there, which only the keeper could remove now.
+            Some(keeper) if !engine.left().is_empty() => break keeper,
+            _ if began.elapsed() > BEGUN => return Err("no container is made".into()),
+            _ => std::thread::yield_now(),
+        }
+    };
+    kill_process(keeper, Signal::KILL)?;
+    kill_process(suite, Signal::KILL)?;
+    child.wait()?;
+    assert_ne!(engine.left(), "", "something was there, and is");
+    let check = ["--image", &image, "--filter", "signals/term-exits-zero"];
+    let (report, _) = engine.judge(&check)?;
+    assert_eq!(report["conclusion"], "conformant", "{report:#}");
+    assert_eq!(engine.left(), "");
+    Ok(())
+}
+
+/// Two lines, and the status for what could not be judged.
+fn is_named(runtime: &str, cause: &str, hint: &str) -> Result<(), Failed> {
+    let program = Program::of(REFERENCE);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
+    let output = command
+        .args(["--image", &program.image(), "--runtime", runtime])
+        .env_remove("DOCKER_HOST")
+        .stdin(Stdio::null())
+        .output()?;
+    let said = said(&output);
+    let lines: Vec<_> = said.lines().collect();
+    let name = runtime.split('=').next().unwrap_or_default();
+    let first = format!("error: --runtime {name}: {cause}");
+    assert!(lines.len() == 2 && lines[0].starts_with(&first), "{said}");
+    assert!(
+        lines[1].starts_with(" hint: ") && lines[1].contains(hint),
+        "{said}"
+    );
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    Ok(())
+}
+
+fn a_missing_engine_is_named() -> Result<(), Failed> {
+    is_named(
+        "docker=/nonexistent/x",
+        "/nonexistent/x: no such file",
+        "start docker",
+    )?;
+    is_named(
+        "podman=/nonexistent/x",
+        "/nonexistent/x: ",
+        "install podman",
+    )?;
+    is_named(
+        "podman=/bin/false",
+        "/bin/false: it does not say",
+        "install podman",
+    )?;
+    is_named("docker=/dev/null", "/dev/null: ", "start docker")
+}
+
+/// A server that refuses, and one that is none.
+fn one_that_refuses_is_named() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    for (number, answer, cause) in [
+        (
+            "1",
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 27\r\n\r\n{\"message\": \"not\\nfor you\"}",
+            "not\\nfor you",
+        ),
+        (
+            "2",
+            "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",
+            "it answers 500",
+        ),
+        ("3", "SSH-2.0-none\r\n", ""),
+        (
+            "4",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes",
+            "its answer is no document",
+        ),
+    ] {
+        let path = folder.path().join(number);
+        let listener = UnixListener::bind(&path)?;
+        let answer = answer.to_owned();
+        // It ends with this process, at the latest.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (mut stream, mut asked) = (stream, [0; 1024]);
+                let _ = stream.read(&mut asked);
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        let path = path.display();
+        is_named(
+            &format!("docker={path}"),
+            &format!("{path}: {cause}"),
+            "start docker",
+        )?;
+    }
+    Ok(())
+}
+
+type Start = fn() -> Engine;
+type Test = fn(Start) -> Result<(), Failed>;
+
+const TESTS: [(&str, Test); 4] = [
+    ("runs_the_reference", runs_the_reference),
+    ("finds_faults", finds_faults),
+    ("leaves_nothing", leaves_nothing),
+    ("sweeps_after_others", sweeps_after_others),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each run takes all processors.
+    arguments.test_threads.get_or_insert(1);
+    let is_root = rustix::process::geteuid().is_root();
+    let in_ci = std::env::var_os("CI").is_some();
+    let mut trials = vec![
+        Trial::test("a_missing_engine_is_named", a_missing_engine_is_named),
+        Trial::test("one_that_refuses_is_named", one_that_refuses_is_named),
+    ]
+    .into_iter()
+    .map(|trial| trial.with_ignored_flag(!is_root))
+    .collect::<Vec<_>>();
+    let engines: [(&str, &str, Start); 2] = [
+        ("docker", "dockerd", Engine::docker),
+        ("podman", "podman", Engine::podman),
+    ];
+    for (name, program, start) in engines {
+        // Where all is installed that tests need, nothing is left out.
+        let ignored = !is_root || !(in_ci || is_installed(program));
+        for (test, run) in TESTS {
+            let trial = Trial::test(format!("{name}_{test}"), move || run(start));
+            trials.push(trial.with_ignored_flag(ignored));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
