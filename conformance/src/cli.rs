@@ -1,5 +1,7 @@
 //! The command line: what the user can type, and what is wrong with what was typed.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use crate::catalogue::{ListFormat, matches};
 use crate::check::{Check, Level, Needs};
 use crate::checks::FAMILIES;
 use crate::emulator::EmulationMode;
+use crate::event::Part;
 use crate::kubernetes::Minor;
 use crate::report::spec::{ReportSpec, SpecError};
 use crate::subject::{Platform, Platforms};
@@ -23,7 +26,7 @@ Exit status:
    0  conformant
    1  not conformant
    2  the suite could not judge: bad input, an error of its own, interrupted, or nothing ran
-   3  a MUST stayed inconclusive
+   3  a MUST stayed inconclusive, or with --require-all was not judged
   64  wrong usage";
 
 const SELF_TEST_STATUS: &str = "\
@@ -132,6 +135,10 @@ pub struct Judge {
     /// A failed SHOULD fails the run
     #[arg(long)]
     pub strict: bool,
+
+    /// A MUST that this host could not judge makes the run inconclusive (exit status 3)
+    #[arg(long)]
+    pub require_all: bool,
 
     /// File that lists known failures; one that passes fails the run
     #[arg(long, value_name = "FILE")]
@@ -398,6 +405,26 @@ impl Judge {
         Ok(checks)
     }
 
+    /// Which part of all checks these are, and by which options; `None` where they are all.
+    pub fn part(&self, checks: &[&'static Check]) -> Option<Part> {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let all: usize = FAMILIES.iter().map(|family| family.checks.len()).sum();
+        if checks.len() >= all {
+            return None;
+        }
+        let filters = self.filters.iter().map(|it| format!("--filter {it}"));
+        let level = self.level.iter().map(|level| match level {
+            LevelArgument::Must => "--level must".to_owned(),
+            LevelArgument::Should => "--level should".to_owned(),
+        });
+        let static_only = self.static_only.then(|| "--static-only".to_owned());
+        Some(Part {
+            checks: count(checks.len()),
+            of: count(all),
+            options: filters.chain(level).chain(static_only).collect(),
+        })
+    }
+
     /// Which platforms of an image are judged.
     ///
     /// # Errors
@@ -418,32 +445,50 @@ impl Judge {
         Ok(Platforms::List(list.collect::<Result<_, _>>()?))
     }
 
-    /// The command that shows one check of this image again, run by this, up to `--filter`.
+    /// The command that shows one check of this image again, run by this, up to `--filter`: every
+    /// option on which its verdict, or what that weighs, depends. A shell takes it as it is.
     pub fn reproduce(&self, image: &str, runtime: &Runtime) -> String {
-        // Set by a program that runs this one for the user, such as xtask.
-        let command = std::env::var("PAUSE_CONFORMANCE_COMMAND")
-            .unwrap_or_else(|_| "pause-conformance".to_owned());
-        let mut words = vec![command, "--image".to_owned(), quoted(image)];
+        let mut words = vec![command(), "--image".to_owned(), quoted(image)];
+        let mut say = |option: &str, value: &dyn AsRef<OsStr>| {
+            words.extend([option.to_owned(), quoted(value)]);
+        };
         for platform in &self.platforms {
-            words.extend(["--platform".to_owned(), quoted(platform)]);
+            say("--platform", platform);
         }
         if let Some(minor) = self.kubernetes {
-            words.extend(["--kubernetes".to_owned(), minor.to_string()]);
+            say("--kubernetes", &minor.to_string());
         }
         for platform in &self.required_platforms {
-            words.extend(["--require-platform".to_owned(), platform.to_string()]);
+            say("--require-platform", &platform.to_string());
         }
         if !matches!(runtime, Runtime::Embedded) {
-            words.extend(["--runtime".to_owned(), quoted(&runtime.to_string())]);
+            say("--runtime", &runtime.to_string());
+        }
+        if let Some(mode) = self.emulation {
+            say("--emulation", &emulation_name(mode));
+        }
+        if let Some(programs) = self.programs.clone().or_else(programs_of_the_user) {
+            say("--programs", &programs);
         }
         let engine = Engine::from(self.wasi_engine);
         if engine != Engine::Builtin {
-            words.extend(["--wasi-engine".to_owned(), engine.name().to_owned()]);
+            say("--wasi-engine", &engine.name());
+        }
+        if self.timeout != TIMEOUT {
+            say("--timeout", &self.timeout.as_secs_f64().to_string());
+        }
+        if let Some(file) = &self.expect {
+            say("--expect", file);
+        }
+        if let Some(baseline) = &self.baseline {
+            say("--baseline", baseline);
         }
         for (set, flag) in [
             (self.insecure_registry, "--insecure-registry"),
             (self.long, "--long"),
             (self.static_only, "--static-only"),
+            (self.strict, "--strict"),
+            (self.require_all, "--require-all"),
         ] {
             words.extend(set.then(|| flag.to_owned()));
         }
@@ -451,17 +496,51 @@ impl Judge {
     }
 }
 
-/// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
+/// The words by which the user runs this program.
+pub fn command() -> String {
+    // Set by a program that runs this one for the user, such as xtask.
+    if let Ok(command) = std::env::var(COMMAND) {
+        return command;
     }
-    format!(
-        "'{}'",
-        crate::subject::escape(word.as_bytes()).replace('\'', "'\\''")
-    )
+    match std::env::args_os().next() {
+        Some(path) if path.as_bytes().contains(&b'/') => quoted(path),
+        _ => "pause-conformance".to_owned(),
+    }
 }
+
+/// Names the words by which the user runs this program.
+const COMMAND: &str = "PAUSE_CONFORMANCE_COMMAND";
+
+/// What the environment says in the place of `--programs`, where the user has said it.
+fn programs_of_the_user() -> Option<PathBuf> {
+    if std::env::var_os(COMMAND).is_some() {
+        return None;
+    }
+    std::env::var_os("PAUSE_CONFORMANCE_PROGRAMS").map(PathBuf::from)
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: impl AsRef<OsStr>) -> String {
+    let bytes = word.as_ref().as_bytes();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(byte);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && bytes.iter().all(plain) => text.to_owned(),
+        Ok(text) if text.chars().all(crate::subject::is_plain) => {
+            format!("'{}'", text.replace('\'', "'\\''"))
+        }
+        // What a report shows only escaped, a shell takes escaped (POSIX.1-2024, 2.2.4).
+        _ => {
+            let byte = |byte: &u8| match byte {
+                byte if plain(byte) => char::from(*byte).to_string(),
+                byte => format!("\\{byte:03o}"),
+            };
+            format!("$'{}'", bytes.iter().map(byte).collect::<String>())
+        }
+    }
+}
+
+/// The default of `--timeout`.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn seconds(word: &str) -> Result<Duration, String> {
     let seconds = f64::from_str(word).map_err(|error| error.to_string())?;
@@ -487,33 +566,65 @@ fn platform(word: &str) -> Result<Platform, String> {
         variant: variant.map(str::to_owned),
     })
 }
+
+/// The word of `--emulation`.
+fn emulation_name(mode: EmulationMode) -> &'static str {
+    match mode {
+        EmulationMode::Private => "private",
+        EmulationMode::Host => "host",
+        EmulationMode::Program => "program",
+    }
+}
+
 /// Reads [`EmulationMode`]; its crate knows of no command line.
 fn emulation_mode() -> impl TypedValueParser<Value = EmulationMode> {
     use EmulationMode::{Host, Private, Program};
     let modes = [
         (
-            "private",
             Private,
             "By an entry in a private binfmt_misc, in the sandboxes' own user namespace (Linux \
              6.7)",
         ),
-        ("host", Host, "By the host's own binfmt_misc entry"),
+        (Host, "By the host's own binfmt_misc entry"),
         (
-            "program",
             Program,
             "By no entry: the emulator is started, with the program as its argument",
         ),
     ];
-    let values = modes.map(|(name, _, help)| PossibleValue::new(name).help(help));
+    let name = emulation_name;
+    let values = modes.map(|(mode, help)| PossibleValue::new(name(mode)).help(help));
     PossibleValuesParser::new(values).try_map(move |name| {
-        let mode = modes.iter().find(|(known, ..)| *known == name);
-        mode.map(|(_, mode, _)| *mode).ok_or("unknown")
+        let mode = modes.iter().find(|(mode, _)| emulation_name(*mode) == name);
+        mode.map(|(mode, _)| *mode).ok_or("unknown")
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Runtime;
+    use super::{Runtime, quoted};
+
+    #[test]
+    fn a_shell_takes_a_quoted_word_for_what_it_is() {
+        let words = [
+            "plain/word:1",
+            "",
+            "a b",
+            "it's",
+            "$HOME `id` \\ \"x\" *",
+            "ü",
+            "line\nline\x1b[2J",
+            "~",
+        ];
+        for word in words {
+            let script = format!("printf %s {}", quoted(word));
+            let shell = std::process::Command::new("bash")
+                .args(["-c", &script])
+                .output()
+                .expect("bash starts");
+            assert_eq!(String::from_utf8_lossy(&shell.stdout), word, "{script}");
+            assert!(quoted(word).chars().all(crate::subject::is_plain));
+        }
+    }
 
     #[test]
     fn a_runtime_is_a_name_and_perhaps_a_program() {

@@ -5,6 +5,7 @@
 //! conclusion lives in `event/fold.rs`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
@@ -75,11 +76,14 @@ impl Conclusion {
         }
     }
 
-    /// The words of the reports; of a run of static checks alone they claim no more.
-    pub fn words(self, static_only: bool) -> &'static str {
-        match self {
-            Conclusion::Conformant if static_only => "conformant in the static checks alone",
-            _ => self.as_str(),
+    /// The words of the reports; where only a part of the checks was asked for they claim no more.
+    pub fn words(self, part: Option<&Part>) -> String {
+        match (self, part) {
+            (Conclusion::Conformant, Some(part)) => format!("conformant in {part}"),
+            (Conclusion::NotConformant | Conclusion::Inconclusive, Some(part)) => {
+                format!("{} by {part}", self.as_str())
+            }
+            (_, _) => self.as_str().to_owned(),
         }
     }
 
@@ -116,6 +120,49 @@ pub struct Tally {
     pub inconclusive: u32,
     /// Errors of the suite.
     pub error: u32,
+    /// MUSTs that this host could not judge: those that are inconclusive, and those that were
+    /// skipped for want of something that another host has.
+    #[serde(default)]
+    pub unjudged_must: u32,
+}
+
+/// For want of what a check was skipped.
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Want {
+    /// The subject is of another kind, such as a program alone where an image is judged.
+    Subject,
+    /// An option was not given, such as `--kubernetes`.
+    Option,
+    /// This host, backend, emulator or build lacks something that another has.
+    Host,
+    /// A check that it depends on did not pass.
+    Check,
+}
+
+/// The part of the checks that was asked for, where that is not all of them.
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// How many checks were asked for.
+    pub checks: u32,
+    /// How many there are.
+    pub of: u32,
+    /// The options that leave out the others, such as `--filter cli`.
+    pub options: Vec<String>,
+}
+
+impl fmt::Display for Part {
+    /// `3 of 146 checks (--filter cli)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            checks,
+            of,
+            options,
+        } = self;
+        write!(f, "{checks} of {of} checks ({})", options.join(" "))
+    }
 }
 
 /// One check's record in the report.
@@ -151,6 +198,14 @@ pub struct Record {
     /// The check because of which it was skipped.
     #[serde(skip)]
     pub blocked_by: Option<String>,
+    /// For want of what it was skipped; set where it was. Behind a check that was not judged
+    /// itself, for want of the same.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub skipped_for: Option<Want>,
+    /// `--require-all`, and it is a MUST that was skipped for want of something that another host
+    /// has: it counts as inconclusive.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub required: bool,
     /// Why `--expect` says that it fails; absent where it says nothing. With
     /// `fail` the failure is known and does not count, with `pass` the
     /// expectation is out of date and that does.
@@ -183,6 +238,8 @@ impl Record {
             evidence: Vec::new(),
             reason: None,
             blocked_by: None,
+            skipped_for: None,
+            required: false,
             expected_failure: None,
             baseline: None,
             reproduce: None,
@@ -277,6 +334,9 @@ pub struct Run {
     /// `--static-only`: no sandbox was made; the conclusion speaks of the other checks alone.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub static_only: bool,
+    /// The part of the checks that was asked for; absent where that is all of them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub part: Option<Part>,
     /// Its conclusion.
     pub conclusion: Conclusion,
     /// How many ended how.
@@ -306,6 +366,7 @@ impl Run {
             error: None,
             interrupted: false,
             static_only: head.static_only,
+            part: head.part.clone(),
             conclusion: Conclusion::NotJudged,
             tally: Tally::default(),
             checks,
@@ -363,6 +424,12 @@ pub struct Report {
     /// `--static-only`: no sandbox was made; the conclusion speaks of the other checks alone.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub static_only: bool,
+    /// The part of the checks that was asked for; absent where that is all of them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub part: Option<Part>,
+    /// Why nothing was judged, and what can be done; absent where runs were made.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
     /// The conclusion of all runs together.
     pub conclusion: Conclusion,
     /// The run was interrupted; what is here is part of it.
@@ -389,6 +456,8 @@ pub struct RunHead {
     pub wasi_engine: Option<String>,
     /// No sandbox is made, as the user asked.
     pub static_only: bool,
+    /// The part of the checks that was asked for.
+    pub part: Option<Part>,
     /// Its files are judged, beside the platform that is run.
     pub companion: bool,
 }
@@ -424,6 +493,8 @@ pub enum Event<'a> {
     RunFinished {
         /// The run, records in registry order.
         run: &'a Run,
+        /// `--strict`.
+        strict: bool,
     },
     /// Once, last.
     SuiteFinished {
@@ -436,7 +507,7 @@ pub enum Event<'a> {
 mod tests {
     use serde_json::json;
 
-    use super::{Conclusion, Verdict};
+    use super::{Conclusion, Part, Verdict};
 
     #[test]
     fn every_report_says_it_in_the_words_of_the_json() {
@@ -456,9 +527,17 @@ mod tests {
             (Conclusion::NotJudged, "not judged"),
         ] {
             assert_eq!(conclusion.as_str(), words);
-            assert_eq!(conclusion.words(false), words);
-            let whole = conclusion.words(true) == words;
-            assert_eq!(whole, conclusion != Conclusion::Conformant, "{words}");
+            assert_eq!(conclusion.words(None), words);
+            let part = Part {
+                checks: 3,
+                of: 146,
+                options: vec!["--filter cli".to_owned(), "--static-only".to_owned()],
+            };
+            let part = conclusion.words(Some(&part));
+            let marked = part.ends_with("3 of 146 checks (--filter cli --static-only)");
+            // What judged nothing claims nothing.
+            assert_eq!(marked, conclusion != Conclusion::NotJudged, "{part}");
+            assert!(part.starts_with(words), "{part}");
         }
     }
 }

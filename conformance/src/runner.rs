@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::check::{Check, Finding, Needs, Outcome, Pass, Stop};
 use crate::context::{Context, GaveUp, Shared};
-use crate::event::{Event, Record, Verdict};
+use crate::event::{Event, Record, Verdict, Want};
 use conclude::{Concluded, blame_nobody};
 
 pub use conclude::record;
@@ -410,7 +410,7 @@ impl<'a> Runner<'a> {
             Err(Stop::Fail(finding) | Stop::NotRunning(finding) | Stop::Ended(finding)) => {
                 Concluded::Fail(finding)
             }
-            Err(Stop::Skip(reason)) => Concluded::Skipped(reason),
+            Err(Stop::Skip(reason)) => Concluded::Skipped(Want::Subject, reason),
             Err(Stop::Blocked { by, why }) => Concluded::Blocked {
                 by: by.to_owned(),
                 why: Some(why),
@@ -449,6 +449,14 @@ impl<'a> Runner<'a> {
             ..record(check, Verdict::Error)
         };
         record.conclude(concluded);
+        let cause = record.blocked_by.as_ref();
+        if let Some(cause) = cause.and_then(|id| self.records.get(id.as_str())) {
+            record.skipped_for = match cause.verdict {
+                Verdict::Inconclusive => Some(Want::Host),
+                Verdict::Skipped => cause.skipped_for,
+                Verdict::Pass | Verdict::Fail | Verdict::Error => Some(Want::Check),
+            };
+        }
         if matches!(
             record.verdict,
             Verdict::Fail | Verdict::Inconclusive | Verdict::Error

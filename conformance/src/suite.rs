@@ -16,7 +16,7 @@ use crate::check::Check;
 use crate::cli::{Judge, Runtime, SelfTest};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::emulator::Emulator;
-use crate::event::{Baseline, Conclusion, Event, Host, Run, Tool, Verdict};
+use crate::event::{Baseline, Conclusion, Event, Host, Record, Run, Tool, Verdict};
 use crate::expect::{ExpectError, Expectations};
 use crate::interrupt::{self, InOrder};
 use crate::report::patient::Patient;
@@ -73,16 +73,37 @@ impl Failure {
 /// Judges, and says with which exit status to end.
 ///
 /// # Errors
-/// [`Failure`] where nothing could be judged and no report was asked to hold it.
+/// [`Failure`] where nothing could be judged. The reports that were asked for hold it too, unless
+/// the command line is wrong.
 pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
-    see_processes()?;
     let asked = Asked::of(options)?;
     let reports = report::plan(&options.reports)
         .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
     let reporters = Reporters::open(&reports).map_err(|error| unwritten(&error))?;
-    let prepared = Prepared::from(options, &asked)?;
-    // Not before: progress may have a thread, and a new user namespace allows one only.
-    prepared.run(show_progress(reporters))
+    match see_processes().and_then(|()| Prepared::from(options, &asked)) {
+        // Not before: progress may have a thread, and a new user namespace allows one only.
+        Ok(prepared) => prepared.run(show_progress(reporters)),
+        Err(failure) => {
+            report_failure(options, &asked, &failure, reporters);
+            Err(failure)
+        }
+    }
+}
+
+/// Writes the reports that were asked for, which say why nothing was judged.
+fn report_failure(options: &Judge, asked: &Asked, failure: &Failure, mut reporters: Reporters<'_>) {
+    let mut report = asked.report(options, 1.0);
+    report.error = Some(match &failure.hint {
+        Some(hint) => format!("{}; {hint}", failure.message),
+        None => failure.message.clone(),
+    });
+    report.conclude();
+    // Who asked for none reads it on stderr.
+    reporters.keep(&options.reports);
+    reporters.event(&Event::SuiteFinished { report: &report });
+    for error in reporters.finish() {
+        anstream::eprintln!("error: {}", unwritten(&error).message);
+    }
 }
 
 /// For people to read: nothing depends on it.
@@ -251,8 +272,12 @@ impl Suite<'_> {
         if let Some(baseline) = baseline {
             baseline.compare(&mut run);
         }
-        run.conclude(self.options.strict);
-        emit(&Event::RunFinished { run: &run });
+        if self.options.require_all {
+            run.checks.iter_mut().for_each(Record::require);
+        }
+        let strict = self.options.strict;
+        run.conclude(strict);
+        emit(&Event::RunFinished { run: &run, strict });
         run
     }
 

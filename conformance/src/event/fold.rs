@@ -3,7 +3,7 @@
 //! Owns what a verdict weighs. Every format asks [`Record::effect`] whether a
 //! record is red, so no report can disagree with the exit status.
 
-use crate::event::{Baseline, Conclusion, Record, Report, Run, Tally, Verdict};
+use crate::event::{Baseline, Conclusion, Record, Report, Run, Tally, Verdict, Want};
 use crate::requirement::Level;
 
 impl Tally {
@@ -28,6 +28,7 @@ impl Tally {
             Verdict::Inconclusive => self.inconclusive += 1,
             Verdict::Error => self.error += 1,
         }
+        self.unjudged_must += u32::from(record.level == Level::Must && record.is_unjudged());
     }
 
     /// Counts them all.
@@ -58,7 +59,7 @@ impl Level {
 
 impl Record {
     /// The conclusion of the run if this were its only check; `None` where it decides nothing:
-    /// skipped, or inconclusive below MUST.
+    /// skipped without `--require-all`, or inconclusive below MUST.
     ///
     /// An error weighs the same at every level: it is about the suite, not the image.
     pub fn effect(&self, strict: bool) -> Option<Conclusion> {
@@ -71,9 +72,24 @@ impl Record {
             }
             Verdict::Pass | Verdict::Fail => Some(Conclusion::Conformant),
             Verdict::Inconclusive => binding.then_some(Conclusion::Inconclusive),
-            Verdict::Skipped => None,
+            Verdict::Skipped => self.required.then_some(Conclusion::Inconclusive),
             Verdict::Error => Some(Conclusion::NotJudged),
         }
+    }
+
+    /// It applies, and this host could not judge it: another might.
+    pub fn is_unjudged(&self) -> bool {
+        match self.verdict {
+            Verdict::Inconclusive => true,
+            Verdict::Skipped => self.skipped_for == Some(Want::Host),
+            Verdict::Pass | Verdict::Fail | Verdict::Error => false,
+        }
+    }
+
+    /// Has it count, as `--require-all` asks, where it is a MUST that this host could not judge.
+    pub fn require(&mut self) {
+        self.required =
+            self.verdict == Verdict::Skipped && self.level == Level::Must && self.is_unjudged();
     }
 
     /// It fails here and passes on the baseline.

@@ -162,6 +162,7 @@ fn an_expectation_decides_as_documented(#[case] verdict: Verdict, #[case] expect
         emulator: None,
         wasi_engine: None,
         static_only: false,
+        part: None,
         companion: false,
     };
     let mut record = crate::runner::record(&TWO, verdict);

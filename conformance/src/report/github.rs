@@ -38,7 +38,7 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
         }
     }
     let unjudged = outline::report_unjudged(&report);
-    errors.extend(unjudged.map(|why| (false, report.tool.name.clone(), why.to_owned())));
+    errors.extend(unjudged.map(|why| (false, report.tool.name.clone(), why)));
 
     let mut out = String::new();
     for (command, mut annotations) in [("error", errors), ("warning", warnings)] {
@@ -52,8 +52,8 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
     } else {
         "error"
     };
-    let words = report.conclusion.words(report.static_only);
-    write_command(&mut out, last, &report.tool.name, words)?;
+    let words = report.conclusion.words(report.part.as_ref());
+    write_command(&mut out, last, &report.tool.name, &words)?;
     Ok(out)
 }
 

@@ -56,7 +56,7 @@ pub fn render(report: &Report) -> serde_json::Result<String> {
     if let Some(why) = outline::report_unjudged(&report) {
         let name = report.tool.name.clone();
         issues.push(Issue {
-            description: why.to_owned(),
+            description: why,
             check_name: "run/judged".to_owned(),
             fingerprint: format!("run/judged {name}"),
             severity: "blocker",

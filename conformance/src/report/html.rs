@@ -20,19 +20,24 @@ const STYLE: &str = include_str!("html/style.css");
 pub fn render(report: &Report) -> Result<String, fmt::Error> {
     let report = text::legible(report);
     let mut out = String::new();
-    let conclusion = report.conclusion.words(report.static_only);
+    let conclusion = report.conclusion.words(report.part.as_ref());
     write!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>Pause image: {conclusion}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
+         <title>Pause image: {}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
+        Text(&conclusion)
     )?;
     let class = class(report.conclusion);
-    writeln!(out, "<h1 class=\"{class}\">Pause image: {conclusion}</h1>")?;
+    writeln!(
+        out,
+        "<h1 class=\"{class}\">Pause image: {}</h1>",
+        Text(&conclusion)
+    )?;
     if let Some(why) = outline::report_unjudged(&report) {
-        writeln!(out, "<p class=\"bad\">{}</p>", Text(why))?;
+        writeln!(out, "<p class=\"bad\">{}</p>", Text(&why))?;
     }
     if !report.runs.is_empty() {
         write_runs(&mut out, &report.runs)?;
@@ -90,8 +95,8 @@ fn write_runs(out: &mut String, runs: &[Run]) -> fmt::Result {
             Text(&outline::engines(run))
         )?;
         let class = class(run.conclusion);
-        let conclusion = run.conclusion.words(run.static_only);
-        write!(out, "<td class=\"{class}\">{conclusion}")?;
+        let conclusion = run.conclusion.words(run.part.as_ref());
+        write!(out, "<td class=\"{class}\">{}", Text(&conclusion))?;
         let counts = [
             tally.pass,
             tally.fail,
@@ -123,7 +128,7 @@ fn write_matrix(out: &mut String, matrix: &Matrix<'_>, report: &Report) -> fmt::
             let class = match word {
                 "pass" => "good",
                 "FAIL" | "ERROR" | "stale" => "bad",
-                "fail" | "?" => "open",
+                "WARN" | "?" => "open",
                 _ => "dim",
             };
             write!(out, "<td class=\"{class}\">{word}")?;
@@ -160,10 +165,10 @@ fn write_run(out: &mut String, name: &str, run: &Run, strict: bool) -> fmt::Resu
         let records = run.checks.iter();
         for record in records.filter(|record| record.is_red(strict) == red) {
             match outline::light(record, strict) {
-                Light::Red { .. } => write_record(out, "bad", true, record)?,
-                Light::Excused(_) => write_record(out, "open", false, record)?,
+                Light::Red { .. } => write_record(out, "bad", true, strict, record)?,
+                Light::Excused(_) => write_record(out, "open", false, strict, record)?,
                 Light::Undecided(_) if record.verdict == Verdict::Inconclusive => {
-                    write_record(out, "open", false, record)?;
+                    write_record(out, "open", false, strict, record)?;
                 }
                 Light::Passed | Light::Undecided(_) => {}
             }
@@ -176,13 +181,19 @@ fn write_run(out: &mut String, name: &str, run: &Run, strict: bool) -> fmt::Resu
     Ok(())
 }
 
-fn write_record(out: &mut String, class: &str, open: bool, record: &Record) -> fmt::Result {
+fn write_record(
+    out: &mut String,
+    class: &str,
+    open: bool,
+    strict: bool,
+    record: &Record,
+) -> fmt::Result {
     writeln!(
         out,
-        "<details class=\"record {class}\"{}><summary><b class=\"{class}\">{} {}</b> {} <code>{}</code></summary>\n<dl>",
+        "<details class=\"record {class}\"{}><summary><b class=\"{class}\">{}</b> {} {} <code>{}</code></summary>\n<dl>",
         if open { " open" } else { "" },
+        outline::word(record, strict),
         record.level,
-        record.verdict.as_str(),
         Text(&record.title),
         Text(&record.id),
     )?;

@@ -6,7 +6,6 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::check::Level;
 use crate::event::{Conclusion, Event, Record, Report, Run, Tally, Verdict};
 use crate::report::Reporter;
 use crate::report::matrix::{self, Matrix};
@@ -40,7 +39,8 @@ impl<W: Write> Human<W> {
     /// When the output cannot be written.
     pub fn whole(&mut self, report: &Report) -> io::Result<()> {
         for run in &report.runs {
-            self.event(&Event::RunFinished { run })?;
+            let strict = report.strict;
+            self.event(&Event::RunFinished { run, strict })?;
         }
         self.event(&Event::SuiteFinished { report })
     }
@@ -54,8 +54,8 @@ impl<W: Write> Human<W> {
 impl<W: Write> Reporter for Human<W> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         match event {
-            Event::RunFinished { run } => {
-                write_run(&mut self.out, &text::legible_run(run))?;
+            Event::RunFinished { run, strict } => {
+                write_run(&mut self.out, &text::legible_run(run), *strict)?;
                 self.out.flush()
             }
             Event::SuiteFinished { report } => {
@@ -70,9 +70,9 @@ impl<W: Write> Reporter for Human<W> {
     }
 }
 
-fn write_run(out: &mut impl Write, run: &Run) -> io::Result<()> {
+fn write_run(out: &mut impl Write, run: &Run, strict: bool) -> io::Result<()> {
     if run.companion {
-        return write_companion(out, run);
+        return write_companion(out, run, strict);
     }
     writeln!(out, "{BOLD}{}{BOLD:#}", run.image)?;
     for (label, value) in outline::head(run) {
@@ -88,17 +88,17 @@ fn write_run(out: &mut impl Write, run: &Run) -> io::Result<()> {
     if let Some(why) = &run.not_run {
         writeln!(out, "{RED}its program was not run{RED:#}: {why}\n")?;
     }
-    write_records(out, run)?;
+    write_records(out, run, strict)?;
     write_known(out, run)?;
     write_skipped(out, run)?;
     write_comparison(out, run)?;
     write_measurements(out, run)?;
-    write_tally(out, run)
+    write_tally(out, run, strict)
 }
 
 /// A platform of which only files were judged, beside one that was run: a line, and each record
 /// that needs attention.
-fn write_companion(out: &mut impl Write, run: &Run) -> io::Result<()> {
+fn write_companion(out: &mut impl Write, run: &Run, strict: bool) -> io::Result<()> {
     write!(
         out,
         "{BOLD}{} {}{BOLD:#}, files alone: ",
@@ -108,23 +108,24 @@ fn write_companion(out: &mut impl Write, run: &Run) -> io::Result<()> {
         return writeln!(out, "{RED}could not be judged{RED:#}: {error}\n");
     }
     write!(out, "{}: ", tally_in_words(&run.tally))?;
-    write_conclusion(out, run.conclusion, false)?;
+    let words = run.conclusion.as_str().to_owned();
+    write_conclusion(out, run.conclusion, words, outline::why(run, strict))?;
     for (reason, ids) in outline::skipped(run) {
         writeln!(out, "  {reason}: {DIM}{}{DIM:#}", ids.join(", "))?;
     }
     writeln!(out)?;
-    write_records(out, run)?;
+    write_records(out, run, strict)?;
     write_known(out, run)?;
     write_comparison(out, run)
 }
 
 /// The records that need attention, the gravest first.
-fn write_records(out: &mut impl Write, run: &Run) -> io::Result<()> {
+fn write_records(out: &mut impl Write, run: &Run, strict: bool) -> io::Result<()> {
     let mut records: Vec<_> = run
         .checks
         .iter()
         .filter(|record| !outline::is_one_of_many(run, record))
-        .filter_map(|record| Some((heading(record)?, record)))
+        .filter_map(|record| Some((heading(record, strict)?, record)))
         .collect();
     records.sort_by_key(|((place, ..), record)| (*place, record.level));
     for ((_, style, word), record) in records {
@@ -138,17 +139,17 @@ fn write_records(out: &mut impl Write, run: &Run) -> io::Result<()> {
 }
 
 /// Place in the report, style and word; `None` for a record that the report only counts or lists.
-fn heading(record: &Record) -> Option<(u8, Style, &'static str)> {
-    let known = record.expected_failure.is_some();
-    match record.verdict {
-        Verdict::Fail if known => None,
-        Verdict::Fail if record.level == Level::Must || record.is_worse() => Some((0, RED, "FAIL")),
-        Verdict::Fail => Some((0, YELLOW, "FAIL")),
-        Verdict::Pass if known => Some((1, RED, "STALE")),
-        Verdict::Error => Some((2, RED, "ERROR")),
-        Verdict::Inconclusive => Some((3, YELLOW, "INCONCLUSIVE")),
-        Verdict::Pass | Verdict::Skipped => None,
-    }
+fn heading(record: &Record, strict: bool) -> Option<(u8, Style, &'static str)> {
+    let word = outline::word(record, strict);
+    let (place, style) = match word {
+        "FAIL" => (0, RED),
+        "WARN" => (1, YELLOW),
+        "STALE" => (2, RED),
+        "ERROR" => (3, RED),
+        "INCONCLUSIVE" | "UNJUDGED" => (4, YELLOW),
+        _ => return None,
+    };
+    Some((place, style, word))
 }
 
 fn write_record(out: &mut impl Write, style: Style, word: &str, record: &Record) -> io::Result<()> {
@@ -226,7 +227,7 @@ fn write_measurements(out: &mut impl Write, run: &Run) -> io::Result<()> {
     writeln!(out)
 }
 
-fn write_tally(out: &mut impl Write, run: &Run) -> io::Result<()> {
+fn write_tally(out: &mut impl Write, run: &Run, strict: bool) -> io::Result<()> {
     let checks = plural(run.tally.total(), "check", "checks");
     let time = text::duration(run.duration_us);
     writeln!(out, "{checks} in {time}: {}", tally_in_words(&run.tally))?;
@@ -236,7 +237,18 @@ fn write_tally(out: &mut impl Write, run: &Run) -> io::Result<()> {
             "{YELLOW}interrupted: this is a part of the run{YELLOW:#}"
         )?;
     }
-    write_conclusion(out, run.conclusion, run.static_only)?;
+    if let Some(musts) = outline::unjudged_musts(run) {
+        let more = match run.checks.iter().any(|record| record.required) {
+            true => "",
+            false => "; --require-all makes each of them count",
+        };
+        writeln!(
+            out,
+            "{YELLOW}not judged on this host{YELLOW:#}: {musts}{more}"
+        )?;
+    }
+    let words = run.conclusion.words(run.part.as_ref());
+    write_conclusion(out, run.conclusion, words, outline::why(run, strict))?;
     writeln!(out)
 }
 
@@ -273,17 +285,20 @@ fn tally_in_words(tally: &Tally) -> String {
     }
 }
 
+/// A conclusion in words, and why it is that.
 fn write_conclusion(
     out: &mut impl Write,
     conclusion: Conclusion,
-    static_only: bool,
+    words: String,
+    why: Option<String>,
 ) -> io::Result<()> {
     let style = match conclusion {
         Conclusion::Conformant => GREEN.bold(),
         Conclusion::NotConformant | Conclusion::NotJudged => RED,
         Conclusion::Inconclusive => YELLOW.bold(),
     };
-    writeln!(out, "{style}{}{style:#}", conclusion.words(static_only))
+    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+    writeln!(out, "{style}{words}{style:#}{why}")
 }
 
 /// The end of a report of several runs; a single run has stated its conclusion already.
@@ -299,13 +314,23 @@ fn write_closing(out: &mut impl Write, report: &Report) -> io::Result<()> {
             .filter(|run| run.conclusion == Conclusion::Conformant)
             .count();
         write!(out, "{good} of {} runs conformant: ", report.runs.len())?;
-        write_conclusion(out, report.conclusion, report.static_only)?;
+        let words = report.conclusion.words(report.part.as_ref());
+        write_conclusion(out, report.conclusion, words, None)?;
     } else if report.runs.is_empty() {
-        write!(out, "nothing ran: ")?;
-        write_conclusion(out, report.conclusion, report.static_only)?;
+        let words = report.conclusion.words(report.part.as_ref());
+        write_conclusion(
+            out,
+            report.conclusion,
+            words,
+            outline::report_unjudged(report),
+        )?;
     }
     // A single run has stated its own interruption.
-    let said = matches!(report.runs.as_slice(), [run] if run.interrupted);
+    let said = match report.runs.as_slice() {
+        [] => true,
+        [run] => run.interrupted,
+        _ => false,
+    };
     if report.interrupted && !said {
         writeln!(out, "{YELLOW}interrupted: this report is partial{YELLOW:#}")?;
     }
@@ -319,7 +344,7 @@ fn write_matrix(out: &mut impl Write, matrix: &Matrix<'_>, report: &Report) -> i
             out,
             "  [{}] {label}: {}",
             number + 1,
-            run.conclusion.words(run.static_only)
+            run.conclusion.as_str()
         )?;
     }
     writeln!(out)?;
@@ -340,7 +365,7 @@ fn write_matrix(out: &mut impl Write, matrix: &Matrix<'_>, report: &Report) -> i
             let word = matrix::word(*cell, report.strict);
             let style = match word {
                 "FAIL" | "ERROR" | "stale" => RED,
-                "fail" | "?" => YELLOW,
+                "WARN" | "?" => YELLOW,
                 "pass" => GREEN,
                 _ => DIM,
             };

@@ -31,7 +31,7 @@ pub fn render(report: &Report) -> Result<String, quick_junit::SerializeError> {
     }
     if let Some(why) = outline::report_unjudged(&report) {
         let mut suite = TestSuite::new(report.tool.name.as_str());
-        suite.add_test_case(unjudged(why));
+        suite.add_test_case(not_judged(&why));
         xml.add_test_suite(suite);
     }
     let text = xml.to_string()?;
@@ -43,6 +43,9 @@ pub fn render(report: &Report) -> Result<String, quick_junit::SerializeError> {
 fn suite(name: &str, run: &Run, report: &Report) -> TestSuite {
     let mut suite = TestSuite::new(name);
     suite.set_time(Duration::from_micros(run.duration_us));
+    let part = run.part.as_ref().map(ToString::to_string);
+    let unjudged = outline::unjudged_musts(run);
+    let conclusion = run.conclusion.words(run.part.as_ref());
     let properties = [
         ("image", Some(run.image.as_str())),
         ("digest", run.digest.as_deref()),
@@ -50,7 +53,9 @@ fn suite(name: &str, run: &Run, report: &Report) -> TestSuite {
         ("runtime", Some(run.runtime.as_str())),
         ("emulator", run.emulator.as_deref()),
         ("wasi-engine", run.wasi_engine.as_deref()),
-        ("conclusion", Some(run.conclusion.words(run.static_only))),
+        ("checks", part.as_deref()),
+        ("unjudged-must", unjudged.as_deref()),
+        ("conclusion", Some(conclusion.as_str())),
         ("started", Some(report.started.as_str())),
         ("tool", Some(report.tool.version.as_str())),
         ("spec", Some(report.spec_version.as_str())),
@@ -79,7 +84,7 @@ fn suite(name: &str, run: &Run, report: &Report) -> TestSuite {
     }
     suite.add_test_cases(run.checks.iter().map(|record| case(record, report.strict)));
     if let Some(why) = outline::unjudged(run, report.strict) {
-        suite.add_test_case(unjudged(&why));
+        suite.add_test_case(not_judged(&why));
     }
     suite
 }
@@ -121,7 +126,7 @@ fn case(record: &Record, strict: bool) -> TestCase {
 }
 
 /// A red case, for a run or a report that could not be judged.
-fn unjudged(why: &str) -> TestCase {
+fn not_judged(why: &str) -> TestCase {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
     status.set_message(why).set_type("not-judged");
     let mut case = TestCase::new("judged", status);

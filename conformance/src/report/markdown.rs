@@ -24,10 +24,10 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
         out,
         "## Pause image: {} {}\n",
         mark(conclusion),
-        conclusion.words(report.static_only)
+        prose(&conclusion.words(report.part.as_ref()))
     )?;
     if let Some(why) = outline::report_unjudged(&report) {
-        writeln!(out, "**{why}**\n")?;
+        writeln!(out, "**{}**\n", prose(&why))?;
     }
     if !report.runs.is_empty() {
         write_runs(&mut out, &report.runs)?;
@@ -66,7 +66,7 @@ fn write_runs(out: &mut String, runs: &[Run]) -> fmt::Result {
             prose(&run.platform),
             prose(&outline::engines(run)),
             mark(run.conclusion),
-            run.conclusion.words(run.static_only),
+            prose(&run.conclusion.words(run.part.as_ref())),
             tally.pass,
             tally.fail,
             tally.inconclusive,
@@ -121,10 +121,10 @@ fn write_run(out: &mut String, name: &str, run: &Run, strict: bool) -> fmt::Resu
             .filter(|record| record.is_red(strict) == red)
         {
             match outline::light(record, strict) {
-                Light::Red { .. } => write_record(out, "❌", record)?,
-                Light::Excused(_) => write_record(out, "⚠️", record)?,
+                Light::Red { .. } => write_record(out, "❌", strict, record)?,
+                Light::Excused(_) => write_record(out, "⚠️", strict, record)?,
                 Light::Undecided(_) if record.verdict == Verdict::Inconclusive => {
-                    write_record(out, "❔", record)?;
+                    write_record(out, "❔", strict, record)?;
                 }
                 Light::Passed | Light::Undecided(_) => {}
             }
@@ -134,17 +134,13 @@ fn write_run(out: &mut String, name: &str, run: &Run, strict: bool) -> fmt::Resu
     write_measurements(out, run)
 }
 
-fn write_record(out: &mut String, mark: &str, record: &Record) -> fmt::Result {
+fn write_record(out: &mut String, mark: &str, strict: bool, record: &Record) -> fmt::Result {
     let Record {
-        id,
-        title,
-        level,
-        verdict,
-        ..
+        id, title, level, ..
     } = record;
-    let verdict = verdict.as_str();
+    let word = outline::word(record, strict);
     let summary = format!(
-        "{mark} {level} {verdict}: <b>{}</b> <code>{}</code>",
+        "{mark} {word} {level}: <b>{}</b> <code>{}</code>",
         html(title),
         html(id)
     );

@@ -103,7 +103,7 @@ fn numbered(labels: impl Iterator<Item = String>) -> Vec<String> {
 pub const WORDS: [(&str, &str); 9] = [
     ("pass", "the requirement holds"),
     ("FAIL", "it does not, and that fails the run"),
-    ("fail", "it does not; reported only"),
+    ("WARN", "it does not; reported only"),
     ("known", "fails, as expected"),
     ("stale", "passes, but is expected to fail"),
     ("?", "inconclusive"),
@@ -121,8 +121,9 @@ pub fn word(cell: Option<&Record>, strict: bool) -> &'static str {
         Verdict::Pass => "pass",
         Verdict::Fail if known => "known",
         Verdict::Fail if record.is_red(strict) => "FAIL",
-        Verdict::Fail => "fail",
+        Verdict::Fail => "WARN",
         Verdict::Inconclusive => "?",
+        Verdict::Skipped if record.required => "?",
         Verdict::Skipped => "skip",
         Verdict::Error => "ERROR",
     }

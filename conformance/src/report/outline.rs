@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::event::{Conclusion, Measurement, Record, Report, Run, Verdict};
 use crate::report::text;
+use crate::requirement::Level;
 
 /// A record in three colours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,10 @@ pub fn light(record: &Record, strict: bool) -> Light {
             kind: "error",
             message: reason(),
         },
+        Verdict::Skipped if red => Light::Red {
+            kind: "inconclusive",
+            message: format!("not judged here: {}", reason()),
+        },
         Verdict::Skipped => Light::Undecided(reason()),
     }
 }
@@ -101,6 +106,90 @@ pub fn head(run: &Run) -> impl Iterator<Item = (&'static str, &str)> {
     known.filter(|(_, value)| !value.is_empty())
 }
 
+/// Which MUSTs this host could not judge, counted: `3 MUST (2 skipped, 1 inconclusive)`; `None`
+/// where there is none.
+pub fn unjudged_musts(run: &Run) -> Option<String> {
+    let count = |verdict| {
+        let is = |record: &&Record| {
+            record.level == Level::Must && record.is_unjudged() && record.verdict == verdict
+        };
+        run.checks.iter().filter(is).count()
+    };
+    let counts = [
+        (count(Verdict::Skipped), "skipped"),
+        (count(Verdict::Inconclusive), "inconclusive"),
+    ];
+    let all: usize = counts.iter().map(|(count, _)| count).sum();
+    let parts = counts.iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<_> = parts
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    (all > 0).then(|| format!("{all} MUST ({})", parts.join(", ")))
+}
+
+/// How many names a line has at most.
+const NAMES: usize = 8;
+
+/// Why the conclusion of a run is not that it is conformant: the checks, and the options without
+/// which they would not count. `None` where it is, or where a reason of the run as a whole is told
+/// by [`unjudged`].
+pub fn why(run: &Run, strict: bool) -> Option<String> {
+    let mut causes: Vec<(&str, Vec<&str>)> = Vec::new();
+    let decides = |record: &&Record| {
+        let effect = record.effect(strict);
+        effect == Some(run.conclusion) && effect != Some(Conclusion::Conformant)
+    };
+    for record in run.checks.iter().filter(decides) {
+        let option = option(record);
+        match causes.iter_mut().find(|(known, _)| *known == option) {
+            Some((_, ids)) => ids.push(&record.id),
+            None => causes.push((option, vec![&record.id])),
+        }
+    }
+    let causes = causes.iter().map(|(option, ids)| {
+        let more = match ids.len().saturating_sub(NAMES) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let ids = ids.iter().take(NAMES).copied().collect::<Vec<_>>();
+        let option = match *option {
+            "" => String::new(),
+            option => format!(" ({option})"),
+        };
+        format!("{}{more}{option}", ids.join(", "))
+    });
+    let causes: Vec<_> = causes.collect();
+    (!causes.is_empty()).then(|| causes.join("; "))
+}
+
+/// The option without which a record would not count; empty where it counts anyway.
+fn option(record: &Record) -> &'static str {
+    match record.verdict {
+        Verdict::Pass => "--expect names it, and it passes",
+        Verdict::Skipped => "--require-all",
+        Verdict::Error => "an error of the suite",
+        Verdict::Fail | Verdict::Inconclusive if record.level == Level::Must => "",
+        Verdict::Fail if record.is_worse() => "--baseline",
+        Verdict::Fail | Verdict::Inconclusive => "--strict",
+    }
+}
+
+/// The word for how a record ended and what that weighs, as all reports for people say it.
+pub fn word(record: &Record, strict: bool) -> &'static str {
+    let known = record.expected_failure.is_some();
+    match record.verdict {
+        Verdict::Pass if known => "STALE",
+        Verdict::Pass => "PASS",
+        Verdict::Fail if known => "KNOWN",
+        Verdict::Fail if record.is_red(strict) => "FAIL",
+        Verdict::Fail => "WARN",
+        Verdict::Inconclusive => "INCONCLUSIVE",
+        Verdict::Skipped if record.required => "UNJUDGED",
+        Verdict::Skipped => "SKIPPED",
+        Verdict::Error => "ERROR",
+    }
+}
+
 /// A first line, and the details of a record below it, a line each.
 pub fn in_lines(first: &str, record: &Record) -> String {
     let details = details(record).into_iter();
@@ -111,8 +200,11 @@ pub fn in_lines(first: &str, record: &Record) -> String {
 
 /// Remarks on a run as a whole, a label and a line each; [`comparison`] is the last of them.
 pub fn remarks(run: &Run) -> Vec<(&'static str, String)> {
+    let part = run.part.iter().map(|part| ("checks", part.to_string()));
+    let unjudged = unjudged_musts(run).map(|musts| ("not judged", format!("{musts} on this host")));
     let lacks = run.root_lacks.iter().map(|line| ("root", line.clone()));
-    lacks.chain(comparison(run)).collect()
+    let all = part.chain(unjudged).chain(lacks);
+    all.chain(comparison(run)).collect()
 }
 
 /// The baseline of a run and how it compares, a label and a line each; empty without a baseline.
@@ -176,20 +268,24 @@ pub fn unjudged(run: &Run, strict: bool) -> Option<String> {
 }
 
 /// The reason why the report could not be judged, if no run shows it.
-pub fn report_unjudged(report: &Report) -> Option<&'static str> {
-    if report.interrupted {
-        Some("interrupted: this report is partial")
+pub fn report_unjudged(report: &Report) -> Option<String> {
+    if let Some(error) = &report.error {
+        Some(error.clone())
+    } else if report.interrupted {
+        Some("interrupted: this report is partial".to_owned())
     } else if report.runs.is_empty() {
-        Some("nothing ran")
+        Some("nothing ran".to_owned())
     } else {
         None
     }
 }
 
-/// The skipped ids by reason, in the order of each reason's first record. A family that was skipped
+/// The skipped ids that do not count by reason, in the order of each reason's first record. A family that was skipped
 /// as a whole for one reason is one entry: `signals/* (17)`.
 pub fn skipped(run: &Run) -> Vec<(&str, Vec<String>)> {
-    by_reason(run, |record| record.verdict == Verdict::Skipped)
+    by_reason(run, |record| {
+        record.verdict == Verdict::Skipped && !record.required
+    })
 }
 
 /// The same for inconclusive records, if many share a reason.
@@ -197,13 +293,13 @@ pub fn many_inconclusive(run: &Run) -> Vec<(&str, Vec<String>)> {
     by_reason(run, |record| is_one_of_many(run, record))
 }
 
-/// Whether a record is inconclusive for a reason that many others share.
+/// Whether a record is inconclusive, or counts as that, for a reason that many others share.
 pub fn is_one_of_many(run: &Run, record: &Record) -> bool {
     /// Fewer are shown separately.
     const MANY: usize = 4;
-    let alike =
-        |other: &&Record| other.verdict == Verdict::Inconclusive && other.reason == record.reason;
-    record.verdict == Verdict::Inconclusive && run.checks.iter().filter(alike).count() >= MANY
+    let open = |record: &Record| record.verdict == Verdict::Inconclusive || record.required;
+    let alike = |other: &&Record| open(other) && other.reason == record.reason;
+    open(record) && run.checks.iter().filter(alike).count() >= MANY
 }
 
 fn by_reason(run: &Run, counts: impl Fn(&Record) -> bool) -> Vec<(&str, Vec<String>)> {

@@ -67,6 +67,11 @@ impl<'p> Reporters<'p> {
         self
     }
 
+    /// Drops each report that is not among these.
+    pub fn keep(&mut self, these: &[ReportSpec]) {
+        self.reports.retain(|(spec, _)| these.contains(spec));
+    }
+
     /// Shows an event as progress only; no report has it.
     pub fn aside(&mut self, event: &Event<'_>) {
         if let Some(progress) = &mut self.progress

@@ -1,5 +1,5 @@
 //! SARIF 2.1.0, for code scanning: one run per run, one rule per check, one result for each failed
-//! or inconclusive record.
+//! or inconclusive record, and for each that `--require-all` makes count.
 //!
 //! A result is of level `error` exactly where a failure makes the exit status red (see `outline`);
 //! a failure that does not count is a `warning`, a known one is suppressed. An inconclusive record
@@ -32,7 +32,7 @@ pub fn render(report: &Report) -> serde_json::Result<String> {
     if let Some(why) = outline::report_unjudged(&report) {
         runs.push(json!({
             "tool": tool(&report, &[]),
-            "invocations": [invocation(false, &[why.to_owned()])],
+            "invocations": [invocation(false, &[why])],
             "results": [],
         }));
     }
@@ -65,7 +65,9 @@ fn one(name: &str, run: &Run, report: &Report) -> Value {
             "image": run.image,
             "platform": run.platform,
             "runtime": run.runtime,
-            "conclusion": run.conclusion.words(run.static_only),
+            "checks": run.part.as_ref().map(ToString::to_string),
+            "unjudgedMust": run.tally.unjudged_must,
+            "conclusion": run.conclusion.words(run.part.as_ref()),
         },
     })
 }
@@ -113,9 +115,8 @@ fn result(rule: usize, record: &Record, run: &Run, strict: bool) -> Option<Value
         (Verdict::Fail | Verdict::Pass, Light::Red { message, .. }) => ("fail", "error", message),
         (Verdict::Fail, Light::Excused(message)) => ("fail", "warning", message),
         // The level is `none` for any kind but `fail` (section 3.27.10).
-        (Verdict::Inconclusive, Light::Red { message, .. } | Light::Undecided(message)) => {
-            ("open", "none", message)
-        }
+        (Verdict::Inconclusive, Light::Red { message, .. } | Light::Undecided(message))
+        | (Verdict::Skipped, Light::Red { message, .. }) => ("open", "none", message),
         _ => return None,
     };
     let mut result = json!({

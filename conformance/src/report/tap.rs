@@ -19,7 +19,7 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
     let report = text::legible(report);
     let strict = report.strict;
     let mut out = "TAP version 14\n".to_owned();
-    let mut bail = outline::report_unjudged(&report).map(str::to_owned);
+    let mut bail = outline::report_unjudged(&report);
     if let [run] = report.runs.as_slice() {
         write_head(&mut out, "", run)?;
         write_points(&mut out, "", run, strict)?;
@@ -39,7 +39,7 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
             let why = outline::unjudged(run, strict).map(|why| format!(" ({why})"));
             let name = description(&format!(
                 "{name}: {}{}",
-                run.conclusion.words(run.static_only),
+                run.conclusion.words(run.part.as_ref()),
                 why.unwrap_or_default()
             ));
             writeln!(out, "{ok} {number} - {name}")?;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 pub use pause_image::escape_text as escape;
 
-use crate::event::{Baseline, Host, Measurement, Record, Report, Run, Tool};
+use crate::event::{Baseline, Host, Measurement, Part, Record, Report, Run, Tool};
 
 /// The longest line that a report for people shows, in characters.
 const LONGEST: usize = 1000;
@@ -40,6 +40,8 @@ pub fn legible(report: &Report) -> Report {
         host,
         strict,
         static_only,
+        part,
+        error,
         conclusion,
         interrupted,
         runs,
@@ -55,6 +57,8 @@ pub fn legible(report: &Report) -> Report {
         host: legible_host(host),
         strict: *strict,
         static_only: *static_only,
+        part: part.as_ref().map(legible_part),
+        error: optional(error.as_ref()),
         conclusion: *conclusion,
         interrupted: *interrupted,
         runs: runs.iter().map(legible_run).collect(),
@@ -97,6 +101,7 @@ pub fn legible_run(run: &Run) -> Run {
         error,
         interrupted,
         static_only,
+        part,
         conclusion,
         tally,
         checks,
@@ -117,11 +122,25 @@ pub fn legible_run(run: &Run) -> Run {
         error: optional(error.as_ref()),
         interrupted: *interrupted,
         static_only: *static_only,
+        part: part.as_ref().map(legible_part),
         conclusion: *conclusion,
         tally: *tally,
         checks: checks.iter().map(legible_record).collect(),
         measurements: legible_measurements(measurements),
         duration_us: *duration_us,
+    }
+}
+
+fn legible_part(part: &Part) -> Part {
+    let Part {
+        checks,
+        of,
+        options,
+    } = part;
+    Part {
+        checks: *checks,
+        of: *of,
+        options: lines(options),
     }
 }
 
@@ -154,6 +173,8 @@ fn legible_record(record: &Record) -> Record {
         evidence,
         reason,
         blocked_by,
+        skipped_for,
+        required,
         expected_failure,
         baseline,
         reproduce,
@@ -172,6 +193,8 @@ fn legible_record(record: &Record) -> Record {
         evidence: lines(evidence),
         reason: optional(reason.as_ref()),
         blocked_by: optional(blocked_by.as_ref()),
+        skipped_for: *skipped_for,
+        required: *required,
         expected_failure: optional(expected_failure.as_ref()),
         baseline: *baseline,
         reproduce: optional(reproduce.as_ref()),

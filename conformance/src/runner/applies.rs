@@ -10,6 +10,7 @@ use super::{Run, Runner};
 use crate::catalogue::missing_in_words;
 use crate::check::{Check, Needs};
 use crate::context::Shared;
+use crate::event::Want;
 use crate::subject::NoProgram;
 use crate::wasi_sim::RUNS_COMPONENTS;
 
@@ -28,14 +29,14 @@ impl Runner<'_> {
             runs.then(|| confirm?.says_nothing()).flatten()
         };
         for check in checks {
-            if let Some(reason) = missing(check, offered, &self.run) {
+            if let Some((want, reason)) = missing(check, offered, &self.run) {
                 let is_startable = offered
                     .host
                     .contains(check.needs.host & Features::OF_STARTS);
                 if self.run.shared.backend.is_some() && !is_startable {
                     self.not_startable.insert(check.id);
                 }
-                self.finish(check, Concluded::Skipped(reason), Duration::ZERO);
+                self.finish(check, Concluded::Skipped(want, reason), Duration::ZERO);
             } else if let Some(why) = says_nothing(check) {
                 let why = why.to_owned();
                 self.finish(check, Concluded::Inconclusive(why), Duration::ZERO);
@@ -96,24 +97,38 @@ fn offers(shared: &Shared) -> Needs {
     offered
 }
 
-/// Why a check does not apply, if it does not.
-fn missing(check: &Check, offered: Needs, run: &Run<'_>) -> Option<String> {
+/// Why a check does not apply, if it does not: for want of what, and in words.
+fn missing(check: &Check, offered: Needs, run: &Run<'_>) -> Option<(Want, String)> {
     let shared = run.shared;
     let need = (check.needs - offered).iter().next()?;
     if need == Needs::PROGRAM
         && let Err(why) = &shared.subject.program
     {
-        return Some(match why {
+        let why = match why {
             NoProgram::Wasm => "needs a native program; this one is WebAssembly".to_owned(),
             why => format!("the image has no program that can be started: {why}"),
-        });
+        };
+        return Some((Want::Subject, why));
     }
     if need == Needs::VIRTUAL_CLOCK && offered.contains(Needs::WASM_COMPONENT) {
-        return Some(NO_COMPONENTS.to_owned());
+        return Some((Want::Host, NO_COMPONENTS.to_owned()));
     }
     let why = match &shared.backend {
         Some(backend) => backend.lacks(need.host),
         None => run.not_run.filter(|_| check.needs.contains(Needs::SANDBOX)),
     };
-    Some(why.map_or_else(|| missing_in_words(need), str::to_owned))
+    let want = if !need.subject.is_empty() {
+        Want::Subject
+    } else if need == Needs::VIRTUAL_CLOCK || shared.backend.is_none() && run.not_run.is_some() {
+        // The program is none that any host could run.
+        Want::Subject
+    } else if !need.request.is_empty() {
+        Want::Option
+    } else {
+        Want::Host
+    };
+    Some((
+        want,
+        why.map_or_else(|| missing_in_words(need), str::to_owned),
+    ))
 }

@@ -1,13 +1,13 @@
 //! The record that a check's conclusion becomes.
 
 use crate::check::{Check, Finding, Outcome, Pass, Stop};
-use crate::event::{Record, Verdict};
+use crate::event::{Record, Verdict, Want};
 
 /// How a check was concluded.
 pub(super) enum Concluded {
     Pass(Pass),
     Fail(Finding),
-    Skipped(String),
+    Skipped(Want, String),
     /// It was not run, or its outcome says nothing, because another check did not pass.
     Blocked {
         by: String,
@@ -42,11 +42,14 @@ impl Record {
                 (self.observed, self.evidence) = (Some(finding.observed), finding.evidence);
                 (Verdict::Fail, None)
             }
-            Concluded::Skipped(reason) => (Verdict::Skipped, Some(reason)),
+            Concluded::Skipped(want, reason) => {
+                self.skipped_for = Some(want);
+                (Verdict::Skipped, Some(reason))
+            }
             Concluded::Blocked { by, why } => {
                 let why = why.map_or_else(String::new, |why| format!(": {why}"));
                 let reason = format!("depends on {by}, which did not pass{why}");
-                self.blocked_by = Some(by);
+                (self.blocked_by, self.skipped_for) = (Some(by), Some(Want::Check));
                 (Verdict::Skipped, Some(reason))
             }
             Concluded::Inconclusive(reason) => (Verdict::Inconclusive, Some(reason)),

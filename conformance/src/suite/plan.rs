@@ -11,7 +11,7 @@ use crate::calibration::Calibration;
 use crate::check::{Check, Needs};
 use crate::cli::Runtime;
 use crate::emulator::{EmulationMode, Emulator, NoEmulator};
-use crate::event::{Record, RunHead, Verdict};
+use crate::event::{Part, Record, RunHead, Verdict};
 use crate::subject::elf::is_of;
 use crate::subject::{self, Platform, Subject};
 use crate::{wasi_host, wasi_sim};
@@ -124,6 +124,7 @@ fn head(subject: &Subject, runtime: &str) -> RunHead {
         emulator: None,
         wasi_engine: None,
         static_only: false,
+        part: None,
         companion: subject.companion,
     }
 }
@@ -155,6 +156,48 @@ pub(super) fn absent(image: &[Subject], host: &Platform) -> Option<Planned> {
         runtime: Runtime::Embedded,
         repeats: false,
     })
+}
+
+/// One of several images that cannot be read.
+pub(super) struct Unread {
+    /// As the user named it.
+    image: String,
+    /// Why, and what can be done.
+    why: String,
+}
+
+impl Unread {
+    pub(super) fn of(image: &str, error: &subject::Error) -> Self {
+        let why = match error.hint() {
+            Some(hint) => format!("{error} ({hint})"),
+            None => error.to_string(),
+        };
+        let image = image.to_owned();
+        Self { image, why }
+    }
+}
+
+/// The run of an image that cannot be read.
+pub(super) fn unread(unread: &Unread, host: &Platform) -> Planned {
+    Planned {
+        head: RunHead {
+            image: unread.image.clone(),
+            digest: None,
+            platform: host.to_string(),
+            runtime: String::new(),
+            emulator: None,
+            wasi_engine: None,
+            static_only: false,
+            part: None,
+            companion: false,
+        },
+        subject: Err(unread.why.clone()),
+        backend: None,
+        calibration: None,
+        not_run: None,
+        runtime: Runtime::Embedded,
+        repeats: false,
+    }
 }
 
 /// What executes a subject's program.
@@ -244,7 +287,7 @@ pub(super) fn plan(
     };
     let (backend, subject) = match backend {
         // Nothing of it could be read.
-        Ok(_) if subject.companion && subject.image.is_none() => (None, Err(unread(&subject))),
+        Ok(_) if subject.companion && subject.image.is_none() => (None, Err(no_file(&subject))),
         Ok(backend) => (backend, Ok(subject)),
         Err(why) => (None, Err(why)),
     };
@@ -283,7 +326,7 @@ pub(super) fn repeat(first: &Planned, chosen: &Chosen) -> Option<Planned> {
     })
 }
 
-fn unread(subject: &Subject) -> String {
+fn no_file(subject: &Subject) -> String {
     let why = subject.program.as_ref().err();
     why.map(ToString::to_string).unwrap_or_default()
 }
@@ -309,11 +352,15 @@ pub(super) fn name_wasi_engines(planned: &mut [Planned], checks: &[&Check], aske
     }
 }
 
-/// Says in the head of each run that no sandbox is made, since that was asked for.
-pub(super) fn mark_static(planned: &mut [Planned], asked: bool) {
-    for run in planned.iter_mut().filter(|_| asked) {
-        run.head.runtime += ", no sandbox (--static-only)";
-        run.head.static_only = true;
+/// Says in the head of each run which part of the checks was asked for, and that no sandbox is made
+/// where that was.
+pub(super) fn mark(planned: &mut [Planned], static_only: bool, part: Option<&Part>) {
+    for run in planned {
+        run.head.part = part.cloned();
+        if static_only {
+            run.head.runtime += ", no sandbox (--static-only)";
+            run.head.static_only = true;
+        }
     }
 }
 

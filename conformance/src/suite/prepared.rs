@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::plan::{self, Chosen, Planned};
+use super::plan::{self, Chosen, Planned, Unread};
 use super::{
     Baselines, Failure, SPEC_VERSION, Suite, describe_host, find_wasi_engine, jobs, load_failure,
     measure_host, prepare, suffices, time_of_day, tool, unread_expectations, unwritten,
@@ -50,6 +50,24 @@ impl Asked {
         })
     }
 
+    /// The report without its runs, on a host that is this many times slower than nominal.
+    pub(super) fn report(&self, options: &Judge, time_scale: f64) -> Report {
+        Report {
+            schema_version: SCHEMA_VERSION,
+            tool: tool(),
+            spec_version: SPEC_VERSION.to_owned(),
+            started: time_of_day(),
+            host: describe_host(time_scale),
+            strict: options.strict,
+            static_only: options.static_only,
+            part: options.part(&self.checks),
+            error: None,
+            conclusion: Conclusion::NotJudged,
+            interrupted: false,
+            runs: Vec::new(),
+        }
+    }
+
     fn needs_sandbox(&self) -> bool {
         self.checks
             .iter()
@@ -60,6 +78,7 @@ impl Asked {
 /// All that the runs need: they are planned, and the backend is there.
 pub(super) struct Prepared<'a> {
     suite: Suite<'a>,
+    asked: &'a Asked,
     planned: Vec<Planned>,
     /// How many of them, the first, are the baseline's.
     baselines: usize,
@@ -72,18 +91,21 @@ impl<'a> Prepared<'a> {
     /// Reads the images, and makes the backend where one is needed.
     pub(super) fn from(options: &'a Judge, asked: &'a Asked) -> Result<Self, Failure> {
         let room = Room::find();
-        let images =
-            load(options, asked.platforms.clone()).map_err(|error| load_failure(&error))?;
+        let images = load(options, &asked.platforms)?;
         let host = Platform::host();
         let runs_any = asked.needs_sandbox();
         let is_wasi = |subject: &Subject| subject.wasm.is_some();
-        let wasi_engine = (runs_any && images.iter().flatten().any(is_wasi))
+        let wasi_engine = (runs_any && images.iter().flatten().flatten().any(is_wasi))
             .then(|| find_wasi_engine(options))
             .transpose()?;
-        let absent = |image: &Vec<Subject>| plan::absent(image, &host).filter(|_| runs_any);
+        let absent = |image: &Result<Vec<Subject>, Unread>| match image {
+            Ok(subjects) => plan::absent(subjects, &host).filter(|_| runs_any),
+            Err(unread) => Some(plan::unread(unread, &host)),
+        };
         let absent: Vec<Option<Planned>> = images.iter().map(absent).collect();
-        let sizes: Vec<usize> = images.iter().map(Vec::len).collect();
-        let subjects = images.into_iter().flatten().collect();
+        let size = |image: &Result<Vec<Subject>, _>| image.as_ref().map_or(0, Vec::len);
+        let sizes: Vec<usize> = images.iter().map(size).collect();
+        let subjects = images.into_iter().flatten().flatten().collect();
         let subjects = plan::processors(subjects, &host, runs_any);
         let in_order = InOrder::begin();
         let engine = plan::run_any(&subjects)
@@ -114,6 +136,7 @@ impl<'a> Prepared<'a> {
                 interrupted: interrupt::flag(),
                 expectations: &asked.expectations,
             },
+            asked,
             planned,
             baselines,
             _in_order: in_order,
@@ -122,7 +145,7 @@ impl<'a> Prepared<'a> {
 
     /// Runs all that is planned, and writes the reports.
     pub(super) fn run(mut self, mut reporters: Reporters<'_>) -> Result<ExitCode, Failure> {
-        let mut report = self.empty_report();
+        let mut report = self.asked.report(self.suite.options, self.suite.time_scale);
         let own = repeated(&self.planned[self.baselines..], self.suite.options.repeat);
         reporters.event(&Event::SuiteStarted {
             host: &report.host,
@@ -163,21 +186,6 @@ impl<'a> Prepared<'a> {
                 .map(&mut run)
                 .collect(),
         })
-    }
-
-    fn empty_report(&self) -> Report {
-        Report {
-            schema_version: SCHEMA_VERSION,
-            tool: tool(),
-            spec_version: SPEC_VERSION.to_owned(),
-            started: time_of_day(),
-            host: describe_host(self.suite.time_scale),
-            strict: self.suite.options.strict,
-            static_only: self.suite.options.static_only,
-            conclusion: Conclusion::NotJudged,
-            interrupted: false,
-            runs: Vec::new(),
-        }
     }
 }
 
@@ -264,7 +272,11 @@ fn plan_images(
             baselines = planned.len();
         }
     }
-    plan::mark_static(&mut planned, options.static_only);
+    plan::mark(
+        &mut planned,
+        options.static_only,
+        options.part(checks).as_ref(),
+    );
     (planned, baselines)
 }
 
@@ -276,10 +288,17 @@ fn repeated(planned: &[Planned], times: u16) -> impl Iterator<Item = &Planned> {
     })
 }
 
-/// What is to be judged, by image; the baseline is the first.
-fn load(options: &Judge, platforms: Platforms) -> Result<Vec<Vec<Subject>>, subject::Error> {
+/// What is to be judged, by image; the baseline is the first. Of several images those that cannot be
+/// read do not keep the others from being judged.
+///
+/// # Errors
+/// The only image, or the baseline, cannot be read.
+fn load(
+    options: &Judge,
+    platforms: &Platforms,
+) -> Result<Vec<Result<Vec<Subject>, Unread>>, Failure> {
     let load = LoadOptions {
-        platforms,
+        platforms: platforms.clone(),
         insecure_registry: options.insecure_registry,
         // A container engine is given the image itself.
         keep_original: options
@@ -288,10 +307,20 @@ fn load(options: &Judge, platforms: Platforms) -> Result<Vec<Vec<Subject>>, subj
             .any(|runtime| matches!(runtime, Runtime::Engine(..))),
         ..LoadOptions::default()
     };
-    let images = options.baseline.iter().chain(&options.images);
-    let subjects = images.map(|image| {
+    let read = |image: &String| -> Result<Vec<Subject>, subject::Error> {
         let reference: Reference = image.parse()?;
         subject::load(&reference, &load)
-    });
-    subjects.collect()
+    };
+    let mut all = Vec::new();
+    if let Some(baseline) = &options.baseline {
+        all.push(Ok(read(baseline).map_err(|error| load_failure(&error))?));
+    }
+    for image in &options.images {
+        let subjects = match read(image) {
+            Err(error) if options.images.len() > 1 => Err(Unread::of(image, &error)),
+            subjects => Ok(subjects.map_err(|error| load_failure(&error))?),
+        };
+        all.push(subjects);
+    }
+    Ok(all)
 }

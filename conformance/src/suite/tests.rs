@@ -138,7 +138,7 @@ fn a_check_has_the_time_that_was_asked_for_at_this_hosts_speed() {
     let (options, expectations) = (judge(&["--timeout", "10"]), Expectations::default());
     let settings = suite(&options, &[], &expectations).settings("y", &Runtime::Embedded);
     assert_eq!(settings.timeout, Duration::from_secs(15));
-    assert!(settings.reproduce.ends_with("--image y"));
+    assert!(settings.reproduce.ends_with(" --image y --timeout 10"));
 }
 
 fn run(options: &Judge, checks: &[&'static Check], planned: &Planned, expect: &str) -> Run {

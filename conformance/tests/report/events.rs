@@ -32,7 +32,10 @@ fn play(report: &Report, mut event: impl FnMut(&Event<'_>)) {
         for record in &run.checks {
             event(&Event::CheckFinished { record });
         }
-        event(&Event::RunFinished { run });
+        event(&Event::RunFinished {
+            run,
+            strict: report.strict,
+        });
     }
     event(&Event::SuiteFinished { report });
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use conformance::check::Level;
 use conformance::event::{
-    Baseline, Conclusion, Host, Measurement, Record, Report, Run, RunHead, SCHEMA_VERSION, Tool,
-    Verdict,
+    Baseline, Conclusion, Host, Measurement, Part, Record, Report, Run, RunHead, SCHEMA_VERSION,
+    Tool, Verdict, Want,
 };
 
 /// A name that might fool a reader or a program.
@@ -35,6 +35,8 @@ pub(crate) fn record(id: &str, level: Level, verdict: Verdict) -> Record {
         evidence: Vec::new(),
         reason: undecided.then(|| format!("{} for a reason", verdict.as_str())),
         blocked_by: None,
+        skipped_for: None,
+        required: false,
         expected_failure: None,
         baseline: None,
         reproduce: (verdict != Verdict::Pass)
@@ -52,6 +54,7 @@ pub(crate) fn head(platform: &str) -> RunHead {
         emulator: None,
         wasi_engine: None,
         static_only: false,
+        part: None,
         companion: false,
     }
 }
@@ -76,6 +79,8 @@ pub(crate) fn report(strict: bool, runs: Vec<Run>) -> Report {
         },
         strict,
         static_only: false,
+        part: None,
+        error: None,
         conclusion: Conclusion::NotJudged,
         interrupted: false,
         runs,
@@ -272,6 +277,42 @@ pub(crate) fn full() -> Report {
     third.duration_us = 0;
     third.error = Some(format!("no manifest for linux/amd64 in `{HOSTILE}`"));
     report(false, vec![first_run(), second, third])
+}
+
+/// A part of the checks, of which this host could not judge two, with `--require-all` in the second
+/// run.
+pub(crate) fn part() -> Report {
+    let part = Part {
+        checks: 4,
+        of: 146,
+        options: vec!["--filter startup".to_owned(), format!("--filter {HOSTILE}")],
+    };
+    let records = || {
+        let mut here = record("startup/tiny-memory", Level::Must, Verdict::Skipped);
+        here.skipped_for = Some(Want::Host);
+        let mut kind = record("startup/entrypoint", Level::Must, Verdict::Skipped);
+        kind.skipped_for = Some(Want::Subject);
+        let mut should = record("startup/output", Level::Should, Verdict::Skipped);
+        should.skipped_for = Some(Want::Host);
+        let passed = record("startup/stays", Level::Must, Verdict::Pass);
+        vec![passed, here, kind, should]
+    };
+    let mut required = records();
+    required.iter_mut().for_each(Record::require);
+    let mut runs = vec![run("linux/amd64", records()), run("linux/arm64", required)];
+    for run in &mut runs {
+        run.part = Some(part.clone());
+    }
+    let mut report = report(false, runs);
+    report.part = Some(part);
+    report
+}
+
+/// Nothing was judged, for a reason of the whole.
+pub(crate) fn not_judged() -> Report {
+    let mut report = report(false, Vec::new());
+    report.error = Some(format!("no image in `{HOSTILE}`; check the path"));
+    report
 }
 
 /// One run that was interrupted.

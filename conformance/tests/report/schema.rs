@@ -35,6 +35,8 @@ fn every_report_validates_and_comes_back_the_same() {
         sample::full(),
         sample::interrupted(),
         sample::beside_a_baseline(),
+        sample::part(),
+        sample::not_judged(),
         empty,
     ] {
         let text = json::render(&report).unwrap();

@@ -57,6 +57,20 @@ fn a_report_that_was_interrupted() {
 }
 
 #[test]
+fn a_report_of_a_part_of_the_checks() {
+    for (format, text) in all(&sample::part()) {
+        insta::assert_snapshot!(format!("part_{format}"), text);
+    }
+}
+
+#[test]
+fn a_report_of_nothing_that_could_be_judged() {
+    for (format, text) in all(&sample::not_judged()) {
+        insta::assert_snapshot!(format!("not_judged_{format}"), text);
+    }
+}
+
+#[test]
 fn a_report_without_any_run() {
     for (format, text) in all(&sample::report(false, Vec::new())) {
         insta::assert_snapshot!(format!("empty_{format}"), text);

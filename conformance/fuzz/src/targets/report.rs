@@ -207,6 +207,8 @@ fn record(place: usize, number: usize, seed: u8, text: &mut impl FnMut() -> Stri
         evidence: vec![text(), text()],
         reason: Some(text()),
         blocked_by: None,
+        skipped_for: None,
+        required: false,
         expected_failure: place.is_multiple_of(3).then(&mut *text),
         baseline: (seed & 32 != 0).then(|| VERDICTS[place % VERDICTS.len()]),
         reproduce: Some(text()),
@@ -225,6 +227,7 @@ fn filled_run(number: usize, seed: u8, text: &mut impl FnMut() -> String) -> Run
         emulator: Some(format!("x{}", text())),
         wasi_engine: Some(format!("x{}", text())),
         static_only: false,
+        part: None,
         companion: false,
     };
     let mut run = Run::new(&head, checks);
@@ -274,6 +277,8 @@ fn report(seed: &[u8], texts: &[&str]) -> Report {
         },
         strict: seed & 32 != 0,
         static_only: false,
+        part: None,
+        error: None,
         conclusion: Conclusion::NotJudged,
         interrupted: seed & 64 != 0,
         runs,

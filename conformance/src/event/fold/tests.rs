@@ -5,7 +5,7 @@ use rstest::rstest;
 use crate::check::Level::{self, Info, Must, Should};
 use crate::event::Conclusion::{self, Conformant, NotConformant, NotJudged};
 use crate::event::Verdict::{self, Error, Fail, Inconclusive, Pass, Skipped};
-use crate::event::{Host, Record, Report, Run, RunHead, SCHEMA_VERSION, Tally, Tool};
+use crate::event::{Host, Record, Report, Run, RunHead, SCHEMA_VERSION, Tally, Tool, Want};
 
 const UNDECIDED: Conclusion = Conclusion::Inconclusive;
 
@@ -23,6 +23,8 @@ fn record(level: Level, verdict: Verdict, known: bool) -> Record {
         evidence: Vec::new(),
         reason: None,
         blocked_by: None,
+        skipped_for: None,
+        required: false,
         expected_failure: known.then(|| "known".to_owned()),
         baseline: None,
         reproduce: None,
@@ -39,6 +41,7 @@ fn run(records: impl IntoIterator<Item = Record>) -> Run {
         emulator: None,
         wasi_engine: None,
         static_only: false,
+        part: None,
         companion: false,
     };
     Run::new(&head, records.into_iter().collect())
@@ -56,6 +59,8 @@ fn report(strict: bool, runs: Vec<Run>) -> Report {
         host: Host::default(),
         strict,
         static_only: false,
+        part: None,
+        error: None,
         conclusion: Conformant,
         interrupted: false,
         runs,
@@ -340,9 +345,37 @@ fn a_tally_counts_each_verdict_level_and_expectation() {
         skipped: 3,
         inconclusive: 4,
         error: 1,
+        unjudged_must: 1,
     };
     assert_eq!(tally, expected);
     assert_eq!(tally.total(), 16);
+}
+
+/// A MUST that was skipped for want of what another host has counts where all are required.
+#[rstest]
+#[case::host(Must, Skipped, Some(Want::Host), true)]
+#[case::subject(Must, Skipped, Some(Want::Subject), false)]
+#[case::option(Must, Skipped, Some(Want::Option), false)]
+#[case::check(Must, Skipped, Some(Want::Check), false)]
+#[case::no_must(Should, Skipped, Some(Want::Host), false)]
+#[case::judged(Must, Pass, None, false)]
+fn what_another_host_could_judge_is_counted_and_can_be_required(
+    #[case] level: Level,
+    #[case] verdict: Verdict,
+    #[case] want: Option<Want>,
+    #[case] required: bool,
+) {
+    let mut record = record(level, verdict, false);
+    record.skipped_for = want;
+    assert_eq!(Tally::of([&record]).unjudged_must, u32::from(required));
+    let before = record.effect(false);
+    record.require();
+    assert_eq!(record.required, required);
+    let expected = if required { Some(UNDECIDED) } else { before };
+    assert_eq!(record.effect(false), expected);
+    let mut run = run([self::record(Must, Pass, false), record]);
+    run.conclude(false);
+    assert_eq!(run.conclusion == UNDECIDED, required);
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn head() -> RunHead {
         emulator: None,
         wasi_engine: None,
         static_only: false,
+        part: None,
         companion: false,
     }
 }
@@ -82,6 +83,9 @@ fn the_line_is_gone_before_a_run_is_reported() {
         head: &head,
         checks,
     };
-    let ends = Event::RunFinished { run: &run };
+    let ends = Event::RunFinished {
+        run: &run,
+        strict: false,
+    };
     assert_eq!([&begins, &ends, &begins].map(tell), [false, true, false]);
 }

@@ -1,0 +1,309 @@
+//! What a verdict says of itself: of which part of the checks it is, what this host could not judge,
+//! why nothing was judged, and the command that shows a failure again.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use common::suite;
+use conformance::checks::FAMILIES;
+use conformance::programs::{FIXTURE, REFERENCE};
+use fixtures::catalogue;
+use serde_json::Value;
+
+const FORMATS: [&str; 9] = [
+    "human", "json", "junit", "tap", "markdown", "html", "github", "gitlab", "sarif",
+];
+
+/// A folder with the reference, and a program that ignores SIGTERM and has two threads' names.
+fn folder(name: &str) -> PathBuf {
+    let folder = suite::folder(&format!("verdicts-{name}"));
+    std::fs::write(folder.join("pause"), REFERENCE).expect("written");
+    for broken in ["ignores-term", "wait-thread"] {
+        let fixture = catalogue::all().find(|it| it.name == broken);
+        let program = fixture.expect("a fixture").build(FIXTURE);
+        std::fs::write(folder.join(broken), program.expect("one stamp")).expect("written");
+    }
+    folder
+}
+
+fn judge(folder: &Path, line: &str) -> Output {
+    let mut suite = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
+    suite
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .env_remove("PAUSE_CONFORMANCE_COMMAND")
+        .env_remove("PAUSE_CONFORMANCE_PROGRAMS")
+        .args(line.split_whitespace());
+    suite.output().expect("it starts")
+}
+
+/// Every report that can be asked for, each in a file of its format's name.
+fn in_all_formats() -> String {
+    let report = |format: &str| format!(" --report {format}={format}.report");
+    FORMATS.map(report).concat()
+}
+
+fn report(folder: &Path, format: &str) -> String {
+    std::fs::read_to_string(folder.join(format!("{format}.report"))).expect("it is there")
+}
+
+fn json(folder: &Path) -> Value {
+    let report: Value = serde_json::from_str(&report(folder, "json")).expect("JSON");
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/report-v1.json");
+    let schema = std::fs::read_to_string(schema).expect("the schema");
+    let schema = serde_json::from_str(&schema).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let errors: Vec<_> = validator.iter_errors(&report).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    report
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The last line of a report for people that says something.
+fn last(human: &str) -> &str {
+    let said = human.lines().rfind(|line| !line.is_empty());
+    said.unwrap_or_default()
+}
+
+#[test]
+fn a_part_of_the_checks_is_marked_in_every_report() {
+    let folder = folder("part");
+    let line = "--image binary:pause --filter binary --level should";
+    let ended = judge(&folder, &format!("{line}{}", in_all_formats()));
+    assert_eq!(ended.status.code(), Some(0), "{}", text(&ended.stderr));
+    let all: usize = FAMILIES.iter().map(|family| family.checks.len()).sum();
+    let binary = FAMILIES.iter().find(|family| family.name == "binary");
+    let some = binary.expect("a family").checks.len();
+    let part = format!("{some} of {all} checks (--filter binary --level should)");
+    let human = report(&folder, "human");
+    assert_eq!(last(&human), format!("conformant in {part}"));
+    for format in FORMATS {
+        // Markdown escapes hyphens and parentheses of a line's begin only; GitLab's format lists
+        // what needs attention alone, and has no place for a remark.
+        let shown = report(&folder, format);
+        let expected = match format {
+            "gitlab" => "[]",
+            "json" => "\"--filter binary\"",
+            _ => &part,
+        };
+        assert!(shown.contains(expected), "{format}: {shown}");
+    }
+    let report = json(&folder);
+    for of in [&report, &report["runs"][0]] {
+        assert_eq!(of["part"]["checks"], some);
+        assert_eq!(of["part"]["of"], all);
+        assert_eq!(of["part"]["options"][1], "--level should");
+    }
+    assert_eq!(report["conclusion"], "conformant");
+    // Whoever asks for all is told of no part.
+    judge(
+        &folder,
+        "--image binary:pause --static-only --filter * --report json=json.report",
+    );
+    let report = json(&folder);
+    assert_eq!(report["part"]["options"][1], "--static-only");
+}
+
+/// The SHOULD that a program with two threads fails counts with `--strict`, and where the baseline
+/// passes it; the last line says so.
+#[test]
+fn a_failed_should_is_a_warning_unless_an_option_makes_it_count_and_the_last_line_says_which() {
+    let folder = folder("why");
+    let id = "pid1/single-thread";
+    let of = |options: &str| {
+        let line = format!("--image binary:wait-thread --filter {id} --report human {options}");
+        let ended = judge(&folder, &line);
+        (ended.status.code(), text(&ended.stdout))
+    };
+    let (status, human) = of("");
+    assert_eq!(status, Some(0), "{human}");
+    assert!(human.contains("\nWARN "), "{human}");
+    assert!(last(&human).starts_with("conformant in 1 of "), "{human}");
+
+    let (status, human) = of("--strict");
+    assert_eq!(status, Some(1), "{human}");
+    assert!(human.contains("\nFAIL "), "{human}");
+    let end = format!("(--filter {id}): {id} (--strict)");
+    assert!(last(&human).ends_with(&end), "{human}");
+
+    let (status, human) = of("--baseline binary:pause");
+    assert_eq!(status, Some(1), "{human}");
+    let end = format!("(--filter {id}): {id} (--baseline)");
+    assert!(last(&human).ends_with(&end), "{human}");
+}
+
+/// Where one id is mapped, nothing can run as another user: a MUST and a SHOULD are skipped for want
+/// of the host.
+#[test]
+fn musts_that_this_host_cannot_judge_are_counted_and_can_be_required() {
+    let folder = folder("host");
+    let of = |more: &str| {
+        let ended = Command::new("unshare")
+            .args(["--user", "--map-root-user"])
+            .arg(env!("CARGO_BIN_EXE_pause-conformance"))
+            .args(["--image", "binary:pause", "--report", "human"])
+            .args([
+                "--filter",
+                "startup/user-namespace",
+                "--filter",
+                "startup/stays",
+            ])
+            .args([
+                "--filter",
+                "reaping/any-user",
+                "--filter",
+                "image/digests-hold",
+            ])
+            .args(["--report", "json=json.report", "--report=tap=tap.report"])
+            .args(more.split_whitespace())
+            .env("NO_COLOR", "1")
+            .current_dir(&folder)
+            .output()
+            .expect("unshare starts");
+        (ended.status.code(), text(&ended.stdout), json(&folder))
+    };
+    let (status, human, report) = of("");
+    assert_eq!(status, Some(0), "{human}");
+    let counted =
+        "\nnot judged on this host: 1 MUST (1 skipped); --require-all makes each of them count\n";
+    assert!(human.contains(counted), "{human}");
+    let run = &report["runs"][0];
+    assert_eq!(run["tally"]["unjudged_must"], 1);
+    let wants: Vec<_> = (0..4).map(|at| &run["checks"][at]["skipped_for"]).collect();
+    assert_eq!(
+        wants,
+        ["subject", "", "host", "host"]
+            .map(|it| match it {
+                "" => Value::Null,
+                word => Value::from(word),
+            })
+            .iter()
+            .collect::<Vec<_>>()
+    );
+
+    let (status, human, report) = of("--require-all");
+    assert_eq!(status, Some(3), "{human}");
+    assert!(last(&human).starts_with("inconclusive by 4 of "), "{human}");
+    assert!(
+        last(&human).ends_with(": reaping/any-user (--require-all)"),
+        "{human}"
+    );
+    assert_eq!(report["conclusion"], "inconclusive");
+    assert_eq!(report["runs"][0]["checks"][3]["required"], true);
+    assert_eq!(report["runs"][0]["checks"][2]["required"], Value::Null);
+    let tap = self::report(&folder, "tap");
+    assert!(tap.contains("\nnot ok 4 - reaping/any-user"), "{tap}");
+}
+
+#[test]
+fn what_could_not_be_judged_is_in_every_report_that_was_asked_for() {
+    let folder = folder("unread");
+    let ended = judge(&folder, &format!("--image oci:none{}", in_all_formats()));
+    assert_eq!(ended.status.code(), Some(2));
+    assert_eq!(text(&ended.stdout), "");
+    let said = text(&ended.stderr);
+    let message = said
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("error: "));
+    let message = message.expect("one line says why");
+    let report = json(&folder);
+    assert_eq!(report["conclusion"], "not-judged");
+    let error = report["error"].as_str().expect("why");
+    assert!(error.starts_with(message), "{error}");
+    for format in FORMATS {
+        let shown = self::report(&folder, format);
+        assert!(shown.contains("no such folder"), "{format}: {shown}");
+    }
+    assert!(last(&self::report(&folder, "human")).starts_with("not judged: "));
+}
+
+#[test]
+fn of_several_images_those_that_can_be_read_are_judged() {
+    let folder = folder("several");
+    let line = "--image oci:none --image binary:pause --filter binary --report human --report json=json.report";
+    let ended = judge(&folder, line);
+    let human = text(&ended.stdout);
+    assert_eq!(ended.status.code(), Some(2), "{human}");
+    let report = json(&folder);
+    let runs = report["runs"].as_array().expect("runs");
+    let conclusions: Vec<_> = runs.iter().map(|run| &run["conclusion"]).collect();
+    assert_eq!(conclusions, ["not-judged", "conformant"]);
+    assert_eq!(runs[0]["image"], "oci:none");
+    assert!(
+        runs[0]["error"]
+            .as_str()
+            .is_some_and(|it| it.contains("no such folder"))
+    );
+    assert!(human.contains("could not be judged: "), "{human}");
+    // A failure is definite, whatever could not be read.
+    let line = line.replace(
+        "binary:pause --filter binary",
+        "binary:ignores-term --filter signals/term-exits-zero",
+    );
+    assert_eq!(judge(&folder, &line).status.code(), Some(1));
+}
+
+/// The command of a failed record, run by a shell, gives the same verdict for the same reason.
+#[test]
+fn the_command_that_is_shown_shows_the_failure_again() {
+    let folder = folder("rerun");
+    let odd = "it's a $pause;\tx";
+    std::fs::copy(folder.join("ignores-term"), folder.join(odd)).expect("copied");
+    std::fs::copy(folder.join("wait-thread"), folder.join("two threads")).expect("copied");
+    std::fs::write(folder.join("known"), "startup/stays binary:none # never\n").expect("written");
+    let cases = [
+        (
+            odd,
+            "signals/term-exits-zero",
+            "--timeout 45 --kubernetes 1.33",
+        ),
+        (
+            "two threads",
+            "pid1/single-thread",
+            "--strict --expect known",
+        ),
+        (
+            "two threads",
+            "pid1/single-thread",
+            "--baseline binary:pause --require-all",
+        ),
+    ];
+    for (image, id, options) in cases {
+        let mut first = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
+        first
+            .args(["--image", &format!("binary:{image}"), "--filter", id])
+            .args(options.split(' '))
+            .args(["--report", "json"]);
+        let run = |command: &mut Command| {
+            let ended = command
+                .current_dir(&folder)
+                .env_remove("PAUSE_CONFORMANCE_COMMAND")
+                .env_remove("PAUSE_CONFORMANCE_PROGRAMS")
+                .output()
+                .expect("it starts");
+            let report: Value = serde_json::from_slice(&ended.stdout).expect("a report");
+            (ended.status.code(), report)
+        };
+        let (status, report) = run(&mut first);
+        assert_eq!(status, Some(1), "{report}");
+        let record = &report["runs"][0]["checks"][0];
+        let again = record["reproduce"].as_str().expect("a command");
+        for option in options.split(' ') {
+            assert!(again.contains(option), "{again}");
+        }
+        let script = format!("{again} --report json");
+        let (status, second) = run(Command::new("bash").args(["-c", &script]));
+        assert_eq!(status, Some(1), "{script}");
+        let twin = &second["runs"][0]["checks"][0];
+        for field in ["id", "verdict", "baseline", "reproduce"] {
+            assert_eq!(record[field], twin[field], "{script}");
+        }
+        assert_eq!(report["runs"][0]["image"], second["runs"][0]["image"]);
+    }
+}
