@@ -1,4 +1,4 @@
-//! What the suite requires: the list of checks, one check explained, and the
+//! What the suite requires: the list of checks, checks explained, and the
 //! requirement document, all derived from the registry.
 //!
 //! Owns the words for [`Needs`] too, so that a reason for skipping reads like the
@@ -9,6 +9,7 @@ use std::fmt::{self, Write};
 use serde::Serialize;
 use wildmatch::WildMatch;
 
+use crate::advice::Recipe;
 use crate::check::{Check, Family, Level, Needs};
 
 /// Each need in words; "needs …" goes before them.
@@ -202,38 +203,49 @@ pub enum ListFormat {
     Markdown,
 }
 
-/// All checks, in the order of the registry. `breakers` names the fixtures that a check must
+/// These checks, in the order of the registry. `breakers` names the fixtures that a check must
 /// fail on: the document says how each requirement is known to be checked.
 ///
 /// # Errors
 /// When a record cannot be put into JSON.
 pub fn list(
     families: &[&'static Family],
+    these: &[&'static Check],
     format: ListFormat,
     breakers: &dyn Fn(&str) -> Vec<&'static str>,
 ) -> serde_json::Result<String> {
     match format {
-        ListFormat::Human => Ok(lines(families)),
-        ListFormat::Json => {
-            let entries: Vec<_> = families
-                .iter()
-                .flat_map(|family| family.checks.iter().map(|check| Entry::of(family, check)))
-                .collect();
-            serde_json::to_string_pretty(&entries).map(|text| text + "\n")
-        }
-        ListFormat::Markdown => Ok(document(families, breakers)),
+        ListFormat::Human => Ok(lines(these)),
+        ListFormat::Json => json(families, these),
+        ListFormat::Markdown => Ok(document(families, these, breakers)),
     }
 }
 
-fn lines(families: &[&'static Family]) -> String {
-    let width = checks(families)
-        .map(|check| check.id.chars().count())
-        .max()
-        .unwrap_or(0);
+fn json(families: &[&'static Family], these: &[&'static Check]) -> serde_json::Result<String> {
+    let entries: Vec<_> = of_families(families, these)
+        .map(|(family, check)| Entry::of(family, check))
+        .collect();
+    serde_json::to_string_pretty(&entries).map(|text| text + "\n")
+}
+
+/// Those of the checks that are among these, each with its family.
+fn of_families<'a>(
+    families: &'a [&'static Family],
+    these: &'a [&'static Check],
+) -> impl Iterator<Item = (&'static Family, &'static Check)> + 'a {
+    let all = families
+        .iter()
+        .flat_map(|family| family.checks.iter().map(|check| (*family, *check)));
+    all.filter(|(_, check)| these.iter().any(|this| this.id == check.id))
+}
+
+fn lines(these: &[&'static Check]) -> String {
+    let width = these.iter().map(|check| check.id.chars().count());
+    let width = width.max().unwrap_or(0);
     let mut out = String::new();
     for Check {
         id, title, level, ..
-    } in checks(families)
+    } in these
     {
         // Writing to a string does not fail.
         let _ = writeln!(out, "{level:<6}  {id:<width$}  {title}");
@@ -251,6 +263,10 @@ struct Entry {
     requirement: &'static str,
     source: &'static str,
     source_url: &'static str,
+    why: &'static str,
+    mend: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static Recipe>,
     needs: Vec<&'static str>,
     after: &'static [&'static str],
 }
@@ -265,22 +281,50 @@ impl Entry {
             requirement: check.requirement,
             source: check.source.title,
             source_url: check.source.url,
+            why: check.advice.why,
+            mend: check.advice.mend,
+            code: check.advice.code,
             needs: needs_in_words(check.needs),
             after: check.after,
         }
     }
 }
 
-/// Everything of one record, for people.
+/// Everything of the checks that these filters select, each an id, a family or a pattern.
 ///
 /// # Errors
-/// When there is no such check; holds the id most like it.
-pub fn explain(families: &[&'static Family], id: &str) -> Result<String, UnknownCheck> {
-    let check = find(families, id)?;
+/// A filter that selects nothing: holds the id most like it.
+pub fn explain(
+    families: &[&'static Family],
+    filters: &[String],
+    format: ListFormat,
+) -> Result<serde_json::Result<String>, UnknownCheck> {
+    for filter in filters {
+        if !checks(families).any(|check| matches(filter, check.id)) {
+            find(families, filter)?;
+        }
+    }
+    let chosen = |check: &&'static Check| filters.iter().any(|it| matches(it, check.id));
+    let these: Vec<_> = checks(families).filter(chosen).collect();
     let mut out = String::new();
-    // Writing to a string does not fail.
-    let _ = write_explanation(&mut out, check);
-    Ok(out)
+    for (number, check) in these.iter().enumerate() {
+        // Writing to a string does not fail.
+        let _ = match format {
+            ListFormat::Json => break,
+            ListFormat::Human => {
+                out.push_str(if number == 0 { "" } else { "\n" });
+                write_explanation(&mut out, check)
+            }
+            ListFormat::Markdown => {
+                out.push_str(if number == 0 { "" } else { "\n" });
+                write_explanation_in_markdown(&mut out, check)
+            }
+        };
+    }
+    Ok(match format {
+        ListFormat::Json => json(families, &these),
+        ListFormat::Human | ListFormat::Markdown => Ok(out),
+    })
 }
 
 fn write_explanation(out: &mut String, check: &Check) -> fmt::Result {
@@ -290,12 +334,24 @@ fn write_explanation(out: &mut String, check: &Check) -> fmt::Result {
         level,
         requirement,
         source,
+        advice,
         needs,
         after,
         run: _,
     } = check;
     writeln!(out, "{id}: {title}\n")?;
     writeln!(out, "  {level}: {requirement}\n")?;
+    writeln!(out, "  why     {}", advice.why)?;
+    writeln!(out, "  mend    {}", advice.mend)?;
+    for (language, lines) in advice.code.iter().flat_map(|recipe| recipe.languages()) {
+        for (number, line) in lines.lines().enumerate() {
+            let label = match number {
+                0 => format!("in {language}"),
+                _ => String::new(),
+            };
+            writeln!(out, "  {label:<7} {}", line.replace('\t', "    "))?;
+        }
+    }
     writeln!(out, "  source  {}\n          {}", source.title, source.url)?;
     for (number, need) in needs_in_words(*needs).into_iter().enumerate() {
         writeln!(
@@ -310,32 +366,47 @@ fn write_explanation(out: &mut String, check: &Check) -> fmt::Result {
     if needs.contains(Needs::EXCLUSIVE) {
         writeln!(out, "  runs alone, with no other check at the same time")?;
     }
-    let weight = match level {
+    writeln!(out, "\n  {}", weight(*level))
+}
+
+/// What a failure of this level does to the verdict.
+fn weight(level: Level) -> &'static str {
+    match level {
         Level::Must => "an image that fails it is not conformant",
         Level::Should => "a failure is reported; with `--strict` the image is not conformant",
         Level::Info => "measured and reported, never counted",
-    };
-    writeln!(out, "\n  {weight}")
+    }
+}
+
+fn write_explanation_in_markdown(out: &mut String, check: &Check) -> fmt::Result {
+    write_requirement(out, check, &[])?;
+    writeln!(out, "- Weight: {}.", weight(check.level))?;
+    for (language, lines) in check.advice.code.iter().flat_map(|it| it.languages()) {
+        let name = language.to_lowercase();
+        writeln!(out, "\nIn {language}:\n\n```{name}\n{lines}\n```")?;
+    }
+    Ok(())
 }
 
 /// The requirement document, in Markdown.
-fn document(families: &[&'static Family], breakers: &dyn Fn(&str) -> Vec<&'static str>) -> String {
+fn document(
+    families: &[&'static Family],
+    these: &[&'static Check],
+    breakers: &dyn Fn(&str) -> Vec<&'static str>,
+) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _ = write_document(&mut out, families, breakers);
+    let _ = write_document(&mut out, families, these, breakers);
     out
 }
 
 fn write_document(
     out: &mut String,
     families: &[&'static Family],
+    these: &[&'static Check],
     breakers: &dyn Fn(&str) -> Vec<&'static str>,
 ) -> fmt::Result {
-    let all = |level| {
-        checks(families)
-            .filter(|check| check.level == level)
-            .count()
-    };
+    let all = |level| these.iter().filter(|check| check.level == level).count();
     writeln!(out, "# Requirements of a Kubernetes pause image\n")?;
     writeln!(
         out,
@@ -343,28 +414,34 @@ fn write_document(
          [RFC 2119](https://www.rfc-editor.org/rfc/rfc2119). *Needs* says when a check applies, *after* what must pass\n\
          before it, *fails on* the fixtures that it is known to catch: `pause-conformance self-test --check ID`.\n\
          Made by `pause-conformance list --format markdown`.",
-        checks(families).count(),
+        these.len(),
         all(Level::Must),
         all(Level::Should),
         all(Level::Info),
     )?;
-    for family in families {
-        writeln!(out, "\n## {}: {}", family.name, family.title)?;
-        for check in family.checks {
-            write_requirement(out, check, &breakers(check.id))?;
+    let mut last = "";
+    for (family, check) in of_families(families, these) {
+        if family.name == last {
+            out.push('\n');
+        } else {
+            writeln!(out, "\n## {}: {}\n", family.name, family.title)?;
+            last = family.name;
         }
+        write_requirement(out, check, &breakers(check.id))?;
     }
     Ok(())
 }
 
 fn write_requirement(out: &mut String, check: &Check, breakers: &[&str]) -> fmt::Result {
-    writeln!(out, "\n### {}\n\n{}.\n", check.id, check.title)?;
+    writeln!(out, "### {}\n\n{}.\n", check.id, check.title)?;
     writeln!(out, "- **{}**: {}", check.level, check.requirement)?;
     writeln!(
         out,
         "- Source: [{}]({})",
         check.source.title, check.source.url
     )?;
+    writeln!(out, "- Why: {}", check.advice.why)?;
+    writeln!(out, "- Mend: {}", check.advice.mend)?;
     let needs = needs_in_words(check.needs);
     if !needs.is_empty() {
         writeln!(out, "- Needs: {}", needs.join("; "))?;

@@ -3,6 +3,7 @@
 //! Owns no behaviour. Families (`checks/*.rs`) hold records of these types, the
 //! runner reads them, and everything that lists or explains checks derives from them.
 
+pub use crate::advice::Advice;
 use crate::context::Context;
 pub use crate::need::{Needs, Request, Schedule};
 pub use crate::outcome::{Finding, Outcome, Pass, Stop, ensure};
@@ -21,6 +22,8 @@ pub struct Check {
     pub requirement: &'static str,
     /// Where the requirement comes from.
     pub source: Source,
+    /// What a failure means in a pod, and how it is mended.
+    pub advice: Advice,
     /// What must be offered for the check to apply.
     pub needs: Needs,
     /// Ids of the checks that this one depends on; where one of them did not pass, this one is
@@ -43,6 +46,7 @@ impl Check {
                 title: "pause.c",
                 url: "https://example.org/",
             },
+            advice: Advice::new("It matters.", "Mend it."),
             needs: Needs::empty(),
             after: &[],
             run,

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -15,9 +16,11 @@ use crate::catalogue::{ListFormat, matches};
 use crate::check::{Check, Level, Needs};
 use crate::checks::FAMILIES;
 use crate::emulator::EmulationMode;
-use crate::event::Part;
+use crate::event::{Part, SCHEMA_VERSION};
 use crate::kubernetes::Minor;
+use crate::report::human::Detail;
 use crate::report::spec::{ReportSpec, SpecError};
+use crate::requirement::SPEC_VERSION;
 use crate::subject::{Platform, Platforms};
 use crate::wasi_engine::Engine;
 
@@ -42,7 +45,7 @@ Exit status:
 /// required, which document requires it, and what was observed. Needs no root, no daemon and, for
 /// local images, no network.
 #[derive(Debug, Parser)]
-#[command(version, about, long_about, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
+#[command(version, long_version = LONG_VERSION.as_str(), about, long_about, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do instead of judging.
     #[command(subcommand)]
@@ -52,19 +55,52 @@ pub struct Cli {
     pub judge: Judge,
 }
 
+/// What [`long_version`] says.
+static LONG_VERSION: LazyLock<String> = LazyLock::new(long_version);
+
+/// Version, requirements and features, for `--version`; `-V` prints the version alone.
+fn long_version() -> String {
+    let checks: usize = FAMILIES.iter().map(|family| family.checks.len()).sum();
+    let features = [
+        (cfg!(feature = "junit"), "junit"),
+        (cfg!(feature = "registry"), "registry"),
+        (cfg!(feature = "schema"), "schema"),
+        (cfg!(feature = "self-test"), "self-test"),
+        (cfg!(feature = "wasmtime"), "wasmtime"),
+    ];
+    let features = features.iter().filter(|(built_in, _)| *built_in);
+    let features: Vec<_> = features.map(|(_, name)| *name).collect();
+    format!(
+        "{}\nrequirements {SPEC_VERSION}, {checks} checks\nreport schema {SCHEMA_VERSION}\nfeatures {}",
+        env!("CARGO_PKG_VERSION"),
+        if features.is_empty() {
+            "none".to_owned()
+        } else {
+            features.join(" ")
+        },
+    )
+}
+
 /// What else the program does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Lists the checks
     List {
-        /// Form of the list.
+        /// Which of them.
+        #[command(flatten)]
+        select: Select,
+        /// Form of the list
         #[arg(long, value_enum, default_value_t = ListFormat::Human)]
         format: ListFormat,
     },
-    /// Explains one check: requirement, source, needs
+    /// Explains checks: requirement, why it matters, how a failure is mended, source, needs
     Explain {
-        /// Its id, for example `signals/term-exits-zero`.
-        id: String,
+        /// Ids, for example `signals/term-exits-zero`, families or patterns (`signals/*`)
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+        /// Form of the explanation
+        #[arg(long, value_enum, default_value_t = ListFormat::Human)]
+        format: ListFormat,
     },
     /// Tests the suite itself on this host, by programs, images and backends whose faults are known
     #[command(after_help = SELF_TEST_STATUS)]
@@ -91,99 +127,130 @@ pub struct SelfTest {
     pub fixtures: Vec<String>,
 }
 
+/// Which checks, of all there are.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Checks")]
+pub struct Select {
+    /// Only checks with this id, of this family, or matching this pattern (`signals/*`); repeatable
+    #[arg(long = "filter", value_name = "ID")]
+    pub filters: Vec<String>,
+
+    /// No checks with this id, of this family, or matching this pattern; repeatable
+    #[arg(long = "skip", value_name = "ID")]
+    pub skips: Vec<String>,
+
+    /// Only checks of at least this level
+    #[arg(long, value_enum)]
+    pub level: Option<LevelArgument>,
+}
+
 /// How to judge.
 #[derive(Debug, Args)]
 pub struct Judge {
     /// Image to judge: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REF]`,
     /// `docker://REF` or a bare reference, `docker-daemon:REF`, `containers-storage:REF` (podman, CRI-O), `containerd:REF` or
     /// `cri:REF`, `binary:FILE`, `wasm:FILE`, or the path of any of these; repeatable
-    #[arg(long = "image", value_name = "REF", required = true)]
+    #[arg(
+        help_heading = "Image",
+        long = "image",
+        value_name = "REF",
+        required = true
+    )]
     pub images: Vec<String>,
 
     /// Platform to judge, `os/arch[/variant]` or `all`; repeatable; default: the host's platform,
     /// and of the image's other platforms for Linux only the files
-    #[arg(long = "platform", value_name = "PLATFORM")]
+    #[arg(help_heading = "Image", long = "platform", value_name = "PLATFORM")]
     pub platforms: Vec<String>,
 
     /// What runs the sandboxes, `embedded`, an OCI runtime, `runc` or `crun`, or a container engine,
     /// `docker` or `podman`; `NAME=PATH` for a program that is not in PATH, or an engine's socket;
     /// repeatable, one run each; default: embedded
-    #[arg(long = "runtime", value_name = "NAME[=PATH]")]
+    #[arg(help_heading = "Sandboxes", long = "runtime", value_name = "NAME[=PATH]")]
     pub runtimes: Vec<Runtime>,
 
     /// How foreign binaries are executed; default: the first way that works on this host
-    #[arg(long, value_parser = emulation_mode(), value_name = "MODE")]
+    #[arg(help_heading = "Sandboxes", long, value_parser = emulation_mode(), value_name = "MODE")]
     pub emulation: Option<EmulationMode>,
 
     /// Folder with the programs that test an emulator before it is trusted, `linux-ARCH/pause` and
     /// `linux-ARCH/fixture`; default: $PAUSE_CONFORMANCE_PROGRAMS
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "Sandboxes", long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
 
     /// Report to write, `FORMAT[=FILE]`: human, json, junit, tap, markdown, html, github, gitlab, sarif; repeatable; default: human
-    #[arg(long = "report", value_name = "FORMAT[=FILE]")]
+    #[arg(
+        help_heading = "Reports",
+        long = "report",
+        value_name = "FORMAT[=FILE]"
+    )]
     pub reports: Vec<ReportSpec>,
 
-    /// Only checks with this id, of this family, or matching this pattern (`signals/*`); repeatable
-    #[arg(long = "filter", value_name = "ID")]
-    pub filters: Vec<String>,
-
-    /// Only checks of at least this level
-    #[arg(long, value_enum)]
-    pub level: Option<LevelArgument>,
+    /// Which checks.
+    #[command(flatten)]
+    pub select: Select,
 
     /// A failed SHOULD fails the run
-    #[arg(long)]
+    #[arg(help_heading = "Verdict", long)]
     pub strict: bool,
 
     /// A MUST that this host could not judge makes the run inconclusive (exit status 3)
-    #[arg(long)]
+    #[arg(help_heading = "Verdict", long)]
     pub require_all: bool,
 
     /// File that lists known failures; one that passes fails the run
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Verdict", long, value_name = "FILE")]
     pub expect: Option<PathBuf>,
 
     /// Image to compare with, such as the last release: a SHOULD that passes there and fails here
     /// fails the run, and the report shows the measurements of both
-    #[arg(long, value_name = "REF")]
+    #[arg(help_heading = "Verdict", long, value_name = "REF")]
     pub baseline: Option<String>,
 
     /// How many checks run at the same time; default: two per processor
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(help_heading = "Sandboxes", long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
 
     /// How many times everything is run, one run after another
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(help_heading = "Sandboxes", long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub repeat: u16,
 
     /// Time limit of one check, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    #[arg(help_heading = "Sandboxes", long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub timeout: Duration,
 
     /// Kubernetes minor version that the image is meant for, `1.34` or `34`
-    #[arg(long, value_name = "MINOR", value_parser = Minor::parse)]
+    #[arg(help_heading = "Image", long, value_name = "MINOR", value_parser = Minor::parse)]
     pub kubernetes: Option<Minor>,
 
     /// Platform that the image's index must hold; repeatable
-    #[arg(long = "require-platform", value_name = "PLATFORM", value_parser = platform)]
+    #[arg(help_heading = "Image", long = "require-platform", value_name = "PLATFORM", value_parser = platform)]
     pub required_platforms: Vec<Platform>,
 
     /// WASI runtime that runs a WASI pause as PID 1 of its sandbox
-    #[arg(long, value_enum, value_name = "ENGINE", default_value_t = WasiEngine::Builtin)]
+    #[arg(help_heading = "Sandboxes", long, value_enum, value_name = "ENGINE", default_value_t = WasiEngine::Builtin)]
     pub wasi_engine: WasiEngine,
 
     /// Only checks that need no sandbox; they do not show how the program behaves when it runs
-    #[arg(long)]
+    #[arg(help_heading = "Checks", long)]
     pub static_only: bool,
 
     /// Also the checks that take long: soak runs
-    #[arg(long)]
+    #[arg(help_heading = "Checks", long)]
     pub long: bool,
 
     /// Allow registries over plain HTTP, or with a certificate that cannot be verified
-    #[arg(long)]
+    #[arg(help_heading = "Image", long)]
     pub insecure_registry: bool,
+
+    /// No progress on stderr, and in the report for people only what needs attention, and the
+    /// conclusion
+    #[arg(help_heading = "Reports", long, short, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// In the report for people also what passed, and each check that was skipped
+    #[arg(help_heading = "Reports", long, short)]
+    pub verbose: bool,
 }
 
 /// `--runtime`.
@@ -354,22 +421,24 @@ impl UsageError {
     }
 }
 
-impl Judge {
+impl Select {
     /// The checks that filters and level leave, in registry order.
     ///
     /// # Errors
-    /// A filter that no check matches.
+    /// A filter that no check matches, or options that leave none.
     pub fn checks(&self) -> Result<Vec<&'static Check>, UsageError> {
         let all = || {
             FAMILIES
                 .iter()
                 .flat_map(|family| family.checks.iter().copied())
         };
-        for filter in &self.filters {
-            if !all().any(|check| matches(filter, check.id)) {
-                let near = crate::suggest::nearest(filter, all().map(|check| check.id));
+        let named = |option| move |filter: &String| (option, filter.clone());
+        let filters = self.filters.iter().map(named("--filter"));
+        for (option, filter) in filters.chain(self.skips.iter().map(named("--skip"))) {
+            if !all().any(|check| matches(&filter, check.id)) {
+                let near = crate::suggest::nearest(&filter, all().map(|check| check.id));
                 return Err(UsageError {
-                    message: format!("no check matches --filter {filter}"),
+                    message: format!("no check matches {option} {filter}"),
                     hint: Some(match near {
                         Some(id) => {
                             format!("did you mean {id}? `pause-conformance list` names them all")
@@ -384,19 +453,47 @@ impl Judge {
             Some(LevelArgument::Should) => Level::Should,
             None => Level::Info,
         };
-        let mut checks: Vec<_> = all()
+        let any = |filters: &[String], id| filters.iter().any(|filter| matches(filter, id));
+        let checks: Vec<_> = all()
             .filter(|check| check.level <= level)
-            .filter(|check| {
-                self.filters.is_empty() || self.filters.iter().any(|f| matches(f, check.id))
-            })
+            .filter(|check| self.filters.is_empty() || any(&self.filters, check.id))
+            .filter(|check| !any(&self.skips, check.id))
             .collect();
-        if self.static_only && !checks.is_empty() {
+        if checks.is_empty() {
+            return Err(UsageError {
+                message: format!("{} leaves no check", self.options().join(" ")),
+                hint: Some("leave out one of them".to_owned()),
+            });
+        }
+        Ok(checks)
+    }
+
+    /// The options as they were typed.
+    pub fn options(&self) -> Vec<String> {
+        let filters = self.filters.iter().map(|it| format!("--filter {it}"));
+        let skips = self.skips.iter().map(|it| format!("--skip {it}"));
+        let level = self.level.iter().map(|level| match level {
+            LevelArgument::Must => "--level must".to_owned(),
+            LevelArgument::Should => "--level should".to_owned(),
+        });
+        filters.chain(skips).chain(level).collect()
+    }
+}
+
+impl Judge {
+    /// The checks that the options leave, in registry order.
+    ///
+    /// # Errors
+    /// A filter that no check matches, or options that leave none.
+    pub fn checks(&self) -> Result<Vec<&'static Check>, UsageError> {
+        let mut checks = self.select.checks()?;
+        if self.static_only {
             checks.retain(|check| !check.needs.contains(Needs::SANDBOX));
             if checks.is_empty() {
                 return Err(UsageError {
                     message: format!(
-                        "every check of --filter {} needs a sandbox, and --static-only makes none",
-                        self.filters.join(" --filter ")
+                        "every check of {} needs a sandbox, and --static-only makes none",
+                        self.select.options().join(" ")
                     ),
                     hint: Some("leave out one of the two".to_owned()),
                 });
@@ -412,17 +509,22 @@ impl Judge {
         if checks.len() >= all {
             return None;
         }
-        let filters = self.filters.iter().map(|it| format!("--filter {it}"));
-        let level = self.level.iter().map(|level| match level {
-            LevelArgument::Must => "--level must".to_owned(),
-            LevelArgument::Should => "--level should".to_owned(),
-        });
+        let select = self.select.options().into_iter();
         let static_only = self.static_only.then(|| "--static-only".to_owned());
         Some(Part {
             checks: count(checks.len()),
             of: count(all),
-            options: filters.chain(level).chain(static_only).collect(),
+            options: select.chain(static_only).collect(),
         })
+    }
+
+    /// How much the report for people says.
+    pub fn detail(&self) -> Detail {
+        match (self.quiet, self.verbose) {
+            (true, _) => Detail::Quiet,
+            (_, true) => Detail::Verbose,
+            _ => Detail::Usual,
+        }
     }
 
     /// Which platforms of an image are judged.
@@ -540,7 +642,7 @@ fn quoted(word: impl AsRef<OsStr>) -> String {
 }
 
 /// The default of `--timeout`.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 fn seconds(word: &str) -> Result<Duration, String> {
     let seconds = f64::from_str(word).map_err(|error| error.to_string())?;

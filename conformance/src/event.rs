@@ -218,6 +218,9 @@ pub struct Record {
     /// The command that shows it again; set where it did not pass.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reproduce: Option<String>,
+    /// The command that explains the check; set where it did not pass.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub explain: Option<String>,
     /// How long it took, in microseconds.
     pub duration_us: u64,
 }
@@ -243,6 +246,7 @@ impl Record {
             expected_failure: None,
             baseline: None,
             reproduce: None,
+            explain: None,
             duration_us: 0,
         }
     }
@@ -484,6 +488,8 @@ pub enum Event<'a> {
         /// Its id.
         id: &'static str,
     },
+    /// Time passes, and nothing else: a few times in a second while checks are under way.
+    Waiting,
     /// A check ended; in the order of ending.
     CheckFinished {
         /// Its record.

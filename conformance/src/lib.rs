@@ -28,6 +28,7 @@
 //!     jobs: 2,
 //!     timeout: Duration::from_secs(60),
 //!     reproduce: String::new(),
+//!     explain: String::new(),
 //!     interrupted: Arc::default(),
 //! };
 //! let checks: Vec<_> = FAMILIES.iter().flat_map(|family| family.checks).copied().collect();
@@ -39,6 +40,7 @@
 //! assert!(ran.records.iter().find(failed).is_none());
 //! ```
 
+pub mod advice;
 pub mod calibration;
 pub mod catalogue;
 pub mod check;

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         let message = format!("cannot set its signals: {error}");
         return said(&Failure::not_judged(message, None));
     }
+    choose_colours();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
@@ -37,6 +38,20 @@ fn main() -> ExitCode {
     result.unwrap_or_else(|failure| said(&failure))
 }
 
+/// Heeds FORCE_COLOR (<https://force-color.org>), which the library does not; NO_COLOR goes before.
+fn choose_colours() {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if set("FORCE_COLOR") && !set("NO_COLOR") {
+        let never = std::env::var_os("FORCE_COLOR").is_some_and(|value| value == "0");
+        let choice = if never {
+            anstream::ColorChoice::Never
+        } else {
+            anstream::ColorChoice::Always
+        };
+        choice.write_global();
+    }
+}
+
 /// Says what is wrong; the status to end with.
 fn said(failure: &Failure) -> ExitCode {
     anstream::eprintln!("error: {}", failure.message);
@@ -46,14 +61,22 @@ fn said(failure: &Failure) -> ExitCode {
     ExitCode::from(failure.status)
 }
 
+fn unwritten(error: &serde_json::Error) -> Failure {
+    Failure::not_judged(format!("cannot write the list: {error}"), None)
+}
+
 fn perform(command: &Command) -> Result<ExitCode, Failure> {
     let text = match command {
-        Command::List { format } => catalogue::list(FAMILIES, *format, &self_test::breakers)
-            .map_err(|error| {
-                Failure::not_judged(format!("cannot write the list: {error}"), None)
-            })?,
-        Command::Explain { id } => catalogue::explain(FAMILIES, id)
-            .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?,
+        Command::List { select, format } => {
+            let these = select
+                .checks()
+                .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
+            catalogue::list(FAMILIES, &these, *format, &self_test::breakers)
+                .map_err(|error| unwritten(&error))?
+        }
+        Command::Explain { ids, format } => catalogue::explain(FAMILIES, ids, *format)
+            .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?
+            .map_err(|error| unwritten(&error))?,
         #[cfg(feature = "schema")]
         Command::Schema => conformance::report::json::schema().map_err(|error| {
             Failure::not_judged(format!("cannot write the schema: {error}"), None)

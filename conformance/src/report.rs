@@ -22,6 +22,7 @@ pub mod sarif;
 pub mod spec;
 pub mod tap;
 pub mod text;
+pub mod wrap;
 
 /// Turns events into output. Called from one thread, in the order of the events.
 pub trait Reporter {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Version of the requirement catalogue: raised with any change of a requirement.
+pub const SPEC_VERSION: &str = "0.1";
+
 /// RFC 2119 level of a requirement.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(

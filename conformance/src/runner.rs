@@ -36,6 +36,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// The command that shows one check again, without `--filter ID`.
     pub reproduce: String,
+    /// The command that explains a check, without its id.
+    pub explain: String,
     /// Set when the user asks to stop.
     pub interrupted: Arc<AtomicBool>,
 }
@@ -197,7 +199,10 @@ impl<'a> Runner<'a> {
                     self.join(check);
                     self.end(check, result, took);
                 }
-                Err(_) => self.give_up_overdue(),
+                Err(_) => {
+                    self.give_up_overdue();
+                    (self.emit)(&Event::Waiting);
+                }
             }
             if interrupted {
                 return true;
@@ -463,6 +468,8 @@ impl<'a> Runner<'a> {
         ) {
             let command = &self.run.settings.reproduce;
             record.reproduce = Some(format!("{command} --filter {}", check.id));
+            let command = &self.run.settings.explain;
+            record.explain = Some(format!("{command} {}", check.id));
         }
         (self.emit)(&Event::CheckFinished { record: &record });
         self.records.insert(check.id, record);

@@ -441,6 +441,7 @@ pub fn settings(interrupted: Arc<AtomicBool>) -> Settings {
         jobs: 2,
         timeout: std::time::Duration::from_mins(5),
         reproduce: "pause-conformance self-test".to_owned(),
+        explain: "pause-conformance explain".to_owned(),
         interrupted,
     }
 }

@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, PrepareError};
 use crate::calibration::{Calibration, Programs};
 use crate::check::Check;
-use crate::cli::{Judge, Runtime, SelfTest};
+use crate::cli::{self, Judge, Runtime, SelfTest};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::emulator::Emulator;
 use crate::event::{Baseline, Conclusion, Event, Host, Record, Run, Tool, Verdict};
@@ -36,8 +36,7 @@ mod prepared;
 use plan::Planned;
 use prepared::{Asked, Prepared};
 
-/// Version of the requirement catalogue: raised with any change of a requirement.
-pub const SPEC_VERSION: &str = "0.1";
+pub use crate::requirement::SPEC_VERSION;
 
 /// What kept the suite from judging: one line, a hint, an exit status.
 #[derive(Debug)]
@@ -79,9 +78,11 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let asked = Asked::of(options)?;
     let reports = report::plan(&options.reports)
         .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
-    let reporters = Reporters::open(&reports).map_err(|error| unwritten(&error))?;
+    let reporters =
+        Reporters::open(&reports, options.detail()).map_err(|error| unwritten(&error))?;
     match see_processes().and_then(|()| Prepared::from(options, &asked)) {
         // Not before: progress may have a thread, and a new user namespace allows one only.
+        Ok(prepared) if options.quiet => prepared.run(reporters),
         Ok(prepared) => prepared.run(show_progress(reporters)),
         Err(failure) => {
             report_failure(options, &asked, &failure, reporters);
@@ -232,6 +233,7 @@ impl Suite<'_> {
             jobs: self.jobs,
             timeout: self.options.timeout.mul_f64(self.time_scale),
             reproduce: self.options.reproduce(image, runtime),
+            explain: format!("{} explain", cli::command()),
             interrupted: Arc::clone(&self.interrupted),
         }
     }

@@ -307,3 +307,177 @@ fn the_command_that_is_shown_shows_the_failure_again() {
         assert_eq!(report["runs"][0]["image"], second["runs"][0]["image"]);
     }
 }
+
+#[test]
+fn checks_can_be_left_out_and_listed_by_the_same_options() {
+    let folder = folder("skip");
+    let list = |line: &str| {
+        let ended = judge(&folder, line);
+        assert_eq!(ended.status.code(), Some(0), "{}", text(&ended.stderr));
+        text(&ended.stdout)
+    };
+    let options = "--filter binary --skip binary/baseline-cpu --level should";
+    let listed = list(&format!("list {options} --format json"));
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    let id = |check: &Value| check["id"].as_str().map(str::to_owned);
+    let listed: Vec<_> = listed.as_array().expect("checks").iter().map(id).collect();
+    assert!(
+        !listed.is_empty()
+            && listed
+                .iter()
+                .all(|id| id.as_deref() != Some("binary/baseline-cpu"))
+    );
+    judge(
+        &folder,
+        &format!("--image binary:pause {options} --report json=json.report"),
+    );
+    let report = json(&folder);
+    let judged = report["runs"][0]["checks"].as_array().expect("checks");
+    assert_eq!(judged.iter().map(id).collect::<Vec<_>>(), listed);
+    let human = list("list --filter cli --skip cli/version*");
+    assert_eq!(human.lines().count(), 1, "{human}");
+
+    for (line, said) in [
+        (
+            "--image binary:pause --skip binary/statc",
+            "did you mean binary/static?",
+        ),
+        (
+            "--image binary:pause --filter cli --skip cli",
+            "--filter cli --skip cli leaves no check",
+        ),
+        ("list --filter no/such", "no check matches --filter no/such"),
+    ] {
+        let refused = judge(&folder, line);
+        let stderr = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(64), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+    }
+}
+
+#[test]
+fn quiet_says_what_needs_attention_and_verbose_what_passed_too() {
+    let folder = folder("quiet");
+    let of = |options: &str| {
+        let line = format!(
+            "--image binary:ignores-term --filter signals/term-exits-zero --filter binary --filter image {options}"
+        );
+        let ended = judge(&folder, &line);
+        assert_eq!(ended.status.code(), Some(1));
+        (text(&ended.stdout), text(&ended.stderr))
+    };
+    let (usual, progress) = of("");
+    assert!(
+        usual.contains("  not for a subject of this kind: 2"),
+        "{usual}"
+    );
+    assert!(usual.contains("[signals/term-exits-zero]") && !usual.contains("\npassed\n"));
+    assert!(progress.contains("checks\n"), "{progress}");
+    let (quiet, progress) = of("--quiet");
+    assert_eq!(progress, "");
+    assert!(quiet.contains("[signals/term-exits-zero]"), "{quiet}");
+    assert!(!quiet.contains("\nskipped\n") && last(&quiet).starts_with("not conformant by"));
+    let (verbose, _) = of("-v");
+    assert!(verbose.contains("\npassed\n  binary/static: "), "{verbose}");
+    assert!(verbose.contains("image/small"), "{verbose}");
+    assert_eq!(judge(&folder, "--image x -q -v").status.code(), Some(64));
+}
+
+#[test]
+fn a_failure_points_to_its_explanation_which_takes_families_and_formats() {
+    let folder = folder("explain");
+    let line = "--image binary:ignores-term --filter signals/term-exits-zero --report html=html.report --report json=json.report --report human";
+    let human = text(&judge(&folder, line).stdout);
+    let command = human
+        .lines()
+        .find_map(|line| line.strip_prefix("  explain     "));
+    let command = command.expect("a command").to_owned();
+    assert!(
+        command.ends_with(" explain signals/term-exits-zero"),
+        "{command}"
+    );
+    let explained = Command::new("bash")
+        .args(["-c", &command])
+        .output()
+        .expect("bash starts");
+    let explained = text(&explained.stdout);
+    for label in [
+        "  why     ",
+        "  mend    ",
+        "  in C    ",
+        "  in Go   ",
+        "  in Rust ",
+        "  source  ",
+    ] {
+        assert!(explained.contains(label), "{explained}");
+    }
+    assert!(report(&folder, "html").contains(" id=\"signals/term-exits-zero\""));
+    // Masks of signals and numbers of system calls are told in words too.
+    let evidence = json(&folder)["runs"][0]["checks"][0]["evidence"].to_string();
+    assert!(
+        evidence.contains("SigCgt ") && evidence.contains("in system call "),
+        "{evidence}"
+    );
+
+    let all = judge(&folder, "explain cli signals/term-exits-zero --format json");
+    let all: Value = serde_json::from_slice(&all.stdout).expect("JSON");
+    let all = all.as_array().expect("checks");
+    let cli = FAMILIES
+        .iter()
+        .find(|family| family.name == "cli")
+        .expect("a family");
+    assert_eq!(all.len(), cli.checks.len() + 1);
+    for check in all {
+        assert!(
+            check["why"].is_string() && check["mend"].is_string(),
+            "{check}"
+        );
+    }
+    let markdown = text(&judge(&folder, "explain binary/static --format markdown").stdout);
+    assert!(markdown.contains("### binary/static\n") && markdown.contains("```go\nCGO_ENABLED=0"));
+}
+
+#[test]
+fn the_version_names_requirements_and_features() {
+    let folder = folder("version");
+    let short = text(&judge(&folder, "-V").stdout);
+    assert_eq!(
+        short,
+        format!("pause-conformance {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let long = text(&judge(&folder, "--version").stdout);
+    let all: usize = FAMILIES.iter().map(|family| family.checks.len()).sum();
+    assert!(
+        long.starts_with(&short) && long.contains(&format!(", {all} checks\n")),
+        "{long}"
+    );
+    assert!(
+        long.contains("\nfeatures ") && long.contains("\nreport schema 1\n"),
+        "{long}"
+    );
+    let help = text(&judge(&folder, "--help").stdout);
+    for heading in ["Image:", "Checks:", "Verdict:", "Sandboxes:", "Reports:"] {
+        assert!(help.lines().any(|line| line == heading), "{heading} {help}");
+    }
+}
+
+#[test]
+fn colours_can_be_forced_and_forbidden() {
+    let folder = folder("colour");
+    let coloured = |name: &str, value: &str| {
+        let ended = Command::new(env!("CARGO_BIN_EXE_pause-conformance"))
+            .current_dir(&folder)
+            .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR_FORCE")
+            .env("TERM", "xterm")
+            .env(name, value)
+            .args(["--image", "binary:pause", "--filter", "binary/static"])
+            .output()
+            .expect("it starts");
+        text(&ended.stdout).contains('\x1b')
+    };
+    assert!(coloured("FORCE_COLOR", "1"));
+    assert!(!coloured("FORCE_COLOR", "0"));
+    assert!(!coloured("FORCE_COLOR", ""));
+    assert!(!coloured("NO_COLOR", "1"));
+}

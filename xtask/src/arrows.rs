@@ -20,6 +20,7 @@ const HOUSES: [House; 5] = [
         path: "crate::",
         floors: &[
             &[
+                "advice",
                 "kubernetes",
                 "need",
                 "requirement",

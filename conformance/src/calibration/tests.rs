@@ -78,6 +78,7 @@ fn new(engine: Engine, programs: Programs) -> Calibration {
         jobs: 1,
         timeout: Duration::from_mins(1),
         reproduce: String::new(),
+        explain: "pause-conformance explain".to_owned(),
         interrupted: Arc::default(),
     };
     Calibration::new(Arc::new(engine), programs, Platform::host(), 1.0, settings)

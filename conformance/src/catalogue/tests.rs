@@ -1,7 +1,8 @@
 //! The catalogue over a small registry of its own.
 
 use super::{ListFormat, WORDS, explain, find, list, missing_in_words, needs_in_words};
-use crate::check::{Check, Family, Level, Needs, Pass, Source};
+use crate::advice::TERM as TERM_RECIPE;
+use crate::check::{Advice, Check, Family, Level, Needs, Pass, Source};
 use crate::suggest::nearest;
 
 static TERM: Check = Check {
@@ -13,6 +14,7 @@ static TERM: Check = Check {
         title: "pause.c",
         url: "https://example.org/v1/pause.c",
     },
+    advice: Advice::new("The pod hangs.", "Handle SIGTERM.").as_in(&TERM_RECIPE),
     needs: Needs::SANDBOX.union(Needs::NATIVE).union(Needs::EXCLUSIVE),
     after: &["startup/stays"],
     run: |_| Ok(Pass::new("seen")),
@@ -26,6 +28,7 @@ static STAYS: Check = Check {
         title: "pause.c",
         url: "https://example.org/v1/pause.c",
     },
+    advice: Advice::new("The pod restarts.", "Block."),
     needs: Needs::empty(),
     after: &[],
     run: |_| Ok(Pass::new("seen")),
@@ -102,11 +105,15 @@ fn list_and_explain_read_well() {
         "startup/stays" => vec!["exits-1", "spins"],
         _ => Vec::new(),
     };
-    let list = |format| list(&FAMILIES, format, &breakers).unwrap();
+    let list = |format| list(&FAMILIES, &[&STAYS, &TERM], format, &breakers).unwrap();
     insta::assert_snapshot!("list_human", list(ListFormat::Human));
     insta::assert_snapshot!("list_json", list(ListFormat::Json));
     insta::assert_snapshot!("list_markdown", list(ListFormat::Markdown));
-    let both =
-        ["startup/stays", "signals/term-exits-zero"].map(|id| explain(&FAMILIES, id).unwrap());
-    insta::assert_snapshot!("explain", both.join("----\n"));
+    let explain = |format| {
+        let filters = ["startup", "signals/term-exits-zero"].map(str::to_owned);
+        explain(&FAMILIES, &filters, format).unwrap()
+    };
+    insta::assert_snapshot!("explain", explain(ListFormat::Human).unwrap());
+    insta::assert_snapshot!("explain_json", explain(ListFormat::Json).unwrap());
+    insta::assert_snapshot!("explain_markdown", explain(ListFormat::Markdown).unwrap());
 }

@@ -1,6 +1,7 @@
 //! The family `binary`: the program as a file. Nothing is run, except for the check of its
 //! instructions.
 
+use crate::advice::{self, Advice};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
 use crate::subject::elf::{Elf, Kind};
@@ -34,6 +35,11 @@ static STATIC: Check = Check {
         title: "kubernetes build/pause/Makefile",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/Makefile",
     },
+    advice: Advice::new(
+        "The image holds no loader: exec fails with \"no such file or directory\", and no pod starts.",
+        "Link statically.",
+    )
+    .as_in(&advice::STATIC),
     needs: Needs::PROGRAM.union(Needs::ELF),
     after: &[],
     run: is_static,
@@ -96,6 +102,11 @@ static PAGE_SIZE_64K: Check = Check {
         title: "nixpkgs#112086",
         url: "https://github.com/NixOS/nixpkgs/issues/112086",
     },
+    advice: Advice::new(
+        "A kernel with pages of 64 KiB refuses to load the program, so no pod starts on such nodes.",
+        "Have the linker align segments to 64 KiB.",
+    )
+    .as_in(&advice::ALIGN),
     needs: Needs::PROGRAM.union(Needs::ELF).union(Needs::LARGE_PAGES),
     after: &[],
     run: page_size_64k,
@@ -138,6 +149,11 @@ static NO_EXEC_STACK: Check = Check {
         title: "elf(5), PT_GNU_STACK",
         url: "https://man7.org/linux/man-pages/man5/elf.5.html",
     },
+    advice: Advice::new(
+        "Memory that is both written and executed turns a fault in the program into code of an intruder.",
+        "Mark the stack as not executable, and give code and data segments of their own.",
+    )
+    .as_in(&advice::NOEXEC),
     needs: Needs::PROGRAM.union(Needs::ELF),
     after: &["binary/static"],
     run: no_exec_stack,
@@ -177,6 +193,11 @@ static STRIPPED: Check = Check {
         title: "kubernetes build/pause/Makefile",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/Makefile",
     },
+    advice: Advice::new(
+        "Symbols and debug information are pulled by every node and read by none.",
+        "Strip the program.",
+    )
+    .as_in(&advice::STRIP),
     needs: Needs::PROGRAM.union(Needs::ELF),
     after: &["binary/static"],
     run: stripped,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::advice::Advice;
 use crate::backend::{Spec, Stream};
 use crate::check::{Check, Family, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::Context;
@@ -37,6 +38,10 @@ static VERSION: Check = Check {
         title: "kubernetes#56762",
         url: "https://github.com/kubernetes/kubernetes/pull/56762",
     },
+    advice: Advice::new(
+        "`pause -v` is how people and scripts find out what runs on a node.",
+        "Print one line such as `pause.c 3.10` to standard output, and exit with 0.",
+    ),
     needs: RUNS
         .union(Needs::ARGUMENTS)
         .union(Needs::OUTPUT)
@@ -83,6 +88,10 @@ static UNKNOWN_ARGUMENTS: Check = Check {
         title: "kubernetes build/pause/linux/pause.c",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/linux/pause.c",
     },
+    advice: Advice::new(
+        "A runtime or a pod may pass arguments that are for another version: the sandbox would not start.",
+        "Ignore what you do not know.",
+    ),
     needs: RUNS.union(Needs::ARGUMENTS),
     after: &["signals/term-exits-zero"],
     run: unknown_arguments,
@@ -108,6 +117,10 @@ static VERSION_AGREES: Check = Check {
         title: "kubernetes build/pause/Makefile",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/Makefile",
     },
+    advice: Advice::new(
+        "A tag that says another version than the program misleads whoever looks for a fault.",
+        "Take both from one place in the build.",
+    ),
     needs: RUNS
         .union(Needs::VERSION)
         .union(Needs::ARGUMENTS)

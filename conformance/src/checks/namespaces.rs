@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use nix::libc::SIGUSR1 as USR1;
 
+use crate::advice::{self, Advice};
 use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Orphans, Pod};
@@ -72,6 +73,10 @@ static STABLE: Check = Check {
         title: "namespaces(7)",
         url: "https://man7.org/linux/man-pages/man7/namespaces.7.html",
     },
+    advice: Advice::new(
+        "Containers that start later would join other namespaces than those that run.",
+        "Call neither unshare nor setns, and end on no other signal than SIGTERM and SIGINT.",
+    ),
     needs: Needs::CAN_UNSHARE.union(MEMBERS.union(Needs::HOST_PID).union(Needs::WAITS)),
     after: &[
         "signals/survives-hup",
@@ -147,6 +152,10 @@ static UTS_SHARED: Check = Check {
         title: "uts_namespaces(7)",
         url: "https://man7.org/linux/man-pages/man7/uts_namespaces.7.html",
     },
+    advice: Advice::new(
+        "Containers of one pod would have different host names.",
+        "Do not call sethostname, unshare or setns.",
+    ),
     needs: Needs::CAN_UNSHARE.union(MEMBERS),
     after: &[],
     run: uts_shared,
@@ -198,6 +207,10 @@ static VOLUME_SHARED: Check = Check {
     level: Level::Must,
     requirement: "Members with mount namespaces of their own MUST see the same files in a volume mounted for both, and the pause process's mounts MUST stay as they were.",
     source: PODS,
+    advice: Advice::new(
+        "A volume would show different files in different containers.",
+        "Mount nothing, and do not change the propagation of mounts.",
+    ),
     needs: MEMBERS.union(Needs::HOST_PID),
     after: &[],
     run: volume_shared,
@@ -283,6 +296,10 @@ static HELD_ALONE: Check = Check {
     level: Level::Must,
     requirement: "With the pause process as their only member, a pod's namespaces MUST persist with all that they hold.",
     source: PODS,
+    advice: Advice::new(
+        "Between two containers nothing but pause holds the pod's network: its address would be lost.",
+        "Keep running, whatever the pod's members do.",
+    ),
     needs: MEMBERS.union(Needs::NETWORK),
     after: &[
         "namespaces/network-shared",
@@ -342,6 +359,10 @@ static CGROUP_AND_TIME: Check = Check {
         title: "time_namespaces(7)",
         url: "https://man7.org/linux/man-pages/man7/time_namespaces.7.html",
     },
+    advice: Advice::new(
+        "Containers that are to join these namespaces would not find the pod's.",
+        "Call neither unshare nor setns.",
+    ),
     needs: Needs::CAN_UNSHARE.union(
         MEMBERS
             .union(Needs::HOST_PID)
@@ -408,6 +429,11 @@ static TEARDOWN: Check = Check {
         title: "kubernetes#66892",
         url: "https://github.com/kubernetes/kubernetes/issues/66892",
     },
+    advice: Advice::new(
+        "Processes of a pod would outlive it, or its address would stay in use.",
+        "End by exiting: the kernel then ends all of the pid namespace. Wait for nobody.",
+    )
+    .as_in(&advice::TERM),
     needs: MEMBERS
         .union(Needs::HOST_PID)
         .union(Needs::OWN_MOUNTS)

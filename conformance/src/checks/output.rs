@@ -1,5 +1,6 @@
 //! The family `output`: a pause is never noticed, and needs no streams.
 
+use crate::advice::Advice;
 use crate::backend::{Spec, Stream};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Context, Passed, time_in_words};
@@ -23,6 +24,10 @@ static QUIET: Check = Check {
         title: "openshift/images ee7e02d5",
         url: "https://github.com/openshift/images/commit/ee7e02d5",
     },
+    advice: Advice::new(
+        "What pause writes lands in the logs of the runtime for every pod.",
+        "Write nothing unless there is an error.",
+    ),
     needs: RUNS.union(Needs::OUTPUT).union(Needs::WAITS),
     after: &[],
     run: quiet,
@@ -50,6 +55,10 @@ static QUIET_FOR_DAYS: Check = Check {
         title: "openshift/images ee7e02d5",
         url: "https://github.com/openshift/images/commit/ee7e02d5",
     },
+    advice: Advice::new(
+        "Each line is written on every node for every pod, and fills its disk.",
+        "Write no heartbeat and no debug line.",
+    ),
     needs: RUNS.union(Needs::OUTPUT).union(Needs::FOLLOWED),
     after: &["output/quiet"],
     run: quiet_for_days,
@@ -81,6 +90,10 @@ static CLOSED_STDIO: Check = Check {
         title: "containerd pkg/cio, NullIO",
         url: "https://github.com/containerd/containerd/blob/v2.1.0/pkg/cio/io.go",
     },
+    advice: Advice::new(
+        "A runtime may start pause without standard streams; a file opened later gets their numbers.",
+        "Depend on no standard stream, and open no file.",
+    ),
     needs: RUNS.union(Needs::CLOSED_STREAMS),
     after: &["signals/term-exits-zero"],
     run: closed_stdio,

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::advice::{self, Advice};
 use crate::backend::Spec;
 use crate::check::{Check, Family, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
@@ -50,6 +51,10 @@ static IS_ONE: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST be process 1 of the pid namespace that the sandbox made for the pod.",
     source: SHARE_PROCESSES,
+    advice: Advice::new(
+        "Orphans go to process 1 of the namespace; where that is not pause, nobody reaps them.",
+        "Start the program itself as the container's process, by the exec form of the entrypoint.",
+    ),
     needs: SEEN,
     after: &[],
     run: is_one,
@@ -72,6 +77,10 @@ static IS_THE_PROGRAM: Check = Check {
     level: Level::Must,
     requirement: "Process 1 of the pod MUST run the program that the image names, not a shell, a wrapper or a copy.",
     source: SHARE_PROCESSES,
+    advice: Advice::new(
+        "A shell as process 1 neither passes on SIGTERM nor reaps.",
+        "Use the exec form, `ENTRYPOINT [\"/pause\"]`; a script has to end with `exec`.",
+    ),
     needs: SEEN.union(Needs::NATIVE),
     after: &[],
     run: is_the_program,
@@ -109,6 +118,10 @@ static NO_CHILDREN: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST NOT have children of its own: the process that holds the pod is the one that waits.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "A child of pause lives in each pod, and the one that waits is not the one that holds the namespaces.",
+        "Do not fork; do the work in process 1.",
+    ),
     needs: SEEN,
     after: &[],
     run: no_children,
@@ -141,6 +154,10 @@ static OWNS_NAMESPACE: Check = Check {
         title: "Kubernetes CRI api.proto, NamespaceMode",
         url: "https://github.com/kubernetes/cri-api/blob/v0.34.0/pkg/apis/runtime/v1/api.proto",
     },
+    advice: Advice::new(
+        "Containers join the namespaces of this process; where it has left them they join others than the pod's.",
+        "Call neither unshare nor setns.",
+    ),
     needs: Needs::CAN_UNSHARE.union(SEEN),
     after: &[],
     run: owns_namespace,
@@ -171,6 +188,11 @@ static SINGLE_THREAD: Check = Check {
     level: Level::Should,
     requirement: "The pause process SHOULD have one thread.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "Each thread costs memory in every pod of every node, and signals may reach another thread than the one that waits.",
+        "Use one thread, and a loop that waits for signals.",
+    )
+    .as_in(&advice::THREAD),
     needs: SEEN.union(Needs::NATIVE),
     after: &[],
     run: single_thread,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fixtures::protocol::{Death, origin};
 use nix::libc;
 
+use crate::advice::{self, Advice};
 use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Orphans, PROMPTLY, Pod};
@@ -82,6 +83,11 @@ static ONE_ORPHAN: Check = Check {
         title: "kubernetes#36853",
         url: "https://github.com/kubernetes/kubernetes/pull/36853",
     },
+    advice: Advice::new(
+        "Zombies fill the pod's pids limit: after a while nothing in the pod can fork.",
+        "On SIGCHLD call waitpid(-1, NULL, WNOHANG) until it gives 0 or fails.",
+    )
+    .as_in(&advice::REAP),
     needs: JOINED.union(Needs::HOST_PID),
     after: &[],
     run: one_orphan,
@@ -130,6 +136,11 @@ static BURST: Check = Check {
         title: "dumb-init#44",
         url: "https://github.com/Yelp/dumb-init/issues/44",
     },
+    advice: Advice::new(
+        "One SIGCHLD may stand for many ends: who reaps one for each leaves zombies.",
+        "Reap in a loop until waitpid gives 0 or ECHILD.",
+    )
+    .as_in(&advice::REAP),
     needs: JOINED.union(Needs::SLOW_FAIL),
     after: AFTER_ONE,
     run: burst,
@@ -159,6 +170,11 @@ static ANY_DEATH: Check = Check {
         title: "wait(2)",
         url: "https://man7.org/linux/man-pages/man2/waitpid.2.html",
     },
+    advice: Advice::new(
+        "Processes that died in an unexpected way stay as zombies.",
+        "Wait for -1, that is for any child, with no filter on group or status.",
+    )
+    .as_in(&advice::REAP),
     needs: JOINED,
     after: AFTER_ONE,
     run: any_death,
@@ -199,6 +215,11 @@ static ANY_USER: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST reap orphans that run as another user than itself.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "Containers of a pod run as other users; their orphans stay as zombies.",
+        "Wait for any child; send no signal and look into no /proc first.",
+    )
+    .as_in(&advice::REAP),
     needs: JOINED.union(Needs::ID_RANGE),
     after: AFTER_ONE,
     run: any_user,
@@ -237,6 +258,11 @@ static PROBE_TREE: Check = Check {
         title: "kubernetes#81042",
         url: "https://github.com/kubernetes/kubernetes/issues/81042",
     },
+    advice: Advice::new(
+        "Each exec probe that times out leaves its processes: the classic way in which a pod fills with zombies.",
+        "Reap in a loop until none is left.",
+    )
+    .as_in(&advice::REAP),
     needs: JOINED,
     after: AFTER_ONE,
     run: probe_tree,
@@ -273,6 +299,11 @@ static FROM_SIBLING_CONTAINER: Check = Check {
         title: "moby#25348",
         url: "https://github.com/moby/moby/issues/25348",
     },
+    advice: Advice::new(
+        "Each restart of a container leaves zombies in a pod that shares its pid namespace.",
+        "Reap in a loop until none is left.",
+    )
+    .as_in(&advice::REAP),
     needs: JOINED,
     after: AFTER_ONE,
     run: from_sibling_container,
@@ -311,6 +342,11 @@ static SPARES_THE_LIVING: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST NOT disturb orphans that still live while it reaps others.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "Live processes of a container would be stopped, killed or waited for in vain.",
+        "Use WNOHANG, and send no signal to what was inherited.",
+    )
+    .as_in(&advice::REAP),
     needs: JOINED.union(Needs::HOST_PID),
     after: &["reaping/one-orphan"],
     run: spares_the_living,
@@ -371,6 +407,11 @@ static BEFORE_HANDLER: Check = Check {
     level: Level::Should,
     requirement: "The pause process SHOULD reap orphans that ended before it was ready to, without waiting for another to end.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "What ends before the handler stands raises a SIGCHLD that is lost: it stays until the next one ends.",
+        "Reap once after the handlers stand, before the first wait.",
+    )
+    .as_in(&advice::REAP),
     needs: JOINED.union(Needs::HELD),
     after: AFTER_ONE,
     run: before_handler,
@@ -406,6 +447,11 @@ static STOPPED_CHILD: Check = Check {
         title: "sigaction(2), SA_NOCLDSTOP",
         url: "https://man7.org/linux/man-pages/man2/sigaction.2.html",
     },
+    advice: Advice::new(
+        "A debugger or job control in a container wakes pause each time.",
+        "Set SA_NOCLDSTOP.",
+    )
+    .as_in(&advice::REAP),
     needs: JOINED
         .union(Needs::HOST_PID)
         .union(Needs::SANDBOX_PROC)
@@ -497,6 +543,11 @@ static NO_LOST_WAKEUP: Check = Check {
         title: "sigsuspend(2)",
         url: "https://man7.org/linux/man-pages/man2/sigsuspend.2.html",
     },
+    advice: Advice::new(
+        "An orphan that ends as pause goes to sleep stays as a zombie until the next ends.",
+        "Do not test and then wait: block SIGCHLD, and wait by sigwaitinfo, sigsuspend, ppoll or signalfd.",
+    )
+    .as_in(&advice::WAIT),
     needs: JOINED.union(Needs::SLOW_FAIL),
     after: &["reaping/burst", "reaping/spares-the-living"],
     run: no_lost_wakeup,
@@ -555,6 +606,11 @@ static AFTER_WORK: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST reap for as long as the pod lives: after thousands of orphans, after each signal that it survives, after SIGSTOP and SIGCONT, and after containers have come and gone.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "A pod that has lived for long fills with zombies.",
+        "Do the same at each wake-up, and keep no state.",
+    )
+    .as_in(&advice::REAP),
     needs: JOINED
         .union(Needs::NATIVE)
         .union(Needs::HOST_PID)
@@ -596,6 +652,11 @@ static SOAK: Check = Check {
         title: "openshift/images#27",
         url: "https://github.com/openshift/images/pull/27",
     },
+    advice: Advice::new(
+        "Memory that grows with each orphan ends as an OOM kill of the whole pod.",
+        "Keep nothing of an orphan.",
+    )
+    .as_in(&advice::REAP),
     needs: JOINED.union(Needs::HOST_PID).union(Needs::LONG),
     after: &["reaping/burst"],
     run: soak,
@@ -637,6 +698,11 @@ static LATENCY: Check = Check {
     level: Level::Info,
     requirement: "The time from an orphan's end to its reaping, and orphans reaped in a second, are measured.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "It shows how soon a pid is free again.",
+        "Reap at once when SIGCHLD comes; do not poll by a timer.",
+    )
+    .as_in(&advice::REAP),
     needs: JOINED.union(Needs::NATIVE).union(Needs::EXCLUSIVE),
     after: &["reaping/burst"],
     run: |cx| latency(cx).map_err(or_inconclusive),
@@ -673,6 +739,10 @@ static ONLY_AS_PID1: Check = Check {
         title: "PR_SET_CHILD_SUBREAPER(2const)",
         url: "https://man7.org/linux/man-pages/man2/PR_SET_CHILD_SUBREAPER.2const.html",
     },
+    advice: Advice::new(
+        "A subreaper that is not process 1 takes orphans from whoever else waits for them.",
+        "Call prctl(PR_SET_CHILD_SUBREAPER) only if that is meant.",
+    ),
     needs: Needs::PROGRAM
         .union(Needs::SANDBOX)
         .union(Needs::HOST_PID_NAMESPACE)

@@ -1,5 +1,6 @@
 //! The family `resources`: a pause weighs almost nothing.
 
+use crate::advice::{self, Advice};
 use crate::backend::Spec;
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, ensure};
 use crate::context::{Context, ORPHANS, Rest, Rested, TICK};
@@ -39,6 +40,11 @@ static IDLE_CPU: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST use no processor time while nothing happens in the pod, also once it has reaped and after its work: thousands of orphans, and each signal that it survives.",
     source: IDLE_ISSUE,
+    advice: Advice::new(
+        "Its work times the number of pods is what a node loses for nothing.",
+        "Wait in one call until a signal comes; poll nothing.",
+    )
+    .as_in(&advice::WAIT),
     needs: SEEN.union(Needs::WAITS),
     after: &[],
     run: idle_cpu,
@@ -84,6 +90,11 @@ static IDLE_WAKEUPS: Check = Check {
     level: Level::Should,
     requirement: "The pause process SHOULD NOT wake up while nothing happens in the pod, also once it has reaped and after its work: thousands of orphans, and each signal that it survives.",
     source: IDLE_ISSUE,
+    advice: Advice::new(
+        "Wake-ups keep processors out of their deeper sleep, on each node for each pod.",
+        "Wait without a time limit, and start no runtime that has timers.",
+    )
+    .as_in(&advice::WAIT),
     needs: SEEN.union(Needs::NATIVE).union(Needs::WAITS),
     after: &[],
     run: idle_wakeups,
@@ -124,6 +135,11 @@ static MEMORY: Check = Check {
         title: "cri-o#1722",
         url: "https://github.com/cri-o/cri-o/issues/1722",
     },
+    advice: Advice::new(
+        "It is charged to every pod: a thousand pods take a thousand times as much.",
+        "Link statically and allocate nothing.",
+    )
+    .as_in(&advice::SMALL),
     needs: SEEN.union(Needs::NATIVE).union(Needs::WAITS),
     after: &[],
     run: memory,
@@ -189,6 +205,11 @@ static FLAT_FOR_DAYS: Check = Check {
         title: "cri-o#1722",
         url: "https://github.com/cri-o/cri-o/issues/1722",
     },
+    advice: Advice::new(
+        "What grows in a pod of weeks ends as an OOM kill of the whole pod, or as EMFILE.",
+        "Allocate and open nothing after the start.",
+    )
+    .as_in(&advice::SMALL),
     needs: SEEN.union(Needs::FOLLOWED),
     after: &["startup/stays-for-days"],
     run: flat_for_days,

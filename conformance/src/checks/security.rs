@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::advice::{self, Advice};
 use crate::backend::Spec;
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Pod, Traced, Watched, trace};
@@ -56,6 +57,11 @@ static NO_FDS: Check = Check {
         title: "catatonit#12",
         url: "https://github.com/openSUSE/catatonit/issues/12",
     },
+    advice: Advice::new(
+        "A descriptor of pause is open in every pod for its whole life, and leads out of it where it was inherited.",
+        "Close what you open, and what was inherited beyond 2.",
+    )
+    .as_in(&advice::FDS),
     needs: SEEN.union(Needs::NATIVE).union(Needs::WAITS),
     after: &[],
     run: no_fds,
@@ -105,6 +111,10 @@ static CWD_ROOT: Check = Check {
         title: "catatonit#28",
         url: "https://github.com/openSUSE/catatonit/issues/28",
     },
+    advice: Advice::new(
+        "A mount below the working directory cannot be unmounted while the pod lives.",
+        "Leave the working directory as the runtime sets it, or change to /.",
+    ),
     needs: SEEN.union(Needs::SANDBOX_PROC),
     after: &[],
     run: cwd_root,
@@ -259,6 +269,11 @@ static SYSCALL_SURFACE: Check = Check {
         title: "containerd#3820",
         url: "https://github.com/containerd/containerd/issues/3820",
     },
+    advice: Advice::new(
+        "The fewer calls a program makes, the tighter a seccomp profile can be, and the fewer faults of the kernel it reaches.",
+        "Wait for signals, reap, exit; `strace -f` shows what else the program calls.",
+    )
+    .as_in(&advice::SMALL),
     needs: SEEN
         .union(Needs::NATIVE)
         .union(Needs::TRACE)
@@ -329,6 +344,11 @@ static DENIED_WAIT_NO_SPIN: Check = Check {
         title: "kubernetes#84623",
         url: "https://github.com/kubernetes/kubernetes/issues/84623",
     },
+    advice: Advice::new(
+        "Under a seccomp profile that denies the call, every pod takes a whole processor.",
+        "Look at the error of the wait: where it is not EINTR, exit.",
+    )
+    .as_in(&advice::WAIT),
     needs: SEEN
         .union(Needs::NATIVE)
         .union(Needs::SECCOMP)
@@ -428,6 +448,10 @@ static DENIED_EXIT: Check = Check {
         title: "kubernetes#85191",
         url: "https://github.com/kubernetes/kubernetes/issues/85191",
     },
+    advice: Advice::new(
+        "Under a seccomp profile that denies the call, a pod that ends takes a whole processor.",
+        "Do not call exit in a loop without an end; let a trap instruction follow.",
+    ),
     needs: SEEN
         .union(Needs::NATIVE)
         .union(Needs::SECCOMP)

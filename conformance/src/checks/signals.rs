@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use fixtures::protocol::Death;
 use nix::libc;
 
+use crate::advice::{self, Advice};
 use crate::backend::{Join, Namespaces, Spec, Stream};
 use crate::check::{Check, Family, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Becomes, Context, Orphans, PROMPTLY, Pod};
@@ -91,6 +92,11 @@ static TERM_EXITS_ZERO: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST exit with status 0 within one second of SIGTERM.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "A runtime stops a sandbox by SIGTERM: where pause does not end, every deletion of a pod takes the grace period, and ends as a failure with 137.",
+        "Handle SIGTERM and exit with status 0: for process 1 the kernel takes no default action.",
+    )
+    .as_in(&advice::TERM),
     needs: RUNS.union(Needs::SLOW_FAIL),
     after: &[],
     run: |cx| exits_zero(cx, TERM),
@@ -102,6 +108,11 @@ static INT_EXITS_ZERO: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST exit with status 0 within one second of SIGINT.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "Ctrl-C in `docker run`, and engines whose stop signal it is, leave the sandbox running.",
+        "Handle SIGINT as SIGTERM.",
+    )
+    .as_in(&advice::TERM),
     needs: RUNS.union(Needs::SLOW_FAIL),
     after: &[],
     run: |cx| exits_zero(cx, INT),
@@ -123,6 +134,11 @@ static TERM_FROM_INSIDE: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST exit with status 0 within one second of a SIGTERM that a member of its pid namespace sends.",
     source: PID_NAMESPACES,
+    advice: Advice::new(
+        "A container of a pod with a shared pid namespace cannot end its pod in order.",
+        "Handle SIGTERM whoever sends it; do not look at si_pid.",
+    )
+    .as_in(&advice::TERM),
     needs: JOINED.union(Needs::SLOW_FAIL),
     after: AFTER_TERM,
     run: term_from_inside,
@@ -147,6 +163,10 @@ static KILL_IS_137: Check = Check {
         title: "containerd sandbox_stop.go",
         url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/podsandbox/sandbox_stop.go",
     },
+    advice: Advice::new(
+        "The runtime waits for a sandbox that does not go away, and the pod hangs in Terminating.",
+        "Let nothing hold the process after SIGKILL, and have no supervisor report another status.",
+    ),
     needs: RUNS,
     after: &[],
     run: kill_is_137,
@@ -167,6 +187,10 @@ static KILL_FROM_INSIDE_IGNORED: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST survive SIGKILL and SIGSTOP that a member of its pid namespace sends.",
     source: PID_NAMESPACES,
+    advice: Advice::new(
+        "A container with a shared pid namespace could end or stop the whole pod.",
+        "Have the program itself as process 1: the kernel protects it from SIGKILL of its own namespace.",
+    ),
     needs: JOINED.union(Needs::HOST_PID),
     after: AFTER_TERM,
     run: kill_from_inside_ignored,
@@ -201,6 +225,11 @@ static SURVIVES_HUP: Check = Check {
         title: "Share Process Namespace between Containers in a Pod",
         url: "https://github.com/kubernetes/website/blob/release-1.34/content/en/docs/tasks/configure-pod-container/share-process-namespace.md",
     },
+    advice: Advice::new(
+        "`kill -HUP 1` is in many a manual for reloading: it would end the pod.",
+        "Install no handler that ends the program; for process 1 a signal without a handler is dropped.",
+    )
+    .as_in(&advice::SURVIVE),
     needs: JOINED.union(Needs::HOST_PID),
     after: AFTER_TERM,
     run: survives_hup,
@@ -228,6 +257,11 @@ static SURVIVES_OTHERS: Check = Check {
         title: "pause(2)",
         url: "https://man7.org/linux/man-pages/man2/pause.2.html",
     },
+    advice: Advice::new(
+        "Containers of a pod with a shared pid namespace can send any of them; each would restart the whole pod.",
+        "Install handlers for SIGTERM, SIGINT and SIGCHLD alone; for process 1 any other signal is dropped.",
+    )
+    .as_in(&advice::SURVIVE),
     needs: SETTLES,
     after: AFTER_TERM,
     run: |cx| {
@@ -261,6 +295,11 @@ static SURVIVES_REALTIME: Check = Check {
         title: "signal(7)",
         url: "https://man7.org/linux/man-pages/man7/signal.7.html",
     },
+    advice: Advice::new(
+        "Any member of the pod could end it by a signal that programs use among themselves.",
+        "Install no handlers for real-time signals, or ones that do nothing.",
+    )
+    .as_in(&advice::SURVIVE),
     needs: SETTLES.union(Needs::NATIVE).union(Needs::SLOW_FAIL),
     after: AFTER_TERM,
     run: |cx| {
@@ -275,6 +314,11 @@ static SURVIVES_SENT_FAULTS: Check = Check {
     level: Level::Should,
     requirement: "The pause process SHOULD survive SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGTRAP and SIGSYS that a process sends.",
     source: PID_NAMESPACES,
+    advice: Advice::new(
+        "A member of the pod could end it by a signal that a fault would raise.",
+        "Install no handlers for them; for process 1 the kernel drops those that are sent.",
+    )
+    .as_in(&advice::SURVIVE),
     needs: SETTLES,
     after: AFTER_TERM,
     run: |cx| {
@@ -315,6 +359,11 @@ static TTY_STOP_IGNORED: Check = Check {
     level: Level::Should,
     requirement: "The pause process SHOULD NOT stop or end on SIGTSTP, SIGTTIN and SIGTTOU.",
     source: CATATONIT,
+    advice: Advice::new(
+        "A stopped pause neither reaps nor answers SIGTERM, and the pod hangs.",
+        "Install no handler that stops the process.",
+    )
+    .as_in(&advice::SURVIVE),
     needs: SETTLES.union(Needs::SLOW_FAIL),
     after: AFTER_TERM,
     run: tty_stop_ignored,
@@ -348,6 +397,11 @@ static STOP_CONT: Check = Check {
         title: "signal(7), interruption by stop signals",
         url: "https://man7.org/linux/man-pages/man7/signal.7.html",
     },
+    advice: Advice::new(
+        "Freezers and debuggers stop a pod and let it go on: after that it must still reap and end.",
+        "Take EINTR for an ordinary wake-up: reap, and wait again.",
+    )
+    .as_in(&advice::WAIT),
     needs: JOINED.union(Needs::HOST_PID),
     after: &["signals/term-exits-zero", "reaping/one-orphan"],
     run: stop_cont,
@@ -379,6 +433,11 @@ static SPURIOUS_CHLD: Check = Check {
         title: "kubernetes#36853",
         url: "https://github.com/kubernetes/kubernetes/pull/36853",
     },
+    advice: Advice::new(
+        "A stray SIGCHLD would end the pod, or have pause take a whole processor.",
+        "Take ECHILD and 0 from waitpid for \"none left\", and wait again.",
+    )
+    .as_in(&advice::REAP),
     needs: SETTLES,
     after: AFTER_TERM,
     run: spurious_chld,
@@ -417,6 +476,11 @@ static BURST: Check = Check {
         title: "signal-safety(7)",
         url: "https://man7.org/linux/man-pages/man7/signal-safety.7.html",
     },
+    advice: Advice::new(
+        "A runtime that repeats its signal gets a failure in the place of a clean end.",
+        "Exit by _exit(0) from the handler, or block all signals while ending.",
+    )
+    .as_in(&advice::TERM),
     needs: SETTLES,
     after: &[
         "signals/term-exits-zero",
@@ -457,6 +521,11 @@ static TERM_IN_CHLD_STORM: Check = Check {
         title: "catatonit#4",
         url: "https://github.com/openSUSE/catatonit/issues/4",
     },
+    advice: Advice::new(
+        "A busy pod cannot be stopped while its processes end.",
+        "Look for SIGTERM between two reaps too; do not reap in a loop that has no end.",
+    )
+    .as_in(&advice::WAIT),
     needs: JOINED.union(Needs::SLOW_FAIL),
     after: &["signals/term-exits-zero", "reaping/burst"],
     run: term_in_chld_storm,
@@ -488,6 +557,11 @@ static CHILD_STATUS_IGNORED: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST keep running, and MUST still exit with status 0 on SIGTERM, whatever the exit status or signal with which orphans end.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "A process of a container that dies badly would take the pod with it.",
+        "Throw the status away that waitpid gives.",
+    )
+    .as_in(&advice::REAP),
     needs: JOINED.union(Needs::HOST_PID),
     after: &[
         "signals/term-exits-zero",
@@ -525,6 +599,11 @@ static BLOCKED_AT_EXEC: Check = Check {
         title: "podman#3440",
         url: "https://github.com/containers/podman/issues/3440",
     },
+    advice: Advice::new(
+        "The mask and ignored signals are inherited through exec: with a runtime that leaves them so, the pod cannot be stopped.",
+        "Set the mask and the handlers yourself at the start.",
+    )
+    .as_in(&advice::TERM),
     needs: SETTLES
         .union(Needs::HELD)
         .union(Needs::DISPOSITIONS)
@@ -562,6 +641,11 @@ static BROKEN_STDERR: Check = Check {
     level: Level::Should,
     requirement: "The pause process SHOULD exit with status 0 within one second of SIGTERM also where standard error is closed, a broken pipe, or a full pipe that is not read.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "The pod hangs when it is deleted, since its last words cannot be written.",
+        "Write nothing at the end, or ignore SIGPIPE and the error, and never wait for the write.",
+    )
+    .as_in(&advice::STDERR),
     needs: RUNS
         .union(Needs::STREAMS)
         .union(Needs::CLOSED_STREAMS)
@@ -576,6 +660,11 @@ static BROKEN_STDERR_NOT_FIRST: Check = Check {
     level: Level::Should,
     requirement: "The program SHOULD, also where it is not process 1, start and exit with status 0 within one second of SIGTERM with standard error closed, a broken pipe, or a full pipe that is not read.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "Outside of a pid namespace of its own SIGPIPE ends the program where nobody reads its warning.",
+        "Ignore SIGPIPE and the error of the write, and do not wait for it.",
+    )
+    .as_in(&advice::STDERR),
     needs: RUNS
         .union(Needs::STREAMS)
         .union(Needs::CLOSED_STREAMS)
@@ -610,6 +699,10 @@ static SIGACTION_FAILS: Check = Check {
     level: Level::Info,
     requirement: "How the program ends where sigaction(2) is denied for SIGINT, SIGTERM or SIGCHLD is reported.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "It shows whether the program would run on without its handlers, deaf to SIGTERM.",
+        "Look at what sigaction returns, and exit with a status of its own.",
+    ),
     needs: RUNS
         .union(Needs::SECCOMP)
         .union(Needs::NATIVE)
@@ -656,6 +749,11 @@ static TERM_AFTER_WORK: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST exit with status 0 on SIGTERM for as long as the pod lives: also after thousands of orphans, after each signal that it survives, and after SIGSTOP and SIGCONT.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "A pod that has lived for long cannot be stopped.",
+        "Let no handler remove itself (SA_RESETHAND), and count or keep nothing at a wake-up.",
+    )
+    .as_in(&advice::TERM),
     needs: JOINED
         .union(Needs::NATIVE)
         .union(Needs::HOST_PID)
@@ -681,6 +779,11 @@ static TERM_LATENCY: Check = Check {
     level: Level::Info,
     requirement: "The time from SIGTERM to the end of the pause process is measured.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "It is a part of the time in which every pod ends.",
+        "Exit from the handler, or as the first thing after the wait.",
+    )
+    .as_in(&advice::TERM),
     needs: RUNS.union(Needs::NATIVE).union(Needs::EXCLUSIVE),
     after: AFTER_TERM,
     run: term_latency,

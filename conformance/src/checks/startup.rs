@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::advice::Advice;
 use crate::backend::{Root, Spec};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Context, Pod};
@@ -63,6 +64,10 @@ static BARE_FILESYSTEM: Check = Check {
         title: "kubernetes build/pause/Dockerfile",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/Dockerfile",
     },
+    advice: Advice::new(
+        "A pod sandbox has the image's files alone, and perhaps no /proc: the program fails before the pod exists.",
+        "Open no file at the start, and read no environment.",
+    ),
     needs: RUNS.union(Needs::HOST_PID).union(Needs::BARE_ROOT),
     after: TERM_WORKS,
     run: bare_filesystem,
@@ -148,6 +153,10 @@ static NOT_FIRST: Check = Check {
     level: Level::Must,
     requirement: "A pause process that is not PID 1, as in a pod that shares the host's pid namespace, MUST keep running and exit 0 on SIGTERM.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "In a pod with `hostPID: true` pause is not process 1: a program that insists on it never starts.",
+        "Do not end where getpid() is not 1; a warning is enough.",
+    ),
     needs: RUNS.union(Needs::HOST_PID).union(Needs::HOST_PID_NAMESPACE),
     // Such a sandbox has no /proc: only the namespace's owner may mount it.
     after: &["signals/term-exits-zero", "startup/bare-filesystem"],

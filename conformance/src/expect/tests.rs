@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::{ExpectError, Expectations, LineError};
-use crate::check::{Check, Family, Level, Needs, Pass, Source};
+use crate::check::{Advice, Check, Family, Level, Needs, Pass, Source};
 use crate::event::{Conclusion, Run, RunHead, Verdict};
 
 const fn check(id: &'static str) -> Check {
@@ -17,6 +17,7 @@ const fn check(id: &'static str) -> Check {
             title: "source",
             url: "https://example.org",
         },
+        advice: Advice::new("It matters.", "Mend it."),
         needs: Needs::empty(),
         after: &[],
         run: |_| Ok(Pass::new("seen")),

@@ -45,8 +45,9 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
     if let Some(matrix) = Matrix::of(&report) {
         write_matrix(&mut out, &matrix, &report)?;
     }
-    for (name, run) in matrix::names(&report.runs).iter().zip(&report.runs) {
-        write_run(&mut out, name, run, report.strict)?;
+    let names = matrix::names(&report.runs);
+    for (of, (name, run)) in names.iter().zip(&report.runs).enumerate() {
+        write_run(&mut out, of, name, run, report.strict)?;
     }
     write_footer(&mut out, &report)?;
     out.push_str("</body>\n</html>\n");
@@ -140,7 +141,7 @@ fn write_matrix(out: &mut String, matrix: &Matrix<'_>, report: &Report) -> fmt::
     writeln!(out, "{}</p>\n</details>", Text(&legend.join("; ")))
 }
 
-fn write_run(out: &mut String, name: &str, run: &Run, strict: bool) -> fmt::Result {
+fn write_run(out: &mut String, of: usize, name: &str, run: &Run, strict: bool) -> fmt::Result {
     writeln!(out, "<section>\n<h2>{}</h2>", Text(name))?;
     if let Some(digest) = &run.digest {
         writeln!(out, "<p class=\"dim\">{}</p>", Text(digest))?;
@@ -165,17 +166,17 @@ fn write_run(out: &mut String, name: &str, run: &Run, strict: bool) -> fmt::Resu
         let records = run.checks.iter();
         for record in records.filter(|record| record.is_red(strict) == red) {
             match outline::light(record, strict) {
-                Light::Red { .. } => write_record(out, "bad", true, strict, record)?,
-                Light::Excused(_) => write_record(out, "open", false, strict, record)?,
+                Light::Red { .. } => write_record(out, "bad", true, (of, strict), record)?,
+                Light::Excused(_) => write_record(out, "open", false, (of, strict), record)?,
                 Light::Undecided(_) if record.verdict == Verdict::Inconclusive => {
-                    write_record(out, "open", false, strict, record)?;
+                    write_record(out, "open", false, (of, strict), record)?;
                 }
                 Light::Passed | Light::Undecided(_) => {}
             }
         }
     }
-    write_skipped(out, run)?;
-    write_passed(out, run)?;
+    write_skipped(out, of, run)?;
+    write_passed(out, of, run)?;
     write_measurements(out, run)?;
     out.push_str("</section>\n");
     Ok(())
@@ -185,12 +186,13 @@ fn write_record(
     out: &mut String,
     class: &str,
     open: bool,
-    strict: bool,
+    (of, strict): (usize, bool),
     record: &Record,
 ) -> fmt::Result {
     writeln!(
         out,
-        "<details class=\"record {class}\"{}><summary><b class=\"{class}\">{}</b> {} {} <code>{}</code></summary>\n<dl>",
+        "<details class=\"record {class}\" id=\"{}\"{}><summary><b class=\"{class}\">{}</b> {} {} <code>{}</code></summary>\n<dl>",
+        Text(&anchor(of, &record.id)),
         if open { " open" } else { "" },
         outline::word(record, strict),
         record.level,
@@ -201,7 +203,7 @@ fn write_record(
         match label {
             "evidence" | "" => {}
             "source" => writeln!(out, "<dt>source<dd>{}", Source(record))?,
-            "rerun" => writeln!(out, "<dt>rerun<dd><code>{}</code>", Text(&value))?,
+            "rerun" | "explain" => writeln!(out, "<dt>{label}<dd><code>{}</code>", Text(&value))?,
             _ => writeln!(out, "<dt>{label}<dd>{}", Text(&value))?,
         }
     }
@@ -232,7 +234,7 @@ impl Display for Source<'_> {
     }
 }
 
-fn write_skipped(out: &mut String, run: &Run) -> fmt::Result {
+fn write_skipped(out: &mut String, of: usize, run: &Run) -> fmt::Result {
     let reasons = outline::skipped(run);
     if reasons.is_empty() {
         return Ok(());
@@ -246,11 +248,21 @@ fn write_skipped(out: &mut String, run: &Run) -> fmt::Result {
         let ids = ids.join(", ");
         writeln!(out, "<li>{}: <code>{}</code>", Text(reason), Text(&ids))?;
     }
-    out.push_str("</ul>\n</details>\n");
+    out.push_str("</ul>\n");
+    // What is folded to its family above can be linked to as well.
+    let skipped = |record: &&Record| record.verdict == Verdict::Skipped && !record.required;
+    for record in run.checks.iter().filter(skipped) {
+        writeln!(
+            out,
+            "<span id=\"{}\"></span>",
+            Text(&anchor(of, &record.id))
+        )?;
+    }
+    out.push_str("</details>\n");
     Ok(())
 }
 
-fn write_passed(out: &mut String, run: &Run) -> fmt::Result {
+fn write_passed(out: &mut String, of: usize, run: &Run) -> fmt::Result {
     let passed =
         |record: &&Record| record.verdict == Verdict::Pass && record.expected_failure.is_none();
     let passed: Vec<_> = run.checks.iter().filter(passed).collect();
@@ -265,7 +277,8 @@ fn write_passed(out: &mut String, run: &Run) -> fmt::Result {
     for record in passed {
         write!(
             out,
-            "<li>{} <code>{}</code>",
+            "<li id=\"{}\">{} <code>{}</code>",
+            Text(&anchor(of, &record.id)),
             Text(&record.title),
             Text(&record.id)
         )?;
@@ -276,6 +289,14 @@ fn write_passed(out: &mut String, run: &Run) -> fmt::Result {
     }
     out.push_str("</ul>\n</details>\n");
     Ok(())
+}
+
+/// The anchor of a check: its id, and before it the number of the run where there are several.
+fn anchor(of: usize, id: &str) -> String {
+    match of {
+        0 => id.to_owned(),
+        of => format!("{}/{id}", of + 1),
+    }
 }
 
 fn write_measurements(out: &mut String, run: &Run) -> fmt::Result {

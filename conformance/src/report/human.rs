@@ -11,6 +11,7 @@ use crate::report::Reporter;
 use crate::report::matrix::{self, Matrix};
 use crate::report::outline;
 use crate::report::text::{self, plural};
+use crate::report::wrap::wrap;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -21,16 +22,56 @@ const GREEN: Style = AnsiColor::Green.on_default();
 /// Width of a record's label column.
 const LABEL: usize = 11;
 
+/// How much the report for people says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// What needs attention, and the conclusion.
+    Quiet,
+    /// Also what was skipped and measured.
+    #[default]
+    Usual,
+    /// Also what passed, and each check that is not for a subject of this kind.
+    Verbose,
+}
+
 /// Writes the report for people.
 #[derive(Debug)]
 pub struct Human<W> {
     out: W,
+    detail: Detail,
+    width: Option<usize>,
 }
 
 impl<W: Write> Human<W> {
     /// A report with styles, to `out`.
     pub fn new(out: W) -> Self {
-        Self { out }
+        Self {
+            out,
+            detail: Detail::default(),
+            width: None,
+        }
+    }
+
+    /// The same that says this much.
+    #[must_use]
+    pub fn saying(self, detail: Detail) -> Self {
+        Self { detail, ..self }
+    }
+
+    /// The same for a terminal that has this many columns.
+    #[must_use]
+    pub fn wrapped(self, width: usize) -> Self {
+        let width = Some(width);
+        Self { width, ..self }
+    }
+
+    /// Writes text that was put together.
+    fn put(&mut self, text: &[u8]) -> io::Result<()> {
+        match (self.width, std::str::from_utf8(text)) {
+            (Some(width), Ok(text)) => self.out.write_all(wrap(text, width).as_bytes())?,
+            _ => self.out.write_all(text)?,
+        }
+        self.out.flush()
     }
 
     /// Writes the whole report at once, as its events would have written it.
@@ -55,22 +96,25 @@ impl<W: Write> Reporter for Human<W> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         match event {
             Event::RunFinished { run, strict } => {
-                write_run(&mut self.out, &text::legible_run(run), *strict)?;
-                self.out.flush()
+                let mut text = Vec::new();
+                write_run(&mut text, &text::legible_run(run), *strict, self.detail)?;
+                self.put(&text)
             }
             Event::SuiteFinished { report } => {
-                write_closing(&mut self.out, &text::legible(report))?;
-                self.out.flush()
+                let mut text = Vec::new();
+                write_closing(&mut text, &text::legible(report), self.detail)?;
+                self.put(&text)
             }
             Event::SuiteStarted { .. }
             | Event::RunStarted { .. }
             | Event::CheckStarted { .. }
+            | Event::Waiting
             | Event::CheckFinished { .. } => Ok(()),
         }
     }
 }
 
-fn write_run(out: &mut impl Write, run: &Run, strict: bool) -> io::Result<()> {
+fn write_run(out: &mut impl Write, run: &Run, strict: bool, detail: Detail) -> io::Result<()> {
     if run.companion {
         return write_companion(out, run, strict);
     }
@@ -90,9 +134,16 @@ fn write_run(out: &mut impl Write, run: &Run, strict: bool) -> io::Result<()> {
     }
     write_records(out, run, strict)?;
     write_known(out, run)?;
-    write_skipped(out, run)?;
+    if detail == Detail::Verbose {
+        write_passed(out, run)?;
+    }
+    if detail != Detail::Quiet {
+        write_skipped(out, run, detail)?;
+    }
     write_comparison(out, run)?;
-    write_measurements(out, run)?;
+    if detail != Detail::Quiet {
+        write_measurements(out, run)?;
+    }
     write_tally(out, run, strict)
 }
 
@@ -108,7 +159,7 @@ fn write_companion(out: &mut impl Write, run: &Run, strict: bool) -> io::Result<
         return writeln!(out, "{RED}could not be judged{RED:#}: {error}\n");
     }
     write!(out, "{}: ", tally_in_words(&run.tally))?;
-    let words = run.conclusion.as_str().to_owned();
+    let words = run.conclusion.as_str();
     write_conclusion(out, run.conclusion, words, outline::why(run, strict))?;
     for (reason, ids) in outline::skipped(run) {
         writeln!(out, "  {reason}: {DIM}{}{DIM:#}", ids.join(", "))?;
@@ -181,12 +232,36 @@ fn write_known(out: &mut impl Write, run: &Run) -> io::Result<()> {
     writeln!(out)
 }
 
-fn write_skipped(out: &mut impl Write, run: &Run) -> io::Result<()> {
-    let reasons = outline::skipped(run);
-    if reasons.is_empty() {
+fn write_passed(out: &mut impl Write, run: &Run) -> io::Result<()> {
+    let passed =
+        |record: &&Record| record.verdict == Verdict::Pass && record.expected_failure.is_none();
+    let mut passed = run.checks.iter().filter(passed).peekable();
+    if passed.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(out, "{BOLD}passed{BOLD:#}")?;
+    for record in passed {
+        let observed = record.observed.as_deref().unwrap_or(&record.title);
+        writeln!(out, "  {}: {DIM}{observed}{DIM:#}", record.id)?;
+    }
+    writeln!(out)
+}
+
+/// What is not for a subject of this kind is one line, unless each is asked for.
+fn write_skipped(out: &mut impl Write, run: &Run, detail: Detail) -> io::Result<()> {
+    let all = detail == Detail::Verbose;
+    let (kind, reasons) = outline::skipped_here(run, all);
+    if kind == 0 && reasons.is_empty() {
         return Ok(());
     }
     writeln!(out, "{BOLD}skipped{BOLD:#}")?;
+    if kind > 0 {
+        let checks = plural(kind, "check", "checks");
+        writeln!(
+            out,
+            "  not for a subject of this kind: {DIM}{checks} (-v names them){DIM:#}"
+        )?;
+    }
     for (reason, ids) in reasons {
         writeln!(out, "  {reason}: {DIM}{}{DIM:#}", ids.join(", "))?;
     }
@@ -238,9 +313,11 @@ fn write_tally(out: &mut impl Write, run: &Run, strict: bool) -> io::Result<()> 
         )?;
     }
     if let Some(musts) = outline::unjudged_musts(run) {
-        let more = match run.checks.iter().any(|record| record.required) {
-            true => "",
-            false => "; --require-all makes each of them count",
+        let required = run.checks.iter().any(|record| record.required);
+        let more = if required {
+            ""
+        } else {
+            "; --require-all makes each of them count"
         };
         writeln!(
             out,
@@ -248,7 +325,7 @@ fn write_tally(out: &mut impl Write, run: &Run, strict: bool) -> io::Result<()> 
         )?;
     }
     let words = run.conclusion.words(run.part.as_ref());
-    write_conclusion(out, run.conclusion, words, outline::why(run, strict))?;
+    write_conclusion(out, run.conclusion, &words, outline::why(run, strict))?;
     writeln!(out)
 }
 
@@ -289,7 +366,7 @@ fn tally_in_words(tally: &Tally) -> String {
 fn write_conclusion(
     out: &mut impl Write,
     conclusion: Conclusion,
-    words: String,
+    words: &str,
     why: Option<String>,
 ) -> io::Result<()> {
     let style = match conclusion {
@@ -302,8 +379,8 @@ fn write_conclusion(
 }
 
 /// The end of a report of several runs; a single run has stated its conclusion already.
-fn write_closing(out: &mut impl Write, report: &Report) -> io::Result<()> {
-    let matrix = Matrix::of(report);
+fn write_closing(out: &mut impl Write, report: &Report, detail: Detail) -> io::Result<()> {
+    let matrix = Matrix::of(report).filter(|_| detail != Detail::Quiet);
     if let Some(matrix) = &matrix {
         write_matrix(out, matrix, report)?;
     }
@@ -315,13 +392,13 @@ fn write_closing(out: &mut impl Write, report: &Report) -> io::Result<()> {
             .count();
         write!(out, "{good} of {} runs conformant: ", report.runs.len())?;
         let words = report.conclusion.words(report.part.as_ref());
-        write_conclusion(out, report.conclusion, words, None)?;
+        write_conclusion(out, report.conclusion, &words, None)?;
     } else if report.runs.is_empty() {
         let words = report.conclusion.words(report.part.as_ref());
         write_conclusion(
             out,
             report.conclusion,
-            words,
+            &words,
             outline::report_unjudged(report),
         )?;
     }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Conclusion, Measurement, Record, Report, Run, Verdict};
+use crate::event::{Conclusion, Measurement, Record, Report, Run, Verdict, Want};
 use crate::report::text;
 use crate::requirement::Level;
 
@@ -288,6 +288,23 @@ pub fn skipped(run: &Run) -> Vec<(&str, Vec<String>)> {
     })
 }
 
+/// The same for people: how many are not for a subject of this kind, and the others by reason; all of
+/// them by reason if that is asked for.
+pub fn skipped_here(run: &Run, all: bool) -> (u64, Vec<(&str, Vec<String>)>) {
+    let of_kind = |record: &Record| {
+        let other = record.verdict == Verdict::Skipped && !record.required;
+        other && record.skipped_for == Some(Want::Subject) && record.expected_failure.is_none()
+    };
+    if all {
+        return (0, skipped(run));
+    }
+    let kind = run.checks.iter().filter(|record| of_kind(record)).count();
+    let reasons = by_reason(run, |record| {
+        record.verdict == Verdict::Skipped && !record.required && !of_kind(record)
+    });
+    (u64::try_from(kind).unwrap_or(u64::MAX), reasons)
+}
+
 /// The same for inconclusive records, if many share a reason.
 pub fn many_inconclusive(run: &Run) -> Vec<(&str, Vec<String>)> {
     by_reason(run, |record| is_one_of_many(run, record))
@@ -402,6 +419,9 @@ pub fn details(record: &Record) -> Vec<(&'static str, String)> {
     }
     if let Some(command) = &record.reproduce {
         all.push(("rerun", command.clone()));
+    }
+    if let Some(command) = &record.explain {
+        all.push(("explain", command.clone()));
     }
     all
 }

@@ -1,9 +1,11 @@
 //! The progress line, on stderr.
 //!
-//! On a terminal it is one line that is redrawn, and removed at the end. Elsewhere it is one line
-//! per run, so that a log shows what the suite was doing.
+//! On a terminal it is one line that is redrawn, and removed at the end: how far the run is, for how
+//! long it has run, what failed, and which check it waits for. Elsewhere it is one line when a run
+//! begins, and one each ten seconds, so that a log shows what the suite was doing.
 
 use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -19,6 +21,9 @@ use line::Line;
 /// How often per second the line is drawn at most.
 const FREQUENCY: u8 = 20;
 
+/// How long a log hears nothing of a run at most.
+const EACH: Duration = Duration::from_secs(10);
+
 /// Shows progress on stderr.
 #[derive(Debug)]
 pub struct Progress<W> {
@@ -27,6 +32,10 @@ pub struct Progress<W> {
     bar: ProgressBar,
     under_way: Vec<&'static str>,
     failed: u64,
+    ended: usize,
+    /// The run that is under way: its name, how many checks it has, when it began, and when the
+    /// last line of it was written.
+    run: (String, usize, Instant, Instant),
     /// Number of all runs, and of those that have begun.
     runs: (usize, usize),
 }
@@ -45,7 +54,7 @@ impl<W: Write> Progress<W> {
 
     fn new(log: Option<W>, target: ProgressDrawTarget) -> Self {
         let bar = ProgressBar::with_draw_target(None, target);
-        if let Ok(style) = ProgressStyle::with_template("{prefix} {pos}/{len} {wide_msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {elapsed} {wide_msg}") {
             bar.set_style(style);
         }
         Self {
@@ -53,6 +62,8 @@ impl<W: Write> Progress<W> {
             bar,
             under_way: Vec::new(),
             failed: 0,
+            ended: 0,
+            run: (String::new(), 0, Instant::now(), Instant::now()),
             runs: (0, 0),
         }
     }
@@ -74,21 +85,45 @@ impl<W: Write> Progress<W> {
         if let Some(log) = &mut self.log {
             writeln!(log, "{what}: {checks} checks")?;
         }
+        self.ended = 0;
+        self.run = (what, checks, Instant::now(), Instant::now());
         self.bar.reset();
         self.bar
             .set_length(u64::try_from(checks).unwrap_or(u64::MAX));
-        self.bar.set_prefix(what);
         self.bar.set_message(self.message());
         Ok(())
     }
 
+    /// What matters most comes first: a narrow terminal cuts the end off.
     fn message(&self) -> String {
         let failed = match self.failed {
             0 => String::new(),
             n => format!("{n} failed  "),
         };
         // Name the check that has run longest: the run waits for it.
-        format!("{failed}{}", self.under_way.first().unwrap_or(&""))
+        let check = self.under_way.first().unwrap_or(&"");
+        format!("{failed}{check}  {}", self.run.0)
+    }
+
+    /// Writes how far the run is, where a log has heard nothing for so long.
+    fn say_that_it_goes_on(&mut self) -> io::Result<()> {
+        let (what, checks, began, said) = &self.run;
+        let Some(log) = self.log.as_mut().filter(|_| said.elapsed() >= EACH) else {
+            return Ok(());
+        };
+        let waits = match self.under_way.first() {
+            Some(id) => format!(", at {id}"),
+            None => String::new(),
+        };
+        writeln!(
+            log,
+            "{what}: {} of {checks} checks after {} s, {} failed{waits}",
+            self.ended,
+            began.elapsed().as_secs(),
+            self.failed,
+        )?;
+        self.run.3 = Instant::now();
+        Ok(())
     }
 }
 
@@ -105,8 +140,14 @@ impl<W: Write> Reporter for Progress<W> {
                 self.under_way.retain(|id| *id != record.id);
                 let failed = record.verdict == Verdict::Fail && record.expected_failure.is_none();
                 self.failed += u64::from(failed);
+                self.ended += 1;
                 self.bar.set_message(self.message());
                 self.bar.inc(1);
+                self.say_that_it_goes_on()?;
+            }
+            Event::Waiting => {
+                self.bar.tick();
+                self.say_that_it_goes_on()?;
             }
             // Clear the line before another reporter prints the run.
             Event::RunFinished { .. } | Event::SuiteFinished { .. } => self.bar.finish_and_clear(),

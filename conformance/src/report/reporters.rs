@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anstream::{AutoStream, StripStream};
 
 use crate::event::{Event, Report};
-use crate::report::human::Human;
+use crate::report::human::{Detail, Human};
 #[cfg(feature = "junit")]
 use crate::report::junit;
 use crate::report::output::Output;
@@ -50,10 +50,10 @@ impl<'p> Reporters<'p> {
     ///
     /// # Errors
     /// For the first report that cannot be written.
-    pub fn open(plan: &[ReportSpec]) -> Result<Self, ReportError> {
+    pub fn open(plan: &[ReportSpec], detail: Detail) -> Result<Self, ReportError> {
         let mut all = Self::default();
         for spec in plan {
-            let reporter = open(spec).map_err(|source| error(spec, source))?;
+            let reporter = open(spec, detail).map_err(|source| error(spec, source))?;
             all.reports.push((spec.clone(), reporter));
         }
         Ok(all)
@@ -111,7 +111,7 @@ fn error(spec: &ReportSpec, source: io::Error) -> ReportError {
     }
 }
 
-fn open(spec: &ReportSpec) -> io::Result<Box<dyn Reporter>> {
+fn open(spec: &ReportSpec, detail: Detail) -> io::Result<Box<dyn Reporter>> {
     let output = match &spec.file {
         Some(file) => Output::file(file)?,
         None => Output::stdout(),
@@ -121,12 +121,16 @@ fn open(spec: &ReportSpec) -> io::Result<Box<dyn Reporter>> {
             let colours = AutoStream::choice(&io::stdout());
             let stdout: Box<dyn Write> = Box::new(Patient::stdout());
             let stdout = AutoStream::new(stdout, colours);
-            return Ok(Box::new(Human::new(BufWriter::new(stdout))));
+            let human = Human::new(BufWriter::new(stdout)).saying(detail);
+            return Ok(Box::new(match columns() {
+                Some(columns) => human.wrapped(columns),
+                None => human,
+            }));
         }
-        Format::Human => |report| {
-            let mut human = Human::new(StripStream::new(Vec::new()));
-            human.whole(report)?;
-            Ok(human.into_inner().into_inner())
+        Format::Human => match detail {
+            Detail::Quiet => |report| people(report, Detail::Quiet),
+            Detail::Usual => |report| people(report, Detail::Usual),
+            Detail::Verbose => |report| people(report, Detail::Verbose),
         },
         Format::Json => |report| Ok(json::render(report)?.into_bytes()),
         #[cfg(feature = "junit")]
@@ -145,6 +149,19 @@ fn open(spec: &ReportSpec) -> io::Result<Box<dyn Reporter>> {
         Format::Sarif => |report| Ok(sarif::render(report)?.into_bytes()),
     };
     Ok(Box::new(Document { output, render }))
+}
+
+/// The report for people, for a file.
+fn people(report: &Report, detail: Detail) -> io::Result<Vec<u8>> {
+    let mut human = Human::new(StripStream::new(Vec::new())).saying(detail);
+    human.whole(report)?;
+    Ok(human.into_inner().into_inner())
+}
+
+/// How many columns the terminal has that stdout is.
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    (size.ws_col > 0).then(|| usize::from(size.ws_col))
 }
 
 fn finished<E>(text: Result<String, E>) -> io::Result<Vec<u8>>

@@ -178,6 +178,7 @@ fn legible_record(record: &Record) -> Record {
         expected_failure,
         baseline,
         reproduce,
+        explain,
         duration_us,
     } = record;
     Record {
@@ -198,6 +199,7 @@ fn legible_record(record: &Record) -> Record {
         expected_failure: optional(expected_failure.as_ref()),
         baseline: *baseline,
         reproduce: optional(reproduce.as_ref()),
+        explain: optional(explain.as_ref()),
         duration_us: *duration_us,
     }
 }

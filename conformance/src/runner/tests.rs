@@ -71,6 +71,7 @@ fn settings() -> Settings {
         jobs: 2,
         timeout: Duration::from_mins(1),
         reproduce: "judge --image x".to_owned(),
+        explain: "pause-conformance explain".to_owned(),
         interrupted: Arc::default(),
     }
 }

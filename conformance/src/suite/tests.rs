@@ -11,6 +11,7 @@ use crate::cli::Cli;
 use crate::event::Verdict;
 use crate::kubernetes::Minor;
 use crate::need::Needs;
+use crate::report::human::Detail;
 use crate::report::spec::{Format, ReportSpec};
 
 fn judge(arguments: &[&str]) -> Judge {
@@ -97,7 +98,9 @@ fn what_cannot_be_written_says_why_and_what_to_do() {
         format: Format::Json,
         file: Some("/proc/no/such".into()),
     };
-    let error = Reporters::open(&[spec]).err().expect("nobody can");
+    let error = Reporters::open(&[spec], Detail::Usual)
+        .err()
+        .expect("nobody can");
     let failure = unwritten(&error);
     assert_eq!(
         failure.message,

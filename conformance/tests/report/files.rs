@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use conformance::event::{Event, Report};
+use conformance::report::human::Detail;
 use conformance::report::output::Output;
 use conformance::report::reporters::Reporters;
 use conformance::report::spec::{Format, ReportSpec};
@@ -83,9 +84,12 @@ fn what_cannot_be_written_is_found_out_at_once() {
         let error = Output::file(&folder.path().join(path)).unwrap_err();
         assert_eq!(error.kind(), kind, "{path}");
     }
-    let error = Reporters::open(&[spec(Format::Json, &folder, "missing/report")])
-        .err()
-        .unwrap();
+    let error = Reporters::open(
+        &[spec(Format::Json, &folder, "missing/report")],
+        Detail::Usual,
+    )
+    .err()
+    .unwrap();
     let path = folder.path().join("missing/report");
     assert_eq!(
         error.to_string(),
@@ -107,7 +111,7 @@ fn a_device_is_written_to_as_it_is() {
 }
 
 fn finish(specs: &[ReportSpec], report: &Report) -> Vec<String> {
-    let mut reporters = Reporters::open(specs).unwrap();
+    let mut reporters = Reporters::open(specs, Detail::Usual).unwrap();
     reporters.event(&Event::SuiteFinished { report });
     reporters.finish().iter().map(ToString::to_string).collect()
 }

@@ -41,6 +41,7 @@ pub(crate) fn record(id: &str, level: Level, verdict: Verdict) -> Record {
         baseline: None,
         reproduce: (verdict != Verdict::Pass)
             .then(|| format!("pause-conformance --image registry.example/pause:1 --filter {id}")),
+        explain: (verdict == Verdict::Fail).then(|| format!("pause-conformance explain {id}")),
         duration_us: 1_340,
     }
 }

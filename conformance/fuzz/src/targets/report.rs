@@ -212,6 +212,7 @@ fn record(place: usize, number: usize, seed: u8, text: &mut impl FnMut() -> Stri
         expected_failure: place.is_multiple_of(3).then(&mut *text),
         baseline: (seed & 32 != 0).then(|| VERDICTS[place % VERDICTS.len()]),
         reproduce: Some(text()),
+        explain: Some(text()),
         duration_us: 1,
     }
 }

@@ -1,5 +1,6 @@
 //! The processors that the program runs on: it needs only the oldest of its architecture.
 
+use crate::advice::{self, Advice};
 use crate::backend::Spec;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Answer, Baseline, Context, PROMPTLY, Pod};
@@ -16,6 +17,11 @@ pub(super) static BASELINE_CPU: Check = Check {
         title: "GCC 14.1, x86 options: -march=x86-64",
         url: "https://gcc.gnu.org/onlinedocs/gcc-14.1.0/gcc/x86-Options.html",
     },
+    advice: Advice::new(
+        "On an older node the program dies of SIGILL, and no pod starts there.",
+        "Compile for the oldest processor of the architecture, not for that of the build machine.",
+    )
+    .as_in(&advice::CPU),
     needs: Needs::PROGRAM
         .union(Needs::ELF)
         .union(Needs::SANDBOX)

@@ -5,6 +5,7 @@ use fixtures::protocol::Death;
 
 use super::super::image::minor_wants;
 use super::{RUNS, ask_version};
+use crate::advice::Advice;
 use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Context, Orphans, PROMPTLY};
@@ -21,6 +22,10 @@ pub(super) static VERSION_MATCHES_CLUSTER: Check = Check {
         title: "kubernetes#56762",
         url: "https://github.com/kubernetes/kubernetes/pull/56762",
     },
+    advice: Advice::new(
+        "An older pause lacks what the release counts on, such as reaping.",
+        "Build from the version that the release names.",
+    ),
     needs: RUNS
         .union(Needs::PROBE)
         .union(Needs::HOST_PID)

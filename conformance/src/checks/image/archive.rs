@@ -1,6 +1,7 @@
 //! Blobs and layers as stored.
 
 use super::image_of;
+use crate::advice::{self, Advice};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::Context;
 use crate::subject::{Defect, DefectKind, NoProgram, quote};
@@ -19,6 +20,10 @@ pub(super) static DIGESTS_HOLD: Check = Check {
         title: "OCI image-spec v1.1.1, descriptor.md",
         url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests",
     },
+    advice: Advice::new(
+        "A node refuses to unpack a blob that is not what its digest says, so no pod starts there.",
+        "Write the image with a tool that computes sizes, digests and DiffIDs, and change no blob afterwards.",
+    ),
     needs: Needs::IMAGE,
     after: &[],
     run: digests_hold,
@@ -42,6 +47,10 @@ pub(super) static LAYERS_CLEAN: Check = Check {
         title: "OCI image-spec v1.1.1, layer.md",
         url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md",
     },
+    advice: Advice::new(
+        "Container engines differ in what they make of such a layer: one refuses it, another gives the pod other files.",
+        "Pack the layer again from a clean folder with a current tar, and add nothing to it by hand.",
+    ),
     needs: Needs::IMAGE,
     after: &[],
     run: layers_clean,
@@ -65,6 +74,10 @@ pub(super) static LAYER_TYPES_HOLD: Check = Check {
         title: "OCI image-spec v1.1.1, layer.md, +gzip and +zstd media types",
         url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#gzip-media-types",
     },
+    advice: Advice::new(
+        "An engine that goes by the media type fails to unpack the layer, and no pod starts on its nodes.",
+        "Give the descriptor the media type that its bytes have: `tar`, `tar+gzip` or `tar+zstd`.",
+    ),
     needs: Needs::IMAGE.union(Needs::FILES),
     after: &[],
     run: layer_types_hold,
@@ -87,6 +100,10 @@ pub(super) static NAMES_PLAIN: Check = Check {
         title: "OCI image-spec v1.1.1, layer.md, Distributable Format",
         url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#distributable-format",
     },
+    advice: Advice::new(
+        "Engines and scanners treat odd names differently, so that what was scanned need not be what runs.",
+        "Pack the files with relative names in UTF-8, each once.",
+    ),
     needs: Needs::IMAGE.union(Needs::FILES),
     after: &[],
     run: names_plain,
@@ -106,6 +123,11 @@ pub(super) static SMALL: Check = Check {
         title: "kubernetes build/pause/Makefile",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/Makefile",
     },
+    advice: Advice::new(
+        "Each node pulls the image before its first pod, and a big one delays every new node.",
+        "Start from scratch and copy in nothing but a static, stripped program.",
+    )
+    .as_in(&advice::STRIP),
     needs: Needs::IMAGE,
     after: &[],
     run: small,

@@ -1,6 +1,7 @@
 //! Fields of the configuration that container engines act on.
 
 use super::image_of;
+use crate::advice::Advice;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, ensure};
 use crate::context::Context;
 use crate::subject::{EntryKind, quote, show_path};
@@ -14,6 +15,10 @@ pub(super) static USER_NUMERIC: Check = Check {
         title: "containerd/cri#176",
         url: "https://github.com/containerd/cri/issues/176",
     },
+    advice: Advice::new(
+        "A runtime has no passwd file to look a name up in, and refuses to start the container; a pod in a user namespace has no id above 65535.",
+        "Write numbers: `USER 65535:65535`.",
+    ),
     needs: Needs::IMAGE,
     after: &[],
     run: user_numeric,
@@ -41,6 +46,10 @@ pub(super) static USER_NONROOT: Check = Check {
         title: "kubernetes#97963",
         url: "https://github.com/kubernetes/kubernetes/pull/97963",
     },
+    advice: Advice::new(
+        "A fault in the program, or in what enters its namespaces, then acts as root.",
+        "Write `USER 65535:65535` in the Dockerfile.",
+    ),
     needs: Needs::NATIVE_IMAGE,
     after: &["image/user-numeric"],
     run: user_nonroot,
@@ -83,6 +92,10 @@ pub(super) static STOP_SIGNAL_SANE: Check = Check {
         title: "podman#20196",
         url: "https://github.com/containers/podman/issues/20196",
     },
+    advice: Advice::new(
+        "An engine that stops the pod sends a signal that pause does not end on, and waits for its grace period to pass each time.",
+        "Leave `STOPSIGNAL` out.",
+    ),
     needs: Needs::IMAGE,
     after: &[],
     run: stop_signal_sane,
@@ -155,6 +168,10 @@ pub(super) static WORKDIR_EXISTS: Check = Check {
         title: "containerd v2.1.0, podsandbox/sandbox_run_linux.go",
         url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/podsandbox/sandbox_run_linux.go",
     },
+    advice: Advice::new(
+        "The runtime cannot change into the folder, and no pod sandbox starts.",
+        "Leave `WORKDIR` out, or name a folder that a layer holds.",
+    ),
     needs: Needs::IMAGE.union(Needs::FILES),
     after: &[],
     run: workdir_exists,

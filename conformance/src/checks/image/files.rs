@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::advice::Advice;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source};
 use crate::context::Context;
 use crate::subject::program::{closure, is_executable};
@@ -25,6 +26,10 @@ pub(super) static NO_PRIVILEGE_BITS: Check = Check {
         title: "kubernetes#90948",
         url: "https://github.com/kubernetes/kubernetes/issues/90948",
     },
+    advice: Advice::new(
+        "What gets into the pod's sandbox finds a way to more privileges.",
+        "Copy the program without such bits: `chmod 0555`, and no `setcap`.",
+    ),
     needs: Needs::IMAGE.union(Needs::FILES),
     after: &[],
     run: no_privilege_bits,
@@ -76,6 +81,10 @@ pub(super) static MINIMAL: Check = Check {
         title: "kubernetes build/pause/Dockerfile",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/Dockerfile",
     },
+    advice: Advice::new(
+        "Each further program is one more to patch in every node of a cluster, and one more tool for an intruder.",
+        "Build from scratch, with the program alone.",
+    ),
     needs: Needs::NATIVE_IMAGE.union(Needs::FILES),
     after: &[],
     run: minimal,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::image_of;
+use crate::advice::{self, Advice};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
 use crate::subject::elf::is_of;
@@ -20,6 +21,10 @@ pub(super) static PLATFORM_DECLARED: Check = Check {
         title: "OCI image-spec v1.1.1, config.md, Properties",
         url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#properties",
     },
+    advice: Advice::new(
+        "An engine cannot tell for which nodes the image is, and may run it on the wrong ones.",
+        "Build with a tool that writes `architecture` and `os`, such as `docker buildx build --platform`.",
+    ),
     needs: Needs::IMAGE,
     after: &[],
     run: platform_declared,
@@ -50,6 +55,11 @@ pub(super) static PLATFORM_AGREES: Check = Check {
         title: "kubernetes#87325",
         url: "https://github.com/kubernetes/kubernetes/issues/87325",
     },
+    advice: Advice::new(
+        "A node chooses by the index and then executes a program of another architecture: exec format error, and no pod starts.",
+        "Build each platform's program for that platform, and write the index from the configurations.",
+    )
+    .as_in(&advice::CROSS),
     needs: Needs::IMAGE,
     after: &[],
     run: platform_agrees,
@@ -189,6 +199,11 @@ pub(super) static INDEX_COMPLETE: Check = Check {
         title: "kubernetes#5770",
         url: "https://github.com/kubernetes/kubernetes/issues/5770",
     },
+    advice: Advice::new(
+        "In a cluster of mixed nodes the pods on the missing platform do not start.",
+        "Build for both platforms and push one index: `docker buildx build --platform linux/amd64,linux/arm64`.",
+    )
+    .as_in(&advice::CROSS),
     needs: Needs::NATIVE_IMAGE.union(Needs::INDEX),
     after: &[],
     run: index_complete,
@@ -220,6 +235,11 @@ pub(super) static REQUIRED_PLATFORMS: Check = Check {
         title: "OCI image-spec v1.1.1, image-index.md",
         url: "https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md",
     },
+    advice: Advice::new(
+        "Nodes of a platform that you require find no image.",
+        "Build the program for the missing platform and add its manifest to the index.",
+    )
+    .as_in(&advice::CROSS),
     needs: Needs::NATIVE_IMAGE.union(Needs::REQUIRED_PLATFORMS),
     after: &[],
     run: required_platforms,
@@ -240,6 +260,10 @@ pub(super) static WINDOWS_HAS_OS_VERSION: Check = Check {
         title: "kubernetes#80032",
         url: "https://github.com/kubernetes/kubernetes/issues/80032",
     },
+    advice: Advice::new(
+        "A Windows node cannot choose the entry for its kernel, and pulls one that does not start.",
+        "Annotate each entry: `docker manifest annotate --os-version`.",
+    ),
     needs: Needs::IMAGE.union(Needs::INDEX).union(Needs::WINDOWS),
     after: &[],
     run: windows_has_os_version,

@@ -1,6 +1,7 @@
 //! What the configuration starts.
 
 use super::image_of;
+use crate::advice::Advice;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
 use crate::subject::program::{is_executable, look_up};
@@ -18,6 +19,10 @@ pub(super) static ENTRYPOINT_SET: Check = Check {
         title: "containerd v2.1.0, podsandbox/sandbox_run_linux.go",
         url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/podsandbox/sandbox_run_linux.go",
     },
+    advice: Advice::new(
+        "A CRI runtime starts what the configuration names; where that is nothing, no pod sandbox can be made.",
+        "Set it in the Dockerfile: `ENTRYPOINT [\"/pause\"]`.",
+    ),
     needs: Needs::NATIVE_IMAGE,
     after: &[],
     run: entrypoint_set,
@@ -64,6 +69,10 @@ pub(super) static ENTRYPOINT_DIRECT: Check = Check {
         title: "kubernetes build/pause/Dockerfile",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/Dockerfile",
     },
+    advice: Advice::new(
+        "A shell or a wrapper becomes process 1 in the place of pause: it neither passes on SIGTERM nor reaps.",
+        "Use the exec form, `ENTRYPOINT [\"/pause\"]`, and have no script in between.",
+    ),
     needs: Needs::IMAGE.union(Needs::PROGRAM),
     after: &["image/entrypoint-set"],
     run: entrypoint_direct,
@@ -112,6 +121,10 @@ pub(super) static PROGRAM_MODE: Check = Check {
         title: "kubernetes#116967",
         url: "https://github.com/kubernetes/kubernetes/issues/116967",
     },
+    advice: Advice::new(
+        "A pod that runs as another user cannot execute the program.",
+        "Install it with mode 0555 or 0755, below folders of mode 0755: `COPY --chmod=0555 pause /pause`.",
+    ),
     needs: Needs::IMAGE.union(Needs::PROGRAM),
     after: &["image/entrypoint-set"],
     run: program_mode,
@@ -147,6 +160,10 @@ pub(super) static HAS_PAUSE_PATH: Check = Check {
         title: "CRI-O v1.34.0, crio.conf(5), pause_command",
         url: "https://github.com/cri-o/cri-o/blob/v1.34.0/docs/crio.conf.5.md",
     },
+    advice: Advice::new(
+        "CRI-O starts /pause whatever the entrypoint says, and finds nothing.",
+        "Name the program /pause, or add a link of that name.",
+    ),
     needs: Needs::NATIVE_IMAGE.union(Needs::FILES),
     after: &[],
     run: has_pause_path,

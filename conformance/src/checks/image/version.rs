@@ -1,5 +1,6 @@
 //! The version that a Kubernetes release expects, by the image's tag.
 
+use crate::advice::Advice;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::Context;
 use crate::kubernetes::{self, Minor};
@@ -22,6 +23,10 @@ pub(super) static VERSION_MATCHES_CLUSTER: Check = Check {
         title: "kubernetes cmd/kubeadm/app/constants/constants.go",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/cmd/kubeadm/app/constants/constants.go",
     },
+    advice: Advice::new(
+        "An older pause lacks what the release counts on; kubelets also protect the image of their own version from removal.",
+        "Use the version that the release names, as `kubeadm config images list` shows it.",
+    ),
     needs: Needs::IMAGE.union(Needs::KUBERNETES).union(Needs::VERSION),
     after: &[],
     run: version_matches_cluster,

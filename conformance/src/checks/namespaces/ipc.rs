@@ -1,6 +1,7 @@
 //! System V and POSIX IPC objects, which outlive the member that made them.
 
 use super::{MEMBERS, held, outside, told};
+use crate::advice::Advice;
 use crate::backend::{Join, Spec};
 use crate::check::{Check, Level, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Pod};
@@ -17,6 +18,10 @@ pub(super) static SHARED: Check = Check {
         title: "ipc_namespaces(7)",
         url: "https://man7.org/linux/man-pages/man7/ipc_namespaces.7.html",
     },
+    advice: Advice::new(
+        "Shared memory and semaphores of a pod's containers would be lost.",
+        "Keep running, in the namespaces of the start, and remove no IPC object.",
+    ),
     needs: MEMBERS,
     after: &[],
     run: ipc_shared,

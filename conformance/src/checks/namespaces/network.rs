@@ -4,6 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use super::{MEMBERS, PODS, held, outside, refused, told};
+use crate::advice::Advice;
 use crate::backend::{Join, Spec};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop, ensure};
 use crate::context::{Context, Pod};
@@ -23,6 +24,10 @@ pub(super) static SHARED: Check = Check {
     level: Level::Must,
     requirement: "All members of a pod MUST see the devices, addresses, routes and listening ports that its network namespace holds, and a process outside the pod MUST NOT reach them over localhost.",
     source: PODS,
+    advice: Advice::new(
+        "Containers of a pod could not reach each other at localhost.",
+        "Leave the network namespace as it is, and listen on no port.",
+    ),
     needs: Needs::CAN_UNSHARE.union(MEMBERS.union(Needs::NETWORK)),
     after: &[],
     run: network_shared,
@@ -72,6 +77,10 @@ pub(super) static SURVIVES_RESTART: Check = Check {
     level: Level::Must,
     requirement: "A member that leaves and joins again MUST find the same devices and addresses, and the neighbours that kept running.",
     source: PODS,
+    advice: Advice::new(
+        "A container that is restarted would find another network.",
+        "Keep running, in the namespaces of the start.",
+    ),
     needs: Needs::CAN_UNSHARE.union(MEMBERS.union(Needs::NETWORK)),
     after: &[],
     run: network_survives_restart,

@@ -6,6 +6,7 @@ use procfs::process::Stat;
 use super::ipc::{finds_ipc_objects, leave_ipc_objects};
 use super::network::{PORT, connected, over_localhost};
 use super::{MEMBERS, held, outside, told, told_after};
+use crate::advice::{self, Advice};
 use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
@@ -22,6 +23,10 @@ pub(super) static SHARED: Check = Check {
     level: Level::Must,
     requirement: "In a pod that shares its pid namespace, a member MUST see every process of the pod, with the pause process as PID 1.",
     source: NAMESPACE_MODE,
+    advice: Advice::new(
+        "With `shareProcessNamespace: true` containers could not see or signal each other.",
+        "Be process 1 itself, and do not hide or leave the namespace.",
+    ),
     needs: MEMBERS.union(Needs::HOST_PID).union(Needs::SANDBOX_PROC),
     after: &[],
     run: pid_shared,
@@ -110,6 +115,10 @@ pub(super) static PRIVATE: Check = Check {
     level: Level::Must,
     requirement: "A member with a pid namespace of its own MUST be PID 1 there, not see the pause process, share the pod's network, and outlive the pause process.",
     source: NAMESPACE_MODE,
+    advice: Advice::new(
+        "A pod whose containers have pid namespaces of their own depends on pause for the network alone.",
+        "Leave the namespaces as they are.",
+    ),
     needs: MEMBERS.union(Needs::NETWORK).union(Needs::SANDBOX_PROC),
     after: &["signals/term-exits-zero", "namespaces/network-shared"],
     run: pid_private,
@@ -160,6 +169,11 @@ pub(super) static HOST: Check = Check {
     level: Level::Must,
     requirement: "In a pod with the host's pid namespace the pause process, which is not PID 1 there, MUST hold the other namespaces, and still end on TERM.",
     source: NAMESPACE_MODE,
+    advice: Advice::new(
+        "A pod with `hostPID: true` would not start, or could not be stopped.",
+        "Run on where getpid() is not 1, and handle SIGTERM there too.",
+    )
+    .as_in(&advice::TERM),
     needs: MEMBERS
         .union(Needs::HOST_PID_NAMESPACE)
         .union(Needs::HOST_PID),

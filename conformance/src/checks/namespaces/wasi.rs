@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::network::PORT;
 use super::{MEMBERS, RELEASE, held, outside, told, told_after};
+use crate::advice::{self, Advice};
 use crate::backend::{Join, Namespaces, Spec};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Helper, Orphans, PidMode, Pod};
@@ -50,6 +51,10 @@ pub(super) static JOINS: Check = Check {
     level: Level::Must,
     requirement: "A WASI workload MUST join the network, IPC and UTS namespaces that were made for the pod, and its pid namespace where that is shared, as a native neighbour does.",
     source: RUNWASI,
+    advice: Advice::new(
+        "A WASI container beside native ones would have another network.",
+        "Leave the namespaces as they are.",
+    ),
     needs: MIXED.union(Needs::SANDBOX_PROC),
     after: &[],
     run: joins,
@@ -106,6 +111,10 @@ pub(super) static REACHABLE: Check = Check {
     level: Level::Must,
     requirement: "A native member of a pod MUST reach a WASI workload's server at 127.0.0.1, and a process outside the pod MUST NOT reach it there.",
     source: RUNWASI,
+    advice: Advice::new(
+        "Native containers could not use a WASI sidecar.",
+        "Leave the network namespace as it is, and listen on no port.",
+    ),
     needs: MIXED.union(Needs::SLOW_FAIL),
     after: &[],
     run: reachable,
@@ -150,6 +159,11 @@ pub(super) static OUTLIVES: Check = Check {
     level: Level::Must,
     requirement: "However a WASI workload ends, the pause process MUST keep running in the same namespaces, and a workload that is started again MUST join them again.",
     source: RUNWASI,
+    advice: Advice::new(
+        "A WASI container that traps would take the pod with it.",
+        "End on no other signal than SIGTERM and SIGINT, and throw away the status of what is reaped.",
+    )
+    .as_in(&advice::REAP),
     needs: MIXED,
     after: &[REACHABLE_ID],
     run: outlives,
@@ -262,6 +276,11 @@ pub(super) static REAPS: Check = Check {
     level: Level::Must,
     requirement: "In a pod that shares its pid namespace with a WASI workload, the pause process MUST reap the orphans of the WASI runtime and those of native neighbours.",
     source: SHARE_PID,
+    advice: Advice::new(
+        "What a WASI runtime leaves behind fills the pod with zombies.",
+        "Reap any child in a loop until none is left.",
+    )
+    .as_in(&advice::REAP),
     needs: MIXED,
     after: &[REACHABLE_ID, "reaping/one-orphan"],
     run: reaps,
@@ -304,6 +323,11 @@ pub(super) static TEARDOWN: Check = Check {
     level: Level::Must,
     requirement: "When the pause process ends on TERM, a WASI workload in its pid namespace MUST end with it within 3 s, and one in a pid namespace of its own MUST keep serving its neighbours.",
     source: SHARE_PID,
+    advice: Advice::new(
+        "WASI containers would outlive their pod.",
+        "End by exiting on SIGTERM; wait for nobody.",
+    )
+    .as_in(&advice::TERM),
     needs: MIXED.union(Needs::SLOW_FAIL),
     after: &[REACHABLE_ID, "signals/term-exits-zero"],
     run: teardown,

@@ -1,6 +1,7 @@
 //! Signals that come in every moment there is.
 
 use super::JOINED;
+use crate::advice::{self, Advice};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Came, Context, Moment, Stimulus, Tried};
 use crate::process::ExitStatus;
@@ -15,6 +16,11 @@ pub(super) static NO_LOST_TERM: Check = Check {
         title: "sigsuspend(2)",
         url: "https://man7.org/linux/man-pages/man2/sigsuspend.2.html",
     },
+    advice: Advice::new(
+        "The pod hangs for its grace period where the signal comes at the wrong moment, which no test by hand finds.",
+        "Do not test a flag and then wait: block the signals, and wait by sigwaitinfo, sigsuspend, ppoll or signalfd.",
+    )
+    .as_in(&advice::WAIT),
     needs: JOINED.union(Needs::FOLLOWED),
     after: &[
         "signals/term-exits-zero",

@@ -1,6 +1,7 @@
 //! Starting with little: no privileges, any user, a user namespace.
 
 use super::{RUNS, TERM_WORKS, starts};
+use crate::advice::Advice;
 use crate::backend::Spec;
 use crate::check::{Check, Level, Needs, Outcome, Source, Stop};
 use crate::context::{Context, Pod};
@@ -19,6 +20,10 @@ pub(super) static NO_PRIVILEGES: Check = Check {
         title: "kubernetes#90948",
         url: "https://github.com/kubernetes/kubernetes/issues/90948",
     },
+    advice: Advice::new(
+        "Runtimes start pause without capabilities and with no_new_privs: a program that needs more never starts.",
+        "Make no call that needs a capability: no mount, no setuid, no prctl that is privileged.",
+    ),
     needs: RUNS.union(Needs::HOST_PID).union(Needs::NO_PRIVILEGES),
     after: TERM_WORKS,
     run: no_privileges,
@@ -60,6 +65,10 @@ pub(super) static ANY_UID: Check = Check {
         title: "CRI api.proto LinuxSandboxSecurityContext.run_as_user",
         url: "https://github.com/kubernetes/cri-api/blob/v0.34.0/pkg/apis/runtime/v1/api.proto",
     },
+    advice: Advice::new(
+        "A pod's securityContext may choose any user: the program must not depend on its own.",
+        "Ask for no user name and no home folder, and own no file.",
+    ),
     needs: RUNS.union(Needs::HOST_PID).union(Needs::USER),
     after: TERM_WORKS,
     run: any_uid,
@@ -116,6 +125,10 @@ pub(super) static USER_NAMESPACE: Check = Check {
     level: Level::Should,
     requirement: "The program SHOULD start in a user namespace that maps the ids 0 to 65535 alone, as pods with hostUsers: false have.",
     source: KEP_127,
+    advice: Advice::new(
+        "Pods with `hostUsers: false` do not start.",
+        "Use no id above 65535, in the program as in the files of the image.",
+    ),
     needs: RUNS
         .union(Needs::HOST_PID)
         .union(Needs::USER_NAMESPACE)

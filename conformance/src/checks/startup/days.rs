@@ -1,6 +1,7 @@
 //! Thirty days in which nothing happens, on a clock that moves on by itself.
 
 use super::{PAUSE_C, RUNS};
+use crate::advice::{self, Advice};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
 use crate::context::{Came, Context, Passed};
 use crate::process::ExitStatus;
@@ -11,6 +12,11 @@ pub(super) static STAYS_FOR_DAYS: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST keep running until it is told to end, for 30 days at least.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "A pod lives for weeks: when its pause ends, all its containers are restarted.",
+        "Wait without a time limit, and let no timer or counter end the loop.",
+    )
+    .as_in(&advice::WAIT),
     needs: RUNS.union(Needs::FOLLOWED),
     after: &["startup/stays"],
     run: stays_for_days,
@@ -32,6 +38,11 @@ pub(super) static WORKS_AFTER_DAYS: Check = Check {
     level: Level::Must,
     requirement: "A pause process that has waited for 30 days MUST reap an orphan within one second, and exit with status 0 within one second of SIGTERM.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "A pod that is weeks old fills with zombies, or has to be killed where it is stopped.",
+        "Wait without a timer, and do the same at each wake-up.",
+    )
+    .as_in(&advice::WAIT),
     needs: RUNS.union(Needs::PROBE).union(Needs::FOLLOWED),
     after: &[
         "startup/stays-for-days",

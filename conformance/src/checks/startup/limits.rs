@@ -1,6 +1,7 @@
 //! Starting within limits: memory and processes.
 
 use super::{RUNS, TERM_WORKS, not_started};
+use crate::advice::{self, Advice};
 use crate::backend::Spec;
 use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Pod};
@@ -25,6 +26,11 @@ pub(super) static TINY_MEMORY: Check = Check {
         title: "moby#41167",
         url: "https://github.com/moby/moby/issues/41167",
     },
+    advice: Advice::new(
+        "The memory of pause is charged to the pod: where a pod is small, pause is killed and all of the pod restarted.",
+        "Allocate nothing, link statically, and leave out a runtime that reserves memory.",
+    )
+    .as_in(&advice::SMALL),
     needs: RUNS.union(Needs::NATIVE).union(Needs::MEMORY_LIMIT),
     after: TERM_WORKS,
     run: tiny_memory,
@@ -120,6 +126,11 @@ pub(super) static ONE_PID: Check = Check {
         title: "The Linux kernel documentation: process number controller",
         url: "https://www.kernel.org/doc/html/v6.12/admin-guide/cgroup-v1/pids.html",
     },
+    advice: Advice::new(
+        "In a pod whose pids limit is used up the program cannot start a thread, and the sandbox fails.",
+        "Start no thread and no process.",
+    )
+    .as_in(&advice::THREAD),
     needs: RUNS.union(Needs::NATIVE).union(Needs::PIDS_LIMIT),
     after: TERM_WORKS,
     run: one_pid,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fixtures::protocol::Death;
 
 use super::{RUNS, TERM_WORKS, starts};
+use crate::advice::Advice;
 use crate::backend::{Join, Root, Spec};
 use crate::check::{Check, Level, Needs, Outcome, Source, Stop, ensure};
 use crate::context::files::{self, Files, FilesView};
@@ -23,6 +24,10 @@ pub(super) static READ_ONLY_ROOT: Check = Check {
         title: "containerd podsandbox/sandbox_run_linux.go",
         url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/podsandbox/sandbox_run_linux.go",
     },
+    advice: Advice::new(
+        "CRI runtimes mount the root of a sandbox read-only: the program fails, or leaves files in every pod.",
+        "Write no file: no pid file, no log, no cache.",
+    ),
     needs: RUNS
         .union(Needs::HOST_PID)
         .union(Needs::HELD)

@@ -1,6 +1,7 @@
 //! Starting under the seccomp profiles that container engines install.
 
 use super::{RUNS, TERM_WORKS, not_started};
+use crate::advice::Advice;
 use crate::backend::Spec;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Context, Pod, trace};
@@ -18,6 +19,10 @@ pub(super) static DEFAULT_SECCOMP: Check = Check {
         url: "https://github.com/moby/profiles/blob/seccomp/v0.2.3/seccomp/default.json",
     },
     // Under an emulator the filter meets the emulator's system calls.
+    advice: Advice::new(
+        "Where the runtime's default profile is on, the call that it denies ends the program, and no pod starts.",
+        "Make no call that the profiles deny; `strace -f` shows which calls are made.",
+    ),
     needs: RUNS
         .union(Needs::HOST_PID)
         .union(Needs::SECCOMP)

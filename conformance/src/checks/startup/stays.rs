@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{PAUSE_C, RUNS, WINDOW};
+use crate::advice::{self, Advice};
 use crate::backend::{Spec, Stream};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Stop};
 use crate::context::{Becomes, Context, Pod, Stopwatch, first_to_end, in_words, which_stay};
@@ -14,6 +15,11 @@ pub(super) static STAYS: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST keep running until it is told to end, whether its standard input is open or at its end.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "The pod's namespaces are gone when pause ends: the kubelet tears the whole pod down and makes it again, for ever.",
+        "Wait for signals in a loop that nothing but SIGTERM and SIGINT ends, and never read standard input.",
+    )
+    .as_in(&advice::WAIT),
     needs: RUNS.union(Needs::WAITS).union(Needs::GATE),
     after: &[],
     run: stays,
@@ -25,6 +31,10 @@ pub(super) static STAYS_WITHOUT_STDIN: Check = Check {
     level: Level::Must,
     requirement: "The pause process MUST keep running until it is told to end when its standard input, descriptor 0, is closed.",
     source: PAUSE_C,
+    advice: Advice::new(
+        "A runtime may start pause without standard streams: the program ends, and the pod with it.",
+        "Do not read standard input at all.",
+    ),
     needs: RUNS.union(Needs::CLOSED_STREAMS).union(Needs::WAITS),
     after: &[],
     run: stays_without_stdin,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{RUNS, TERM_WORKS};
+use crate::advice::{self, Advice};
 use crate::backend::Spec;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Answer, Came, Context, Moment, PROMPTLY, Pod, Stimulus};
@@ -32,6 +33,11 @@ pub(super) static ANSWERS_WHEN_READY: Check = Check {
         title: "kata-containers/agent#525",
         url: "https://github.com/kata-containers/agent/issues/525",
     },
+    advice: Advice::new(
+        "A SIGTERM that is lost costs the whole grace period: the pod hangs until it is killed.",
+        "Block the signals before anything else and take them by sigwaitinfo, or install every handler before the first wait.",
+    )
+    .as_in(&advice::WAIT),
     needs: RUNS.union(Needs::HOST_PID).union(Needs::NATIVE),
     after: &["signals/term-exits-zero", "signals/spurious-chld"],
     run: answers_when_ready,
@@ -95,6 +101,11 @@ pub(super) static SAFE_SOON: Check = Check {
     level: Level::Should,
     requirement: "A SIGTERM that comes 50 ms and 128 system calls after the program was executed, or later, SHOULD end it: until its handlers stand the kernel discards what is sent to process 1.",
     source: PID_NAMESPACES,
+    advice: Advice::new(
+        "A pod that is deleted as it starts hangs for its whole grace period.",
+        "Install the handlers first in main, before anything else is set up.",
+    )
+    .as_in(&advice::TERM),
     needs: RUNS
         .union(Needs::HOST_PID)
         .union(Needs::NATIVE)
@@ -235,6 +246,11 @@ pub(super) static LOSS_WINDOW: Check = Check {
     level: Level::Info,
     requirement: "How long after exec a SIGTERM to PID 1 is discarded by the kernel, since no handler stands yet.",
     source: PID_NAMESPACES,
+    advice: Advice::new(
+        "The shorter it is, the fewer pods hang that are deleted as they start.",
+        "Install the handlers first in main.",
+    )
+    .as_in(&advice::TERM),
     needs: RUNS
         .union(Needs::HOST_PID)
         .union(Needs::NATIVE)
@@ -335,6 +351,11 @@ pub(super) static TIME_TO_READY: Check = Check {
     level: Level::Info,
     requirement: "The time from the order to execute the program until it sleeps and awaits SIGTERM.",
     source: super::PAUSE_C,
+    advice: Advice::new(
+        "It is a part of the time in which every pod starts.",
+        "Leave out what a runtime sets up: threads, a heap, a garbage collector.",
+    )
+    .as_in(&advice::SMALL),
     needs: RUNS
         .union(Needs::HOST_PID)
         .union(Needs::NATIVE)

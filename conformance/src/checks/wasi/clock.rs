@@ -1,6 +1,7 @@
 //! What a program does over 30 days of a virtual clock, and when its sleeps fail.
 
 use super::{read, subject};
+use crate::advice::{self, Advice};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
 use crate::subject::wasm::{WasmKind, is_component};
@@ -62,6 +63,11 @@ pub(super) static STAYS: Check = Check {
         title: "pause.c",
         url: "https://github.com/kubernetes/kubernetes/blob/v1.34.0/build/pause/linux/pause.c",
     },
+    advice: Advice::new(
+        "The pod's sandbox ends, and all its containers are restarted.",
+        "Wait in a loop without an end.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::VIRTUAL_CLOCK,
     after: STARTS,
     run: stays,
@@ -82,6 +88,11 @@ pub(super) static WAITS_ON_CLOCK: Check = Check {
     level: Level::Must,
     requirement: "Every wait MUST have at least one subscription, and each MUST be to a clock.",
     source: POLL_SOURCE,
+    advice: Advice::new(
+        "Another event, or none, either never wakes the program or wakes it at once.",
+        "Subscribe to the monotonic clock in each call of poll_oneoff.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::VIRTUAL_CLOCK,
     after: RUNS,
     run: waits_on_clock,
@@ -108,6 +119,11 @@ pub(super) static WAKES_RARELY: Check = Check {
         title: "kubernetes#95840",
         url: "https://github.com/kubernetes/kubernetes/issues/95840",
     },
+    advice: Advice::new(
+        "Wake-ups keep processors out of their deeper sleep, for each pod.",
+        "Wait for hours at a time.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::VIRTUAL_CLOCK,
     after: &[STAYS_ID, "wasi/waits-on-clock"],
     run: wakes_rarely,
@@ -134,6 +150,11 @@ pub(super) static WORKS_LITTLE: Check = Check {
         title: "kubernetes#95840",
         url: "https://github.com/kubernetes/kubernetes/issues/95840",
     },
+    advice: Advice::new(
+        "Its work times the number of pods is what a node loses for nothing.",
+        "Do nothing between two waits.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::VIRTUAL_CLOCK,
     after: &[STAYS_ID, "wasi/memory-flat"],
     run: works_little,
@@ -160,6 +181,11 @@ pub(super) static WORKS_EVENLY: Check = Check {
     level: Level::Should,
     requirement: "The work between two waits SHOULD be the same each time from the second wait on.",
     source: POLL_SOURCE,
+    advice: Advice::new(
+        "Work that grows shows state that grows, which ends badly after weeks.",
+        "Keep no state from wait to wait.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::VIRTUAL_CLOCK,
     after: &[STAYS_ID, "wasi/works-little"],
     run: works_evenly,
@@ -185,6 +211,11 @@ pub(super) static MEMORY_FLAT: Check = Check {
         title: "WebAssembly 2.0, memory.grow",
         url: "https://www.w3.org/TR/2024/WD-wasm-core-2-20241222/#memory-instructions%E2%91%A0",
     },
+    advice: Advice::new(
+        "Memory that grows ends as an OOM kill of the pod.",
+        "Allocate nothing in the loop.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::VIRTUAL_CLOCK,
     after: RUNS,
     run: memory_flat,
@@ -209,6 +240,11 @@ pub(super) static HANDLES_FLAT: Check = Check {
         title: "WASI preview 2, wasi:io/poll",
         url: "https://github.com/WebAssembly/wasi-io/blob/v0.2.0/wit/poll.wit",
     },
+    advice: Advice::new(
+        "Resources of the host that grow in number end as a trap, and the pod with it.",
+        "Drop each pollable after its wait.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::VIRTUAL_CLOCK.union(Needs::WASM_COMPONENT),
     after: RUNS,
     run: handles_flat,
@@ -237,6 +273,11 @@ pub(super) static SURVIVES_EINTR: Check = Check {
     level: Level::Must,
     requirement: "The program MUST go on waiting, and MUST NOT spin, where waits end with EINTR.",
     source: POLL_SOURCE,
+    advice: Advice::new(
+        "A signal to the WASI runtime would end the pod, or have it take a whole processor.",
+        "Take an error of the wait for a wake-up, and wait again.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::VIRTUAL_CLOCK.union(Needs::WASM_MODULE),
     after: &[STAYS_ID, "wasi/wakes-rarely", "wasi/works-little"],
     run: |cx| survives(cx, &[Fault::Call(EINTR), Fault::Event(EINTR)], "EINTR"),
@@ -248,6 +289,11 @@ pub(super) static SURVIVES_EAGAIN: Check = Check {
     level: Level::Must,
     requirement: "The program MUST go on waiting, and MUST NOT spin, where waits end with EAGAIN.",
     source: POLL_SOURCE,
+    advice: Advice::new(
+        "A runtime that is short of something for a moment would end the pod.",
+        "Take the error for a wake-up, and wait again.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::VIRTUAL_CLOCK.union(Needs::WASM_MODULE),
     after: &[STAYS_ID, "wasi/wakes-rarely", "wasi/works-little"],
     run: |cx| survives(cx, &[Fault::Call(EAGAIN), Fault::Event(EAGAIN)], "EAGAIN"),
@@ -259,6 +305,11 @@ pub(super) static SURVIVES_EARLY_WAKE: Check = Check {
     level: Level::Must,
     requirement: "The program MUST go on waiting, and MUST NOT spin, where waits end before their time.",
     source: POLL_SOURCE,
+    advice: Advice::new(
+        "A wait may end early; a program that counts on its length ends or spins.",
+        "Wait again, whatever time has passed.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::VIRTUAL_CLOCK,
     after: &[STAYS_ID, "wasi/wakes-rarely", "wasi/works-little"],
     run: |cx| {
@@ -307,6 +358,11 @@ pub(super) static ENDS_ON_ERROR: Check = Check {
         title: "WASI#235",
         url: "https://github.com/WebAssembly/WASI/issues/235",
     },
+    advice: Advice::new(
+        "Where waiting never works the pod would take a whole processor for ever.",
+        "After some errors in a row call proc_exit with a status from 1 to 125.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::VIRTUAL_CLOCK.union(Needs::WASM_MODULE),
     after: &[STAYS_ID, "wasi/waits-on-clock"],
     run: ends_on_error,

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::advice::Advice;
 use crate::backend::{Join, Spec};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Context, Orphans, Pod, Watched};
@@ -59,6 +60,10 @@ pub(super) static HOLDS: Check = Check {
     level: Level::Must,
     requirement: "A WASI runtime that runs the program as PID 1 of a sandbox MUST keep running.",
     source: PAUSE,
+    advice: Advice::new(
+        "The WASI runtime is process 1 of the pod: where it ends, all of the pod is restarted.",
+        "Use a WASI runtime that keeps running, such as the suite's own.",
+    ),
     needs: PAIR.union(Needs::WAITS),
     after: STARTS,
     run: holds,
@@ -90,6 +95,10 @@ pub(super) static ENDS_ON_TERM: Check = Check {
     level: Level::Must,
     requirement: "On SIGTERM the WASI runtime as PID 1 MUST end within 2 s, with status 0 or 143.",
     source: PAUSE,
+    advice: Advice::new(
+        "The program knows no signals: where its runtime takes no SIGTERM, each deletion of a pod takes the grace period.",
+        "Use a WASI runtime that handles SIGTERM as process 1, or a shim that ends it.",
+    ),
     needs: PAIR,
     after: HELD,
     run: |cx| ends_on(cx, signal::TERM),
@@ -101,6 +110,10 @@ pub(super) static ENDS_ON_INT: Check = Check {
     level: Level::Must,
     requirement: "On SIGINT the WASI runtime as PID 1 MUST end within 2 s, with status 0 or 130.",
     source: PAUSE,
+    advice: Advice::new(
+        "Ctrl-C, and engines whose stop signal it is, leave the sandbox running.",
+        "Use a WASI runtime that handles SIGINT as process 1.",
+    ),
     needs: PAIR,
     after: HELD,
     run: |cx| ends_on(cx, signal::INT),
@@ -143,6 +156,10 @@ pub(super) static KILLED: Check = Check {
         title: "containerd, sandbox_stop.go",
         url: "https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/server/sandbox_stop.go",
     },
+    advice: Advice::new(
+        "The runtime waits for a sandbox that does not go away.",
+        "Let nothing hold the WASI runtime after SIGKILL.",
+    ),
     needs: PAIR.union(Needs::PROBE),
     after: STARTS,
     run: killed,
@@ -193,6 +210,10 @@ pub(super) static REAPS: Check = Check {
         title: "kubernetes#36853",
         url: "https://github.com/kubernetes/kubernetes/pull/36853",
     },
+    advice: Advice::new(
+        "The program knows no children: where its runtime does not reap, the pod fills with zombies.",
+        "Use a WASI runtime that reaps as process 1, or a small init before it.",
+    ),
     needs: PAIR.union(Needs::PROBE),
     after: HELD,
     run: reaps,
@@ -224,6 +245,10 @@ pub(super) static IDLE: Check = Check {
         title: "kubernetes#95840",
         url: "https://github.com/kubernetes/kubernetes/issues/95840",
     },
+    advice: Advice::new(
+        "A runtime that polls takes processor time for each pod of each node.",
+        "Use a WASI runtime that sleeps while the program waits.",
+    ),
     needs: PAIR.union(Needs::WAITS),
     after: HELD,
     run: idle,

@@ -2,6 +2,7 @@
 //! none of the marks by which container engines take an image for WASI.
 
 use super::read;
+use crate::advice::Advice;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::Context;
 use crate::subject::wasm::{ANNOTATIONS, ARTIFACT_CONFIG, LAYER_TYPES, WasmKind};
@@ -116,6 +117,10 @@ pub(super) static ONE_FORM: Check = Check {
     level: Level::Must,
     requirement: "The image MUST have exactly one of the forms that container engines read: the CNCF artifact, runwasi's layer type, or filesystem layers with the compat annotation.",
     source: ARTIFACT_SOURCE,
+    advice: Advice::new(
+        "An engine does not know the image for WASI, or for which form, and cannot run it.",
+        "Write one form: the CNCF artifact for new engines.",
+    ),
     needs: Needs::WASM.union(Needs::IMAGE),
     after: &[],
     run: one_form,
@@ -161,6 +166,10 @@ pub(super) static PLATFORM_TRUE: Check = Check {
     level: Level::Must,
     requirement: "The configuration MUST have architecture wasm and the os of the program: wasip1 or wasip2 in an artifact, one of these or wasi in the other forms.",
     source: ARTIFACT_SOURCE,
+    advice: Advice::new(
+        "An engine chooses a WASI runtime by these, and chooses a wrong one.",
+        "Set architecture `wasm` and os `wasip1` or `wasip2`, as the program is.",
+    ),
     needs: Needs::WASM.union(Needs::IMAGE),
     after: &["wasi/program-valid", "image/platform-declared"],
     run: platform_true,
@@ -199,6 +208,10 @@ pub(super) static INDEX_HAS_NATIVE: Check = Check {
         title: "containerd platforms v1.0.0-rc.1, defaults_unix.go",
         url: "https://github.com/containerd/platforms/blob/v1.0.0-rc.1/defaults_unix.go",
     },
+    advice: Advice::new(
+        "On nodes without WASI no pod starts.",
+        "Add the native image to the index.",
+    ),
     needs: Needs::WASM.union(Needs::INDEX),
     after: &[],
     run: index_has_native,
@@ -235,6 +248,10 @@ pub(super) static NATIVE_UNMISTAKABLE: Check = Check {
         title: "runwasi, containerd-shim-wasm v0.6.0, RuntimeContext",
         url: "https://github.com/containerd/runwasi/blob/containerd-shim-wasm/v0.6.0/crates/containerd-shim-wasm/src/container/context.rs",
     },
+    advice: Advice::new(
+        "An engine takes the native program for WASI, and hands it to a WASI runtime, which refuses it.",
+        "Remove the annotations and the name that say WASI.",
+    ),
     needs: Needs::NATIVE_IMAGE.union(Needs::PROGRAM),
     after: &[],
     run: native_unmistakable,

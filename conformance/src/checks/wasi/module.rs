@@ -1,6 +1,7 @@
 //! What the program says of itself; nothing is run.
 
 use super::{read, subject};
+use crate::advice::{self, Advice};
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, ensure};
 use crate::context::Context;
 use crate::subject::wasm::{Extern, WasmKind};
@@ -37,6 +38,11 @@ pub(super) static VALID: Check = Check {
         title: "WebAssembly 2.0, Validation",
         url: "https://www.w3.org/TR/2024/WD-wasm-core-2-20241222/#validation%E2%91%A1",
     },
+    advice: Advice::new(
+        "No WASI runtime loads it, and no pod starts.",
+        "Build with a current toolchain, and check by `wasm-tools validate`.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::WASM,
     after: &[],
     run: valid,
@@ -68,6 +74,11 @@ pub(super) static IMPORTS_FEW: Check = Check {
     level: Level::Must,
     requirement: "The program MUST import nothing but poll_oneoff, proc_exit, sched_yield and clock_time_get of preview 1, or wasi:io/poll, wasi:clocks/monotonic-clock and wasi:cli/exit of preview 2.",
     source: PREVIEW1_SOURCE,
+    advice: Advice::new(
+        "A WASI runtime that lacks an import refuses the program, and each import is a way out of the sandbox.",
+        "Leave out the standard library, and import the few functions by hand.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::WASM,
     after: &[VALID_ID],
     run: imports_few,
@@ -120,6 +131,11 @@ pub(super) static EXPORTS_ENTRY: Check = Check {
     level: Level::Must,
     requirement: "A module MUST export the function _start without parameters and results and the memory as memory; a component MUST export wasi:cli/run of preview 2, whose run has no parameters and gives a result.",
     source: ABI_SOURCE,
+    advice: Advice::new(
+        "The WASI runtime finds nothing to start.",
+        "Export `_start` and `memory`, or build a command component.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::WASM,
     after: &[VALID_ID],
     run: exports_entry,
@@ -168,6 +184,11 @@ pub(super) static NO_START_SECTION: Check = Check {
     level: Level::Must,
     requirement: "The program MUST have no start section, since a WASI runtime may instantiate it long before it runs it.",
     source: ABI_SOURCE,
+    advice: Advice::new(
+        "What runs at instantiation runs before the runtime is ready to stop it.",
+        "Move the work to `_start`.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::WASM,
     after: &[VALID_ID],
     run: no_start_section,
@@ -184,6 +205,11 @@ pub(super) static MEMORY_SMALL: Check = Check {
     level: Level::Must,
     requirement: "The memories of the program MUST NOT take more than 1 MiB (16 pages) together at the start.",
     source: ABI_SOURCE,
+    advice: Advice::new(
+        "It is taken in each pod on each node.",
+        "Link with a small stack: `-z stack-size=4096`, and one page of memory.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::WASM,
     after: &[VALID_ID],
     run: memory_small,
@@ -211,6 +237,11 @@ pub(super) static MEMORY_BOUNDED: Check = Check {
         title: "WebAssembly 2.0, Memory Types",
         url: "https://www.w3.org/TR/2024/WD-wasm-core-2-20241222/#memory-types%E2%91%A0",
     },
+    advice: Advice::new(
+        "A fault in the program could take memory until the pod is killed.",
+        "Link with `--max-memory=65536`.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::WASM,
     after: &[VALID_ID, "wasi/memory-small"],
     run: memory_bounded,
@@ -241,6 +272,11 @@ pub(super) static PROGRAM_SMALL: Check = Check {
     level: Level::Must,
     requirement: "The program MUST NOT have more than 64 KiB, since the WASI runtime of every pod compiles it.",
     source: ABI_SOURCE,
+    advice: Advice::new(
+        "Every pod compiles it at its start.",
+        "Leave out the standard library and debug information.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::WASM,
     after: &[],
     run: |cx| size(cx, 64 << 10),
@@ -252,6 +288,11 @@ pub(super) static PROGRAM_TINY: Check = Check {
     level: Level::Should,
     requirement: "The program SHOULD NOT have more than 4 KiB.",
     source: ABI_SOURCE,
+    advice: Advice::new(
+        "Every pod compiles it at its start.",
+        "Leave out the standard library, and strip custom sections: `wasm-tools strip`.",
+    )
+    .as_in(&advice::WASI),
     needs: Needs::WASM,
     after: &["wasi/program-small"],
     run: |cx| size(cx, 4 << 10),

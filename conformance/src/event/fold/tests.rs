@@ -28,6 +28,7 @@ fn record(level: Level, verdict: Verdict, known: bool) -> Record {
         expected_failure: known.then(|| "known".to_owned()),
         baseline: None,
         reproduce: None,
+        explain: None,
         duration_us: 0,
     }
 }
