@@ -1,5 +1,6 @@
 //! The command line: what the user can type, and what is wrong with what was typed.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
@@ -12,12 +13,14 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::backend::oci;
+use crate::budget::Budget;
 use crate::catalogue::{ListFormat, matches};
 use crate::check::{Check, Level, Needs};
 use crate::checks::FAMILIES;
 use crate::emulator::EmulationMode;
 use crate::event::{Part, SCHEMA_VERSION};
 use crate::kubernetes::Minor;
+use crate::profile::Profile;
 use crate::report::human::Detail;
 use crate::report::spec::{ReportSpec, SpecError};
 use crate::requirement::SPEC_VERSION;
@@ -128,7 +131,7 @@ pub struct SelfTest {
 }
 
 /// Which checks, of all there are.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Checks")]
 pub struct Select {
     /// Only checks with this id, of this family, or matching this pattern (`signals/*`); repeatable
@@ -142,10 +145,14 @@ pub struct Select {
     /// Only checks of at least this level
     #[arg(long, value_enum)]
     pub level: Option<LevelArgument>,
+
+    /// Levels that a profile sets, by id.
+    #[arg(skip)]
+    pub levels: BTreeMap<String, Level>,
 }
 
 /// How to judge.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Judge {
     /// Image to judge: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REF]`,
     /// `docker://REF` or a bare reference, `docker-daemon:REF`, `containers-storage:REF` (podman, CRI-O), `containerd:REF` or
@@ -193,6 +200,29 @@ pub struct Judge {
     /// A failed SHOULD fails the run
     #[arg(help_heading = "Verdict", long)]
     pub strict: bool,
+
+    /// Figures that fail the run where they are larger, `NAME=LIMIT`, such as `rss=1MiB`,
+    /// `image_size=500kB` or `term_latency_p99=50ms`; separated by commas, repeatable
+    #[arg(
+        help_heading = "Verdict",
+        long = "budget",
+        value_name = "NAME=LIMIT",
+        value_delimiter = ','
+    )]
+    pub budgets: Vec<Budget>,
+
+    /// Options, levels, budgets and expectations of this name in `.pause-conformance.toml`
+    #[arg(help_heading = "Verdict", long, value_name = "NAME")]
+    pub profile: Option<String>,
+
+    /// File that holds the profiles; default: `.pause-conformance.toml`
+    #[arg(
+        help_heading = "Verdict",
+        long,
+        value_name = "FILE",
+        requires = "profile"
+    )]
+    pub config: Option<PathBuf>,
 
     /// A MUST that this host could not judge makes the run inconclusive (exit status 3)
     #[arg(help_heading = "Verdict", long)]
@@ -455,7 +485,7 @@ impl Select {
         };
         let any = |filters: &[String], id| filters.iter().any(|filter| matches(filter, id));
         let checks: Vec<_> = all()
-            .filter(|check| check.level <= level)
+            .filter(|check| *self.levels.get(check.id).unwrap_or(&check.level) <= level)
             .filter(|check| self.filters.is_empty() || any(&self.filters, check.id))
             .filter(|check| !any(&self.skips, check.id))
             .collect();
@@ -518,6 +548,24 @@ impl Judge {
         })
     }
 
+    /// The same options, with those of a profile where they do not say otherwise.
+    #[must_use]
+    pub fn with(&self, profile: &Profile) -> Self {
+        let mut all = self.clone();
+        all.strict |= profile.strict;
+        all.require_all |= profile.require_all;
+        all.kubernetes = all.kubernetes.or(profile.kubernetes);
+        if all.select.filters.is_empty() {
+            all.select.filters.clone_from(&profile.filters);
+        }
+        all.select.skips.extend_from_slice(&profile.skips);
+        all.select.levels.clone_from(&profile.levels);
+        let own = |budget: &&Budget| self.budgets.iter().all(|it| it.name() != budget.name());
+        all.budgets
+            .extend(profile.budgets.iter().filter(own).cloned());
+        all
+    }
+
     /// How much the report for people says.
     pub fn detail(&self) -> Detail {
         match (self.quiet, self.verbose) {
@@ -578,6 +626,12 @@ impl Judge {
         }
         if self.timeout != TIMEOUT {
             say("--timeout", &self.timeout.as_secs_f64().to_string());
+        }
+        if let Some(profile) = &self.profile {
+            say("--profile", profile);
+        }
+        if let Some(file) = &self.config {
+            say("--config", file);
         }
         if let Some(file) = &self.expect {
             say("--expect", file);

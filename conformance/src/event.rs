@@ -175,6 +175,9 @@ pub struct Record {
     pub title: String,
     /// RFC 2119 level.
     pub level: Level,
+    /// The level of the requirement, where a profile sets another.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub declared_level: Option<Level>,
     /// How it ended.
     pub verdict: Verdict,
     /// The requirement, one sentence.
@@ -232,6 +235,7 @@ impl Record {
             id: String::new(),
             title: String::new(),
             level: Level::Must,
+            declared_level: None,
             verdict,
             requirement: String::new(),
             source: String::new(),
@@ -341,6 +345,9 @@ pub struct Run {
     /// The part of the checks that was asked for; absent where that is all of them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub part: Option<Part>,
+    /// The profile of the user's file by which it was judged, and which levels that sets.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub profile: Option<String>,
     /// Its conclusion.
     pub conclusion: Conclusion,
     /// How many ended how.
@@ -371,6 +378,7 @@ impl Run {
             interrupted: false,
             static_only: head.static_only,
             part: head.part.clone(),
+            profile: None,
             conclusion: Conclusion::NotJudged,
             tally: Tally::default(),
             checks,

@@ -1,13 +1,13 @@
 //! `--expect FILE`: known failures, a line each, and what they do to records.
 //!
 //! ```text
-//! # ID [IMAGE-GLOB] # why
+//! # ID [IMAGE-GLOB] [until:YYYY-MM-DD] # why
 //! reaping/before-handler                         # upstream has no initial wait
 //! image/user-nonroot     registry.example/old*   # fixed in the next release
 //! ```
 //!
 //! Without a glob a line holds for every image; `*` stands for any text and `?` for
-//! one character. A known failure that fails does not fail the run; one that passes
+//! one character. After the day that it names a line holds no more, and says so. A known failure that fails does not fail the run; one that passes
 //! does, so that the file cannot go stale. One that is skipped is let be.
 
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ use wildmatch::WildMatch;
 
 use crate::catalogue;
 use crate::check::Family;
-use crate::event::Record;
+use crate::event::{Record, Verdict};
 use crate::subject::regular;
 use pause_image::escape_text as escape;
 
@@ -32,6 +32,8 @@ pub struct Expectations {
 struct Expectation {
     id: String,
     image: Option<WildMatch>,
+    /// The last day on which it holds, `YYYY-MM-DD`.
+    until: Option<String>,
     reason: String,
 }
 
@@ -96,6 +98,12 @@ pub enum LineError {
         /// The first word too many.
         word: String,
     },
+    /// No day.
+    #[error("`{}` is no day", escape(word))]
+    Day {
+        /// What stands for it.
+        word: String,
+    },
     /// The same again.
     #[error("`{}` is given twice for the same images", escape(id))]
     Twice {
@@ -110,8 +118,9 @@ impl LineError {
         match self {
             LineError::UnknownCheck(unknown) => unknown.hint(),
             LineError::NoReason { .. } | LineError::Unexpected { .. } => {
-                "a line is `ID [IMAGE-GLOB] # why`".to_owned()
+                "a line is `ID [IMAGE-GLOB] [until:YYYY-MM-DD] # why`".to_owned()
             }
+            LineError::Day { .. } => "write it as 2026-12-31".to_owned(),
             LineError::Twice { .. } => "remove one of the lines".to_owned(),
         }
     }
@@ -156,20 +165,72 @@ impl Expectations {
         Ok(Self { lines })
     }
 
-    /// Marks the record if the file names it for this image; the first line that does
-    /// gives the reason. The run is to be concluded after this.
-    pub fn apply(&self, image: &str, record: &mut Record) {
-        record.expected_failure = self
+    /// Adds one that is not from a file of lines. The first that holds counts.
+    ///
+    /// # Errors
+    /// With what is wrong.
+    pub fn add(
+        &mut self,
+        (id, image): (&str, Option<&str>),
+        until: Option<&str>,
+        reason: &str,
+        families: &[&'static Family],
+    ) -> Result<(), LineError> {
+        catalogue::find(families, id)?;
+        let id = id.to_owned();
+        if reason.trim().is_empty() {
+            return Err(LineError::NoReason { id });
+        }
+        self.lines.push(Expectation {
+            id,
+            image: image.map(WildMatch::new),
+            until: until.map(day).transpose()?,
+            reason: reason.trim().to_owned(),
+        });
+        Ok(())
+    }
+
+    /// Adds all of these, behind its own.
+    pub fn extend(&mut self, other: Self) {
+        self.lines.extend(other.lines);
+    }
+
+    /// Marks the record if the file names it for this image, on this day (`YYYY-MM-DD`); the first
+    /// line that does gives the reason. Where it held no longer, a failure says so. The run is to be
+    /// concluded after this.
+    pub fn apply(&self, image: &str, today: &str, record: &mut Record) {
+        let named = |line: &&Expectation| line.id == record.id && line.holds_for(image);
+        let (over, holds): (Vec<_>, Vec<_>) = self
             .lines
             .iter()
-            .find(|line| line.id == record.id && line.holds_for(image))
-            .map(|line| line.reason.clone());
+            .filter(named)
+            .partition(|line| line.until.as_deref().is_some_and(|until| until < today));
+        record.expected_failure = holds.first().map(|line| line.reason.clone());
+        if let (None, Verdict::Fail, Some(line)) = (holds.first(), record.verdict, over.first()) {
+            let until = line.until.as_deref().unwrap_or_default();
+            let reason = &line.reason;
+            let words = format!("it was expected to fail until {until} ({reason})");
+            record.evidence.push(words);
+        }
     }
 }
 
 impl Expectation {
     fn holds_for(&self, image: &str) -> bool {
         self.image.as_ref().is_none_or(|glob| glob.matches(image))
+    }
+}
+
+/// Goes before the last day on which a line holds.
+const UNTIL: &str = "until:";
+
+/// A day as `YYYY-MM-DD`, which sorts as text.
+fn day(word: &str) -> Result<String, LineError> {
+    match humantime::parse_rfc3339(&format!("{word}T00:00:00Z")) {
+        Ok(_) => Ok(word.to_owned()),
+        Err(_) => Err(LineError::Day {
+            word: word.to_owned(),
+        }),
     }
 }
 
@@ -180,7 +241,11 @@ fn parse_line(text: &str, families: &[&'static Family]) -> Result<Option<Expecta
     let Some(id) = words.next() else {
         return Ok(None);
     };
-    let image = words.next().map(WildMatch::new);
+    let mut words = words.peekable();
+    let image = words.next_if(|word| !word.starts_with(UNTIL));
+    let image = image.map(WildMatch::new);
+    let until = words.next_if(|word| word.starts_with(UNTIL));
+    let until = until.and_then(|word| word.strip_prefix(UNTIL));
     if let Some(word) = words.next() {
         return Err(LineError::Unexpected {
             word: word.to_owned(),
@@ -192,6 +257,7 @@ fn parse_line(text: &str, families: &[&'static Family]) -> Result<Option<Expecta
         reason => Ok(Some(Expectation {
             id: id.to_owned(),
             image,
+            until: until.map(day).transpose()?,
             reason: reason.to_owned(),
         })),
     }

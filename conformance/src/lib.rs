@@ -41,6 +41,7 @@
 //! ```
 
 pub mod advice;
+pub mod budget;
 pub mod calibration;
 pub mod catalogue;
 pub mod check;
@@ -49,9 +50,11 @@ pub mod cli;
 pub mod context;
 pub mod event;
 pub mod expect;
+pub mod figures;
 pub mod kubernetes;
 mod need;
 mod outcome;
+pub mod profile;
 pub mod programs;
 pub mod report;
 mod requirement;

@@ -13,12 +13,14 @@ use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, PrepareError};
 use crate::calibration::{Calibration, Programs};
 use crate::check::Check;
+use crate::checks::FAMILIES;
 use crate::cli::{self, Judge, Runtime, SelfTest};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::emulator::Emulator;
 use crate::event::{Baseline, Conclusion, Event, Host, Record, Run, Tool, Verdict};
 use crate::expect::{ExpectError, Expectations};
 use crate::interrupt::{self, InOrder};
+use crate::profile::{self, Profile};
 use crate::report::patient::Patient;
 use crate::report::progress::Progress;
 use crate::report::reporters::{ReportError, Reporters};
@@ -75,7 +77,9 @@ impl Failure {
 /// [`Failure`] where nothing could be judged. The reports that were asked for hold it too, unless
 /// the command line is wrong.
 pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
-    let asked = Asked::of(options)?;
+    let profile = read_profile(options)?;
+    let options = &options.with(&profile.clone().unwrap_or_default());
+    let asked = Asked::of(options, profile)?;
     let reports = report::plan(&options.reports)
         .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
     let reporters =
@@ -89,6 +93,24 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
             Err(failure)
         }
     }
+}
+
+/// The profile that was asked for.
+fn read_profile(options: &Judge) -> Result<Option<Profile>, Failure> {
+    let Some(name) = &options.profile else {
+        return Ok(None);
+    };
+    let file = options.config.clone();
+    let file = file.unwrap_or_else(|| PathBuf::from(profile::FILE));
+    let profile = Profile::read(&file, name, FAMILIES).map_err(|error| {
+        let (message, hint) = (with_cause(&error), error.hint());
+        if error.is_special() {
+            Failure::not_judged(message, hint)
+        } else {
+            Failure::usage(message, hint)
+        }
+    })?;
+    Ok(Some(profile))
 }
 
 /// Writes the reports that were asked for, which say why nothing was judged.
@@ -200,6 +222,8 @@ struct Suite<'a> {
     time_scale: f64,
     interrupted: Arc<AtomicBool>,
     expectations: &'a Expectations,
+    /// The profile in words.
+    profile: Option<&'a str>,
 }
 
 impl Suite<'_> {
@@ -268,11 +292,24 @@ impl Suite<'_> {
         for record in &mut run.checks {
             // An expectation for the platform that is run need not hold for the others.
             if !run.companion || record.verdict == Verdict::Fail {
-                self.expectations.apply(&planned.head.image, record);
+                let today = time_of_day();
+                let today = today.get(..10).unwrap_or_default();
+                self.expectations.apply(&planned.head.image, today, record);
+            }
+            if let Some(level) = self.options.select.levels.get(&record.id) {
+                record.declared_level = Some(record.level).filter(|declared| declared != level);
+                record.level = *level;
             }
         }
+        run.profile = self.profile.map(str::to_owned);
         if let Some(baseline) = baseline {
             baseline.compare(&mut run);
+        }
+        if !run.companion && run.error.is_none() {
+            let reproduce = self.options.reproduce(&run.image, &planned.runtime);
+            let budgets = self.options.budgets.iter();
+            let records: Vec<_> = budgets.map(|it| it.record(&run, &reproduce)).collect();
+            run.checks.extend(records);
         }
         if self.options.require_all {
             run.checks.iter_mut().for_each(Record::require);

@@ -64,6 +64,13 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// The status with which a shell ends a command.
+fn shell(folder: &Path, command: &str) -> Option<i32> {
+    let mut shell = Command::new("bash");
+    shell.args(["-c", command]).current_dir(folder);
+    shell.output().expect("bash starts").status.code()
+}
+
 /// The last line of a report for people that says something.
 fn last(human: &str) -> &str {
     let said = human.lines().rfind(|line| !line.is_empty());
@@ -480,4 +487,207 @@ fn colours_can_be_forced_and_forbidden() {
     assert!(!coloured("FORCE_COLOR", "0"));
     assert!(!coloured("FORCE_COLOR", ""));
     assert!(!coloured("NO_COLOR", "1"));
+}
+
+/// Each native figure is measured by the check that is named with it.
+#[test]
+fn a_budget_is_held_against_what_its_check_measures() {
+    let folder = folder("budget");
+    let figures = [
+        ("idle_wakeups=100000", "resources/idle-wakeups"),
+        ("least_memory=1GiB", "startup/tiny-memory"),
+        ("program_size=1MiB", "resources/memory"),
+        ("reap_latency_p99=100s", "reaping/latency"),
+        ("rss=1GiB", "resources/memory"),
+        ("rss_anonymous=1GiB", "resources/memory"),
+        ("term_latency_p50=100s", "signals/term-latency"),
+        ("term_loss_window_max=100s", "startup/loss-window"),
+        ("time_to_ready_p99=100s", "startup/time-to-ready"),
+        ("wakes_in_30_days=100000", "startup/stays-for-days"),
+    ];
+    for (budget, check) in figures {
+        let line = format!(
+            "--image binary:pause --budget {budget} --filter {check} --report json=json.report"
+        );
+        let ended = judge(&folder, &line);
+        let (name, _) = budget.split_once('=').expect("a limit");
+        let report = json(&folder);
+        let record = &report["runs"][0]["checks"][1];
+        assert_eq!(record["id"], format!("budget/{name}"));
+        // What this host cannot measure is no pass.
+        let measured = report["runs"][0]["checks"][0]["verdict"] == "pass";
+        let (verdict, status) = if measured {
+            ("pass", 0)
+        } else {
+            ("inconclusive", 3)
+        };
+        assert_eq!(record["verdict"], verdict, "{record}");
+        assert_eq!(ended.status.code(), Some(status), "{budget}");
+    }
+}
+
+#[test]
+fn a_run_past_its_budget_is_not_conformant_in_any_report() {
+    let folder = folder("past");
+    let line = "--image binary:pause --filter resources/memory --budget rss=1B,program_size=1MiB";
+    let ended = judge(&folder, &format!("{line}{}", in_all_formats()));
+    assert_eq!(ended.status.code(), Some(1));
+    for format in FORMATS {
+        assert!(report(&folder, format).contains("budget/rss"), "{format}");
+    }
+    let human = report(&folder, "human");
+    assert!(
+        last(&human).ends_with("(--filter resources/memory): budget/rss"),
+        "{human}"
+    );
+    assert!(human.contains("(good: at most 1 MiB)"), "{human}");
+    let record = &json(&folder)["runs"][0]["checks"][1];
+    let again = record["reproduce"].as_str().expect("a command");
+    assert_eq!(shell(&folder, again), Some(1));
+}
+
+#[test]
+fn a_budget_that_cannot_be_held_against_anything_is_wrong_usage() {
+    let folder = folder("no-budget");
+    for (options, said) in [
+        ("--budget rs=1MiB", "did you mean rss?"),
+        (
+            "--budget rss=1MiB --budget rss=2MiB",
+            "--budget rss is given twice",
+        ),
+        (
+            "--budget rss=1MiB --filter cli",
+            "hint: add --filter resources/memory",
+        ),
+    ] {
+        let refused = judge(&folder, &format!("--image binary:pause {options}"));
+        let stderr = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(64), "{stderr}");
+        assert!(
+            stderr.contains(said) && stderr.lines().count() == 2,
+            "{stderr}"
+        );
+    }
+}
+
+const PROFILES: &str = r#"
+[profile.release]
+strict = true
+budget = { rss = "1MiB" }
+
+[profile.lenient]
+levels = { "signals/term-exits-zero" = "info" }
+
+[profile.stern]
+levels = { "pid1/single-thread" = "must" }
+
+[[profile.known.expect]]
+id = "signals/term-exits-zero"
+image = "binary:*"
+reason = "being mended"
+until = "9999-12-31"
+
+[[profile.over.expect]]
+id = "signals/term-exits-zero"
+reason = "was being mended"
+until = "2001-01-01"
+"#;
+
+/// A folder with the profiles.
+fn with_profiles(name: &str) -> PathBuf {
+    let folder = folder(name);
+    std::fs::write(folder.join(".pause-conformance.toml"), PROFILES).expect("written");
+    folder
+}
+
+/// Judges an image by one check and a profile: the status, the record, and the report for people.
+fn by_profile(folder: &Path, image: &str, id: &str, profile: &str) -> (Option<i32>, Value, String) {
+    let line = format!(
+        "--image binary:{image} --filter {id} --profile {profile} --report json=json.report --report human"
+    );
+    let ended = judge(folder, &line);
+    let record = json(folder)["runs"][0]["checks"][0].clone();
+    (ended.status.code(), record, text(&ended.stdout))
+}
+
+#[test]
+fn a_profile_sets_options_and_levels_and_reports_name_it() {
+    let folder = with_profiles("profile");
+    let of = |image: &str, id: &str, profile: &str| by_profile(&folder, image, id, profile);
+    let (threads, term) = ("pid1/single-thread", "signals/term-exits-zero");
+
+    let (status, record, human) = of("wait-thread", threads, "release");
+    assert_eq!(status, Some(1), "{human}");
+    assert!(
+        human.contains("\n  profile   release of .pause-conformance.toml\n"),
+        "{human}"
+    );
+    let again = record["reproduce"].as_str().expect("a command");
+    assert!(
+        again.contains(" --profile release ") && again.contains(" --strict "),
+        "{again}"
+    );
+    assert_eq!(shell(&folder, again), Some(1));
+
+    let (status, record, human) = of("ignores-term", term, "lenient");
+    assert_eq!(status, Some(0), "{human}");
+    assert_eq!(
+        (&record["level"], &record["declared_level"]),
+        (&"info".into(), &"must".into())
+    );
+    assert!(
+        human.contains("levels of its own: signals/term-exits-zero INFO"),
+        "{human}"
+    );
+    let (status, record, _) = of("wait-thread", threads, "stern");
+    assert_eq!((status, &record["level"]), (Some(1), &"must".into()));
+}
+
+#[test]
+fn an_expectation_of_a_profile_holds_until_its_day() {
+    let folder = with_profiles("expectation");
+    let term = "signals/term-exits-zero";
+    let of = |profile: &str| by_profile(&folder, "ignores-term", term, profile);
+    let (status, record, human) = of("known");
+    assert_eq!(
+        (status, &record["expected_failure"]),
+        (Some(0), &"being mended".into()),
+        "{human}"
+    );
+    let (status, record, human) = of("over");
+    assert_eq!(
+        (status, &record["expected_failure"]),
+        (Some(1), &Value::Null)
+    );
+    assert!(human.contains("it was expected to fail until 2001-01-01 (was being mended)"));
+
+    // Without a profile the file is not read.
+    let line = format!("--image binary:ignores-term --filter {term}");
+    assert_eq!(judge(&folder, &line).status.code(), Some(1));
+}
+
+#[test]
+fn a_profile_that_is_not_there_or_wrong_is_named_in_a_line() {
+    let folder = with_profiles("no-profile");
+    let stict = "[profile.release]\nstict = true\n";
+    std::fs::write(folder.join("other.toml"), stict).expect("written");
+    for (options, said) in [
+        (
+            "--profile none",
+            "it has known, lenient, over, release, stern",
+        ),
+        (
+            "--profile release --config other.toml",
+            "line 2: unknown field `stict`",
+        ),
+        ("--profile release --config missing.toml", "missing.toml"),
+    ] {
+        let refused = judge(&folder, &format!("--image binary:pause {options}"));
+        let stderr = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(64), "{stderr}");
+        assert!(
+            stderr.contains(said) && stderr.lines().count() == 2,
+            "{stderr}"
+        );
+    }
 }

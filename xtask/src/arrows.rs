@@ -21,6 +21,7 @@ const HOUSES: [House; 5] = [
         floors: &[
             &[
                 "advice",
+                "figures",
                 "kubernetes",
                 "need",
                 "requirement",
@@ -35,6 +36,8 @@ const HOUSES: [House; 5] = [
             &["check"],
             &["checks", "catalogue"],
             &["expect", "report", "runner"],
+            &["budget"],
+            &["profile"],
             &["calibration", "cli"],
             &["self_test"],
             &["suite"],

@@ -38,7 +38,7 @@ fn parse(text: &str) -> Result<Expectations, (usize, LineError)> {
 
 fn reason(text: &str, image: &str, check: &Check) -> Option<String> {
     let mut record = crate::runner::record(check, Verdict::Fail);
-    parse(text).unwrap().apply(image, &mut record);
+    parse(text).unwrap().apply(image, "2026-06-01", &mut record);
     record.expected_failure
 }
 
@@ -58,6 +58,13 @@ fn reason(text: &str, image: &str, check: &Check) -> Option<String> {
     "any",
     Some("why")
 )]
+#[case::still("reaping/burst until:2026-06-01 # why", "any", Some("why"))]
+#[case::over("reaping/burst until:2026-05-31 # why", "any", None)]
+#[case::over_and_another(
+    "reaping/burst a* until:2026-05-31 # one\nreaping/burst # two",
+    "abc",
+    Some("two")
+)]
 #[case::nothing("", "any", None)]
 fn a_line_marks_its_check_on_its_images(
     #[case] text: &str,
@@ -72,25 +79,37 @@ fn a_line_marks_its_check_on_its_images(
     "reaping/burst",
     1,
     "no reason for `reaping/burst`",
-    "a line is `ID [IMAGE-GLOB] # why`"
+    "a line is `ID [IMAGE-GLOB] [until:YYYY-MM-DD] # why`"
 )]
 #[case(
     "\nreaping/burst #  ",
     2,
     "no reason for `reaping/burst`",
-    "a line is `ID [IMAGE-GLOB] # why`"
+    "a line is `ID [IMAGE-GLOB] [until:YYYY-MM-DD] # why`"
 )]
 #[case(
     "reaping/burst a b # c",
     1,
     "unexpected `b`",
-    "a line is `ID [IMAGE-GLOB] # why`"
+    "a line is `ID [IMAGE-GLOB] [until:YYYY-MM-DD] # why`"
 )]
 #[case(
     "#\n#\nreaping/brst # c",
     3,
     "unknown check `reaping/brst`",
     "did you mean `reaping/burst`?"
+)]
+#[case(
+    "reaping/burst until:soon # c",
+    1,
+    "`soon` is no day",
+    "write it as 2026-12-31"
+)]
+#[case(
+    "reaping/burst until:2026-02-30 # c",
+    1,
+    "`2026-02-30` is no day",
+    "write it as 2026-12-31"
 )]
 #[case("\x1b[m # c", 1, "unknown check `\\x1b[m`", "`list` shows all checks")]
 #[case(
@@ -169,17 +188,29 @@ fn an_expectation_decides_as_documented(#[case] verdict: Verdict, #[case] expect
     let mut record = crate::runner::record(&TWO, verdict);
     parse("reaping/burst image # why")
         .unwrap()
-        .apply(&head.image, &mut record);
+        .apply(&head.image, "2026-06-01", &mut record);
     let mut run = Run::new(&head, vec![record]);
     run.conclude(false);
     assert_eq!(run.conclusion, expected);
 }
 
 #[test]
+fn a_failure_whose_expectation_is_over_says_so() {
+    let mut record = crate::runner::record(&TWO, Verdict::Fail);
+    let expectations = parse("reaping/burst until:2026-05-31 # upstream").unwrap();
+    expectations.apply("image", "2026-06-01", &mut record);
+    let words = "it was expected to fail until 2026-05-31 (upstream)";
+    assert_eq!(record.evidence, [words]);
+    let mut record = crate::runner::record(&TWO, Verdict::Pass);
+    expectations.apply("image", "2026-06-01", &mut record);
+    assert_eq!((record.expected_failure, record.evidence.len()), (None, 0));
+}
+
+#[test]
 fn what_no_line_names_loses_an_older_mark() {
     let mut record = crate::runner::record(&TWO, Verdict::Fail);
     record.expected_failure = Some("old".to_owned());
-    Expectations::default().apply("image", &mut record);
+    Expectations::default().apply("image", "2026-06-01", &mut record);
     assert_eq!(record.expected_failure, None);
 }
 
@@ -187,7 +218,7 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "(reaping/burst|[ -~\\n]|\\PC){0,40}", image in any::<String>()) {
         if let Ok(expectations) = parse(&text) {
-            expectations.apply(&image, &mut crate::runner::record(&TWO, Verdict::Fail));
+            expectations.apply(&image, "2026-06-01", &mut crate::runner::record(&TWO, Verdict::Fail));
         }
     }
 }

@@ -122,6 +122,9 @@ fn write_run(out: &mut impl Write, run: &Run, strict: bool, detail: Detail) -> i
     for (label, value) in outline::head(run) {
         writeln!(out, "  {label:<9} {value}")?;
     }
+    if let Some(profile) = &run.profile {
+        writeln!(out, "  {:<9} {profile}", "profile")?;
+    }
     for line in &run.root_lacks {
         writeln!(out, "  {:<9} {line}", "root")?;
     }

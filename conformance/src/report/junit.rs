@@ -53,6 +53,7 @@ fn suite(name: &str, run: &Run, report: &Report) -> TestSuite {
         ("runtime", Some(run.runtime.as_str())),
         ("emulator", run.emulator.as_deref()),
         ("wasi-engine", run.wasi_engine.as_deref()),
+        ("profile", run.profile.as_deref()),
         ("checks", part.as_deref()),
         ("unjudged-must", unjudged.as_deref()),
         ("conclusion", Some(conclusion.as_str())),

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::{Conclusion, Measurement, Record, Report, Run, Verdict, Want};
+use crate::figures;
 use crate::report::text;
 use crate::requirement::Level;
 
@@ -200,10 +201,11 @@ pub fn in_lines(first: &str, record: &Record) -> String {
 
 /// Remarks on a run as a whole, a label and a line each; [`comparison`] is the last of them.
 pub fn remarks(run: &Run) -> Vec<(&'static str, String)> {
+    let profile = run.profile.iter().map(|it| ("profile", it.clone()));
     let part = run.part.iter().map(|part| ("checks", part.to_string()));
     let unjudged = unjudged_musts(run).map(|musts| ("not judged", format!("{musts} on this host")));
     let lacks = run.root_lacks.iter().map(|line| ("root", line.clone()));
-    let all = part.chain(unjudged).chain(lacks);
+    let all = profile.chain(part).chain(unjudged).chain(lacks);
     all.chain(comparison(run)).collect()
 }
 
@@ -240,10 +242,18 @@ pub fn comparison(run: &Run) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// A measurement of a run on one line, with the baseline's if there is one.
+/// A measurement of a run on one line, with the baseline's if there is one, and with what is good.
 pub fn measured(run: &Run, name: &str, measurement: &Measurement) -> String {
     let there = run.baseline.as_ref();
-    text::measurement_beside(measurement, there.and_then(|it| it.measurements.get(name)))
+    let there = there.and_then(|it| it.measurements.get(name));
+    let figures = text::measurement_beside(measurement, there);
+    match figures::find(name) {
+        Some(figure) => {
+            let good = text::quantity(figure.good, figure.unit);
+            format!("{figures}  (good: at most {good})")
+        }
+        None => figures,
+    }
 }
 
 /// The reason why a run could not be judged, if no red record shows it.
@@ -394,6 +404,13 @@ pub fn details(record: &Record) -> Vec<(&'static str, String)> {
         if let Some(value) = value {
             all.push((label, value.clone()));
         }
+    }
+    if let Some(declared) = record.declared_level {
+        let what = format!(
+            "{} by the profile, {declared} by the requirement",
+            record.level
+        );
+        all.push(("level", what));
     }
     for (number, line) in record.evidence.iter().enumerate() {
         all.push((if number == 0 { "evidence" } else { "" }, line.clone()));

@@ -65,6 +65,7 @@ fn one(name: &str, run: &Run, report: &Report) -> Value {
             "image": run.image,
             "platform": run.platform,
             "runtime": run.runtime,
+            "profile": run.profile,
             "checks": run.part.as_ref().map(ToString::to_string),
             "unjudgedMust": run.tally.unjudged_must,
             "conclusion": run.conclusion.words(run.part.as_ref()),

@@ -13,12 +13,14 @@ use super::{
 use crate::backend::embedded::Embedded;
 use crate::backend::oci::Oci;
 use crate::backend::{Backend, Unusable};
+use crate::budget::Budget;
 use crate::check::{Check, Needs};
 use crate::checks::FAMILIES;
 use crate::cli::{ContainerEngine, Judge, Runtime};
 use crate::event::{Conclusion, Event, Report, Run, SCHEMA_VERSION};
 use crate::expect::Expectations;
 use crate::interrupt::{self, InOrder};
+use crate::profile::Profile;
 use crate::report::reporters::Reporters;
 use crate::shortage::needs::Room;
 use crate::subject::{self, LoadOptions, Platform, Platforms, Reference, Subject};
@@ -28,10 +30,11 @@ pub(super) struct Asked {
     checks: Vec<&'static Check>,
     platforms: Platforms,
     expectations: Expectations,
+    profile: Option<Profile>,
 }
 
 impl Asked {
-    pub(super) fn of(options: &Judge) -> Result<Self, Failure> {
+    pub(super) fn of(options: &Judge, profile: Option<Profile>) -> Result<Self, Failure> {
         let checks = options
             .checks()
             .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
@@ -40,13 +43,18 @@ impl Asked {
             .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
         let read = |path: &PathBuf| Expectations::read(path, FAMILIES);
         let expectations = options.expect.as_ref().map(read).transpose();
-        let expectations = expectations
+        let mut expectations = expectations
             .map_err(|error| unread_expectations(&error))?
             .unwrap_or_default();
+        if let Some(profile) = &profile {
+            expectations.extend(profile.expectations.clone());
+        }
+        measured(options, &checks, profile.as_ref())?;
         Ok(Self {
             checks,
             platforms,
             expectations,
+            profile,
         })
     }
 
@@ -73,6 +81,37 @@ impl Asked {
             .iter()
             .any(|check| check.needs.contains(Needs::SANDBOX))
     }
+}
+
+/// Whether each budget of the command line is of a figure that these checks measure, and of one only
+/// once. Those of a profile are skipped where their check is left out.
+fn measured(
+    options: &Judge,
+    checks: &[&'static Check],
+    profile: Option<&Profile>,
+) -> Result<(), Failure> {
+    let kept = profile.map_or(&[][..], |profile| &profile.budgets);
+    let is_kept = |budget: &Budget| kept.iter().any(|it| it.words() == budget.words());
+    for (number, budget) in options.budgets.iter().enumerate() {
+        let (name, id) = (budget.name(), budget.check());
+        if options
+            .budgets
+            .iter()
+            .take(number)
+            .any(|it| it.name() == name)
+        {
+            let message = format!("--budget {name} is given twice");
+            return Err(Failure::usage(
+                message,
+                Some("remove one of them".to_owned()),
+            ));
+        }
+        if !is_kept(budget) && checks.iter().all(|check| check.id != id) {
+            let message = format!("--budget {name}: {id}, which measures it, is left out");
+            return Err(Failure::usage(message, Some(format!("add --filter {id}"))));
+        }
+    }
+    Ok(())
 }
 
 /// All that the runs need: they are planned, and the backend is there.
@@ -135,6 +174,7 @@ impl<'a> Prepared<'a> {
                 time_scale,
                 interrupted: interrupt::flag(),
                 expectations: &asked.expectations,
+                profile: asked.profile.as_ref().map(|it| &*it.words),
             },
             asked,
             planned,

@@ -31,6 +31,7 @@ fn suite<'a>(
         time_scale: 1.5,
         interrupted: Arc::default(),
         expectations,
+        profile: None,
     }
 }
 

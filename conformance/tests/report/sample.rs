@@ -26,6 +26,7 @@ pub(crate) fn record(id: &str, level: Level, verdict: Verdict) -> Record {
         id: id.to_owned(),
         title: format!("title of {id}"),
         level,
+        declared_level: None,
         verdict,
         requirement: format!("the requirement of {id} {word}"),
         source: "pause.c".to_owned(),

@@ -198,6 +198,7 @@ fn record(place: usize, number: usize, seed: u8, text: &mut impl FnMut() -> Stri
         id: format!("family/check-{place}"),
         title: text(),
         level: LEVELS[place % LEVELS.len()],
+        declared_level: None,
         verdict: VERDICTS[(place + number) % VERDICTS.len()],
         requirement: text(),
         source: text(),

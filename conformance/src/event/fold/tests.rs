@@ -14,6 +14,7 @@ fn record(level: Level, verdict: Verdict, known: bool) -> Record {
         id: "a/b".to_owned(),
         title: String::new(),
         level,
+        declared_level: None,
         verdict,
         requirement: String::new(),
         source: String::new(),
