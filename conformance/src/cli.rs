@@ -532,19 +532,25 @@ impl Judge {
         Ok(checks)
     }
 
-    /// Which part of all checks these are, and by which options; `None` where they are all.
+    /// Which part of all checks these are, and by which options; `None` where they are all. One
+    /// whose level a profile lowers is none of them.
     pub fn part(&self, checks: &[&'static Check]) -> Option<Part> {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let all: usize = FAMILIES.iter().map(|family| family.checks.len()).sum();
-        if checks.len() >= all {
+        let levels = &self.select.levels;
+        let is_lower = |check: &&&Check| levels.get(check.id).is_some_and(|it| *it > check.level);
+        let lower = checks.iter().filter(is_lower).count();
+        if checks.len() - lower >= all {
             return None;
         }
         let select = self.select.options().into_iter();
         let static_only = self.static_only.then(|| "--static-only".to_owned());
+        let profile = self.profile.iter().filter(|_| lower > 0);
+        let profile = profile.map(|name| format!("--profile {name}"));
         Some(Part {
-            checks: count(checks.len()),
+            checks: count(checks.len() - lower),
             of: count(all),
-            options: select.chain(static_only).collect(),
+            options: select.chain(static_only).chain(profile).collect(),
         })
     }
 

@@ -131,7 +131,11 @@ fn a_root_that_has_no_room_is_one_line_before_anything_is_judged(
     for words in ["18 MiB", figure, "/var/tmp: it is mounted noexec"] {
         assert!(said.contains(words), "{words}: {said}");
     }
-    assert_eq!(ended.stdout, "", "nothing was judged");
+    let report: Value = serde_json::from_str(&ended.stdout).expect("a report");
+    assert_eq!(report["conclusion"], "not-judged");
+    assert_eq!(report["runs"], serde_json::json!([]));
+    let why = report["error"].as_str().unwrap_or_default();
+    assert!(why.contains(figure), "{why}");
     let alone = [&JUDGE[..], &["--static-only"]].concat();
     let ended = with(tmpdir, NOTHING, &alone, folder.path());
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -10,6 +12,9 @@ use common::suite;
 use conformance::checks::FAMILIES;
 use conformance::programs::{FIXTURE, REFERENCE};
 use fixtures::catalogue;
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
 use serde_json::Value;
 
 const FORMATS: [&str; 9] = [
@@ -639,6 +644,10 @@ fn a_profile_sets_options_and_levels_and_reports_name_it() {
         human.contains("levels of its own: signals/term-exits-zero INFO"),
         "{human}"
     );
+    // What is asked for less than the requirement says is not asked for.
+    let end = format!("(--filter {term} --profile lenient)");
+    assert!(last(&human).starts_with("conformant in 0 of "), "{human}");
+    assert!(last(&human).ends_with(&end), "{human}");
     let (status, record, _) = of("wait-thread", threads, "stern");
     assert_eq!((status, &record["level"]), (Some(1), &"must".into()));
 }
@@ -690,4 +699,64 @@ fn a_profile_that_is_not_there_or_wrong_is_named_in_a_line() {
             "{stderr}"
         );
     }
+}
+
+/// A terminal of so many columns: its reader, and the end that programs have.
+fn terminal(columns: u16) -> (File, File) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+    let reader = rustix::pty::openpt(flags).expect("a terminal");
+    rustix::pty::grantpt(&reader).expect("it is ours");
+    rustix::pty::unlockpt(&reader).expect("it is ours");
+    let path = rustix::pty::ptsname(&reader, Vec::new()).expect("it has a name");
+    let flags = OFlags::RDWR | OFlags::NOCTTY;
+    let terminal = rustix::fs::open(&path, flags, Mode::empty()).expect("it is ours");
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    rustix::termios::tcsetwinsize(&reader, size).expect("it is ours");
+    (reader.into(), terminal.into())
+}
+
+/// On a narrow terminal no line of the report is broken by the terminal, but for what is pasted or
+/// is one long word; and the progress line says how far the run is and what failed.
+#[test]
+fn a_terminal_gets_lines_that_fit_and_progress() {
+    let folder = folder("terminal");
+    let (mut reader, terminal) = terminal(40);
+    let other = || terminal.try_clone().expect("a descriptor");
+    let mut suite = Command::new(env!("CARGO_BIN_EXE_pause-conformance"))
+        .current_dir(&folder)
+        .env("NO_COLOR", "1")
+        .args(["--image", "binary:ignores-term", "--jobs", "1"])
+        .args(["--filter", "signals/term-exits-zero", "--filter", "startup"])
+        .stdout(other())
+        .stderr(other())
+        .spawn()
+        .expect("it starts");
+    drop(terminal);
+    let (mut shown, mut part) = (Vec::new(), [0; 4096]);
+    // It ends with an error once no program has the other end (pty(7)).
+    while let Ok(length @ 1..) = reader.read(&mut part) {
+        shown.extend_from_slice(&part[..length]);
+    }
+    assert_eq!(suite.wait().expect("it ends").code(), Some(1));
+    let shown = text(&shown);
+    assert!(shown.contains("s 1 failed  "), "{shown:?}");
+    let report = shown.rsplit("\x1b[2K").next().expect("what stays");
+    for line in report.lines().map(str::trim_end) {
+        let label = line.trim_start().split(' ').next().unwrap_or_default();
+        let is_pasted = ["rerun", "explain"].contains(&label);
+        let is_word = !line.trim_start().contains(' ');
+        assert!(
+            is_pasted || is_word || line.chars().count() <= 40,
+            "{line:?}"
+        );
+    }
+    assert!(
+        report.contains("  requirement MUST: The pause process\r\n    MUST exit"),
+        "{report:?}"
+    );
 }
