@@ -395,7 +395,8 @@ fn write_closing(out: &mut impl Write, report: &Report, detail: Detail) -> io::R
             .count();
         write!(out, "{good} of {} runs conformant: ", report.runs.len())?;
         let words = report.conclusion.words(report.part.as_ref());
-        write_conclusion(out, report.conclusion, &words, None)?;
+        let why = outline::report_why(report, &matrix::names(&report.runs));
+        write_conclusion(out, report.conclusion, &words, why)?;
     } else if report.runs.is_empty() {
         let words = report.conclusion.words(report.part.as_ref());
         write_conclusion(

@@ -163,6 +163,26 @@ pub fn why(run: &Run, strict: bool) -> Option<String> {
     (!causes.is_empty()).then(|| causes.join("; "))
 }
 
+/// The same for the report: each run that has its conclusion, by its label, and why.
+pub fn report_why(report: &Report, labels: &[String]) -> Option<String> {
+    /// More are told by how many they are.
+    const RUNS: usize = 3;
+    let runs = labels.iter().zip(&report.runs);
+    let runs = runs.filter(|(_, run)| run.conclusion == report.conclusion);
+    let whys: Vec<_> = runs
+        .filter_map(|(label, run)| {
+            let why = why(run, report.strict).or_else(|| unjudged(run, report.strict))?;
+            Some(format!("{label}: {why}"))
+        })
+        .collect();
+    let more = match whys.len().saturating_sub(RUNS) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let first: Vec<_> = whys.iter().take(RUNS).map(String::as_str).collect();
+    (!first.is_empty()).then(|| format!("{}{more}", first.join("; ")))
+}
+
 /// The option without which a record would not count; empty where it counts anyway.
 fn option(record: &Record) -> &'static str {
     match record.verdict {
