@@ -473,6 +473,7 @@ impl<'a> Context<'a> {
                 p50: Some(median as f64),
                 p99: Some(histogram.value_at_quantile(0.99) as f64),
                 max: Some(histogram.max() as f64),
+                good: None,
                 ..unit_only(unit)
             },
         );
@@ -516,6 +517,7 @@ fn unit_only(unit: &str) -> Measurement {
         p50: None,
         p99: None,
         max: None,
+        good: None,
         names: Vec::new(),
     }
 }

@@ -277,6 +277,9 @@ pub struct Measurement {
     /// Largest.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub max: Option<f64>,
+    /// The most that is good, by a requirement: of a distribution, what its largest may be.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub good: Option<f64>,
     /// A list, such as the system calls seen.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub names: Vec<String>,

@@ -19,6 +19,7 @@ use crate::context::{CheckOptions, Context, Shared};
 use crate::emulator::Emulator;
 use crate::event::{Baseline, Conclusion, Event, Host, Record, Run, Tool, Verdict};
 use crate::expect::{ExpectError, Expectations};
+use crate::figures;
 use crate::interrupt::{self, InOrder};
 use crate::profile::{self, Profile};
 use crate::report::patient::Patient;
@@ -359,6 +360,9 @@ impl Suite<'_> {
             Ok(measurements) => measurements.clone(),
             Err(poisoned) => poisoned.into_inner().clone(),
         };
+        for (name, measurement) in &mut run.measurements {
+            measurement.good = figures::find(name).map(|figure| figure.good);
+        }
         run
     }
 }

@@ -546,6 +546,8 @@ fn a_run_past_its_budget_is_not_conformant_in_any_report() {
         "{human}"
     );
     assert!(human.contains("(good: at most 1 MiB)"), "{human}");
+    let rss = &json(&folder)["runs"][0]["measurements"]["rss"];
+    assert_eq!(rss["good"].as_f64(), Some(1_048_576.0));
     let record = &json(&folder)["runs"][0]["checks"][1];
     let again = record["reproduce"].as_str().expect("a command");
     assert_eq!(shell(&folder, again), Some(1));

@@ -26,6 +26,7 @@ fn run(name: &str, value: Option<f64>, p99: Option<f64>) -> Run {
         p50: None,
         p99,
         max: None,
+        good: None,
         names: Vec::new(),
     };
     run.measurements.insert(name.to_owned(), measurement);

@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 
 use crate::event::{Conclusion, Measurement, Record, Report, Run, Verdict, Want};
-use crate::figures;
 use crate::report::text;
 use crate::requirement::Level;
 
@@ -267,9 +266,9 @@ pub fn measured(run: &Run, name: &str, measurement: &Measurement) -> String {
     let there = run.baseline.as_ref();
     let there = there.and_then(|it| it.measurements.get(name));
     let figures = text::measurement_beside(measurement, there);
-    match figures::find(name) {
-        Some(figure) => {
-            let good = text::quantity(figure.good, figure.unit);
+    match measurement.good {
+        Some(good) => {
+            let good = text::quantity(good, &measurement.unit);
             format!("{figures}  (good: at most {good})")
         }
         None => figures,

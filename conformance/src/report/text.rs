@@ -225,6 +225,7 @@ fn legible_measurement(measurement: &Measurement) -> Measurement {
         p50,
         p99,
         max,
+        good,
         names,
     } = measurement;
     Measurement {
@@ -234,6 +235,7 @@ fn legible_measurement(measurement: &Measurement) -> Measurement {
         p50: *p50,
         p99: *p99,
         max: *max,
+        good: *good,
         names: lines(names),
     }
 }

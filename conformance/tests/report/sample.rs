@@ -184,6 +184,7 @@ fn blank(unit: &str) -> Measurement {
         p50: None,
         p99: None,
         max: None,
+        good: None,
         names: Vec::new(),
     }
 }
@@ -235,6 +236,7 @@ pub(crate) fn first_run() -> Run {
 fn measurements() -> [(&'static str, Measurement); 3] {
     let size = Measurement {
         value: Some(743_952.0),
+        good: Some(1_000_000.0),
         ..blank("bytes")
     };
     let latency = Measurement {
@@ -242,6 +244,7 @@ fn measurements() -> [(&'static str, Measurement); 3] {
         p50: Some(120.0),
         p99: Some(1_500.0),
         max: Some(2_000.0),
+        good: None,
         ..blank("us")
     };
     let calls = Measurement {

@@ -241,6 +241,7 @@ fn filled_run(number: usize, seed: u8, text: &mut impl FnMut() -> String) -> Run
         p50: None,
         p99: None,
         max: None,
+        good: None,
         names: vec![text(), text()],
     };
     run.baseline = (seed & 32 != 0).then(|| Baseline {

@@ -99,6 +99,7 @@ fn blank(unit: &str) -> Measurement {
         p50: None,
         p99: None,
         max: None,
+        good: None,
         names: Vec::new(),
     }
 }
@@ -110,6 +111,7 @@ fn a_distribution_is_one_line() {
         p50: Some(120.0),
         p99: Some(1_500.0),
         max: Some(2_000.0),
+        good: None,
         ..blank("us")
     };
     assert_eq!(
