@@ -119,11 +119,23 @@ loop {
 }",
 };
 
+/// Sleeps on while a child stops and goes on.
+pub static NOCLDSTOP: Recipe = Recipe {
+    c: "struct sigaction sa = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP };
+sigaction(SIGCHLD, &sa, NULL); // with a handler where you have one",
+    go: "os/signal cannot set it: write pause in C or Rust",
+    rust: "// crate nix
+let quiet = SigAction::new(SigHandler::SigDfl, SaFlags::SA_NOCLDSTOP, SigSet::empty());
+unsafe { sigaction(Signal::SIGCHLD, &quiet) }?;",
+};
+
 /// Survives signals that nobody handles.
 pub static SURVIVE: Recipe = Recipe {
     c: "nothing to do as process 1: the kernel drops a signal that has no handler",
-    go: "signal.Ignore(syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1) // and the others
-the runtime has handlers for all signals, and ends on some of them",
+    go: "// first in main, before signal.Notify: the runtime handles all signals, and ends on some
+for s := syscall.Signal(1); s < 65; s++ {
+\tsignal.Ignore(s)
+}",
     rust: "nothing to do as process 1: the kernel drops a signal that has no handler",
 };
 

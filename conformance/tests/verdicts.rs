@@ -762,3 +762,48 @@ fn a_terminal_gets_lines_that_fit_and_progress() {
         "{report:?}"
     );
 }
+
+/// The code in C that is given for a wait that loses no signal makes a conformant pause.
+#[test]
+fn what_is_advised_in_c_is_conformant() {
+    let cc = |folder: &Path, arguments: &[&str]| {
+        let mut cc = Command::new("cc");
+        cc.current_dir(folder).args(arguments).output()
+    };
+    if cc(Path::new("/"), &["--version"]).is_err() {
+        assert!(std::env::var_os("CI").is_none(), "there is no C compiler");
+        eprintln!("there is no C compiler here: nothing was compiled");
+        return;
+    }
+    let folder = folder("advice");
+    let code = |id: &str| {
+        let explained = judge(&folder, &format!("explain {id} --format json"));
+        let explained: Value = serde_json::from_slice(&explained.stdout).expect("JSON");
+        let code = explained[0]["code"]["c"].as_str().expect("code");
+        code.to_owned()
+    };
+    let headers = ["signal", "unistd", "errno", "sys/wait"];
+    let headers = headers
+        .map(|name| format!("#include <{name}.h>\n"))
+        .concat();
+    let (quiet, wait) = (code("reaping/stopped-child"), code("signals/no-lost-term"));
+    let text = format!("{headers}int main(void) {{\n{quiet}\n{wait}\n}}\n");
+    std::fs::write(folder.join("pause.c"), text).expect("written");
+    let arguments = [
+        "-Wall", "-Werror", "-static", "-Os", "-s", "-o", "advised", "pause.c",
+    ];
+    let compiled = cc(&folder, &arguments).expect("it starts");
+    assert!(
+        compiled.status.success(),
+        "{}",
+        self::text(&compiled.stderr)
+    );
+    let line = "--image binary:advised --filter signals --filter reaping --strict --report human";
+    let ended = judge(&folder, line);
+    assert_eq!(
+        ended.status.code(),
+        Some(0),
+        "{}",
+        self::text(&ended.stdout)
+    );
+}

@@ -451,7 +451,7 @@ static STOPPED_CHILD: Check = Check {
         "A debugger or job control in a container wakes pause each time.",
         "Set SA_NOCLDSTOP.",
     )
-    .as_in(&advice::REAP),
+    .as_in(&advice::NOCLDSTOP),
     needs: JOINED
         .union(Needs::HOST_PID)
         .union(Needs::SANDBOX_PROC)
