@@ -173,7 +173,11 @@ pub struct Judge {
     /// What runs the sandboxes, `embedded`, an OCI runtime, `runc` or `crun`, or a container engine,
     /// `docker` or `podman`; `NAME=PATH` for a program that is not in PATH, or an engine's socket;
     /// repeatable, one run each; default: embedded
-    #[arg(help_heading = "Sandboxes", long = "runtime", value_name = "NAME[=PATH]")]
+    #[arg(
+        help_heading = "Sandboxes",
+        long = "runtime",
+        value_name = "NAME[=PATH]"
+    )]
     pub runtimes: Vec<Runtime>,
 
     /// How foreign binaries are executed; default: the first way that works on this host

@@ -98,8 +98,6 @@ struct Start {
     /// Runs from the first look that shows no readiness: most programs are ready by then, and making
     /// a stopwatch takes as long as their start.
     watch: Option<Stopwatch>,
-    /// Its processor time when it was first seen to compute.
-    computed: Option<Duration>,
     /// Their context switches when all threads were first seen asleep, and a stopwatch since then.
     quiet: Option<(Switches, Stopwatch)>,
     /// The same since it was first seen in a sleep that no signal ends.
@@ -121,7 +119,6 @@ impl Start {
                 (false, false) => SETTLE * EMULATED,
             }),
             watch: None,
-            computed: None,
             quiet: None,
             stuck: None,
             taken: None,
@@ -148,7 +145,8 @@ impl Start {
         if let Look::Waiting = seen {
             return Readiness::Shown;
         }
-        let waited = self.watch.get_or_insert_with(|| pod.stopwatch()).elapsed();
+        let watch = self.watch.get_or_insert_with(|| pod.stopwatch());
+        let waited = watch.elapsed();
         let is_settled = match seen {
             Look::Quiet if self.blocked => return Readiness::Blocked,
             Look::Quiet => {
@@ -163,8 +161,10 @@ impl Start {
             }
             Look::Busy => {
                 (self.quiet, self.stuck) = (None, None);
-                has_computed(&mut self.computed, pod) >= self.most_computing(pod)
-                    || self.has_taken_for_long(pod)
+                // Only that tells a program that computes from one that a busy host keeps waiting,
+                // for memory as for a processor.
+                let computed = watch.ran();
+                computed >= self.most_computing(pod) || self.has_taken_for_long(pod)
             }
             Look::Stuck => {
                 self.quiet = None;
@@ -222,15 +222,6 @@ fn is_still(
     settled(since, time)
 }
 
-/// The processor time that it has used since it was first seen to compute. Only that tells a
-/// program that computes from one that a busy host keeps waiting, for memory as for a processor.
-fn has_computed(before: &mut Option<Duration>, pod: &mut Pod<'_>) -> Duration {
-    let Ok(now) = pod.processor_time() else {
-        return Duration::ZERO;
-    };
-    now.saturating_sub(*before.get_or_insert(now))
-}
-
 /// Waits until the program has done what a signal made it do, and sleeps again; `false`
 /// where it does not within [`PROMPTLY`]. `after` is what should not have ended it.
 pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result<bool, Stop> {
@@ -242,13 +233,12 @@ pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result
         PROMPTLY
     };
     let mut pause = Duration::from_micros(50);
-    let mut computed = None;
     loop {
         pod.expect_running(after)?;
         match look(pod, signal::bit(sent)).0 {
             Look::Waiting | Look::Quiet => return Ok(true),
             Look::Timed if settled(&watch, context.scaled(SETTLE_AGAIN)) => return Ok(true),
-            Look::Busy if has_computed(&mut computed, pod) >= context.scaled(busy) => {
+            Look::Busy if watch.ran() >= context.scaled(busy) => {
                 context.set_never_ready(true);
                 return Ok(false);
             }

@@ -97,11 +97,13 @@ impl Stopwatch {
     fn counted(&self, now: &HashMap<i32, Use>, at: Instant) -> Duration {
         let wall = at.saturating_duration_since(self.started);
         let waited = self.threads.borrow_mut().waited(now, at);
-        let ran = || {
-            let ran = least_run(&self.ran, &runs_of_all(self.pid), processors());
-            Duration::from_nanos(ran)
-        };
-        self.most.of(could_run(wall, waited, ran))
+        self.most.of(could_run(wall, waited, || self.ran()))
+    }
+
+    /// The least time since the start in which it, or a descendant of its own, had a processor.
+    pub fn ran(&self) -> Duration {
+        let ran = least_run(&self.ran, &runs_of_all(self.pid), processors());
+        Duration::from_nanos(ran)
     }
 
     /// What is left of a limit. Where the time is up while a thread waits for a processor, a little
