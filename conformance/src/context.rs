@@ -62,6 +62,9 @@ pub use workloads::{Helper, PidMode};
 /// A program that is not ready by then sleeps during its start, or computes for long.
 const SLOW: Duration = Duration::from_millis(30);
 
+/// A sandbox that takes longer to make is shared by what leaves it whole.
+const DEAR: Duration = Duration::from_millis(100);
+
 /// How many of those are started at the same time.
 const BESIDE: usize = 8;
 
@@ -273,6 +276,12 @@ impl<'a> Context<'a> {
     pub(crate) fn memory_floor(&self) -> u64 {
         let backend = self.shared.backend.as_ref();
         backend.map_or(0, |backend| backend.memory_floor())
+    }
+
+    /// Whether a sandbox takes so long to make that a check had better do with few.
+    pub(crate) fn starts_are_dear(&self) -> bool {
+        let backend = self.shared.backend.as_ref();
+        backend.is_some_and(|backend| backend.cost() > DEAR)
     }
 
     /// The emulator under which its programs run, if they do.

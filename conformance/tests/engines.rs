@@ -30,10 +30,11 @@ use serde_json::Value;
 use through::{Program, is_installed, report, said, with_verdict};
 
 /// A broken program, and the check that is asked.
-const FAULTS: [(&str, &str); 13] = [
+const FAULTS: [(&str, &str); 14] = [
     ("exits-143", "signals/term-exits-zero"),
     ("ignores-int", "signals/int-exits-zero"),
     ("obeys-the-outside-alone", "signals/term-from-inside"),
+    ("exits-on-last-real-time", "signals/survives-realtime"),
     ("never-reaps", "reaping/one-orphan"),
     ("waits-once", "reaping/burst"),
     ("kills-orphans", "reaping/spares-the-living"),
