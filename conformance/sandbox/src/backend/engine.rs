@@ -6,7 +6,7 @@
 //! that the kernel, where it is new enough, tells how it ended, else the engine does.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -135,8 +135,12 @@ impl Engine {
         };
         let limits_memory = sandbox.group.limits_memory();
         let killed = || -> io::Result<bool> {
+            let pidfd = inside.child.pidfd.as_fd();
+            // An older kernel knows no such question.
+            if sys::exit_of_another(pidfd).is_err() {
+                return Ok(false);
+            }
             inside.signal(libc::SIGKILL)?;
-            let pidfd = std::os::fd::AsFd::as_fd(&inside.child.pidfd);
             crate::wait::readable(pidfd, Duration::from_mins(1))?;
             sys::await_reaping(pidfd, Duration::from_secs(10))?;
             match sys::exit_of_another(pidfd) {
