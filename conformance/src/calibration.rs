@@ -16,6 +16,7 @@ use crate::backend::{Backend, Spec};
 use crate::check::{Check, Level, Needs, Outcome, Stop};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::event::{Record, Verdict};
+use crate::programs;
 use crate::runner::{self, Confirm, Settings};
 use crate::subject::{Platform, Subject};
 
@@ -36,7 +37,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Those that `folder` holds as `linux-ARCH/pause` and `linux-ARCH/fixture`.
+    /// Those that `folder` holds as `linux-ARCH/pause` and `linux-ARCH/fixture`, else those that are
+    /// built in.
     pub fn read(folder: Option<&Path>, platform: &Platform) -> Self {
         let platform = platform.normal();
         let names = [
@@ -48,9 +50,10 @@ impl Programs {
             ),
         ];
         let read = |name: &str| {
-            names
-                .iter()
-                .find_map(|platform| std::fs::read(folder?.join(platform).join(name)).ok())
+            let paths = || names.iter().map(|platform| format!("{platform}/{name}"));
+            paths()
+                .find_map(|path| std::fs::read(folder?.join(path)).ok())
+                .or_else(|| paths().find_map(|path| Some(programs::foreign(&path)?.to_vec())))
         };
         Self {
             reference: read("pause"),
