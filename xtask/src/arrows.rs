@@ -91,8 +91,8 @@ const HOUSES: [House; 5] = [
     },
 ];
 
-/// Files that declare the rooms, and may use all.
-const ROOTS: [&str; 2] = ["lib", "main"];
+/// Files that declare the rooms, and may use all; programs beside `main` use a crate from outside.
+const ROOTS: [&str; 3] = ["lib", "main", "bin"];
 
 /// The faults of the file `name`: each room that it must not use, or that its own has no floor.
 pub(crate) fn judge(name: &str, text: &str) -> Vec<String> {

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod build;
 pub mod cargo;
 pub mod conformance;
+pub mod dist;
 pub mod excerpts;
 pub mod fuzz;
 pub mod image;

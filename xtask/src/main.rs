@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use xtask::bench::Bench;
 use xtask::build::Build;
 use xtask::conformance::{Conformance, SelfTest};
+use xtask::dist::Dist;
 use xtask::excerpts::Excerpts;
 use xtask::fuzz::Fuzz;
 use xtask::image::Image;
@@ -23,6 +24,8 @@ enum Task {
     Build(Build),
     /// Build the reference image as an OCI layout and archives, or push it
     Image(Image),
+    /// Pack the suite as a static program: archives, Debian packages, checksums
+    Dist(Dist),
     /// Build the suite and judge an image, by default the reference
     Conformance(Conformance),
     /// Build the suite and have it judge programs, images and backends with known faults
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Build(task) => task.run(),
         Task::Image(task) => task.run(),
+        Task::Dist(task) => task.run(),
         Task::Conformance(task) => {
             // 2: "could not judge". 1 would say that the image failed.
             failure = ExitCode::from(2);
@@ -136,6 +140,7 @@ mod tests {
             "README.md",
             "conformance/docs/ARCHITECTURE.md",
             "conformance/docs/CHANGELOG.md",
+            "conformance/docs/CI.md",
             "conformance/docs/CONTRIBUTING.md",
             "conformance/docs/SECURITY.md",
             "conformance/docs/WALKTHROUGH.md",

@@ -87,8 +87,8 @@ pub struct Test {
     /// Run only this test program; repeatable
     #[arg(long = "test", value_name = "NAME")]
     programs: Vec<String>,
-    /// Also run what takes hours: 100 kills of the suite, unit tests under Miri, 200 idle and 100
-    /// loaded runs
+    /// Also run what takes hours: 100 kills of the suite, the packages and the suite's image, unit
+    /// tests under Miri, 200 idle and 100 loaded runs
     #[arg(long)]
     long: bool,
     /// Run only the table of hosts, with all its rows: the suite in containers of runc, docker and
@@ -137,6 +137,7 @@ impl Test {
         if self.long && self.is_whole() {
             cargo::run(&HOSTS)?;
             cargo::run(&AGE)?;
+            cargo::run(&PACKED)?;
             if miri::is_there() {
                 Miri::default().run()?;
             } else {
@@ -302,6 +303,19 @@ const AGE: [&str; 7] = [
     "--",
     "--ignored",
     "the_table_of_defaults",
+];
+
+/// The tests of what is packed, which build the suite as it is released.
+const PACKED: [&str; 9] = [
+    "test",
+    "--package",
+    "xtask",
+    "--test",
+    "dist",
+    "--test",
+    "engines",
+    "--",
+    "--ignored",
 ];
 
 /// WASI components need a compiler in the suite, which takes minutes to build.
