@@ -3,6 +3,7 @@
 //! The build is reproducible: the image holds no times and no names of folders, and every map is in
 //! the order of its keys.
 
+pub mod suite;
 pub mod wasi;
 
 use crate::platform::{self, Platform};
@@ -35,8 +36,12 @@ pub struct Image {
     #[arg(long)]
     add_targets: bool,
     /// Write the WASI pause instead, in each form of image that container engines read
-    #[arg(long, conflicts_with_all = ["targets", "push"])]
+    #[arg(long, conflicts_with_all = ["targets", "push", "suite"])]
     wasi: bool,
+    /// Write the suite's own image instead, for amd64 and arm64: the OCI layout `oci-suite`,
+    /// `suite.oci.tar`, and `suite-linux-ARCH.docker.tar` for each platform
+    #[arg(long)]
+    suite: bool,
 }
 
 impl Image {
@@ -56,6 +61,15 @@ impl Image {
         if self.push.is_some() {
             packages::ensure(&["skopeo"])?;
         }
+        if self.suite {
+            let (written, missing) = suite::build(self.targets, self.add_targets, &self.out)?;
+            self::written(&written);
+            if let Some(reference) = self.push {
+                push(&written.layout, &reference)?;
+            }
+            ensure!(missing.is_empty(), "not built: {}", missing.join("\n"));
+            return Ok(());
+        }
         let targets = build::or_all(self.targets);
         if self.add_targets {
             build::add_targets(&targets)?;
@@ -72,6 +86,14 @@ impl Image {
             None => Ok(()),
         }
     }
+}
+
+/// Prints the size for each platform, and where the image is.
+fn written(written: &Written) {
+    for size in &written.sizes {
+        println!("{:>9} B  linux/{}", size.image, size.platform.name);
+    }
+    println!("oci:{}:{TAG}", written.layout.display());
 }
 
 /// The image that was written.
@@ -113,22 +135,50 @@ fn write_built(programs: &[build::Program], out: &Path) -> Result<Written> {
 
 /// Writes the image of these programs to `out`, in every form.
 pub fn write_programs(programs: &[(Platform, Vec<u8>)], out: &Path) -> Result<Written> {
+    let images = programs.iter().map(|(platform, program)| {
+        let image = single_platform(*platform, program);
+        (*platform, program.len(), image)
+    });
+    write_images(images.collect(), &PAUSE, out)
+}
+
+/// What an image is called.
+struct Names {
+    /// The name for people, and in docker archives.
+    title: &'static str,
+    /// The folder of the layout.
+    layout: &'static str,
+    /// How the names of the archives begin.
+    archive: &'static str,
+}
+
+const PAUSE: Names = Names {
+    title: "pause",
+    layout: "oci",
+    archive: "pause",
+};
+
+/// Writes images of several platforms, each with the size of its program, as one.
+fn write_images(
+    images: Vec<(Platform, usize, ImageBuilder)>,
+    names: &Names,
+    out: &Path,
+) -> Result<Written> {
     let mut layout = LayoutBuilder::default();
     let mut descriptors = Vec::new();
     let mut sizes = Vec::new();
-    for (platform, program) in programs {
-        let image = single_platform(*platform, program);
+    for (platform, program, image) in images {
         let mut descriptor = layout.image(&image);
         sizes.push(Size {
-            platform: *platform,
-            program: program.len(),
+            platform,
+            program,
             image: fetched(&layout, &descriptor)?,
         });
-        descriptor["platform"] = named(*platform);
+        descriptor["platform"] = named(platform);
         descriptors.push(descriptor);
 
-        let name = format!("pause-{}.docker.tar", platform.folder());
-        let archive = unpacked(image).docker_archive(&format!("pause:{TAG}"));
+        let name = format!("{}-{}.docker.tar", names.archive, platform.folder());
+        let archive = unpacked(image).docker_archive(&format!("{}:{TAG}", names.title));
         write_file(&out.join(name), &archive)?;
     }
     // The layout has one entry, since some tools take no tag: the index of all platforms, or the
@@ -139,12 +189,13 @@ pub fn write_programs(programs: &[(Platform, Vec<u8>)], out: &Path) -> Result<Wr
         }
         only.clone()
     } else {
-        layout.annotated_index(&descriptors, &annotations())
+        layout.annotated_index(&descriptors, &annotations(names.title))
     };
     layout.tag(top, TAG);
-    let folder = out.join("oci");
+    let folder = out.join(names.layout);
     write_layout(&layout, &folder)?;
-    write_file(&out.join("pause.oci.tar"), &layout.archive(""))?;
+    let archive = out.join(format!("{}.oci.tar", names.archive));
+    write_file(&archive, &layout.archive(""))?;
     Ok(Written {
         layout: folder,
         sizes,
@@ -197,12 +248,17 @@ fn fetched(layout: &LayoutBuilder, manifest: &Value) -> Result<usize> {
 fn single_platform(platform: Platform, program: &[u8]) -> ImageBuilder {
     let mut image =
         ImageBuilder::pause(program, platform.architecture).set("WorkingDir", json!("/"));
+    finish(&mut image, platform, PAUSE.title);
+    image
+}
+
+/// Sets what every image of ours has.
+fn finish(image: &mut ImageBuilder, platform: Platform, title: &str) {
     if let Some(variant) = platform.variant {
         image.config["variant"] = json!(variant);
     }
     image.layers[0].1 = Packing::SmallGzip;
-    image.annotations = annotations();
-    image
+    image.annotations = annotations(title);
 }
 
 /// The same with uncompressed layers, as `docker save` writes them.
@@ -223,10 +279,10 @@ fn named(platform: Platform) -> Value {
 }
 
 /// The annotations of manifests and index (image-spec, annotations.md).
-fn annotations() -> BTreeMap<String, String> {
+fn annotations(title: &str) -> BTreeMap<String, String> {
     [
         ("licenses", env!("CARGO_PKG_LICENSE")),
-        ("title", "pause"),
+        ("title", title),
         ("version", TAG),
     ]
     .map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.to_owned()))

@@ -94,7 +94,7 @@ fn add(layout: &mut LayoutBuilder, program: &Program, form: Form) -> Value {
         Form::Legacy => WasmImageBuilder::runwasi(bytes).config("config", process()),
         Form::Compat => return layout.image(&compat(&bytes)),
     };
-    image.annotations = json!(annotations());
+    image.annotations = json!(annotations(super::PAUSE.title));
     image.add_to(layout)
 }
 
@@ -119,7 +119,7 @@ fn compat(program: &[u8]) -> ImageBuilder {
     image.layers[0].1 = Packing::SmallGzip;
     image.config["os"] = json!("wasi");
     image.config["config"] = process();
-    image.annotations = annotations();
+    image.annotations = annotations(super::PAUSE.title);
     let variant = "module.wasm.image/variant".to_owned();
     image.annotations.insert(variant, "compat".to_owned());
     image

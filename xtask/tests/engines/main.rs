@@ -6,6 +6,7 @@
 mod cri;
 mod daemons;
 mod room;
+mod suite;
 mod walkthrough;
 
 use cri::{Client, Config, Linux, List, Metadata, Nothing, RunPodSandbox, Sandbox, StatusAnswer};
