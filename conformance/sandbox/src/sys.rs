@@ -447,7 +447,8 @@ pub(crate) fn bring_loopback_up() -> io::Result<()> {
         *to = *from as c_char;
     }
     request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
-    let code = libc::SIOCSIFFLAGS;
+    // C libraries differ in its width.
+    let code = libc::SIOCSIFFLAGS as libc::Ioctl;
     // SAFETY: netdevice(7): the request reads one ifreq.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), code, ptr::from_ref(&request)) };
     check(c_long::from(result)).map(drop)

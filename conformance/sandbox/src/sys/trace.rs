@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_long};
 use std::io;
-use std::{mem, ptr};
+use std::ptr;
 
 use nix::libc;
 
@@ -134,27 +134,43 @@ fn trace_message(pid: i32) -> io::Result<i32> {
     i32::try_from(message).map_err(io::Error::other)
 }
 
+/// `struct ptrace_syscall_info` of linux/ptrace.h as it is at the entry of a call. Not every C library
+/// has it.
+#[repr(C)]
+#[derive(Default)]
+struct SyscallInfo {
+    op: u8,
+    _reserved: u8,
+    _flags: u16,
+    architecture: u32,
+    /// Of the instruction, and of the stack.
+    _pointers: [u64; 2],
+    number: u64,
+    arguments: [u64; 6],
+}
+
+/// `PTRACE_GET_SYSCALL_INFO` and `PTRACE_SYSCALL_INFO_ENTRY` of linux/ptrace.h.
+const GET_SYSCALL_INFO: c_int = 0x420e;
+const SYSCALL_INFO_ENTRY: u8 = 1;
+
 fn trace_syscall(pid: i32) -> io::Result<TraceStop> {
-    // SAFETY: ptrace_syscall_info is plain data; all zeroes is valid.
-    let mut info: libc::ptrace_syscall_info = unsafe { mem::zeroed() };
+    let mut info = SyscallInfo::default();
     // SAFETY: PTRACE_GET_SYSCALL_INFO stores at most the given size.
     let result = unsafe {
         libc::syscall(
             libc::SYS_ptrace,
-            libc::PTRACE_GET_SYSCALL_INFO,
+            GET_SYSCALL_INFO,
             pid,
-            size_of::<libc::ptrace_syscall_info>(),
+            size_of::<SyscallInfo>(),
             ptr::from_mut(&mut info),
         )
     };
     check(result)?;
-    if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
-        // SAFETY: `op` says that the entry member is the one stored.
-        let entry = unsafe { info.u.entry };
+    if info.op == SYSCALL_INFO_ENTRY {
         return Ok(TraceStop::SyscallEntry(Call {
-            abi: info.arch,
-            number: entry.nr,
-            arguments: entry.args,
+            abi: info.architecture,
+            number: info.number,
+            arguments: info.arguments,
         }));
     }
     Ok(TraceStop::SyscallExit)
