@@ -63,6 +63,14 @@ pub fn packed() -> Vec<Platform> {
     all.filter(|it| ARCHITECTURES.contains(&it.name)).collect()
 }
 
+/// Has rustup add the musl targets of those platforms that nothing here builds for.
+pub fn add_targets(targets: &[Platform]) -> Result<()> {
+    let missing = targets.iter().filter(|it| route::find(**it).is_err());
+    let triples: Vec<String> = missing.map(route::musl).collect();
+    let triples: Vec<&str> = triples.iter().map(String::as_str).collect();
+    toolchain::add_targets(&triples)
+}
+
 impl Dist {
     /// Packs what can be built here. The error names what cannot.
     pub fn run(self) -> Result<()> {
@@ -72,9 +80,7 @@ impl Dist {
             self.targets
         };
         if self.add_targets {
-            let triples: Vec<String> = targets.iter().map(route::musl).collect();
-            let triples: Vec<&str> = triples.iter().map(String::as_str).collect();
-            toolchain::add_targets(&triples)?;
+            add_targets(&targets)?;
         }
         let built_in = program::built_in()?;
         let pages = program::pages()?;

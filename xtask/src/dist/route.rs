@@ -1,8 +1,8 @@
 //! Finds what builds a static program of the suite for a platform: a compiled standard library and
 //! a C library.
 //!
-//! musl first, whose target brings its own C library. Else the distribution's glibc: its archive
-//! has all that the suite calls, name resolution by files and DNS among it.
+//! The distribution's glibc first, with which the suite is tested: its archive has all that the suite
+//! calls, name resolution by files and DNS among it. Else musl, whose target brings its own C library.
 
 use crate::platform::{self, Platform};
 use crate::toolchain::{self, Toolchain};
@@ -53,6 +53,19 @@ pub fn find(platform: Platform) -> Result<Route> {
     if std::env::var_os("CI").is_some() {
         packages::ensure(&tools.packages)?;
     }
+    let has_library = has_static_library(tools.compiler);
+    if let Some(toolchain) = compiled(platform.triple)
+        && has_library
+    {
+        return Ok(Route {
+            platform,
+            triple: platform.triple.to_owned(),
+            library: "glibc".to_owned(),
+            toolchain,
+            linker: (tools.compiler.into(), None),
+            compiler: tools.compiler,
+        });
+    }
     let triple = musl(&platform);
     if let Some(toolchain) = compiled(&triple)
         && runs(tools.compiler)
@@ -67,26 +80,16 @@ pub fn find(platform: Platform) -> Result<Route> {
             compiler: tools.compiler,
         });
     }
-    let Some(toolchain) = compiled(platform.triple) else {
+    if has_library {
         bail!(
-            "no toolchain has the standard library for {triple} or {}\n  try: --add-targets, which has rustup add it: cargo xtask dist --add-targets",
+            "no toolchain has the standard library for {} or {triple}\n  try: --add-targets, which has rustup add it: cargo xtask dist --add-targets",
             platform.triple
         );
-    };
-    if !has_static_library(tools.compiler) {
-        bail!(
-            "no static C library\n  try: {}",
-            packages::command(&tools.packages)
-        );
     }
-    Ok(Route {
-        platform,
-        triple: platform.triple.to_owned(),
-        library: "glibc".to_owned(),
-        toolchain,
-        linker: (tools.compiler.into(), None),
-        compiler: tools.compiler,
-    })
+    bail!(
+        "no static C library\n  try: {}",
+        packages::command(&tools.packages)
+    )
 }
 
 /// The C compiler for a platform, and Debian's packages of it and of its C library.

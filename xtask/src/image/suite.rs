@@ -3,7 +3,6 @@
 use super::{Names, Written, finish, write_images};
 use crate::dist::{self, NAME, notices, program, route, sbom};
 use crate::platform::Platform;
-use crate::toolchain;
 use anyhow::{Context as _, Result, bail};
 use pause_image::build::{ImageBuilder, Tar};
 use serde_json::{Value, json};
@@ -36,9 +35,7 @@ pub fn build(
         }
     }
     if add_targets {
-        let triples: Vec<String> = targets.iter().map(route::musl).collect();
-        let triples: Vec<&str> = triples.iter().map(String::as_str).collect();
-        toolchain::add_targets(&triples)?;
+        dist::add_targets(&targets)?;
     }
     let built_in = program::built_in()?;
     let mut images = Vec::new();
