@@ -61,6 +61,8 @@ fn command(program: &str, folder: &Path) -> Command {
 struct Runner {
     folder: TempDir,
     inputs: Vec<(String, String)>,
+    /// Where programs are found, if not where this test finds them.
+    path: Option<String>,
 }
 
 impl Runner {
@@ -81,6 +83,7 @@ impl Runner {
         Self {
             inputs: inputs.collect(),
             folder: TempDir::new().expect("a folder"),
+            path: None,
         }
     }
 
@@ -123,7 +126,12 @@ impl Runner {
                 bash.env(name, self.folder.path().join(file));
             }
             bash.env("RUNNER_TEMP", self.folder.path());
+            let action = xtask::workspace().join(ACTION);
+            bash.env("GITHUB_ACTION_PATH", action.parent().expect("a folder"));
             bash.env("GITHUB_ACTIONS", "true");
+            if let Some(path) = &self.path {
+                bash.env("PATH", path);
+            }
             for (name, value) in step["env"].as_mapping().into_iter().flatten() {
                 let value = text(value);
                 let expression = value
@@ -193,6 +201,29 @@ fn the_action_fails_with_the_status_of_the_program(
         assert_eq!(runner.file("output"), "status=1\n");
         assert!(said(&output).contains("::error"), "{}", said(&output));
     }
+}
+
+/// Cargo is one that copies: a build takes minutes, and others test it.
+#[test]
+fn the_action_builds_the_program_where_none_is_given() {
+    let mut runner = Runner::new(&[("image", &image()), ("arguments", "--static-only")]);
+    let tools = runner.folder.path().join("tools");
+    std::fs::create_dir(&tools).expect("a folder");
+    let cargo = format!(
+        "#!/bin/sh -eu\n\
+         test \"$1 $2 $3 $4\" = 'install --quiet --locked --root'\n\
+         test \"$6\" = --path && grep -q 'name = \"pause-conformance\"' \"$7/Cargo.toml\"\n\
+         mkdir -p \"$5/bin\" && cp '{}' \"$5/bin\"\n",
+        prepared().program.display()
+    );
+    std::fs::write(tools.join("cargo"), cargo).expect("a file");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(tools.join("cargo"), mode).expect("it is ours");
+    let path = std::env::var("PATH").unwrap_or_default();
+    runner.path = Some(format!("{}:{path}", tools.display()));
+    let output = runner.run();
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(runner.file("output"), "status=0\n");
 }
 
 /// A pull request may choose the names of its files.
