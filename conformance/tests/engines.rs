@@ -119,10 +119,16 @@ impl Engine {
         Ok((report(&output)?, output))
     }
 
-    /// What it has of any run: containers, images, folders.
+    fn containers(&self) -> String {
+        let mut client = (self.client)(&self.room);
+        room::text(client.args(["ps", "--all", "--quiet"]))
+    }
+
+    /// What it has of any run: containers, images, folders. Podman cannot list an image that is
+    /// just being loaded.
     fn left(&self) -> String {
         let ask = |words: &[&str]| room::text((self.client)(&self.room).args(words));
-        let containers = ask(&["ps", "--all", "--quiet"]);
+        let containers = self.containers();
         let images = ask(&["images", "--all", "--quiet"]);
         let folders = self.room.run("ls", &["/run"]);
         let folders = folders.lines().filter(|it| it.starts_with("pause-"));
@@ -269,7 +275,7 @@ fn sweeps_after_others(start: Start) -> Result<(), Failed> {
     let keeper = loop {
         match keeper_of(suite) {
             // Containers are there, which only the keeper could remove now.
-            Some(keeper) if !engine.left().is_empty() => break keeper,
+            Some(keeper) if !engine.containers().is_empty() => break keeper,
             _ if began.elapsed() > BEGUN => return Err("no container is made".into()),
             _ => std::thread::yield_now(),
         }
@@ -277,7 +283,7 @@ fn sweeps_after_others(start: Start) -> Result<(), Failed> {
     kill_process(keeper, Signal::KILL)?;
     kill_process(suite, Signal::KILL)?;
     child.wait()?;
-    assert_ne!(engine.left(), "", "something was there, and is");
+    assert_ne!(engine.containers(), "", "something was there, and is");
     let check = ["--image", &image, "--filter", "signals/term-exits-zero"];
     let (report, _) = engine.judge(&check)?;
     assert_eq!(report["conclusion"], "conformant", "{report:#}");

