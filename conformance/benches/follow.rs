@@ -19,7 +19,7 @@ const WAKES: &str = "wakes-each-100-ms";
 fn main() -> io::Result<()> {
     // Before any thread: a new user namespace wants a process with one (unshare(2)).
     let engine = Embedded::prepare().map_err(io::Error::other)?;
-    let backend: Arc<dyn Backend + Send + Sync> = Arc::new(engine);
+    let backend: Arc<dyn Backend> = Arc::new(engine);
     let reference = Subject::of_program("pause", programs::REFERENCE.into(), Platform::host());
     let fixture = fixtures::catalogue::all().find(|fixture| fixture.name == WAKES);
     let fixture = fixture.ok_or_else(|| io::Error::other("no fixture wakes"))?;
@@ -45,7 +45,7 @@ fn none() -> Stop {
 
 /// How long something takes, each time of a program of which nothing is known.
 fn measure(
-    backend: &Arc<dyn Backend + Send + Sync>,
+    backend: &Arc<dyn Backend>,
     subject: &Subject,
     act: impl Fn(&Context<'_>) -> Result<(), Stop> + Sync,
 ) -> io::Result<Vec<u128>> {

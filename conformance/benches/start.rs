@@ -21,7 +21,7 @@ fn main() -> io::Result<()> {
     let program = program()?;
     // Before any thread: a new user namespace wants a process with one (unshare(2)).
     let engine = Embedded::prepare().map_err(io::Error::other)?;
-    let backend: Arc<dyn Backend + Send + Sync> = Arc::new(engine);
+    let backend: Arc<dyn Backend> = Arc::new(engine);
     let subject = Subject::of_program("pause", programs::REFERENCE.into(), Platform::host());
     let shared = Shared::new(subject, CheckOptions::default(), Some(backend.clone()), 1.0);
     let (mut bare, mut sandbox) = (Vec::new(), Vec::new());

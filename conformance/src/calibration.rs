@@ -79,7 +79,7 @@ type All = BTreeMap<(&'static str, Direction), Arc<OnceLock<Evidence>>>;
 
 /// The known programs on one emulator, run when a verdict needs them, each once.
 pub struct Calibration {
-    backend: Arc<dyn Backend + Send + Sync>,
+    backend: Arc<dyn Backend>,
     programs: Programs,
     platform: Platform,
     time_scale: f64,
@@ -130,7 +130,7 @@ impl Confirm for Calibration {
 impl Calibration {
     /// For one emulator and platform; runs nothing yet.
     pub fn new(
-        backend: Arc<dyn Backend + Send + Sync>,
+        backend: Arc<dyn Backend>,
         programs: Programs,
         platform: Platform,
         time_scale: f64,

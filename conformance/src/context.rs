@@ -88,7 +88,7 @@ pub struct Shared {
     /// What the user asked for.
     pub options: CheckOptions,
     /// What runs it; `None` where only static checks are made.
-    pub backend: Option<std::sync::Arc<dyn Backend + Send + Sync>>,
+    pub backend: Option<std::sync::Arc<dyn Backend>>,
     /// Deadlines are multiplied by this; 1 on a host of nominal speed.
     pub time_scale: f64,
     /// The program showed no sign of awaiting TERM once, so later sandboxes are given less time to show it.
@@ -130,7 +130,7 @@ impl Shared {
     pub fn new(
         subject: Subject,
         options: CheckOptions,
-        backend: Option<std::sync::Arc<dyn Backend + Send + Sync>>,
+        backend: Option<std::sync::Arc<dyn Backend>>,
         time_scale: f64,
     ) -> Self {
         Self {
@@ -178,7 +178,7 @@ impl Shared {
 pub struct Baseline {
     /// What that processor is called.
     pub level: &'static str,
-    backend: std::sync::Arc<dyn Backend + Send + Sync>,
+    backend: std::sync::Arc<dyn Backend>,
     time_scale: f64,
 }
 

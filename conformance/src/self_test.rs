@@ -182,7 +182,7 @@ impl Trial {
     pub fn judge(
         self,
         checks: &[&'static Check],
-        backend: &Arc<dyn Backend + Send + Sync>,
+        backend: &Arc<dyn Backend>,
         time_scale: f64,
         settings: &Settings,
     ) -> Result<Judged, NotMade> {
@@ -197,7 +197,7 @@ impl Trial {
     pub fn judge_by(
         self,
         selection: &Selection,
-        backend: &Arc<dyn Backend + Send + Sync>,
+        backend: &Arc<dyn Backend>,
         time_scale: f64,
         settings: &Settings,
     ) -> Result<Judged, NotMade> {
@@ -208,7 +208,7 @@ impl Trial {
     fn records(
         self,
         checks: &[&'static Check],
-        backend: &Arc<dyn Backend + Send + Sync>,
+        backend: &Arc<dyn Backend>,
         time_scale: f64,
         settings: &Settings,
     ) -> Result<Vec<Record>, NotMade> {
@@ -349,7 +349,7 @@ impl Judged {
 /// As [`Trial::judge`].
 pub fn run(
     selection: &Selection,
-    backend: &Arc<dyn Backend + Send + Sync>,
+    backend: &Arc<dyn Backend>,
     time_scale: f64,
     settings: &Settings,
     at_a_time: usize,
@@ -415,7 +415,7 @@ pub fn run(
 pub fn judge_alone(
     ids: &[&str],
     selection: &Selection,
-    backend: &Arc<dyn Backend + Send + Sync>,
+    backend: &Arc<dyn Backend>,
     time_scale: f64,
     settings: &Settings,
 ) -> Result<Vec<(Trial, Judged)>, NotMade> {

@@ -166,7 +166,7 @@ pub fn self_test(options: &SelfTest) -> Result<ExitCode, Failure> {
     let engine = Embedded::prepare().map_err(|error| cannot_prepare(&error))?;
     let engine = Arc::new(engine);
     let time_scale = measure_host(&engine)?;
-    let backend = engine as Arc<dyn Backend + Send + Sync>;
+    let backend = engine as Arc<dyn Backend>;
     let settings = self_test::settings(interrupt::flag());
     let of = selection.fixtures();
     let number = AtomicUsize::new(1);
@@ -424,7 +424,7 @@ fn measure_host(engine: &Arc<Embedded>) -> Result<f64, Failure> {
         crate::programs::REFERENCE.into(),
         Platform::host(),
     );
-    let backend = Arc::clone(engine) as Arc<dyn Backend + Send + Sync>;
+    let backend = Arc::clone(engine) as Arc<dyn Backend>;
     let shared = Shared::new(subject, CheckOptions::default(), Some(backend), 1.0);
     let context = Context::new(&shared);
     let mut starts = Vec::new();

@@ -23,13 +23,13 @@ mod filter;
 
 use filter::Named;
 
-fn engine() -> anyhow::Result<Arc<dyn Backend + Send + Sync>> {
+fn engine() -> anyhow::Result<Arc<dyn Backend>> {
     Ok(Arc::new(Embedded::prepare()?))
 }
 
 /// A root that is only read is made once per image; one that is written to is made for each
 /// sandbox. Otherwise only the time of a start would show it.
-fn sandboxes_share_their_image(backend: &Arc<dyn Backend + Send + Sync>) -> Result<(), Failed> {
+fn sandboxes_share_their_image(backend: &Arc<dyn Backend>) -> Result<(), Failed> {
     backend.adopt_thread()?;
     let program = conformance::programs::REFERENCE;
     let subject = Subject::of_program("the reference", program.into(), Platform::host());
@@ -57,9 +57,7 @@ fn sandboxes_share_their_image(backend: &Arc<dyn Backend + Send + Sync>) -> Resu
 
 /// A held process has no pipes but its own: a reader waits for the end of a pipe as long as any
 /// process has a copy of it.
-fn a_held_sandbox_has_nothing_of_others(
-    backend: &Arc<dyn Backend + Send + Sync>,
-) -> Result<(), Failed> {
+fn a_held_sandbox_has_nothing_of_others(backend: &Arc<dyn Backend>) -> Result<(), Failed> {
     backend.adopt_thread()?;
     let program = conformance::programs::REFERENCE;
     let subject = Subject::of_program("the reference", program.into(), Platform::host());
@@ -90,7 +88,7 @@ fn a_held_sandbox_has_nothing_of_others(
 fn all_are_broken(
     mut caught: BTreeSet<String>,
     checks: &[&'static Check],
-    backend: &Arc<dyn Backend + Send + Sync>,
+    backend: &Arc<dyn Backend>,
     settings: &Settings,
 ) -> anyhow::Result<()> {
     let mut not_made = self_test::not_made(checks, &**backend);
@@ -123,8 +121,8 @@ fn all_are_broken(
 
 fn of_backend(
     name: &str,
-    backend: &Arc<dyn Backend + Send + Sync>,
-    test: fn(&Arc<dyn Backend + Send + Sync>) -> Result<(), Failed>,
+    backend: &Arc<dyn Backend>,
+    test: fn(&Arc<dyn Backend>) -> Result<(), Failed>,
 ) -> Trial {
     let backend = Arc::clone(backend);
     Trial::test(name, move || test(&backend)).with_kind("start")
@@ -133,7 +131,7 @@ fn of_backend(
 /// The test that the verdicts of a trial are the expected ones.
 fn of_trial(
     trial: self_test::Trial,
-    backend: &Arc<dyn Backend + Send + Sync>,
+    backend: &Arc<dyn Backend>,
     settings: &Settings,
     checks: &[&'static Check],
     caught: &Arc<Mutex<BTreeSet<String>>>,

@@ -42,11 +42,7 @@ fn checks() -> Vec<&'static Check> {
     FAMILY.checks.iter().filter(of_pair).copied().collect()
 }
 
-fn judge(
-    backend: &Arc<dyn Backend + Send + Sync>,
-    engine: Engine,
-    breaks: &[&str],
-) -> Result<(), Failed> {
+fn judge(backend: &Arc<dyn Backend>, engine: Engine, breaks: &[&str]) -> Result<(), Failed> {
     engine.find()?;
     let subject = Subject::of_wasm("sound_hourly", wat::parse_str(GUEST)?.into());
     let options = CheckOptions {
@@ -233,7 +229,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(1);
     // Before any other thread starts: unshare(2) of a user namespace needs a single-threaded
     // process.
-    let backend: Arc<dyn Backend + Send + Sync> = match Embedded::prepare() {
+    let backend: Arc<dyn Backend> = match Embedded::prepare() {
         Ok(engine) => Arc::new(engine),
         Err(error) => {
             eprintln!("error: {error}");

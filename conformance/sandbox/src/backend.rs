@@ -31,7 +31,7 @@ mod program;
 mod refused;
 
 /// Runs sandboxes.
-pub trait Backend: Sync {
+pub trait Backend: Send + Sync {
     /// Its name, and how it makes sandboxes, for reports: `embedded (rootless)`.
     fn describe(&self) -> String;
 
@@ -83,9 +83,7 @@ pub trait Backend: Sync {
     ///
     /// # Errors
     /// In words, where there is no such processor.
-    fn on_baseline(
-        self: Arc<Self>,
-    ) -> Result<(Arc<dyn Backend + Send + Sync>, &'static str), String> {
+    fn on_baseline(self: Arc<Self>) -> Result<(Arc<dyn Backend>, &'static str), String> {
         Err("this backend has none".to_owned())
     }
 

@@ -32,7 +32,7 @@ pub struct EngineFixture {
 
 impl EngineFixture {
     /// This fault around another backend.
-    pub fn around(&self, engine: Arc<dyn Backend + Send + Sync>) -> Arc<dyn Backend + Send + Sync> {
+    pub fn around(&self, engine: Arc<dyn Backend>) -> Arc<dyn Backend> {
         Arc::new(Faulty {
             engine,
             fault: self.fault,
@@ -266,7 +266,7 @@ pub(super) static ENGINES: &[EngineFixture] = &[
 ];
 
 struct Faulty {
-    engine: Arc<dyn Backend + Send + Sync>,
+    engine: Arc<dyn Backend>,
     fault: Fault,
 }
 

@@ -295,7 +295,7 @@ fn a_guest_is_run_by_the_host_of_its_pair() {
 
 /// Runs these checks over a trial, with a backend that starts nothing.
 fn judge(name: &str, checks: &[&'static Check]) -> Judged {
-    let engine: Arc<dyn Backend + Send + Sync> = Arc::new(calibration::Engine::default());
+    let engine: Arc<dyn Backend> = Arc::new(calibration::Engine::default());
     trial(name)
         .judge(checks, &engine, 1.0, &settings(Arc::default()))
         .expect("it can be made")

@@ -23,7 +23,7 @@ pub(super) struct Planned {
     pub(super) head: RunHead,
     pub(super) subject: Result<Subject, String>,
     /// What runs its program; none where only static checks are made.
-    pub(super) backend: Option<Arc<dyn Backend + Send + Sync>>,
+    pub(super) backend: Option<Arc<dyn Backend>>,
     /// Tells whether a verdict can be believed there.
     pub(super) calibration: Option<Arc<Calibration>>,
     /// Why not, where that is the subject's doing.
@@ -39,7 +39,7 @@ pub(super) struct Planned {
 pub(super) struct Chosen {
     /// As it was asked for.
     pub(super) runtime: Runtime,
-    pub(super) backend: Arc<dyn Backend + Send + Sync>,
+    pub(super) backend: Arc<dyn Backend>,
 }
 
 impl Planned {
@@ -265,8 +265,7 @@ pub(super) fn plan(
     };
     let mut head = head(&subject, runtime);
     let mut not_run = None;
-    let backend: Result<Option<Arc<dyn Backend + Send + Sync>>, String> = match (processor, engine)
-    {
+    let backend: Result<Option<Arc<dyn Backend>>, String> = match (processor, engine) {
         (Processor::Mislabelled(other), _) => {
             let words = format!("nothing is run for {}: {other}", head.platform);
             not_run = Some(subject::escape(words.as_bytes()));
@@ -338,8 +337,7 @@ pub(super) fn name_wasi_engines(planned: &mut [Planned], checks: &[&Check], aske
         .iter()
         .any(|check| check.needs.contains(Needs::WASI_HOST));
     for run in planned.iter_mut().filter(|_| run_any) {
-        let offers =
-            |it: &Arc<dyn Backend + Send + Sync>| it.offers().contains(Features::SELF_EXEC);
+        let offers = |it: &Arc<dyn Backend>| it.offers().contains(Features::SELF_EXEC);
         let Ok(subject) = &run.subject else { continue };
         if !run.backend.as_ref().is_some_and(offers) {
             continue;

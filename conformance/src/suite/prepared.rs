@@ -239,7 +239,7 @@ fn prepare_runtimes(
     };
     let failed = |error: Unusable| Failure::not_judged(error.to_string(), Some(error.hint));
     let prepare = |runtime: &Runtime| -> Result<Chosen, Failure> {
-        let backend: Arc<dyn Backend + Send + Sync> = match runtime {
+        let backend: Arc<dyn Backend> = match runtime {
             Runtime::Embedded => Arc::clone(engine) as _,
             Runtime::Oci(kind, program) => {
                 Arc::new(Oci::prepare(kind, program.as_deref(), engine).map_err(failed)?)
@@ -261,7 +261,7 @@ fn prepare_engine(
     name: ContainerEngine,
     path: Option<&Path>,
     engine: &Arc<Embedded>,
-) -> Result<Arc<dyn Backend + Send + Sync>, Unusable> {
+) -> Result<Arc<dyn Backend>, Unusable> {
     use crate::backend::{docker, podman};
 
     Ok(Arc::new(match name {
@@ -275,7 +275,7 @@ fn prepare_engine(
     name: ContainerEngine,
     _: Option<&Path>,
     _: &Arc<Embedded>,
-) -> Result<Arc<dyn Backend + Send + Sync>, Unusable> {
+) -> Result<Arc<dyn Backend>, Unusable> {
     Err(Unusable {
         name: name.name().to_owned(),
         cause: "this build cannot ask container engines".to_owned(),

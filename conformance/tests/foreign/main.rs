@@ -33,7 +33,7 @@ use libtest_mimic::{Arguments, Trial};
 struct Room {
     engine: Arc<Embedded>,
     /// The backend for arm64.
-    backend: Arc<dyn Backend + Send + Sync>,
+    backend: Arc<dyn Backend>,
     /// Every check that binds.
     checks: Vec<&'static Check>,
     /// The programs for arm64.
@@ -48,8 +48,7 @@ impl Room {
         let emulator = Emulator::find(&arm64())?;
         let engine = Arc::new(Embedded::prepare_for(std::slice::from_ref(&emulator))?);
         let emulated = Emulated::new(Arc::clone(&engine), &emulator, None);
-        let backend: Arc<dyn Backend + Send + Sync> =
-            Arc::new(emulated.map_err(anyhow::Error::msg)?);
+        let backend: Arc<dyn Backend> = Arc::new(emulated.map_err(anyhow::Error::msg)?);
         let calibration = Calibration::new(
             Arc::clone(&backend),
             Programs::read(programs.parent(), &arm64()),
@@ -87,7 +86,7 @@ impl Room {
             emulator,
             Some(EmulationMode::Program),
         )?;
-        let emulated: Arc<dyn Backend + Send + Sync> = Arc::new(emulated);
+        let emulated: Arc<dyn Backend> = Arc::new(emulated);
         Ok(run(shared(subject, &emulated, false), checks, None))
     }
 
@@ -98,7 +97,7 @@ impl Room {
     }
 }
 
-fn shared(subject: Subject, backend: &Arc<dyn Backend + Send + Sync>, long: bool) -> Shared {
+fn shared(subject: Subject, backend: &Arc<dyn Backend>, long: bool) -> Shared {
     let options = CheckOptions {
         long,
         ..CheckOptions::default()

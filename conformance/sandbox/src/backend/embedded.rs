@@ -306,9 +306,7 @@ impl Backend for Embedded {
             .map(|(_, why)| why.as_str())
     }
 
-    fn on_baseline(
-        self: Arc<Self>,
-    ) -> Result<(Arc<dyn Backend + Send + Sync>, &'static str), String> {
+    fn on_baseline(self: Arc<Self>) -> Result<(Arc<dyn Backend>, &'static str), String> {
         let emulator = Emulator::find(&Platform::host()).map_err(|error| error.to_string())?;
         Emulated::on_baseline(self, &emulator)
     }

@@ -105,7 +105,7 @@ impl Sandbox for Pod {
     }
 }
 
-fn around(name: &str, engine: &Arc<Noting>) -> Arc<dyn Backend + Send + Sync> {
+fn around(name: &str, engine: &Arc<Noting>) -> Arc<dyn Backend> {
     let fixture = ENGINES.iter().find(|engine| engine.name == name);
     fixture
         .expect("it is in the table")

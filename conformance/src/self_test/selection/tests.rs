@@ -133,7 +133,7 @@ fn only_selected_checks_count(
 
 #[test]
 fn a_guest_is_judged_by_the_selected_check_alone() {
-    let engine: Arc<dyn Backend + Send + Sync> = Arc::new(calibration::Engine::default());
+    let engine: Arc<dyn Backend> = Arc::new(calibration::Engine::default());
     let judge = |id| {
         let one = selection(&[id], &["broken_exits"]).expect("both are there");
         let trial = one.trials[0];

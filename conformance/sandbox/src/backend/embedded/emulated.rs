@@ -105,7 +105,7 @@ impl Emulated {
     pub(super) fn on_baseline(
         engine: Arc<Embedded>,
         emulator: &Emulator,
-    ) -> Result<(Arc<dyn Backend + Send + Sync>, &'static str), String> {
+    ) -> Result<(Arc<dyn Backend>, &'static str), String> {
         let baseline = Baseline::of(emulator).ok_or("no oldest processor is known")?;
         let mut emulated = Self::new(engine, emulator, Some(EmulationMode::Program))?;
         emulated.emulation.model = Some(baseline.model);
@@ -157,9 +157,7 @@ impl Backend for Emulated {
         first(&self.doubted, needs)
     }
 
-    fn on_baseline(
-        self: Arc<Self>,
-    ) -> Result<(Arc<dyn Backend + Send + Sync>, &'static str), String> {
+    fn on_baseline(self: Arc<Self>) -> Result<(Arc<dyn Backend>, &'static str), String> {
         Self::on_baseline(Arc::clone(&self.engine), &self.emulation.emulator)
     }
 
