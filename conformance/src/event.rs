@@ -395,6 +395,9 @@ impl Run {
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Host {
+    /// Its name, the node name of uname(2).
+    #[serde(default)]
+    pub name: String,
     /// Kernel release.
     pub kernel: String,
     /// Machine: `x86_64`, `aarch64`, …

@@ -473,6 +473,7 @@ fn describe_host(time_scale: f64) -> Host {
     let uname = rustix::system::uname();
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     Host {
+        name: uname.nodename().to_string_lossy().into_owned(),
         kernel: uname.release().to_string_lossy().into_owned(),
         machine: uname.machine().to_string_lossy().into_owned(),
         cpus: std::thread::available_parallelism()

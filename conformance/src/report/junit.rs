@@ -5,6 +5,9 @@
 //! is `skipped`, with its reason. A run that could not be judged at all has one more case, with an
 //! `error`, since servers count cases.
 //!
+//! The class of a case is its run and its family, so that no two cases of several images, platforms
+//! or repeats have one name. The type of a failure is its level, MUST or SHOULD.
+//!
 //! The report is valid by the strictest schema, that of Jenkins' xUnit plugin (junit-10.xsd): a
 //! case has no properties, and the root has neither a time stamp nor a count of skipped cases.
 
@@ -31,7 +34,7 @@ pub fn render(report: &Report) -> Result<String, quick_junit::SerializeError> {
     }
     if let Some(why) = outline::report_unjudged(&report) {
         let mut suite = TestSuite::new(report.tool.name.as_str());
-        suite.add_test_case(not_judged(&why));
+        suite.add_test_case(not_judged(&report.tool.name, &why));
         xml.add_test_suite(suite);
     }
     let text = xml.to_string()?;
@@ -43,6 +46,13 @@ pub fn render(report: &Report) -> Result<String, quick_junit::SerializeError> {
 fn suite(name: &str, run: &Run, report: &Report) -> TestSuite {
     let mut suite = TestSuite::new(name);
     suite.set_time(Duration::from_micros(run.duration_us));
+    if let Some(started) = started(&report.started) {
+        suite.extra.insert("timestamp".into(), started.into());
+    }
+    if !report.host.name.is_empty() {
+        let host = report.host.name.as_str();
+        suite.extra.insert("hostname".into(), host.into());
+    }
     let part = run.part.as_ref().map(ToString::to_string);
     let unjudged = outline::unjudged_musts(run);
     let conclusion = run.conclusion.words(run.part.as_ref());
@@ -83,14 +93,21 @@ fn suite(name: &str, run: &Run, report: &Report) -> TestSuite {
             outline::measured(run, name, measurement),
         ));
     }
-    suite.add_test_cases(run.checks.iter().map(|record| case(record, report.strict)));
+    let cases = run.checks.iter();
+    suite.add_test_cases(cases.map(|record| case(name, record, report.strict)));
     if let Some(why) = outline::unjudged(run, report.strict) {
-        suite.add_test_case(not_judged(&why));
+        suite.add_test_case(not_judged(name, &why));
     }
     suite
 }
 
-fn case(record: &Record, strict: bool) -> TestCase {
+/// Whole seconds without a zone, as the schema of Ant wants them.
+fn started(time: &str) -> Option<String> {
+    let (day, time) = time.split_once('T')?;
+    Some(format!("{day}T{}", time.get(..8)?))
+}
+
+fn case(run: &str, record: &Record, strict: bool) -> TestCase {
     let mut status = match outline::light(record, strict) {
         Light::Passed => TestCaseStatus::success(),
         Light::Red { kind, message } => {
@@ -98,6 +115,8 @@ fn case(record: &Record, strict: bool) -> TestCase {
                 "failure" | "unexpected-pass" => NonSuccessKind::Failure,
                 _ => NonSuccessKind::Error,
             });
+            let level = record.level.to_string();
+            let kind = if kind == "failure" { &level } else { kind };
             status.set_message(message).set_type(kind);
             status
         }
@@ -112,7 +131,7 @@ fn case(record: &Record, strict: bool) -> TestCase {
     }
     let mut case = TestCase::new(record.id.as_str(), status);
     let (family, _) = record.id.split_once('/').unwrap_or((&record.id, ""));
-    case.set_classname(family);
+    case.set_classname(format!("{run}.{family}"));
     case.set_time(Duration::from_micros(record.duration_us));
     let seen: Vec<_> = record
         .observed
@@ -127,10 +146,10 @@ fn case(record: &Record, strict: bool) -> TestCase {
 }
 
 /// A red case, for a run or a report that could not be judged.
-fn not_judged(why: &str) -> TestCase {
+fn not_judged(run: &str, why: &str) -> TestCase {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
     status.set_message(why).set_type("not-judged");
     let mut case = TestCase::new("judged", status);
-    case.set_classname("run");
+    case.set_classname(format!("{run}.run"));
     case
 }

@@ -68,6 +68,7 @@ pub fn legible(report: &Report) -> Report {
 /// The same for the host.
 pub fn legible_host(host: &Host) -> Host {
     let Host {
+        name,
         kernel,
         machine,
         cpus,
@@ -76,6 +77,7 @@ pub fn legible_host(host: &Host) -> Host {
         time_scale,
     } = host;
     Host {
+        name: line(name),
         kernel: line(kernel),
         machine: line(machine),
         cpus: *cpus,

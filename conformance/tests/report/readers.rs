@@ -3,6 +3,7 @@
 //! SARIF the types made from its schema.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use roxmltree::{Document, Node};
@@ -92,13 +93,15 @@ fn shape(node: Node<'_, '_>) {
     }
 }
 
-/// Reads a report, and asserts that its counts are those of its cases.
+/// Reads a report, and asserts that its counts are those of its cases, and that no two of these have
+/// one name.
 pub(crate) fn junit(text: &str) -> Junit {
     let document = Document::parse(text).unwrap();
     let root = document.root_element();
     shape(root);
     assert!(root.has_tag_name("testsuites"));
     let mut total = Junit::default();
+    let mut names = BTreeSet::new();
     for suite in root.children().filter(Node::is_element) {
         assert!(suite.has_tag_name("testsuite"));
         let cases: Vec<_> = suite
@@ -122,6 +125,8 @@ pub(crate) fn junit(text: &str) -> Junit {
             );
         }
         for case in &cases {
+            let name = ["classname", "name"].map(|attribute| case.attribute(attribute));
+            assert!(names.insert(name), "two are {name:?}");
             let outcomes = ["failure", "error", "skipped"];
             let ended = case
                 .children()

@@ -72,6 +72,7 @@ pub(crate) fn report(strict: bool, runs: Vec<Run>) -> Report {
         spec_version: "1".to_owned(),
         started: "2026-01-02T03:04:05Z".to_owned(),
         host: Host {
+            name: "builder".to_owned(),
             kernel: "6.18.0".to_owned(),
             machine: "x86_64".to_owned(),
             cpus: 2,
