@@ -34,14 +34,19 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn judge(folder: &Path, line: &str) -> Output {
+    command(folder, line).output().expect("it starts")
+}
+
+fn command(folder: &Path, line: &str) -> Command {
     let mut suite = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
     suite
         .current_dir(folder)
         .env("NO_COLOR", "1")
         .env_remove("PAUSE_CONFORMANCE_COMMAND")
         .env_remove("PAUSE_CONFORMANCE_PROGRAMS")
+        .env_remove("GITHUB_STEP_SUMMARY")
         .args(line.split_whitespace());
-    suite.output().expect("it starts")
+    suite
 }
 
 /// Every report that can be asked for, each in a file of its format's name.
@@ -365,6 +370,27 @@ fn checks_can_be_left_out_and_listed_by_the_same_options() {
         assert_eq!(refused.status.code(), Some(64), "{stderr}");
         assert!(stderr.contains(said), "{stderr}");
     }
+}
+
+#[test]
+fn a_step_summary_is_added_to_and_other_files_are_replaced() {
+    let folder = folder("summary");
+    for name in ["summary", "other"] {
+        std::fs::write(folder.join(name), "# Of another\n").expect("written");
+    }
+    let line =
+        "--image binary:pause --filter binary --report markdown=summary --report markdown=other";
+    let mut suite = command(&folder, line);
+    let ended = suite.env("GITHUB_STEP_SUMMARY", "summary").output();
+    assert_eq!(ended.expect("it starts").status.code(), Some(0));
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("it is there");
+    let own = read("other");
+    assert!(
+        own.contains("binary/") && !own.contains("Of another"),
+        "{own}"
+    );
+    let summary = read("summary");
+    assert_eq!(summary, format!("# Of another\n{own}"));
 }
 
 #[test]

@@ -31,6 +31,8 @@ enum Method {
     Replace(PathBuf),
     /// A file that cannot be replaced, since its directory is not writable.
     Overwrite(PathBuf),
+    /// A file that others add to as well.
+    Append(PathBuf),
     /// A device or pipe; opened only to write the report, since opening a pipe waits for a reader.
     Stream(PathBuf),
 }
@@ -77,6 +79,16 @@ impl Output {
         Ok(Self { way })
     }
 
+    /// A file to which the report is added: what it holds is of others.
+    ///
+    /// # Errors
+    /// When it is clear already that it cannot be written.
+    pub fn added_to(path: &Path) -> io::Result<Self> {
+        append(path).map(|_| Self {
+            way: Method::Append(path.to_owned()),
+        })
+    }
+
     /// Writes the whole report. A file keeps its mode; a new one has the usual one.
     ///
     /// # Errors
@@ -87,6 +99,7 @@ impl Output {
             Method::Stdout => Patient::stdout().write_all(content),
             Method::Replace(path) => replace(path, content),
             Method::Overwrite(path) => fs::write(path, content),
+            Method::Append(path) => append(path)?.write_all(content),
             Method::Stream(path) => open_stream(path)?.write_all(content),
         }
     }
@@ -108,6 +121,10 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         Err(error) if error.error.kind() == io::ErrorKind::ResourceBusy => fs::write(path, content),
         Err(error) => Err(error.error),
     }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
 }
 
 fn open_existing(path: &Path) -> io::Result<File> {

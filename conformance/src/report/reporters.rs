@@ -4,7 +4,7 @@
 //! returned at the end.
 
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anstream::{AutoStream, StripStream};
 
@@ -111,8 +111,17 @@ fn error(spec: &ReportSpec, source: io::Error) -> ReportError {
     }
 }
 
+/// Whether it is the summary of a step of a workflow, which every program of the step adds to
+/// (GitHub, "Workflow commands", "Adding a job summary").
+fn is_step_summary(file: &Path) -> bool {
+    std::env::var_os("GITHUB_STEP_SUMMARY").is_some_and(|summary| file.as_os_str() == summary)
+}
+
 fn open(spec: &ReportSpec, detail: Detail) -> io::Result<Box<dyn Reporter>> {
     let output = match &spec.file {
+        Some(file) if spec.format == Format::Markdown && is_step_summary(file) => {
+            Output::added_to(file)?
+        }
         Some(file) => Output::file(file)?,
         None => Output::stdout(),
     };
