@@ -258,7 +258,7 @@ impl Record {
 
 /// Something measured; `value` for one figure, the others for a distribution.
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// Unit: `us`, `bytes`, `count`, `1/s`, `names`.
     pub unit: String,
@@ -458,7 +458,7 @@ pub struct Report {
 }
 
 /// What a run has in its head before the first check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunHead {
     /// The image as the user named it.
     pub image: String,

@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::event::{Conclusion, Event, Record, Report, Run, Tally, Verdict};
 use crate::report::Reporter;
+use crate::report::compare::{self, Ranked};
 use crate::report::matrix::{self, Matrix};
 use crate::report::outline;
 use crate::report::text::{self, plural};
@@ -385,7 +386,8 @@ fn write_conclusion(
 fn write_closing(out: &mut impl Write, report: &Report, detail: Detail) -> io::Result<()> {
     let matrix = Matrix::of(report).filter(|_| detail != Detail::Quiet);
     if let Some(matrix) = &matrix {
-        write_matrix(out, matrix, report)?;
+        write_matrix(out, matrix, report, detail)?;
+        write_choice(out, matrix)?;
     }
     if report.runs.len() > 1 {
         let good = report
@@ -418,7 +420,12 @@ fn write_closing(out: &mut impl Write, report: &Report, detail: Detail) -> io::R
     Ok(())
 }
 
-fn write_matrix(out: &mut impl Write, matrix: &Matrix<'_>, report: &Report) -> io::Result<()> {
+fn write_matrix(
+    out: &mut impl Write,
+    matrix: &Matrix<'_>,
+    report: &Report,
+    detail: Detail,
+) -> io::Result<()> {
     let numbers = matrix.columns.len();
     for (number, (label, run)) in matrix.columns.iter().zip(&matrix.runs).enumerate() {
         writeln!(
@@ -429,8 +436,19 @@ fn write_matrix(out: &mut impl Write, matrix: &Matrix<'_>, report: &Report) -> i
         )?;
     }
     writeln!(out)?;
-    let width = matrix
-        .rows
+    let rows = match detail {
+        Detail::Verbose => matrix.rows.iter().collect(),
+        Detail::Usual | Detail::Quiet => compare::differing(matrix, report.strict),
+    };
+    let alike = matrix.rows.len() - rows.len();
+    if alike > 0 {
+        let checks = if alike == 1 { "check" } else { "checks" };
+        writeln!(out, "  {alike} {checks} alike in all (-v shows them)")?;
+    }
+    if rows.is_empty() {
+        return writeln!(out);
+    }
+    let width = rows
         .iter()
         .map(|row| row.id.chars().count())
         .max()
@@ -440,7 +458,7 @@ fn write_matrix(out: &mut impl Write, matrix: &Matrix<'_>, report: &Report) -> i
         write!(out, "  {BOLD}{:<5}{BOLD:#}", format!("[{number}]"))?;
     }
     writeln!(out)?;
-    for row in &matrix.rows {
+    for row in rows {
         write!(out, "  {:<width$}", row.id)?;
         for cell in &row.cells {
             let word = matrix::word(*cell, report.strict);
@@ -455,4 +473,40 @@ fn write_matrix(out: &mut impl Write, matrix: &Matrix<'_>, report: &Report) -> i
         writeln!(out)?;
     }
     writeln!(out)
+}
+
+/// The figures side by side, and which image comes first.
+fn write_choice(out: &mut impl Write, matrix: &Matrix<'_>) -> io::Result<()> {
+    let figures = compare::figures(matrix);
+    let width = |texts: &mut dyn Iterator<Item = &str>| {
+        texts.map(|text| text.chars().count()).max().unwrap_or(0)
+    };
+    let name = width(&mut figures.iter().map(|row| row.name.as_str()));
+    for (number, row) in figures.iter().enumerate() {
+        if number == 0 {
+            writeln!(out, "{BOLD}side by side{BOLD:#}")?;
+        }
+        write!(out, "  {:<name$}", row.name)?;
+        for (column, cell) in row.cells.iter().enumerate() {
+            let cells = figures.iter().map(|row| row.cells[column].as_str());
+            let wide = width(&mut cells.chain([""]));
+            write!(out, "  {DIM}[{}]{DIM:#} {cell:<wide$}", column + 1)?;
+        }
+        writeln!(out)?;
+    }
+    if !figures.is_empty() {
+        writeln!(out)?;
+    }
+    let ranking = compare::ranking(matrix);
+    for (number, Ranked { place, column, why }) in ranking.iter().enumerate() {
+        if number == 0 {
+            writeln!(out, "{BOLD}the best first{BOLD:#}")?;
+        }
+        let label = &matrix.columns[*column];
+        writeln!(out, "  {place}. [{}] {label}: {why}", column + 1)?;
+    }
+    if !ranking.is_empty() {
+        writeln!(out)?;
+    }
+    Ok(())
 }
