@@ -9,6 +9,7 @@ use syscalls::Sysno;
 use super::{Answer, Context, Stopwatch, start_error};
 use crate::backend::{Join, Namespaces, Sandbox, Stdio};
 use crate::emulator;
+use crate::need::Needs;
 use crate::outcome::{Finding, Stop};
 use crate::probe::Probe;
 use crate::process::ExitStatus;
@@ -285,7 +286,9 @@ impl<'a> Pod<'a> {
 
     /// Whether it waits now, though it was taken for a program that never does.
     fn became_ready(&self) -> bool {
-        let is_late = self.assumed && self.is_ready();
+        // An emulator's own calls say nothing about what it was taken for.
+        let is_native = self.context.offers(Needs::NATIVE);
+        let is_late = is_native && self.assumed && self.is_ready();
         if is_late {
             self.context.set_never_ready(false);
         }

@@ -102,7 +102,7 @@ const STATIC: Row = Row {
         Of::Docker,
         &[],
         JUDGED,
-        &["no sandbox (--static-only)", "checks (--static-only)"],
+        &["no sandbox (--static-only)", " --static-only)"],
     )
 };
 
