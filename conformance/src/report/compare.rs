@@ -181,70 +181,30 @@ mod tests {
         }
     }
 
+    /// Places, images and reasons, in their order.
+    fn order(runs: &[Run]) -> String {
+        let matrix = matrix(runs);
+        let line =
+            |it: Ranked| format!("{}. {}: {}\n", it.place, matrix.columns[it.column], it.why);
+        ranking(&matrix).into_iter().map(line).collect()
+    }
+
     #[test]
     fn a_must_weighs_more_than_a_should_and_that_more_than_a_size() {
-        let runs = [
-            run(
-                "tiny but broken",
-                tally(1, 0, 0),
-                &[("rss", 1.0), ("image_size", 1.0)],
-            ),
-            run(
-                "large",
-                tally(0, 0, 1),
-                &[("rss", 9.0), ("image_size", 9.0)],
-            ),
-            run(
-                "small",
-                tally(0, 0, 1),
-                &[("rss", 2.0), ("image_size", 2.0)],
-            ),
+        let order = order(&[
+            run("tiny but broken", tally(1, 0, 0), &[("rss", 1.0)]),
+            run("large", tally(0, 0, 1), &[("rss", 9.0)]),
+            run("small", tally(0, 0, 1), &[("rss", 2.0)]),
             run("open", tally(0, 1, 0), &[("rss", 2.0)]),
-            run(
-                "small too",
-                tally(0, 0, 1),
-                &[("rss", 2.0), ("image_size", 3.0)],
-            ),
-        ];
-        let matrix = matrix(&runs);
-        let places: Vec<_> = ranking(&matrix)
-            .into_iter()
-            .map(|it| (it.place, matrix.columns[it.column].as_str(), it.why))
-            .collect();
-        let places: Vec<_> = places
-            .iter()
-            .map(|(a, b, c)| (*a, *b, c.as_str()))
-            .collect();
-        assert_eq!(
-            places,
-            [
-                (
-                    1,
-                    "large",
-                    "0 MUST and 1 SHOULD failed, smallest in 0 of 1 sizes"
-                ),
-                (
-                    1,
-                    "small",
-                    "0 MUST and 1 SHOULD failed, smallest in 0 of 1 sizes"
-                ),
-                (
-                    1,
-                    "small too",
-                    "0 MUST and 1 SHOULD failed, smallest in 0 of 1 sizes"
-                ),
-                (
-                    4,
-                    "open",
-                    "0 MUST and 0 SHOULD failed, 1 open, smallest in 0 of 1 sizes"
-                ),
-                (
-                    5,
-                    "tiny but broken",
-                    "1 MUST and 0 SHOULD failed, smallest in 1 of 1 sizes"
-                ),
-            ]
-        );
+            run("small too", tally(0, 0, 1), &[("rss", 2.0)]),
+        ]);
+        let expected = "\
+            1. large: 0 MUST and 1 SHOULD failed, smallest in 0 of 1 sizes\n\
+            1. small: 0 MUST and 1 SHOULD failed, smallest in 0 of 1 sizes\n\
+            1. small too: 0 MUST and 1 SHOULD failed, smallest in 0 of 1 sizes\n\
+            4. open: 0 MUST and 0 SHOULD failed, 1 open, smallest in 0 of 1 sizes\n\
+            5. tiny but broken: 1 MUST and 0 SHOULD failed, smallest in 1 of 1 sizes\n";
+        assert_eq!(order, expected);
     }
 
     #[test]
