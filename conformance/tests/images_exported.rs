@@ -2,9 +2,10 @@
 //! not. Those engines themselves are asked in xtask's tests.
 
 mod common;
+#[path = "common/script.rs"]
+mod script;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,8 @@ const STORES: [(&str, &str); 2] = [("containers-storage", "podman"), ("container
 /// A folder in which `program` is this script.
 fn folder(program: &str, script: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join(program);
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a file");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let text = format!("#!/bin/sh\n{script}\n");
+    script::write(&folder.path().join(program), &text);
     folder
 }
 

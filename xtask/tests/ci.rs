@@ -1,5 +1,8 @@
 //! The files for CI servers, with their scripts run as those servers run them, by the real program.
 
+#[path = "../../conformance/tests/common/script.rs"]
+mod script;
+
 use rstest::rstest;
 use serde_yaml_ng::Value;
 use std::path::{Path, PathBuf};
@@ -216,9 +219,7 @@ fn the_action_builds_the_program_where_none_is_given() {
          mkdir -p \"$5/bin\" && cp '{}' \"$5/bin\"\n",
         prepared().program.display()
     );
-    std::fs::write(tools.join("cargo"), cargo).expect("a file");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(tools.join("cargo"), mode).expect("it is ours");
+    script::write(&tools.join("cargo"), &cargo);
     let path = std::env::var("PATH").unwrap_or_default();
     runner.path = Some(format!("{}:{path}", tools.display()));
     let output = runner.run();
