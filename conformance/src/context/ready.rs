@@ -203,7 +203,8 @@ impl Start {
             self.taken = Some(pod.stopwatch());
         }
         let context = pod.context();
-        let stands = |since| settled(since, context.scaled(STANDS));
+        // By the clock: what it has taken it does not lose while it waits for a processor.
+        let stands = |since: &Stopwatch| since.wall() >= context.scaled(STANDS);
         let is_known = context.is_never_ready() && self.native;
         is_known && self.taken.as_ref().is_some_and(stands)
     }
@@ -245,7 +246,7 @@ pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result
             Look::Stuck if settled(&watch, context.scaled(busy)) => return Ok(false),
             Look::Busy
                 if context.is_never_ready()
-                    && settled(&watch, context.scaled(STANDS))
+                    && watch.wall() >= context.scaled(STANDS)
                     && has_taken(pod, signal::bit(sent)) =>
             {
                 return Ok(false);
