@@ -14,15 +14,17 @@ use xtask::{conformance, image, platform};
 /// The program, and a folder with a pause in it and its image.
 struct Prepared {
     program: PathBuf,
-    folder: TempDir,
+    folder: PathBuf,
 }
 
 fn prepared() -> &'static Prepared {
     static PREPARED: OnceLock<Prepared> = OnceLock::new();
     PREPARED.get_or_init(|| {
-        let folder = TempDir::new().expect("a folder");
+        // Nothing is dropped that is kept for all tests: it stays in the target's folder.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ci");
+        std::fs::create_dir_all(&folder).expect("a folder");
         let host = platform::host().expect("a row for this machine");
-        image::write(&[host], folder.path()).expect("it can be built here");
+        image::write(&[host], &folder).expect("it can be built here");
         Prepared {
             program: conformance::suite().expect("it can be built here"),
             folder,
@@ -31,7 +33,7 @@ fn prepared() -> &'static Prepared {
 }
 
 fn image() -> String {
-    format!("oci:{}", prepared().folder.path().join("oci").display())
+    format!("oci:{}", prepared().folder.join("oci").display())
 }
 
 fn read(name: &str) -> String {
@@ -318,7 +320,7 @@ fn the_pipeline_for_jenkins_runs() {
     let (script, rest) = rest.split_once("'''").expect("it ends");
     assert!(rest.contains("junit 'pause-junit.xml'"));
     let folder = TempDir::new().expect("a folder");
-    let layout = prepared().folder.path().join("pause.oci.tar");
+    let layout = prepared().folder.join("pause.oci.tar");
     std::fs::copy(layout, folder.path().join("pause.tar")).expect("a copy");
     let mut shell = command("sh", folder.path());
     shell.args(["-xe", "-c", script]);

@@ -15,13 +15,13 @@ const WHY: &str = "it builds the release: cargo xtask test --long";
 
 /// The folder with the packages for this machine's architecture, packed once.
 fn packed() -> &'static Path {
-    static PACKED: OnceLock<TempDir> = OnceLock::new();
-    let folder = PACKED.get_or_init(|| {
-        let folder = TempDir::new().expect("a folder");
-        pack(folder.path());
+    static PACKED: OnceLock<PathBuf> = OnceLock::new();
+    PACKED.get_or_init(|| {
+        // Nothing is dropped that is kept for all tests: it stays in the target's folder.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dist");
+        pack(&folder);
         folder
-    });
-    folder.path()
+    })
 }
 
 fn pack(out: &Path) {
