@@ -42,6 +42,37 @@ fn people_get_colours_where_they_want_them_and_files_none() {
     assert_eq!(anstream::adapter::strip_str(&shown).to_string(), kept);
 }
 
+/// It is awaited: a SIGTERM that came before would be lost, and say nothing of how it waits.
+#[test]
+fn a_program_that_computes_first_is_not_failed_for_what_it_answers_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let slow = fixtures::catalogue::slow().next().expect("there is one");
+    let program = folder.path().join("slow");
+    let bytes = slow
+        .build(conformance::programs::FIXTURE)
+        .expect("one stamp");
+    std::fs::write(&program, bytes).expect("written");
+    let mut suite = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
+    suite
+        .arg("--image")
+        .arg(format!("binary:{}", program.display()));
+    for check in [
+        "signals/term-exits-zero",
+        "signals/int-exits-zero",
+        "reaping/one-orphan",
+        "startup/safe-soon",
+    ] {
+        suite.args(["--filter", check]);
+    }
+    let ended = suite.args(["--report", "json"]).assert().code(0);
+    let report: serde_json::Value =
+        serde_json::from_slice(&ended.get_output().stdout).expect("a report");
+    let checks = report["runs"][0]["checks"].as_array().expect("checks");
+    let failed = checks.iter().filter(|check| check["verdict"] != "pass");
+    let failed: Vec<_> = failed.map(|check| &check["id"]).collect();
+    assert_eq!(failed, slow.breaks, "{report:#}");
+}
+
 #[test]
 fn each_image_is_judged_as_often_as_is_asked_for_and_the_runs_are_counted() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -83,6 +83,24 @@ bitflags::bitflags! {
 }
 
 impl Features {
+    /// What every backend gives that makes sandboxes at all and runs the host's own programs.
+    pub const OF_ALL: Self = Self::SANDBOX
+        .union(Self::PROBE)
+        .union(Self::NATIVE)
+        .union(Self::DEFAULT_ACTIONS)
+        .union(Self::CAN_UNSHARE)
+        .union(Self::NOCLDSTOP)
+        .union(Self::HOST_PID)
+        .union(Self::NETWORK)
+        .union(Self::HOST_PID_NAMESPACE)
+        .union(Self::OUTPUT)
+        .union(Self::ARGUMENTS)
+        .union(Self::USER)
+        .union(Self::WRITABLE_ROOT)
+        .union(Self::NO_PRIVILEGES)
+        .union(Self::OWN_MOUNTS)
+        .union(Self::QUICK_END);
+
     /// How a program can be started, beyond what is usual. Where a backend cannot, a check that
     /// needs it says nothing of the program, and others do not wait for it.
     pub const OF_STARTS: Self = Self::HELD

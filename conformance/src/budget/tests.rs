@@ -9,14 +9,9 @@ use crate::event::{Measurement, Record, Run, RunHead, Verdict, Want};
 fn run(name: &str, value: Option<f64>, p99: Option<f64>) -> Run {
     let head = RunHead {
         image: "image".to_owned(),
-        digest: None,
         platform: "linux/amd64".to_owned(),
         runtime: "embedded".to_owned(),
-        emulator: None,
-        wasi_engine: None,
-        static_only: false,
-        part: None,
-        companion: false,
+        ..RunHead::default()
     };
     let mut run = Run::new(&head, Vec::new());
     let measurement = Measurement {

@@ -176,14 +176,9 @@ fn a_wrong_line_of_a_file_is_named_with_file_and_number() {
 fn an_expectation_decides_as_documented(#[case] verdict: Verdict, #[case] expected: Conclusion) {
     let head = RunHead {
         image: "image".to_owned(),
-        digest: None,
         platform: "linux/amd64".to_owned(),
         runtime: "embedded".to_owned(),
-        emulator: None,
-        wasi_engine: None,
-        static_only: false,
-        part: None,
-        companion: false,
+        ..RunHead::default()
     };
     let mut record = crate::runner::record(&TWO, verdict);
     parse("reaping/burst image # why")

@@ -372,23 +372,7 @@ impl Backend for Engine {
 }
 
 /// What every engine gives.
-const ALWAYS: Features = Features::SANDBOX
-    .union(Features::PROBE)
-    .union(Features::NATIVE)
-    .union(Features::DEFAULT_ACTIONS)
-    .union(Features::CAN_UNSHARE)
-    .union(Features::NOCLDSTOP)
-    .union(Features::HOST_PID)
-    .union(Features::NETWORK)
-    .union(Features::HOST_PID_NAMESPACE)
-    .union(Features::SANDBOX_PROC)
-    .union(Features::OUTPUT)
-    .union(Features::ARGUMENTS)
-    .union(Features::USER)
-    .union(Features::WRITABLE_ROOT)
-    .union(Features::NO_PRIVILEGES)
-    .union(Features::OWN_MOUNTS)
-    .union(Features::QUICK_END);
+const ALWAYS: Features = Features::OF_ALL.union(Features::SANDBOX_PROC);
 
 /// What it gives where the host does.
 const FROM_EMBEDDED: Features = Features::MQUEUE

@@ -366,25 +366,10 @@ impl Backend for Oci {
 }
 
 /// What every OCI runtime gives.
-const ALWAYS: Features = Features::SANDBOX
-    .union(Features::PROBE)
-    .union(Features::NATIVE)
-    .union(Features::DEFAULT_ACTIONS)
-    .union(Features::CAN_UNSHARE)
-    .union(Features::NOCLDSTOP)
-    .union(Features::HOST_PID)
-    .union(Features::NETWORK)
-    .union(Features::HOST_PID_NAMESPACE)
+const ALWAYS: Features = Features::OF_ALL
     .union(Features::SANDBOX_PROC)
     .union(Features::HELD)
-    .union(Features::OUTPUT)
-    .union(Features::ARGUMENTS)
-    .union(Features::USER)
-    .union(Features::WRITABLE_ROOT)
-    .union(Features::STREAMS)
-    .union(Features::NO_PRIVILEGES)
-    .union(Features::OWN_MOUNTS)
-    .union(Features::QUICK_END);
+    .union(Features::STREAMS);
 
 /// What it gives where the host does.
 const FROM_EMBEDDED: Features = Features::MEMORY_LIMIT

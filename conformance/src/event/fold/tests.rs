@@ -37,14 +37,9 @@ fn record(level: Level, verdict: Verdict, known: bool) -> Record {
 fn run(records: impl IntoIterator<Item = Record>) -> Run {
     let head = RunHead {
         image: "image".to_owned(),
-        digest: None,
         platform: "linux/amd64".to_owned(),
         runtime: "embedded".to_owned(),
-        emulator: None,
-        wasi_engine: None,
-        static_only: false,
-        part: None,
-        companion: false,
+        ..RunHead::default()
     };
     Run::new(&head, records.into_iter().collect())
 }

@@ -11,30 +11,15 @@ use crate::workload;
 use pause_image::Platform;
 
 /// What every host gives on which a sandbox can be made.
-const ALWAYS: Features = Features::SANDBOX
-    .union(Features::PROBE)
-    .union(Features::NATIVE)
-    .union(Features::DEFAULT_ACTIONS)
-    .union(Features::CAN_UNSHARE)
-    .union(Features::NOCLDSTOP)
-    .union(Features::HOST_PID)
-    .union(Features::NETWORK)
+const ALWAYS: Features = Features::OF_ALL
     .union(Features::SECCOMP)
     .union(Features::CGROUP_NAMESPACE)
-    .union(Features::HOST_PID_NAMESPACE)
     .union(Features::HELD)
     .union(Features::EXEC_ON_ORDER)
-    .union(Features::OUTPUT)
-    .union(Features::ARGUMENTS)
-    .union(Features::USER)
-    .union(Features::WRITABLE_ROOT)
     .union(Features::BARE_ROOT)
     .union(Features::STREAMS)
     .union(Features::CLOSED_STREAMS)
-    .union(Features::DISPOSITIONS)
-    .union(Features::NO_PRIVILEGES)
-    .union(Features::OWN_MOUNTS)
-    .union(Features::QUICK_END);
+    .union(Features::DISPOSITIONS);
 
 const NO_USER_NAMESPACES: &str = "this host allows no user namespaces";
 
