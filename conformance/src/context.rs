@@ -23,6 +23,7 @@ use crate::wasi_engine;
 
 mod children;
 mod days;
+mod describe;
 mod discarded;
 mod dispositions;
 pub mod files;
