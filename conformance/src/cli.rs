@@ -1,8 +1,6 @@
 //! The command line: what the user can type, and what is wrong with what was typed.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -12,7 +10,6 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::backend::oci;
 use crate::budget::Budget;
 use crate::catalogue::{ListFormat, matches};
 use crate::check::{Check, Level, Needs};
@@ -26,6 +23,12 @@ use crate::report::spec::{ReportSpec, SpecError};
 use crate::requirement::SPEC_VERSION;
 use crate::subject::{Platform, Platforms};
 use crate::wasi_engine::Engine;
+
+mod command;
+mod runtime;
+
+pub use command::command;
+pub use runtime::{ContainerEngine, Runtime};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -287,90 +290,6 @@ pub struct Judge {
     pub verbose: bool,
 }
 
-/// `--runtime`.
-#[derive(Clone, Debug)]
-pub enum Runtime {
-    /// The suite's own: no root, no daemon.
-    Embedded,
-    /// An OCI runtime, and its program where that is named.
-    Oci(&'static oci::Kind, Option<PathBuf>),
-    /// A container engine, and its socket or program where that is named.
-    Engine(ContainerEngine, Option<PathBuf>),
-}
-
-/// A container engine that runs the image itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ContainerEngine {
-    /// By its daemon's socket.
-    Docker,
-    /// By its socket, or its program.
-    Podman,
-}
-
-impl ContainerEngine {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Docker, Self::Podman];
-
-    /// As it is asked for.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Docker => "docker",
-            Self::Podman => "podman",
-        }
-    }
-}
-
-impl FromStr for Runtime {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        let (name, program) = match word.split_once('=') {
-            Some((name, program)) => (name, Some(program)),
-            None => (word, None),
-        };
-        if name == EMBEDDED && program.is_none() {
-            return Ok(Self::Embedded);
-        }
-        let path = match program {
-            Some(path) if !path.starts_with('/') => {
-                return Err(format!("`{path}` is no absolute path"));
-            }
-            path => path.map(PathBuf::from),
-        };
-        if let Some(kind) = oci::KINDS.iter().find(|kind| kind.name == name) {
-            return Ok(Self::Oci(kind, path));
-        }
-        let engine = ContainerEngine::ALL
-            .into_iter()
-            .find(|it| it.name() == name);
-        if let Some(engine) = engine {
-            return Ok(Self::Engine(engine, path));
-        }
-        let names = oci::KINDS.iter().map(|kind| kind.name);
-        let engines = ContainerEngine::ALL.iter().map(|engine| engine.name());
-        let names: Vec<_> = std::iter::once(EMBEDDED)
-            .chain(names)
-            .chain(engines)
-            .collect();
-        Err(format!("expected one of {}", names.join(", ")))
-    }
-}
-
-impl std::fmt::Display for Runtime {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Embedded => f.write_str(EMBEDDED),
-            Self::Oci(kind, None) => f.write_str(kind.name),
-            Self::Oci(kind, Some(program)) => write!(f, "{}={}", kind.name, program.display()),
-            Self::Engine(engine, None) => f.write_str(engine.name()),
-            Self::Engine(engine, Some(path)) => write!(f, "{}={}", engine.name(), path.display()),
-        }
-    }
-}
-
-/// The name of the suite's own backend.
-const EMBEDDED: &str = "embedded";
-
 /// `--wasi-engine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum WasiEngine {
@@ -604,105 +523,6 @@ impl Judge {
         });
         Ok(Platforms::List(list.collect::<Result<_, _>>()?))
     }
-
-    /// The command that shows one check of this image again, run by this, up to `--filter`: every
-    /// option on which its verdict, or what that weighs, depends. A shell takes it as it is.
-    pub fn reproduce(&self, image: &str, runtime: &Runtime) -> String {
-        let mut words = vec![command(), "--image".to_owned(), quoted(image)];
-        let mut say = |option: &str, value: &dyn AsRef<OsStr>| {
-            words.extend([option.to_owned(), quoted(value)]);
-        };
-        for platform in &self.platforms {
-            say("--platform", platform);
-        }
-        if let Some(minor) = self.kubernetes {
-            say("--kubernetes", &minor.to_string());
-        }
-        for platform in &self.required_platforms {
-            say("--require-platform", &platform.to_string());
-        }
-        if !matches!(runtime, Runtime::Embedded) {
-            say("--runtime", &runtime.to_string());
-        }
-        if let Some(mode) = self.emulation {
-            say("--emulation", &emulation_name(mode));
-        }
-        if let Some(programs) = self.programs.clone().or_else(programs_of_the_user) {
-            say("--programs", &programs);
-        }
-        let engine = Engine::from(self.wasi_engine);
-        if engine != Engine::Builtin {
-            say("--wasi-engine", &engine.name());
-        }
-        if self.timeout != TIMEOUT {
-            say("--timeout", &self.timeout.as_secs_f64().to_string());
-        }
-        if let Some(profile) = &self.profile {
-            say("--profile", profile);
-        }
-        if let Some(file) = &self.config {
-            say("--config", file);
-        }
-        if let Some(file) = &self.expect {
-            say("--expect", file);
-        }
-        if let Some(baseline) = &self.baseline {
-            say("--baseline", baseline);
-        }
-        for (set, flag) in [
-            (self.insecure_registry, "--insecure-registry"),
-            (self.long, "--long"),
-            (self.static_only, "--static-only"),
-            (self.strict, "--strict"),
-            (self.require_all, "--require-all"),
-        ] {
-            words.extend(set.then(|| flag.to_owned()));
-        }
-        words.join(" ")
-    }
-}
-
-/// The words by which the user runs this program.
-pub fn command() -> String {
-    // Set by a program that runs this one for the user, such as xtask.
-    if let Ok(command) = std::env::var(COMMAND) {
-        return command;
-    }
-    match std::env::args_os().next() {
-        Some(path) if path.as_bytes().contains(&b'/') => quoted(path),
-        _ => "pause-conformance".to_owned(),
-    }
-}
-
-/// Names the words by which the user runs this program.
-const COMMAND: &str = "PAUSE_CONFORMANCE_COMMAND";
-
-/// What the environment says in the place of `--programs`, where the user has said it.
-fn programs_of_the_user() -> Option<PathBuf> {
-    if std::env::var_os(COMMAND).is_some() {
-        return None;
-    }
-    std::env::var_os("PAUSE_CONFORMANCE_PROGRAMS").map(PathBuf::from)
-}
-
-/// As a shell takes it for one word.
-fn quoted(word: impl AsRef<OsStr>) -> String {
-    let bytes = word.as_ref().as_bytes();
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(byte);
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.is_empty() && bytes.iter().all(plain) => text.to_owned(),
-        Ok(text) if text.chars().all(crate::subject::is_plain) => {
-            format!("'{}'", text.replace('\'', "'\\''"))
-        }
-        // What a report shows only escaped, a shell takes escaped (POSIX.1-2024, 2.2.4).
-        _ => {
-            let byte = |byte: &u8| match byte {
-                byte if plain(byte) => char::from(*byte).to_string(),
-                byte => format!("\\{byte:03o}"),
-            };
-            format!("$'{}'", bytes.iter().map(byte).collect::<String>())
-        }
-    }
 }
 
 /// The default of `--timeout`.
@@ -763,56 +583,4 @@ fn emulation_mode() -> impl TypedValueParser<Value = EmulationMode> {
         let mode = modes.iter().find(|(mode, _)| emulation_name(*mode) == name);
         mode.map(|(mode, _)| *mode).ok_or("unknown")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Runtime, quoted};
-
-    #[test]
-    fn a_shell_takes_a_quoted_word_for_what_it_is() {
-        let words = [
-            "plain/word:1",
-            "",
-            "a b",
-            "it's",
-            "$HOME `id` \\ \"x\" *",
-            "ü",
-            "line\nline\x1b[2J",
-            "~",
-        ];
-        for word in words {
-            let script = format!("printf %s {}", quoted(word));
-            let shell = std::process::Command::new("bash")
-                .args(["-c", &script])
-                .output()
-                .expect("bash starts");
-            assert_eq!(String::from_utf8_lossy(&shell.stdout), word, "{script}");
-            assert!(quoted(word).chars().all(crate::subject::is_plain));
-        }
-    }
-
-    #[test]
-    fn a_runtime_is_a_name_and_perhaps_a_program() {
-        for word in [
-            "embedded",
-            "runc",
-            "crun=/usr/local/bin/crun",
-            "docker=/run/docker.sock",
-            "podman",
-        ] {
-            let runtime: Runtime = word.parse().expect(word);
-            assert_eq!(runtime.to_string(), word);
-        }
-        for word in [
-            "",
-            "rkt",
-            "runc=",
-            "runc=runc",
-            "embedded=/bin/true",
-            "docker=sock",
-        ] {
-            assert!(word.parse::<Runtime>().is_err(), "{word}");
-        }
-    }
 }
