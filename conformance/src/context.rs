@@ -483,7 +483,6 @@ impl<'a> Context<'a> {
                 p50: Some(median as f64),
                 p99: Some(histogram.value_at_quantile(0.99) as f64),
                 max: Some(histogram.max() as f64),
-                good: None,
                 ..unit_only(unit)
             },
         );
@@ -522,13 +521,7 @@ impl<'a> Context<'a> {
 fn unit_only(unit: &str) -> Measurement {
     Measurement {
         unit: unit.to_owned(),
-        value: None,
-        samples: None,
-        p50: None,
-        p99: None,
-        max: None,
-        good: None,
-        names: Vec::new(),
+        ..Measurement::default()
     }
 }
 

@@ -182,14 +182,8 @@ pub(super) fn unread(unread: &Unread, host: &Platform) -> Planned {
     Planned {
         head: RunHead {
             image: unread.image.clone(),
-            digest: None,
             platform: host.to_string(),
-            runtime: String::new(),
-            emulator: None,
-            wasi_engine: None,
-            static_only: false,
-            part: None,
-            companion: false,
+            ..RunHead::default()
         },
         subject: Err(unread.why.clone()),
         backend: None,
