@@ -52,7 +52,7 @@ fn suite(ordinary: bool, folder: &Path) -> Command {
         return suite::program();
     }
     let own = folder.join("suite");
-    copied::suite(&own);
+    suite::between_runs(|| copied::suite(&own));
     for path in [folder, &own] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
     }
@@ -443,7 +443,8 @@ fn dynamic(folder: &Path) -> Option<Tar> {
 
 /// The host's libraries of a program, by ldd(1).
 fn needed(program: &Path) -> Vec<PathBuf> {
-    let output = Command::new("ldd").arg(program).output().expect("ldd runs");
+    let listed = suite::between_runs(|| Command::new("ldd").arg(program).output());
+    let output = listed.expect("ldd runs");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let words = text.split_whitespace().filter(|word| word.starts_with('/'));
     let own = program.parent().expect("it has one");

@@ -256,11 +256,9 @@ pub(crate) fn has(program: &str) -> bool {
 
 /// Runs a program that must succeed.
 pub(crate) fn run(program: &str, arguments: &[&str], folder: &Path) {
-    let output = std::process::Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .expect("the program starts");
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).current_dir(folder);
+    let output = suite::between_runs(|| command.output()).expect("the program starts");
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {text}");
 }

@@ -122,6 +122,13 @@ fn read(path: &Path) -> String {
     String::from_utf8(bytes).expect("UTF-8")
 }
 
+/// Starts other programs while no suite runs: a run reaps every child of this process that ends,
+/// and takes one that lives for what the suite left.
+pub(crate) fn between_runs<T>(start: impl FnOnce() -> T) -> T {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    start()
+}
+
 /// Waits until a process has ended. Returns its peak resident bytes.
 fn await_end(pid: Pid, mut hangs: impl FnMut()) -> u64 {
     let began = Instant::now();
