@@ -14,6 +14,10 @@ const LIMIT: u64 = 4 << 20;
 /// How finely the least memory that works is looked for, in bytes.
 const STEP: u64 = 16 << 10;
 
+/// What the kernel may charge above a limit, in bytes: allocations that cannot fail
+/// (`__GFP_NOFAIL`), and those of a task that is about to end.
+const FORCED: u64 = 64 << 10;
+
 /// How many limits are tried at once.
 const BESIDE: u64 = 7;
 
@@ -108,7 +112,7 @@ fn within(bytes: u64) -> Spec {
 fn end_within(pod: &mut Pod<'_>, bytes: u64) -> Result<Option<ExitStatus>, Stop> {
     pod.await_ready()?;
     let used = pod.memory_used();
-    if used.is_none_or(|used| used > bytes) {
+    if used.is_none_or(|used| used > bytes + FORCED) {
         return Err(Stop::Error(format!(
             "the memory limit does not hold: {used:?} of {bytes} bytes used"
         )));
