@@ -4,6 +4,9 @@
 //!
 //! Each signal is sent at `PAUSE_CONFORMANCE_KILLS` moments, by default 4.
 
+#[path = "common/busy.rs"]
+mod busy;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
@@ -19,7 +22,7 @@ use conformance::subject::build::{ImageBuilder, LayoutBuilder, Tar};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 use serde_json::Value;
 
-/// The time within which everything must have vanished.
+/// The time within which everything must have vanished, on an idle machine.
 const SOON: Duration = Duration::from_secs(1);
 /// The interval between two looks.
 const LOOK: Duration = Duration::from_millis(20);
@@ -233,7 +236,7 @@ impl Watched {
     /// Panics if something is left for longer than that.
     fn expect_nothing_left(&self, pid: u32, after: &str) {
         let began = Instant::now();
-        let soon = SOON.mul_f64(busyness());
+        let soon = SOON.mul_f64(busy::factor());
         loop {
             let left = self.left(pid);
             if left == Left::default() {
@@ -245,19 +248,6 @@ impl Watched {
             conformance::wait::any_readable(&[], LOOK).expect("it can be waited");
         }
     }
-}
-
-/// The number of runnable processes per processor, proc_loadavg(5): all work takes that many times
-/// longer.
-fn busyness() -> f64 {
-    let text = fs::read_to_string("/proc/loadavg").expect("it can be read");
-    let load: f64 = text
-        .split(' ')
-        .next()
-        .and_then(|figure| figure.parse().ok())
-        .expect("a number");
-    let processors = std::thread::available_parallelism().expect("there is one");
-    (1.0 + load / processors.get() as f64).min(20.0)
 }
 
 /// The mounts of this mount namespace, without their ids, which the kernel reuses.
@@ -310,7 +300,7 @@ fn killed_at_random_moments(watched: &Watched) {
         conformance::wait::readable(pidfd.as_fd(), moment).expect("it can be polled");
         let signal = SIGNALS[number as usize % SIGNALS.len()];
         kill_process(Pid::from_child(&suite), signal).expect("it is our child");
-        let soon = SOON.mul_f64(busyness());
+        let soon = SOON.mul_f64(busy::factor());
         let ended = conformance::wait::readable(pidfd.as_fd(), soon);
         let after = format!("{signal:?} after {moment:?}");
         if !ended.expect("it can be polled") {
