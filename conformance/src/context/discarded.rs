@@ -11,6 +11,7 @@ use super::{Pod, Stopwatch};
 use crate::need::Needs;
 use crate::outcome::Stop;
 use crate::process::ExitStatus;
+use crate::signal;
 
 /// Most programs answer within this time.
 const AT_ONCE: Duration = Duration::from_millis(2);
@@ -67,6 +68,23 @@ impl Pod<'_> {
                 return Ok(Answer::Discarded);
             }
         }
+    }
+
+    /// Those of these signals that the kernel discards just now; none where it does not say.
+    pub fn discarded(&self, numbers: &[i32]) -> Vec<i32> {
+        let seen = self.context.offers(Needs::NATIVE).then(|| {
+            let awaited = Calls::of_program(&self.context).awaited(self.pid(), self.pid())?;
+            let status = Process::new(self.pid()).ok()?.status().ok()?;
+            Some((awaited, status))
+        });
+        let Some((awaited, status)) = seen.flatten() else {
+            return Vec::new();
+        };
+        let is_discarded = |number: &i32| {
+            let bit = signal::bit(*number);
+            awaited & bit == 0 && discards(&status, bit)
+        };
+        numbers.iter().copied().filter(is_discarded).collect()
     }
 
     /// Whether the kernel discards, just now, all that was sent to end the process.

@@ -1,6 +1,8 @@
 //! In which kind of system call a thread waits, by its number in /proc; the same number means
 //! another call in a program of another architecture.
 
+use std::os::unix::fs::FileExt as _;
+
 use nix::libc;
 
 use super::Context;
@@ -65,6 +67,27 @@ impl Calls {
         }
     }
 
+    /// The signals that a thread awaits in its call, which its mask does not show; `None` where they
+    /// cannot be read.
+    pub(super) fn awaited(self, pid: i32, tid: i32) -> Option<u64> {
+        let path = format!("/proc/{pid}/mem");
+        let place = format!("/proc/{pid}/task/{tid}/syscall");
+        let line = std::fs::read_to_string(&place).ok()?;
+        let mut words = line.split_ascii_whitespace();
+        match self.kind(words.next()?.parse().ok()?) {
+            Call::Takes => {}
+            Call::None | Call::Unknown => return None,
+            Call::Timed | Call::Futex | Call::Other => return Some(0),
+        }
+        // rt_sigtimedwait(2): the first argument is where the set is.
+        let address = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
+        let mut set = [0; size_of::<u64>()];
+        let memory = std::fs::File::open(path).ok()?;
+        memory.read_exact_at(&mut set, address).ok()?;
+        let is_same = std::fs::read_to_string(place).is_ok_and(|now| now == line);
+        is_same.then(|| u64::from_ne_bytes(set))
+    }
+
     fn kind(self, number: libc::c_long) -> Call {
         match self {
             Self::Own => match number {
@@ -85,9 +108,11 @@ impl Calls {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::{SigSet, Signal};
     use rstest::rstest;
 
     use super::*;
+    use crate::signal;
 
     fn calls(name: &str) -> Calls {
         Calls::of_platform(&name.parse().expect("a platform"))
@@ -115,6 +140,30 @@ mod tests {
                 assert_eq!(calls(name).kind(number), call, "{name}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_thread_awaits_is_read_from_its_call() {
+        let (tell, told) = std::sync::mpsc::channel();
+        // It waits until the tests end.
+        std::thread::spawn(move || {
+            let mut set = SigSet::empty();
+            set.add(Signal::SIGUSR2);
+            set.add(Signal::SIGCHLD);
+            set.thread_block().expect("a mask");
+            tell.send(nix::unistd::gettid()).expect("it is received");
+            while set.wait().is_ok() {}
+        });
+        let (own, tid) = (std::process::id() as i32, told.recv().expect("it starts"));
+        let awaited = loop {
+            let awaited = Calls::Own.awaited(own, tid.as_raw());
+            if awaited.is_some_and(|set| set != 0) {
+                break awaited;
+            }
+            std::thread::yield_now();
+        };
+        let wanted = signal::bit(libc::SIGUSR2) | signal::bit(libc::SIGCHLD);
+        assert_eq!(awaited, Some(wanted));
     }
 
     #[test]

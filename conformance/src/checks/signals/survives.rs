@@ -167,46 +167,68 @@ pub(super) static SURVIVES_SENT_FAULTS: Check = Check {
     },
 };
 
-/// Each signal to a sandbox of its own, as what one does to a program may hide another's doing.
+/// Each signal to a sandbox of its own, as what one does to a program may hide another's doing;
+/// those that do nothing to it share one.
 fn survives(cx: &Context<'_>, numbers: impl IntoIterator<Item = i32>) -> Outcome {
     let numbers: Vec<i32> = numbers.into_iter().collect();
-    let together = cx.starts_are_dear() && survives_all(cx, &numbers)?;
-    if !together {
-        cx.start_each(&numbers, spec, |pod, number| {
-            pod.signal(number)?;
-            pod.expect_unharmed(number, &name(number))
-        })?;
-    }
-    let survived: Vec<_> = numbers.into_iter().map(name).collect();
+    let together = survives_together(cx, &numbers)?;
+    let is_alone = |number: &i32| !together.contains(number);
+    let alone: Vec<i32> = numbers.iter().copied().filter(is_alone).collect();
+    cx.start_each(&alone, spec, |pod, number| {
+        pod.signal(number)?;
+        pod.expect_unharmed(number, &name(number))
+    })?;
     let pass = Pass::new(format!(
         "running after each of {} signals{}",
-        survived.len(),
+        numbers.len(),
         cx.unharmed()
     ))
-    .with(survived.join(" "));
-    Ok(if together {
-        pass.with("one sandbox got all of them, one after the other")
-    } else {
-        pass
+    .with(names(&numbers));
+    Ok(match together.len() {
+        0 => pass,
+        some if some == numbers.len() => {
+            pass.with("one sandbox got all of them, one after the other")
+        }
+        some => pass.with(format!(
+            "one sandbox got {some} of them, one after the other: {}",
+            names(&together)
+        )),
     })
 }
 
-/// Whether one sandbox survives one signal after the other: they leave a sound program as it was.
-/// Where it does not, each is tried alone, to name the one that does harm.
-fn survives_all(cx: &Context<'_>, numbers: &[i32]) -> Result<bool, Stop> {
+fn names(numbers: &[i32]) -> String {
+    let names: Vec<_> = numbers.iter().copied().map(name).collect();
+    names.join(" ")
+}
+
+/// Those that one sandbox survived, one after the other: the ones that the kernel discards, or all
+/// where starts are dear, as they leave a sound program as it was. None where it does not survive
+/// them: each is then tried alone, to name the one that does harm.
+fn survives_together(cx: &Context<'_>, numbers: &[i32]) -> Result<Vec<i32>, Stop> {
+    let all = cx.starts_are_dear();
+    if numbers.len() < 2 || !all && !cx.offers(Needs::NATIVE) {
+        return Ok(Vec::new());
+    }
     let mut pod = cx.start(spec())?;
+    let discarded = pod.discarded(numbers);
+    let some = if all { numbers } else { &discarded };
     let mut survives = || {
-        for number in numbers {
+        for number in some {
             pod.signal(*number)?;
-            if !pod.settle(*number, &name(*number))? {
+            if all && !pod.settle(*number, &name(*number))? {
                 return Ok(false);
             }
+        }
+        // What a program handles since then has to be tried alone.
+        if !all && pod.discarded(some) != *some {
+            return Ok(false);
         }
         pod.expect_term_works("all of them").map(|_| true)
     };
     match survives() {
-        Err(Stop::Fail(_) | Stop::Ended(_) | Stop::NotRunning(_)) => Ok(false),
-        other => other,
+        Ok(true) => Ok(some.to_vec()),
+        Ok(false) | Err(Stop::Fail(_) | Stop::Ended(_) | Stop::NotRunning(_)) => Ok(Vec::new()),
+        Err(other) => Err(other),
     }
 }
 
