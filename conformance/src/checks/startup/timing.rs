@@ -15,8 +15,12 @@ const PID_NAMESPACES: Source = Source {
     url: "https://man7.org/linux/man-pages/man7/pid_namespaces.7.html",
 };
 
-/// How often a pause that waits is told to end.
+/// How often a pause that waits is told to end, where nothing else tries each moment.
 const ROUNDS: u32 = 100;
+
+/// How often where it can be followed: `signals/no-lost-term` then tries each moment, and this is
+/// what it does unobserved.
+const FOLLOWED: u32 = 20;
 
 /// How often at least, for the slowest program.
 const LEAST: u32 = 10;
@@ -50,9 +54,14 @@ fn answers_when_ready(cx: &Context<'_>) -> Outcome {
         ..Spec::default()
     };
     let mut rounds = 0;
+    let most = if cx.offers(Needs::FOLLOWED) {
+        FOLLOWED
+    } else {
+        ROUNDS
+    };
     // Fewer for a program whose readiness is a guess after a long time.
-    while rounds < ROUNDS && (rounds < LEAST || began.elapsed() < Duration::from_secs(1)) {
-        let some: Vec<u32> = (rounds..ROUNDS.min(rounds + LEAST)).collect();
+    while rounds < most && (rounds < LEAST || began.elapsed() < Duration::from_secs(1)) {
+        let some: Vec<u32> = (rounds..most.min(rounds + LEAST)).collect();
         cx.start_each(&some, spec, |pod, round| {
             let mut after = "it waited".to_owned();
             // Every other time TERM meets it between its wake-up and its next wait.
@@ -64,7 +73,7 @@ fn answers_when_ready(cx: &Context<'_>) -> Outcome {
                 after = format!("it waited and was woken by a SIGCHLD {delay:?} before");
             }
             pod.expect_term_works(&after)
-                .map_err(|stop| in_round(stop, round + 1))?;
+                .map_err(|stop| in_round(stop, round + 1, most))?;
             rounds += 1;
             Ok(())
         })?;
@@ -74,10 +83,11 @@ fn answers_when_ready(cx: &Context<'_>) -> Outcome {
     )))
 }
 
-fn in_round(stop: Stop, round: u32) -> Stop {
+fn in_round(stop: Stop, round: u32, of: u32) -> Stop {
+    let place = format!("in round {round} of {of}");
     match stop {
-        Stop::Fail(finding) => Stop::Fail(finding.with(format!("in round {round} of {ROUNDS}"))),
-        Stop::Ended(finding) => Stop::Ended(finding.with(format!("in round {round} of {ROUNDS}"))),
+        Stop::Fail(finding) => Stop::Fail(finding.with(place)),
+        Stop::Ended(finding) => Stop::Ended(finding.with(place)),
         other => other,
     }
 }
