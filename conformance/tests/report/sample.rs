@@ -272,6 +272,8 @@ pub(crate) fn full() -> Report {
     );
     second.emulator = Some("qemu-aarch64 7.2.22 (private binfmt_misc)".to_owned());
     second.wasi_engine = Some("wasmi 2.0.0, the suite's own host".to_owned());
+    second.engine_facts =
+        vec!["a container of a pod has a UTS namespace of its own, not the pause's".to_owned()];
     second.root_lacks = vec![
         "its root is the image's, except for 2 files without owners, whose ids are not mapped"
             .to_owned(),
