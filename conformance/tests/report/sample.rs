@@ -55,6 +55,7 @@ pub(crate) fn head(platform: &str) -> RunHead {
         runtime: "embedded (rootless)".to_owned(),
         emulator: None,
         wasi_engine: None,
+        engine_facts: Vec::new(),
         static_only: false,
         part: None,
         companion: false,
@@ -292,7 +293,7 @@ pub(crate) fn full() -> Report {
 pub(crate) fn part() -> Report {
     let part = Part {
         checks: 4,
-        of: 146,
+        of: 152,
         options: vec!["--filter startup".to_owned(), format!("--filter {HOSTILE}")],
     };
     let records = || {

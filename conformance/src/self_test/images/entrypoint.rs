@@ -54,7 +54,7 @@ pub(super) static IMAGES: &[ImageFixture] = &[
     ImageFixture::new(
         "another-at-pause",
         "has another program at /pause than the one it names, and that ends at once",
-        &["engine/pause-path"],
+        &["image/minimal", "engine/pause-path"],
         || {
             let image = native(|layer| {
                 layer.file("pod", 0o755, programs::REFERENCE).file(
