@@ -133,12 +133,11 @@ impl Container {
     /// # Errors
     /// As a start.
     pub(super) fn start(&self, launch: &Launch<'_>) -> Result<Started, StartError> {
-        let started = match &self.pod {
-            Some(pod) => pod.order("start"),
-            None => {
-                let path = format!("/containers/{}/start", self.id);
-                self.api.post(&path, None).map(drop)
-            }
+        let started = if let Some(pod) = &self.pod {
+            pod.order("start")
+        } else {
+            let path = format!("/containers/{}/start", self.id);
+            self.api.post(&path, None).map(drop)
         };
         started.map_err(|refusal| match refusal {
             Refusal::Said { .. } => refused::failure(launch, "start its container", refusal.into()),

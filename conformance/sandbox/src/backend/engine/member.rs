@@ -51,14 +51,13 @@ impl Maker {
         let path = program.argv.first().map_or("", |path| path);
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let (api, keeper) = (&self.api, &self.keeper);
-        let container = match pause.pod() {
-            Some(pod) => Container::add(api, keeper, number, |name| {
+        let container = if let Some(pod) = pause.pod() {
+            Container::add(api, keeper, number, |name| {
                 pod.add((name, keeper.run()), (&self.image, path), member)
-            }),
-            None => {
-                let document = config::member(&place, path, pause.id(), member);
-                Container::create(api, keeper, number, &document)
-            }
+            })
+        } else {
+            let document = config::member(&place, path, pause.id(), member);
+            Container::create(api, keeper, number, &document)
         };
         let container = container.map_err(io::Error::other)?;
         let launch = Launch {
