@@ -56,6 +56,8 @@ pub(super) struct Kind {
     pub(super) limits_core: bool,
     /// It makes pods.
     pub(super) has_pods: bool,
+    /// It leaves cgroups of what it has removed.
+    pub(super) leaves_cgroups: bool,
 }
 
 /// A backend that asks a container engine.
@@ -102,6 +104,12 @@ impl Engine {
         let description = describe(kind.name, &api).map_err(at("ask what it is"))?;
         let namespace = std::fs::File::open("/proc/self/ns/pid");
         let reference = crate::programs::REFERENCE.into();
+        // Systemd makes and removes them itself, and asks for a slice.
+        let manager = api
+            .get("/info", &[])
+            .map_err(|error| at("ask what it is")(error.into()))?;
+        let is_plain = manager["CgroupDriver"].as_str() == Some("cgroupfs");
+        let cgroup = (kind.leaves_cgroups && is_plain).then(|| keeper.cgroup());
         let (api, keeper) = (Arc::new(api), Arc::new(keeper));
         let made = Arc::new(AtomicU64::new(0));
         let subject = member::image();
@@ -116,6 +124,7 @@ impl Engine {
             subject,
             made: Arc::clone(&made),
             limits_core: kind.limits_core,
+            cgroup,
         };
         let mut engine = Self {
             kind,
@@ -241,12 +250,13 @@ impl Engine {
             run: self.keeper.run(),
             node: node.as_ref().map(|node| node.container.id()),
             limits_core: self.kind.limits_core,
+            cgroup: self.maker.cgroup.as_deref(),
         };
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let is_pod = spec.joined && self.has_pods;
         let (api, keeper) = (&self.api, &self.keeper);
         let container = if is_pod {
-            Container::create_pod(api, keeper, number, place.image)?
+            Container::create_pod(api, keeper, number, (place.image, place.cgroup))?
         } else {
             Container::create(api, keeper, number, &config::document(&place, launch, spec))?
         };

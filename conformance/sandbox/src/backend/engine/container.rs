@@ -92,13 +92,13 @@ impl Container {
         api: &Arc<Api>,
         keeper: &Arc<Keeper>,
         number: u64,
-        image: &str,
+        (image, cgroup): (&str, Option<&str>),
     ) -> Result<Self, StartError> {
         let name = keeper.container(number);
         keeper
             .makes(&name)
             .map_err(at("tell the keeper of a pod"))?;
-        let made = Pod::create(api, &name, keeper.run(), image);
+        let made = Pod::create(api, &name, keeper.run(), (image, cgroup));
         keeper.made(&name);
         let pod = made.map_err(|refusal| at("create its pod")(refusal.into()))?;
         let id = pod.pause().map_err(at("find the pause of its pod"))?;

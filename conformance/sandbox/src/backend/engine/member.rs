@@ -26,6 +26,8 @@ pub(super) struct Maker {
     /// How many containers and images the run has made.
     pub(super) made: Arc<AtomicU64>,
     pub(super) limits_core: bool,
+    /// The cgroup below which its own is to be, where not the engine's.
+    pub(super) cgroup: Option<String>,
 }
 
 /// The image of members: the probe alone.
@@ -47,6 +49,7 @@ impl Maker {
             run: self.keeper.run(),
             node: None,
             limits_core: self.limits_core,
+            cgroup: self.cgroup.as_deref(),
         };
         let path = program.argv.first().map_or("", |path| path);
         let number = self.made.fetch_add(1, Ordering::Relaxed);

@@ -24,7 +24,7 @@ pub(super) struct Pod {
 }
 
 impl Pod {
-    /// Has it made, with this image as the pause.
+    /// Has it made, with this image as the pause, and below this cgroup where not the engine's.
     ///
     /// # Errors
     /// Where the engine refuses.
@@ -32,9 +32,9 @@ impl Pod {
         api: &Arc<Api>,
         name: &str,
         run: &str,
-        image: &str,
+        (image, cgroup): (&str, Option<&str>),
     ) -> Result<Self, Refusal> {
-        let document = json!({
+        let mut document = json!({
             "name": name,
             "labels": {LABEL: run},
             "infra_image": image,
@@ -46,6 +46,9 @@ impl Pod {
             // As a network plugin finds it.
             "netns": {"nsmode": "none"},
         });
+        if let Some(cgroup) = cgroup {
+            document["cgroup_parent"] = cgroup.into();
+        }
         let made = api.post(&format!("{LIBPOD}/pods/create"), Some(&document))?;
         Ok(Self {
             api: Arc::clone(api),
