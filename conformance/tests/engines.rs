@@ -4,6 +4,8 @@
 //!
 //! Each engine is in a room of namespaces, in which the suite runs too.
 
+#[path = "common/copied.rs"]
+mod copied;
 #[path = "../../xtask/tests/engines/daemons.rs"]
 mod daemons;
 #[path = "../../xtask/tests/engines/room.rs"]
@@ -14,7 +16,7 @@ mod through;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
@@ -438,6 +440,36 @@ fn a_missing_engine_is_named() -> Result<(), Failed> {
     is_named("docker=/dev/null", "/dev/null: ", "start docker")
 }
 
+/// Its own podman is not the business of an ordinary user's suite: what is asked of it takes rights
+/// over the namespaces of its containers, which a suite in a user namespace of its own lacks.
+fn an_ordinary_user_is_told() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    let (suite, pause) = (folder.path().join("suite"), folder.path().join("pause"));
+    copied::suite(&suite);
+    fs::write(&pause, REFERENCE)?;
+    for runtime in ["podman", "docker", "runc", "crun"] {
+        let output = Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&suite)
+            .args(["--image", &format!("binary:{}", pause.display())])
+            .args(["--runtime", runtime])
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .output()?;
+        let said = said(&output);
+        let first = format!("error: --runtime {runtime}: it makes sandboxes for root alone here");
+        let lines: Vec<_> = said.lines().collect();
+        assert!(lines.len() == 2 && lines[0] == first, "{said}");
+        assert!(
+            lines[1].starts_with(" hint: run the suite as root"),
+            "{said}"
+        );
+        assert_eq!(output.status.code(), Some(2), "{said}");
+    }
+    Ok(())
+}
+
 /// A server that refuses, and one that is none.
 fn one_that_refuses_is_named() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
@@ -500,6 +532,7 @@ fn main() -> ExitCode {
     let mut trials = vec![
         Trial::test("a_missing_engine_is_named", a_missing_engine_is_named),
         Trial::test("one_that_refuses_is_named", one_that_refuses_is_named),
+        Trial::test("an_ordinary_user_is_told", an_ordinary_user_is_told),
     ]
     .into_iter()
     .map(|trial| trial.with_ignored_flag(!is_root))

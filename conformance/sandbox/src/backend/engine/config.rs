@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::keeper::LABEL;
+use super::api::LABEL;
 use crate::backend::embedded::{cgroup, limits};
 use crate::backend::member;
 use crate::backend::{Launch, Member, Root, Spec, Stream};
@@ -113,28 +113,6 @@ pub(super) fn member(place: &Place<'_>, program: &str, pause: &str, member: &Mem
     });
     if let Some(cgroup) = place.cgroup {
         document["HostConfig"]["CgroupParent"] = cgroup.into();
-    }
-    document
-}
-
-/// The same, for podman's own interface, and a container of one of its pods.
-pub(super) fn member_of_pod(image: &str, program: &str, member: &Member) -> Value {
-    let mut document = json!({
-        "image": image,
-        "entrypoint": [program],
-        "command": member::arguments(member),
-        "read_only_filesystem": true,
-        "resource_limits": {
-            "memory": {"limit": cgroup::MEMORY, "swap": cgroup::MEMORY},
-            "pids": {"limit": limits::processes()},
-        },
-        "log_configuration": {"driver": "none"},
-        "oom_score_adj": 1000,
-        "no_new_privileges": true,
-        "seccomp_profile_path": "unconfined",
-    });
-    if !member.shares_pid {
-        document["pidns"] = json!({"nsmode": "private"});
     }
     document
 }

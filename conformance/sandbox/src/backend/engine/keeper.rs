@@ -21,15 +21,13 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
 
-use super::api::Api;
+use super::api::{Api, LABEL};
 use super::pod;
 use crate::backend::lease::hierarchies;
 use crate::process::proc;
 
 /// The first argument of the suite, its name, where it is to be the keeper.
 pub const NAME: &str = "pause-conformance-keeper";
-/// The label of containers; its value is the run's name.
-pub(super) const LABEL: &str = "pause-conformance";
 /// The name of images; the tag is the run's name. That host is not asked for any image.
 const REPOSITORY: &str = "localhost/pause-conformance";
 /// How the names of folders begin; what follows is the run's name.
