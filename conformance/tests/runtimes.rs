@@ -18,28 +18,27 @@ use conformance::wait;
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open};
 use serde_json::Value;
-use through::{Program, is_installed, report, said, with_verdict};
+use through::{Program, is_installed, moments, report, said, with_verdict};
 
 /// By Debian's packages of the same names.
 const RUNTIMES: [&str; 2] = ["runc", "crun"];
 
 /// A broken program, and the one check that is asked.
-const FAULTS: [(&str, &str); 6] = [
+const FAULTS: [(&str, &str); 10] = [
     ("exits-143", "signals/term-exits-zero"),
     ("never-reaps", "reaping/one-orphan"),
     ("sweeps-ipc-when-it-reaps", "namespaces/held-alone"),
     ("waits-for-its-members", "namespaces/teardown"),
     ("exits-at-once", "startup/stays"),
     ("greets", "output/quiet"),
+    ("exits-143", "engine/stop-is-clean"),
+    ("exits-on-a-killed-child", "engine/member-restarts"),
+    ("leaves-after-an-orphan", "engine/members-share"),
+    ("calls-itself-otherwise", "engine/ps"),
 ];
 
-/// Moments after its start at which the suite is killed: while it prepares, and while it judges.
-const MOMENTS: [Duration; 4] = [
-    Duration::from_millis(150),
-    Duration::from_millis(400),
-    Duration::from_millis(900),
-    Duration::from_millis(1700),
-];
+/// In the first part of a run it prepares, and judges.
+const PART: Duration = Duration::from_secs(2);
 /// Within this everything must be gone.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -80,6 +79,8 @@ fn conformant(runtime: &str) -> Result<(), Failed> {
     let of_files = |run| ids(run).iter().any(|id| id.starts_with("image/"));
     assert!(of_files(own) && !of_files(through));
     let passed = with_verdict(through, &["pass"]);
+    let of_engines = passed.iter().filter(|id| id.starts_with("engine/"));
+    assert_eq!(of_engines.count(), 6, "{through:#}");
     assert!(passed.len() > 60, "{} passed through it", passed.len());
     assert_eq!(output.status.code(), Some(0));
     Ok(())
@@ -120,7 +121,7 @@ fn left_of(suite: u32) -> Vec<PathBuf> {
 fn leaves_nothing(runtime: &str) -> Result<(), Failed> {
     let program = Program::of(REFERENCE);
     let image = program.image();
-    for moment in MOMENTS {
+    for moment in moments(PART) {
         let mut command = suite(&["--image", &image, "--runtime", runtime, "--report", "json"]);
         let mut child = command
             .stdout(Stdio::null())
@@ -212,7 +213,8 @@ fn main() -> ExitCode {
         );
         for (name, check) in FAULTS {
             let found = move || finds(runtime, name, check);
-            add(format!("shows_{name}"), Box::new(found));
+            let check = check.replace(['/', '-'], "_");
+            add(format!("shows_{name}_by_{check}"), Box::new(found));
         }
         add(
             "leaves_nothing".to_owned(),

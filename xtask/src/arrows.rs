@@ -77,15 +77,22 @@ const HOUSES: [House; 5] = [
     House {
         source: "conformance/sandbox/src/backend/oci/",
         path: "super::",
-        floors: &[&["config", "stage"], &["container"], &["sandbox"]],
+        floors: &[
+            &["config", "stage"],
+            &["container"],
+            &["member"],
+            &["sandbox"],
+        ],
     },
     House {
         source: "conformance/sandbox/src/backend/engine/",
         path: "super::",
         floors: &[
             &["api", "output"],
+            &["pod"],
             &["keeper"],
-            &["config", "container"],
+            &["config", "container", "image"],
+            &["member"],
             &["sandbox"],
         ],
     },

@@ -19,7 +19,9 @@ use super::embedded::cgroup::Group;
 use super::embedded::ids::Ids;
 use super::embedded::{Embedded, pipe};
 use super::inside::Inside;
-use super::{Backend, Launch, Root, Sandbox, Spec, StartError, Stdio, Stream, at};
+use super::{
+    Backend, Launch, Member, Root, Sandbox, Spec, StartError, Stdio, Stream, at, facts, refused,
+};
 use crate::Features;
 use crate::shortage::Counters;
 use crate::shortage::groups::Place as CgroupPlace;
@@ -28,14 +30,19 @@ use crate::sys::{self, Child, ExitStatus};
 pub(super) mod api;
 mod config;
 mod container;
+mod image;
 pub mod keeper;
+mod member;
 mod output;
+mod pod;
 mod sandbox;
 
-use api::{Api, Refusal};
+use api::Api;
 use config::Place;
 use container::{Container, Started};
+use image::{NotLoaded, load};
 use keeper::Keeper;
+use member::Maker;
 use output::Output;
 use sandbox::{EngineSandbox, Pause};
 
@@ -49,6 +56,10 @@ pub(super) struct Kind {
     pub(super) name: &'static str,
     /// It limits one resource, and leaves the others as they are.
     pub(super) limits_core: bool,
+    /// It makes pods.
+    pub(super) has_pods: bool,
+    /// It leaves cgroups of what it has removed.
+    pub(super) leaves_cgroups: bool,
 }
 
 /// A backend that asks a container engine.
@@ -63,8 +74,13 @@ pub struct Engine {
     cost: Duration,
     /// The kernel tells how a process ended that is no child of the suite's.
     is_told: bool,
+    /// It makes a pod, where containers are to join.
+    has_pods: bool,
     suite_pid_namespace: OwnedFd,
-    made: AtomicU64,
+    made: Arc<AtomicU64>,
+    maker: Arc<Maker>,
+    /// What it does otherwise than a CRI runtime, as the trial has shown.
+    facts: Vec<String>,
     images: Mutex<Vec<Adopted>>,
     reference: Subject,
 }
@@ -73,8 +89,8 @@ pub struct Engine {
 struct Adopted {
     /// The same files are the same image.
     rootfs: Arc<Rootfs>,
-    /// By which the engine knows it.
-    id: String,
+    /// By which the engine knows it, or why it does not take it.
+    id: Result<String, String>,
 }
 
 impl Engine {
@@ -90,26 +106,32 @@ impl Engine {
         let description = describe(kind.name, &api).map_err(at("ask what it is"))?;
         let namespace = std::fs::File::open("/proc/self/ns/pid");
         let reference = crate::programs::REFERENCE.into();
+        let (api, keeper) = (Arc::new(api), Arc::new(keeper));
+        let made = Arc::new(AtomicU64::new(0));
+        let maker = maker(kind, (&api, &keeper), &made)?;
         let mut engine = Self {
             kind,
             description,
-            api: Arc::new(api),
-            keeper: Arc::new(keeper),
+            api,
+            keeper,
             embedded: Arc::clone(embedded),
             offers: ALWAYS | (embedded.offers() & FROM_EMBEDDED),
             lacking: Vec::new(),
             cost: Duration::ZERO,
             is_told: false,
+            has_pods: kind.has_pods,
             suite_pid_namespace: namespace.map_err(at("keep its pid namespace"))?.into(),
-            made: AtomicU64::new(0),
+            made,
+            maker: Arc::new(maker),
+            facts: Vec::new(),
             images: Mutex::default(),
             reference: Subject::of_program("the reference", reference, Platform::host()),
         };
         engine.adopt(&engine.reference.clone())?;
         // The first also makes what is made once.
-        engine.try_out()?;
+        engine.try_pod()?;
         let began = Instant::now();
-        engine.try_out()?;
+        engine.try_out(&Spec::default())?;
         engine.cost = began.elapsed();
         engine.lacking = LACKING
             .iter()
@@ -119,8 +141,25 @@ impl Engine {
         Ok(engine)
     }
 
+    /// The same with a container of its pod; where the engine makes no pod, without.
+    fn try_pod(&mut self) -> Result<(), StartError> {
+        let joined = Spec {
+            joined: true,
+            ..Spec::default()
+        };
+        match self.try_out(&joined) {
+            Err(error) if self.has_pods => {
+                self.has_pods = false;
+                let why = format!("it makes no pod, and containers join the pause's: {error}");
+                self.facts.push(why);
+                self.try_out(&joined)
+            }
+            other => other,
+        }
+    }
+
     /// Starts the reference and ends it, and sees what can be seen of that.
-    fn try_out(&mut self) -> Result<(), StartError> {
+    fn try_out(&mut self, spec: &Spec) -> Result<(), StartError> {
         let program = self.reference.program.as_ref();
         let launch = Launch {
             rootfs: &self.reference.rootfs,
@@ -128,10 +167,27 @@ impl Engine {
                 why: why.to_string(),
             })?,
         };
-        let sandbox = self.create(&launch, &Spec::default())?;
+        let sandbox = self.create(&launch, spec)?;
         let Pause::Found(inside) = &sandbox.pause else {
             let cause = io::Error::other("the reference ended at once");
             return Err(at("try it out")(cause));
+        };
+        let facts = if spec.joined {
+            let member = Member {
+                port: None,
+                shares_pid: true,
+            };
+            let made = sandbox.add_container(&member);
+            let made = made.map_err(at("make a container of its pod"))?;
+            let pause = inside.child.pid;
+            let apart = facts::of_pod(pause, made.host_pid());
+            let mut facts = apart.map_err(at("look at its pod"))?;
+            if self.has_pods {
+                facts.push(facts::of_user(pause).map_err(at("look at its pod"))?);
+            }
+            facts
+        } else {
+            Vec::new()
         };
         let limits_memory = sandbox.group.limits_memory();
         let killed = || -> io::Result<bool> {
@@ -152,6 +208,7 @@ impl Engine {
         let is_told = killed().map_err(at("learn how its process ended"))?;
         drop(sandbox);
         self.is_told = is_told;
+        self.facts.extend(facts);
         self.offers.set(Features::MEMORY_LIMIT, limits_memory);
         Ok(())
     }
@@ -165,7 +222,23 @@ impl Engine {
         let adopted = adopted.ok_or_else(|| StartError::Unable {
             why: format!("{} was not given this image", self.kind.name),
         })?;
-        Ok(adopted.id.clone())
+        let refused = |why| StartError::Refused { why };
+        adopted.id.clone().map_err(refused)
+    }
+
+    /// Has the engine make a container, or a pod where others are to join it.
+    fn make(
+        &self,
+        place: &Place<'_>,
+        launch: &Launch<'_>,
+        spec: &Spec,
+    ) -> Result<Container, StartError> {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let (api, keeper) = (&self.api, &self.keeper);
+        if spec.joined && self.has_pods {
+            return Container::create_pod(api, keeper, number, (place.image, place.cgroup));
+        }
+        Container::create(api, keeper, number, &config::document(place, launch, spec))
     }
 
     /// Has the engine make a container and start it.
@@ -179,14 +252,16 @@ impl Engine {
             run: self.keeper.run(),
             node: node.as_ref().map(|node| node.container.id()),
             limits_core: self.kind.limits_core,
+            cgroup: self.maker.cgroup.as_deref(),
         };
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let document = config::document(&place, launch, spec);
-        let container = Container::create(&self.api, &self.keeper, number, &document)?;
+        let container = self.make(&place, launch, spec)?;
+        let is_pod = container.pod().is_some();
         let (mut output, mut stdio) = (None, Stdio::default());
-        if [spec.stdout, spec.stderr].contains(&Stream::Captured) {
+        if !is_pod && [spec.stdout, spec.stderr].contains(&Stream::Captured) {
             let begun = container.attach().and_then(Output::begin);
-            let (begun, streams) = begun.map_err(at("take its output"))?;
+            // Podman prepares a container for that, as for its start.
+            let begun = begun.map_err(|error| refused::failure(launch, "take its output", error));
+            let (begun, streams) = begun?;
             (output, stdio) = (Some(begun), streams);
         }
         let (pause, group) = match container.start(launch)? {
@@ -216,6 +291,7 @@ impl Engine {
             judged: spec.memory_limit.is_some() || spec.pids_limit.is_some(),
             sent: AtomicI32::new(0),
             is_told: self.is_told,
+            maker: Arc::clone(&self.maker),
             container,
             node,
         })
@@ -236,11 +312,12 @@ impl Engine {
     /// How a sandbox with this pause process is entered.
     fn inside(&self, child: Child, launch: &Launch<'_>, spec: &Spec) -> Result<Inside, StartError> {
         let entered = || -> io::Result<Inside> {
+            let is_pod = spec.joined && self.has_pods;
             let (uid, gid) = match (spec.user, launch.program.uid) {
                 (Some(user), _) => user,
-                (None, Some(uid)) => (uid, launch.program.gid.unwrap_or(0)),
-                // The image names its user, which the engine has looked up.
-                (None, None) => {
+                (None, Some(uid)) if !is_pod => (uid, launch.program.gid.unwrap_or(0)),
+                // The image names its user, which the engine has looked up; or it is not asked.
+                _ => {
                     let status = Process::new(child.pid).and_then(|process| process.status());
                     status.map_or((0, 0), |status| (status.euid, status.egid))
                 }
@@ -263,6 +340,32 @@ impl Engine {
         };
         entered().map_err(at("look into its container"))
     }
+}
+
+/// Hands over the suite's own image, of which containers of pods are made.
+fn maker(
+    kind: &Kind,
+    (api, keeper): (&Arc<Api>, &Arc<Keeper>),
+    made: &Arc<AtomicU64>,
+) -> Result<Maker, StartError> {
+    let info = api.get("/info", &[]);
+    let info = info.map_err(|refusal| at("ask what it is")(refusal.into()))?;
+    // Systemd makes and removes cgroups itself, and asks for a slice.
+    let is_plain = info["CgroupDriver"].as_str() == Some("cgroupfs");
+    let subject = member::image();
+    let image = load(kind.name, (api, keeper), made, &subject);
+    let image = image.map_err(|not_loaded| match not_loaded {
+        NotLoaded::Here(why) | NotLoaded::Refused(why) => StartError::Unable { why },
+    })?;
+    Ok(Maker {
+        api: Arc::clone(api),
+        keeper: Arc::clone(keeper),
+        image,
+        subject,
+        made: Arc::clone(made),
+        limits_core: kind.limits_core,
+        cgroup: (kind.leaves_cgroups && is_plain).then(|| keeper.cgroup()),
+    })
 }
 
 /// The user namespace of a process, where it is not the suite's.
@@ -325,23 +428,17 @@ impl Backend for Engine {
         {
             return Ok(());
         }
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let name = self.keeper.image(number);
-        let saved = subject.docker_archive(&name);
-        let (_, archive) = saved.map_err(at("write its image for an engine"))?;
-        self.keeper
-            .makes(&name)
-            .map_err(at("tell the keeper of an image"))?;
-        let load = || -> Result<String, Refusal> {
-            let loaded = self.api.post_archive("/images/load?quiet=1", archive);
-            self.keeper.made(&name);
-            loaded?;
-            let loaded = self.api.get(&format!("/images/{name}/json"), &[])?;
-            Ok(loaded["Id"].as_str().unwrap_or(&name).to_owned())
+        let id = match load(
+            self.kind.name,
+            (&self.api, &self.keeper),
+            &self.made,
+            subject,
+        ) {
+            Err(NotLoaded::Here(why)) => return Err(StartError::Unable { why }),
+            // Checks say so, as of a program that does not start.
+            Err(NotLoaded::Refused(why)) => Err(why),
+            Ok(id) => Ok(id),
         };
-        let id = load().map_err(|refusal| StartError::Unable {
-            why: format!("{} does not take it: {refusal}", self.kind.name),
-        })?;
         images.push(Adopted {
             rootfs: Arc::clone(&subject.rootfs),
             id,
@@ -355,6 +452,10 @@ impl Backend for Engine {
 
     fn memory_floor(&self) -> u64 {
         MEMORY_FLOOR
+    }
+
+    fn facts(&self) -> Vec<String> {
+        self.facts.clone()
     }
 
     fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
@@ -372,7 +473,9 @@ impl Backend for Engine {
 }
 
 /// What every engine gives.
-const ALWAYS: Features = Features::OF_ALL.union(Features::SANDBOX_PROC);
+const ALWAYS: Features = Features::OF_ALL
+    .union(Features::SANDBOX_PROC)
+    .union(Features::ENGINE);
 
 /// What it gives where the host does.
 const FROM_EMBEDDED: Features = Features::MQUEUE

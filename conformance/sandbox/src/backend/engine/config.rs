@@ -3,9 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::keeper::LABEL;
+use super::api::LABEL;
 use crate::backend::embedded::{cgroup, limits};
-use crate::backend::{Launch, Root, Spec, Stream};
+use crate::backend::member;
+use crate::backend::{Launch, Member, Root, Spec, Stream};
 
 /// Variables that engines set where nobody does.
 const SET: [&str; 2] = ["PATH", "HOSTNAME"];
@@ -20,6 +21,8 @@ pub(super) struct Place<'a> {
     pub(super) node: Option<&'a str>,
     /// A program that crashes leaves no core file.
     pub(super) limits_core: bool,
+    /// The cgroup below which its own is to be, where not the engine's.
+    pub(super) cgroup: Option<&'a str>,
 }
 
 /// Bytes and processes that it may have.
@@ -43,7 +46,7 @@ pub(super) fn document(place: &Place<'_>, launch: &Launch<'_>, spec: &Spec) -> V
         "HostConfig": {
             // As a network plugin finds it: the members of a pod share it.
             "NetworkMode": "none",
-            "IpcMode": "private",
+            "IpcMode": if spec.joined { "shareable" } else { "private" },
             "ReadonlyRootfs": spec.root == Root::ReadOnly,
             "Memory": memory,
             "MemorySwap": memory,
@@ -61,6 +64,9 @@ pub(super) fn document(place: &Place<'_>, launch: &Launch<'_>, spec: &Spec) -> V
     if place.limits_core {
         document["HostConfig"]["Ulimits"] = json!([{"Name": "core", "Soft": 0, "Hard": 0}]);
     }
+    if let Some(cgroup) = place.cgroup {
+        document["HostConfig"]["CgroupParent"] = cgroup.into();
+    }
     if let Some(node) = place.node {
         document["HostConfig"]["PidMode"] = format!("container:{node}").into();
     }
@@ -68,11 +74,45 @@ pub(super) fn document(place: &Place<'_>, launch: &Launch<'_>, spec: &Spec) -> V
         document["Entrypoint"] = json!(&launch.program.argv[..1]);
         document["Cmd"] = json!(arguments);
     }
+    if let Some(command) = &spec.command {
+        document["Entrypoint"] = json!(command);
+        document["Cmd"] = json!([]);
+    }
     if let Some((uid, gid)) = spec.user {
         document["User"] = format!("{uid}:{gid}").into();
     }
     if let Some(env) = &spec.env {
         document["Env"] = json!(only(env, &launch.program.env));
+    }
+    document
+}
+
+/// The document for a container of the pod whose pause container has this id; `image` is the
+/// suite's own.
+pub(super) fn member(place: &Place<'_>, program: &str, pause: &str, member: &Member) -> Value {
+    let joined = format!("container:{pause}");
+    let mut entrypoint = vec![program.to_owned()];
+    entrypoint.extend(member::arguments(member));
+    let mut document = json!({
+        "Image": place.image,
+        "Labels": {LABEL: place.run},
+        "Entrypoint": entrypoint,
+        "HostConfig": {
+            "NetworkMode": joined,
+            "IpcMode": joined,
+            "PidMode": if member.shares_pid { &*joined } else { "" },
+            "ReadonlyRootfs": true,
+            "Memory": cgroup::MEMORY,
+            "MemorySwap": cgroup::MEMORY,
+            "PidsLimit": limits::processes(),
+            "LogConfig": {"Type": "none"},
+            "OomScoreAdj": 1000,
+            "Init": false,
+            "SecurityOpt": ["no-new-privileges", "seccomp=unconfined"],
+        },
+    });
+    if let Some(cgroup) = place.cgroup {
+        document["HostConfig"]["CgroupParent"] = cgroup.into();
     }
     document
 }

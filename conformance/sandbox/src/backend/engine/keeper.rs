@@ -21,21 +21,25 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
 
-use super::api::Api;
+use super::api::{Api, LABEL};
+use super::pod;
+use crate::backend::lease::hierarchies;
 use crate::process::proc;
 
 /// The first argument of the suite, its name, where it is to be the keeper.
 pub const NAME: &str = "pause-conformance-keeper";
-/// The label of containers; its value is the run's name.
-pub(super) const LABEL: &str = "pause-conformance";
 /// The name of images; the tag is the run's name. That host is not asked for any image.
 const REPOSITORY: &str = "localhost/pause-conformance";
 /// How the names of folders begin; what follows is the run's name.
 const FOLDER: &str = "pause-conformance-";
+/// How the names of cgroups begin, likewise.
+const CGROUP: &str = "pause-conformance-engine-";
 /// How long an engine may take to make what a suite has asked for last, in seconds.
 const LATE: u64 = 30;
 /// How long it may take to start what it is then asked to remove.
 const STARTING: Duration = Duration::from_mins(2);
+/// How long an engine's monitors may take to end after their containers.
+const MONITORS: Duration = Duration::from_secs(20);
 /// How long the removal of all may take.
 const REMOVAL: Duration = Duration::from_mins(4);
 
@@ -68,6 +72,7 @@ impl Keeper {
         // While another suite ends, an engine may list nothing.
         let swept = || sweep_once(api, &is_dead);
         swept().or_else(|_| swept()).or_else(|_| swept())?;
+        remove_cgroups(&is_dead);
         let (pid, folder) = match daemon {
             Some(daemon) => (daemon.pid.to_string(), daemon.folder.clone()),
             None => ("0".to_owned(), PathBuf::new()),
@@ -102,6 +107,12 @@ impl Keeper {
     /// The name for a container of the run.
     pub(super) fn container(&self, number: u64) -> String {
         format!("{LABEL}-{}-{number}", self.run)
+    }
+
+    /// The cgroup below which those of the run can be, from the root of each hierarchy: the keeper
+    /// removes it, with all below.
+    pub(super) fn cgroup(&self) -> String {
+        format!("/{CGROUP}{}", self.run)
     }
 
     /// Says that a container or image of this name is being made, before that is asked for.
@@ -178,7 +189,7 @@ fn is_dead(run: &str) -> bool {
     own.is_ok_and(|own| own == namespace) && gone
 }
 
-/// Has the containers and images removed whose run is one of `these`. An engine does not remove
+/// Has the pods, containers and images removed whose run is one of `these`. An engine does not remove
 /// what it is just starting, or using, and lists nothing while something goes: it is asked again
 /// until `patience` is over.
 fn sweep(api: &Api, these: &dyn Fn(&str) -> bool, patience: Duration) -> io::Result<()> {
@@ -208,6 +219,13 @@ fn await_event(api: &Api) {
 /// How many of them there were.
 fn sweep_once(api: &Api, these: &dyn Fn(&str) -> bool) -> io::Result<usize> {
     let mut found = 0;
+    // Their containers go with them, and their infra containers only so.
+    for [pod, _, run] in pod::all(api)? {
+        if these(&run) {
+            found += 1;
+            let _ = pod::remove(api, &pod);
+        }
+    }
     for (container, run) in containers(api)? {
         if these(&run) {
             found += 1;
@@ -237,6 +255,34 @@ fn sweep_folders() {
     }
 }
 
+/// Removes the cgroups of these runs, whose containers are gone: podman leaves those of its pods in
+/// hierarchies that have no controller. Its monitors end a moment later than their containers.
+fn remove_cgroups(these: &dyn Fn(&str) -> bool) {
+    let began = Instant::now();
+    for hierarchy in hierarchies().unwrap_or_default() {
+        for entry in fs::read_dir(hierarchy).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let run = name.to_str().and_then(|name| name.strip_prefix(CGROUP));
+            if !run.is_some_and(these) {
+                continue;
+            }
+            while !is_removed(&entry.path()) && began.elapsed() < MONITORS {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+/// Removes a cgroup and those below it; whether it is gone.
+fn is_removed(cgroup: &Path) -> bool {
+    for below in fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if below.file_type().is_ok_and(|kind| kind.is_dir()) {
+            is_removed(&below.path());
+        }
+    }
+    fs::remove_dir(cgroup).is_ok() || !cgroup.exists()
+}
+
 /// Ids of all containers with the label, and its value.
 fn containers(api: &Api) -> io::Result<Vec<(String, String)>> {
     let filters = json!({ "label": [LABEL] }).to_string();
@@ -248,14 +294,15 @@ fn containers(api: &Api) -> io::Result<Vec<(String, String)>> {
     Ok(each.collect())
 }
 
-/// The names of all containers, and of images of any run.
+/// The names of all containers, and of images and pods of any run.
 fn names(api: &Api) -> io::Result<Vec<String>> {
     let all = api.get("/containers/json", &[("all", "1")])?;
     let names = all.as_array().into_iter().flatten();
     let names = names.flat_map(|it| it["Names"].as_array().into_iter().flatten());
     // Docker's begin with a slash.
     let names = names.filter_map(|name| Some(name.as_str()?.trim_start_matches('/').to_owned()));
-    Ok(names.chain(images(api)?).collect())
+    let pods = pod::all(api)?.into_iter().map(|[_, name, _]| name);
+    Ok(names.chain(images(api)?).chain(pods).collect())
 }
 
 /// The names of images of any run.
@@ -308,6 +355,7 @@ fn keep(mut words: impl Iterator<Item = OsString>) -> io::Result<()> {
     let pending = pending(io::stdin().lock());
     let api = Api::new(Path::new(&socket));
     let swept = sweep_all(&api, &run, &pending);
+    remove_cgroups(&|other| other == run);
     if let Some(Ok(daemon)) = daemon {
         let _ = pidfd_send_signal(&daemon, Signal::TERM);
         if !matches!(crate::wait::readable(daemon.as_fd(), REMOVAL), Ok(true)) {
