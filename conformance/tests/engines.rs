@@ -194,6 +194,13 @@ fn runs_the_reference(start: Start) -> Result<(), Failed> {
     let name = engine.runtime.split('=').next().unwrap_or_default();
     let described = run["runtime"].as_str().unwrap_or_default();
     assert!(described.starts_with(&format!("{name} ")), "{described}");
+    let fact = if name == "docker" {
+        "a container of a pod has a UTS namespace of its own"
+    } else {
+        "the pause of a pod runs as user 0 with "
+    };
+    let facts = run["engine_facts"].to_string();
+    assert!(facts.contains(fact), "{facts}");
     let wrong = with_verdict(run, &["fail", "error", "inconclusive"]);
     if !wrong.is_empty() {
         return Err(format!("{}\n{run:#}", wrong.join(", ")).into());

@@ -10,7 +10,7 @@ use procfs::process::Stat;
 use super::namespaces::network::{ADDRESS, PORT, plug_in, same_network};
 use super::namespaces::told;
 use crate::advice::Advice;
-use crate::backend::{Join, Spec, Stopped};
+use crate::backend::{Join, Member, Spec, Stopped};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
 use crate::context::{Added, Context, Orphans, Pod, await_reaped};
 use crate::probe::Probe;
@@ -41,6 +41,17 @@ const ENGINE: Needs = Needs::PROGRAM
 
 /// What those need that look at a pod with containers.
 const MEMBERS: Needs = ENGINE.union(Needs::PROBE).union(Needs::SANDBOX_PROC);
+
+/// A container in all namespaces that its engine has pods share.
+const SHARING: Member = Member {
+    port: None,
+    shares_pid: true,
+};
+/// One that has a pid namespace of its own.
+const PRIVATE: Member = Member {
+    port: None,
+    shares_pid: false,
+};
 
 /// What docker and podman give a container to end, before they kill it.
 const GRACE: Duration = Duration::from_secs(10);
@@ -158,7 +169,7 @@ static MEMBERS_SHARE: Check = Check {
     id: "engine/members-share",
     title: "containers that the engine makes share the pause's namespaces",
     level: Level::Must,
-    requirement: "Containers that an engine makes of a pod, one before and one after orphans were reaped, MUST be in the network, IPC and pid namespaces of the pause process, and in its UTS namespace where that engine shares it.",
+    requirement: "Containers that an engine makes of a pod, before and after orphans were reaped, MUST be in the network and IPC namespaces of the pause process, in its pid namespace unless they have one of their own, and in its UTS namespace where that engine shares it.",
     source: PODS,
     advice: Advice::new(
         "Containers that start later would not reach those that run.",
@@ -176,27 +187,36 @@ const SHARED: [&str; 3] = ["net", "ipc", "pid"];
 fn members_share(cx: &Context<'_>) -> Outcome {
     let mut pod = cx.start_joined()?;
     let made = pod.namespaces()?;
-    let first = pod.add_container(None)?;
+    let first = pod.add_container(&SHARING)?;
     let probe = pod.enter(&Join::default())?;
     let death = (fixtures::protocol::Death::Exit, 0);
     let orphans = Orphans::spawn(&mut pod, &probe, 4, death, 0, "orphans")?;
     orphans.expect_reaped(&mut pod)?;
     drop(probe);
-    let second = pod.add_container(None)?;
+    let second = pod.add_container(&SHARING)?;
+    let alone = pod.add_container(&PRIVATE)?;
     let early = told(&mut pod, "see its namespaces", first.namespaces())?;
     let late = told(&mut pod, "see its namespaces", second.namespaces())?;
+    let private = told(&mut pod, "see its namespaces", alone.namespaces())?;
     // An engine gives each container a UTS namespace of its own, or none.
     let shares_uts = early.get("uts") == made.get("uts");
     let kinds = SHARED.iter().chain(shares_uts.then_some(&"uts"));
-    let mut pass = Pass::new("two containers, and the pause process, share their namespaces");
+    let mut pass = Pass::new("three containers, and the pause process, share their namespaces");
     for kind in kinds {
-        let all = [&made, &early, &late].map(|all| all.get(*kind).copied());
-        let [own, early, late] = all.map(Option::unwrap_or_default);
+        let all = [&made, &early, &late, &private].map(|all| all.get(*kind).copied());
+        let [own, early, late, private] = all.map(Option::unwrap_or_default);
         ensure(
             own != 0 && [early, late] == [own, own],
             format!("the {kind} namespace that was made for the pod, {own}, in both containers"),
             format!("{early} in the first container, {late} in the second"),
         )?;
+        // What its engine did not do says nothing of the image.
+        if (*kind == "pid") == (private == own) {
+            return Err(Stop::Error(format!(
+                "a container with a pid namespace of its own is in the {kind} namespace {private}, \
+                 the pause process in {own}"
+            )));
+        }
         pass = pass.with(format!("{kind}: {own}"));
     }
     pod.expect_running("containers were made of its pod")?;
@@ -221,7 +241,10 @@ static MEMBER_RESTARTS: Check = Check {
 fn member_restarts(cx: &Context<'_>) -> Outcome {
     let mut pod = cx.start_joined()?;
     let set_up = plug_in(&mut pod)?;
-    let mut server = pod.add_container(Some(PORT))?;
+    let mut server = pod.add_container(&Member {
+        port: Some(PORT),
+        ..SHARING
+    })?;
     let client = pod.enter(&Join::default())?;
     serves(&mut pod, &client, &set_up, "before its restart")?;
     let network = |pod: &mut Pod<'_>, server: &Added| {
@@ -336,7 +359,7 @@ static PS: Check = Check {
 
 fn ps(cx: &Context<'_>) -> Outcome {
     let mut pod = cx.start_joined()?;
-    let container = pod.add_container(None)?;
+    let container = pod.add_container(&SHARING)?;
     let read = std::fs::read(container.proc("1/stat"));
     let stat = told(&mut pod, "read /proc/1/stat of a container", read)?;
     let seen = Stat::from_read(stat.as_slice())

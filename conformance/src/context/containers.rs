@@ -35,17 +35,13 @@ impl<'a> Context<'a> {
 }
 
 impl Pod<'_> {
-    /// Has its engine make a container of it, in all namespaces that the engine has pods share.
+    /// Has its engine make a container of it.
     ///
     /// # Errors
     /// [`Stop::NotRunning`] where the pause process has ended, [`Stop::Error`] with what the engine
     /// says.
-    pub fn add_container(&mut self, port: Option<u16>) -> Result<Added, Stop> {
-        let member = Member {
-            port,
-            shares_pid: true,
-        };
-        let added = self.sandbox.add_container(&member).and_then(|container| {
+    pub fn add_container(&mut self, member: &Member) -> Result<Added, Stop> {
+        let added = self.sandbox.add_container(member).and_then(|container| {
             let pidfd = container.pidfd().try_clone_to_owned()?;
             Ok((container, pidfd))
         });
