@@ -77,7 +77,7 @@ const HOUSES: [House; 5] = [
     House {
         source: "conformance/sandbox/src/backend/oci/",
         path: "super::",
-        floors: &[&["config", "stage"], &["container"], &["sandbox"]],
+        floors: &[&["config"], &["container"], &["sandbox"]],
     },
     House {
         source: "conformance/sandbox/src/backend/engine/",

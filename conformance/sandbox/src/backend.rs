@@ -17,11 +17,15 @@ use crate::workload::Workload;
 use embedded::Embedded;
 use pause_image::{Program, Rootfs, Subject};
 
+#[cfg(feature = "cri")]
+pub mod cri;
 #[cfg(feature = "engines")]
 pub mod docker;
 pub mod embedded;
 #[cfg(feature = "engines")]
 pub mod engine;
+#[cfg(any(feature = "cri", feature = "engines"))]
+mod executed;
 mod inside;
 mod lease;
 pub mod oci;
@@ -29,6 +33,7 @@ pub mod oci;
 pub mod podman;
 mod program;
 mod refused;
+mod stage;
 
 /// Runs sandboxes.
 pub trait Backend: Send + Sync {

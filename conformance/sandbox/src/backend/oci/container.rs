@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags};
 
-use super::stage::Stage;
 use crate::backend::lease::Lease;
+use crate::backend::stage::Stage;
 use crate::backend::{Launch, StartError, at, refused};
 use crate::sys::{Child, ExitStatus};
 
