@@ -113,6 +113,10 @@ const WORDS: &[(Needs, &str)] = &[
         Needs::QUICK_END,
         "an end right after the start that can be seen",
     ),
+    (
+        Needs::ENGINE,
+        "a container engine or OCI runtime, as `--runtime` names one",
+    ),
     (Needs::MQUEUE, "POSIX message queues"),
     (Needs::WASI_HOST, "a sandbox that WASI workloads can join"),
     (

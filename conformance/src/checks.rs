@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod cli;
+pub mod engine;
 pub mod image;
 pub mod namespaces;
 pub mod output;
@@ -28,5 +29,6 @@ pub static FAMILIES: &[&Family] = &[
     &resources::FAMILY,
     &output::FAMILY,
     &cli::FAMILY,
+    &engine::FAMILY,
     &wasi::FAMILY,
 ];

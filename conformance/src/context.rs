@@ -22,6 +22,7 @@ use crate::subject::{Platform, Subject};
 use crate::wasi_engine;
 
 mod children;
+mod containers;
 mod days;
 mod describe;
 mod discarded;
@@ -45,6 +46,7 @@ mod work;
 mod workloads;
 
 pub use children::PauseChild;
+pub use containers::{Added, await_reaped};
 pub use days::{Answers, Days, Passed, time_in_words};
 pub use discarded::Answer;
 pub use idle::{Idle, ORPHANS, Rest, TICK};
@@ -539,6 +541,10 @@ pub(crate) fn start_error(error: &StartError) -> Stop {
         )),
         StartError::Root { .. } => Stop::NotRunning(Finding::new(
             "a root filesystem that a runtime can mount on and enter",
+            error.to_string(),
+        )),
+        StartError::Refused { .. } => Stop::NotRunning(Finding::new(
+            "an engine takes the image and starts a container of it",
             error.to_string(),
         )),
         StartError::Unable { .. } => Stop::Inconclusive(error.to_string()),

@@ -154,7 +154,7 @@ pub struct Part {
 }
 
 impl fmt::Display for Part {
-    /// `3 of 146 checks (--filter cli)`.
+    /// `3 of 152 checks (--filter cli)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             checks,
@@ -322,6 +322,10 @@ pub struct Run {
     /// where nothing was to be run so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub wasi_engine: Option<String>,
+    /// What the engine does to every pod that a CRI runtime does not, such as a UTS namespace for
+    /// each container; a line each. None of it is the image's.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub engine_facts: Vec<String>,
     /// What the root of its sandboxes lacks of the image on this host, such as owners whose ids are
     /// not mapped; a line each.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -373,6 +377,7 @@ impl Run {
             runtime: head.runtime.clone(),
             emulator: head.emulator.clone(),
             wasi_engine: head.wasi_engine.clone(),
+            engine_facts: head.engine_facts.clone(),
             root_lacks: Vec::new(),
             baseline: None,
             companion: head.companion,
@@ -472,6 +477,8 @@ pub struct RunHead {
     pub emulator: Option<String>,
     /// What runs WASI programs, if anything does.
     pub wasi_engine: Option<String>,
+    /// What the engine does to every pod that a CRI runtime does not.
+    pub engine_facts: Vec<String>,
     /// No sandbox is made, as the user asked.
     pub static_only: bool,
     /// The part of the checks that was asked for.
@@ -550,11 +557,11 @@ mod tests {
             assert_eq!(conclusion.words(None), words);
             let part = Part {
                 checks: 3,
-                of: 146,
+                of: 152,
                 options: vec!["--filter cli".to_owned(), "--static-only".to_owned()],
             };
             let part = conclusion.words(Some(&part));
-            let marked = part.ends_with("3 of 146 checks (--filter cli --static-only)");
+            let marked = part.ends_with("3 of 152 checks (--filter cli --static-only)");
             // What judged nothing claims nothing.
             assert_eq!(marked, conclusion != Conclusion::NotJudged, "{part}");
             assert!(part.starts_with(words), "{part}");

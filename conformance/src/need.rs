@@ -134,6 +134,8 @@ impl Needs {
     pub const OWN_MOUNTS: Self = Self::host(Features::OWN_MOUNTS);
     /// See [`Features::QUICK_END`].
     pub const QUICK_END: Self = Self::host(Features::QUICK_END);
+    /// See [`Features::ENGINE`].
+    pub const ENGINE: Self = Self::host(Features::ENGINE);
     /// See [`Features::MQUEUE`].
     pub const MQUEUE: Self = Self::host(Features::MQUEUE);
     /// See [`Features::PIDFD_HUP`].
@@ -311,7 +313,7 @@ mod tests {
     fn a_set_is_the_sum_of_its_bits() {
         let all = Needs::all();
         assert_eq!(all.iter().fold(Needs::empty(), Needs::union), all);
-        assert_eq!(all.iter().count(), 56);
+        assert_eq!(all.iter().count(), 57);
         for bit in all.iter() {
             assert!(all.contains(bit) && !(all - bit).intersects(bit), "{bit:?}");
             assert!(!Needs::empty().contains(bit) && !bit.is_empty());

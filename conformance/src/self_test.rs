@@ -104,6 +104,12 @@ pub fn not_made<'a>(
     checks.iter().filter_map(why).collect()
 }
 
+/// Whether this check judges a pod as an engine makes it, which the suite's own backend is not.
+pub fn is_of_engines(id: &str) -> bool {
+    let check = crate::catalogue::find(FAMILIES, id);
+    check.is_ok_and(|check| check.needs.contains(Needs::ENGINE))
+}
+
 impl fmt::Debug for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind(), self.name())
@@ -272,7 +278,9 @@ impl Trial {
                 Verdict::Fail | Verdict::Error => judged.wrong.push(line()),
                 // What this host cannot provoke says nothing of the program.
                 Verdict::Skipped
-                    if breaks && self.needs_the_host() && record.blocked_by.is_none() => {}
+                    if breaks
+                        && (self.needs_the_host() || is_of_engines(id))
+                        && record.blocked_by.is_none() => {}
                 Verdict::Pass | Verdict::Skipped if breaks => missed.push((record, line())),
                 // The host was too busy to tell, and says so: neither caught nor wrong.
                 Verdict::Inconclusive | Verdict::Pass | Verdict::Skipped => {}

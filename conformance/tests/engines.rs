@@ -19,18 +19,18 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use conformance::programs::REFERENCE;
+use conformance::programs::{FIXTURE, REFERENCE};
 use conformance::wait;
 use daemons::Podman;
 use libtest_mimic::{Arguments, Failed, Trial};
-use pause_image::build::{ImageBuilder, LayoutBuilder};
+use pause_image::build::{ImageBuilder, LayoutBuilder, Tar};
 use room::{Daemon, Room};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
-use serde_json::Value;
+use serde_json::{Value, json};
 use through::{Program, is_installed, report, said, with_verdict};
 
 /// A broken program, and the check that is asked.
-const FAULTS: [(&str, &str); 14] = [
+const FAULTS: [(&str, &str); 19] = [
     ("exits-143", "signals/term-exits-zero"),
     ("ignores-int", "signals/int-exits-zero"),
     ("obeys-the-outside-alone", "signals/term-from-inside"),
@@ -45,6 +45,11 @@ const FAULTS: [(&str, &str); 14] = [
     ("exits-at-stdin-eof", "startup/stays"),
     ("refuses-strange-uid", "startup/any-uid"),
     ("greets", "output/quiet"),
+    ("exits-143", "engine/stop-is-clean"),
+    ("ignores-term", "engine/stop-is-clean"),
+    ("exits-on-a-killed-child", "engine/member-restarts"),
+    ("leaves-after-an-orphan", "engine/members-share"),
+    ("calls-itself-otherwise", "engine/ps"),
 ];
 
 /// Moments after its start at which the suite is killed: while it prepares, and while it judges.
@@ -164,7 +169,9 @@ fn runs_the_reference(start: Start) -> Result<(), Failed> {
     ] {
         assert!(passed.iter().any(|id| id.starts_with(family)), "{family}");
     }
-    assert!(passed.len() > 75, "{} passed through it", passed.len());
+    let of_engines = passed.iter().filter(|id| id.starts_with("engine/"));
+    assert_eq!(of_engines.count(), 6, "{run:#}");
+    assert!(passed.len() > 80, "{} passed through it", passed.len());
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(engine.left(), "");
     Ok(())
@@ -181,6 +188,52 @@ fn finds_faults(start: Start) -> Result<(), Failed> {
         let run = &report["runs"][0];
         if with_verdict(run, &["fail"]) != [check] || output.status.code() != Some(1) {
             wrong.push(format!("{name}: {run:#}"));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(wrong.join("\n").into())
+}
+
+/// An image of the reference with this in its configuration.
+fn configured(key: &str, value: Value) -> ImageBuilder {
+    ImageBuilder::pause(REFERENCE, &pause_image::Platform::host().architecture).set(key, value)
+}
+
+/// One that names another program than the one at /pause, which ends at once.
+fn with_another() -> ImageBuilder {
+    let mut fixtures = fixtures::catalogue::all();
+    let ends = fixtures.find(|it| it.name == "exits-at-once");
+    let ends = ends.and_then(|it| it.build(FIXTURE).ok());
+    let mut layer = Tar::default();
+    layer.file("pod", 0o755, REFERENCE);
+    layer.file("pause", 0o755, &ends.expect("it is in the catalogue"));
+    let architecture = pause_image::Platform::host().architecture;
+    ImageBuilder::of_layer(&layer, &architecture).set("Entrypoint", json!(["/pod"]))
+}
+
+/// One check for each image whose configuration is broken, all in one room.
+fn finds_broken_images(start: Start) -> Result<(), Failed> {
+    let engine = start();
+    let mut wrong = Vec::new();
+    for (image, check, status) in [
+        (configured("User", json!("nobody")), "engine/takes-image", 1),
+        (
+            configured("StopSignal", json!("SIGHUP")),
+            "engine/stop-is-clean",
+            1,
+        ),
+        // A SHOULD.
+        (with_another(), "engine/pause-path", 0),
+    ] {
+        let folder = tempfile::tempdir()?;
+        LayoutBuilder::single(&image, "0.1").write(folder.path())?;
+        let image = format!("oci:{}", folder.path().display());
+        let (report, output) = engine.judge(&["--image", &image, "--filter", check])?;
+        let run = &report["runs"][0];
+        if with_verdict(run, &["fail"]) != [check] || output.status.code() != Some(status) {
+            wrong.push(format!("{check}: {run:#}"));
         }
     }
     if wrong.is_empty() {
@@ -377,9 +430,10 @@ fn one_that_refuses_is_named() -> Result<(), Failed> {
 type Start = fn() -> Engine;
 type Test = fn(Start) -> Result<(), Failed>;
 
-const TESTS: [(&str, Test); 4] = [
+const TESTS: [(&str, Test); 5] = [
     ("runs_the_reference", runs_the_reference),
     ("finds_faults", finds_faults),
+    ("finds_broken_images", finds_broken_images),
     ("leaves_nothing", leaves_nothing),
     ("sweeps_after_others", sweeps_after_others),
 ];

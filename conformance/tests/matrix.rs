@@ -95,9 +95,10 @@ fn all_are_broken(
     for (id, why) in &not_made {
         eprintln!("{id} is not made here: {why}");
     }
-    // Root can run every check. One that was not run failed on no fixture.
+    // Root can run every check, but those of engines, which other tests run. One that was not run
+    // failed on no fixture.
     if rustix::process::geteuid().is_root() {
-        not_made.clear();
+        not_made.retain(|(id, _)| self_test::is_of_engines(id));
     }
     let unbroken = |caught: &BTreeSet<String>| -> Vec<&str> {
         let ids = checks.iter().map(|check| check.id);

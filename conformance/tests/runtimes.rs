@@ -24,13 +24,17 @@ use through::{Program, is_installed, report, said, with_verdict};
 const RUNTIMES: [&str; 2] = ["runc", "crun"];
 
 /// A broken program, and the one check that is asked.
-const FAULTS: [(&str, &str); 6] = [
+const FAULTS: [(&str, &str); 10] = [
     ("exits-143", "signals/term-exits-zero"),
     ("never-reaps", "reaping/one-orphan"),
     ("sweeps-ipc-when-it-reaps", "namespaces/held-alone"),
     ("waits-for-its-members", "namespaces/teardown"),
     ("exits-at-once", "startup/stays"),
     ("greets", "output/quiet"),
+    ("exits-143", "engine/stop-is-clean"),
+    ("exits-on-a-killed-child", "engine/member-restarts"),
+    ("leaves-after-an-orphan", "engine/members-share"),
+    ("calls-itself-otherwise", "engine/ps"),
 ];
 
 /// Moments after its start at which the suite is killed: while it prepares, and while it judges.
@@ -80,6 +84,8 @@ fn conformant(runtime: &str) -> Result<(), Failed> {
     let of_files = |run| ids(run).iter().any(|id| id.starts_with("image/"));
     assert!(of_files(own) && !of_files(through));
     let passed = with_verdict(through, &["pass"]);
+    let of_engines = passed.iter().filter(|id| id.starts_with("engine/"));
+    assert_eq!(of_engines.count(), 6, "{through:#}");
     assert!(passed.len() > 60, "{} passed through it", passed.len());
     assert_eq!(output.status.code(), Some(0));
     Ok(())
@@ -212,7 +218,8 @@ fn main() -> ExitCode {
         );
         for (name, check) in FAULTS {
             let found = move || finds(runtime, name, check);
-            add(format!("shows_{name}"), Box::new(found));
+            let check = check.replace(['/', '-'], "_");
+            add(format!("shows_{name}_by_{check}"), Box::new(found));
         }
         add(
             "leaves_nothing".to_owned(),

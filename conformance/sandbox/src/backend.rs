@@ -15,6 +15,7 @@ use crate::sys::ExitStatus;
 use crate::workload::Command;
 use crate::workload::Workload;
 use embedded::Embedded;
+pub use member::{Member, PodContainer, Stopped};
 use pause_image::{Program, Rootfs, Subject};
 
 #[cfg(feature = "cri")]
@@ -26,8 +27,10 @@ pub mod embedded;
 pub mod engine;
 #[cfg(any(feature = "cri", feature = "engines"))]
 mod executed;
+mod facts;
 mod inside;
 mod lease;
+mod member;
 pub mod oci;
 #[cfg(feature = "engines")]
 pub mod podman;
@@ -102,6 +105,11 @@ pub trait Backend: Send + Sync {
         Duration::ZERO
     }
 
+    /// What it does to every pod that a CRI runtime does not, a line each.
+    fn facts(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What was killed and refused so far, by any limit, besides what each sandbox reports.
     fn counters(&self) -> Counters;
 
@@ -159,6 +167,25 @@ pub trait Sandbox: Send {
     /// # Errors
     /// When the kernel refuses, or the pause process is gone.
     fn run_beside(&self, _command: Command, _shares_pid: bool) -> io::Result<Workload> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Has a container of the pod made and started by what made the sandbox, which was started
+    /// [`joined`](Spec::joined).
+    ///
+    /// # Errors
+    /// When it refuses, in its words, or the pause process is gone. Unsupported by a backend without
+    /// [`Features::ENGINE`].
+    fn add_container(&self, _member: &Member) -> io::Result<Box<dyn PodContainer>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Has the pause container stopped by what made the sandbox, as it stops containers; kills it
+    /// where it has not ended within `grace`, in whole seconds. Returns once it has ended.
+    ///
+    /// # Errors
+    /// As [`Sandbox::add_container`].
+    fn stop(&mut self, _grace: Duration) -> io::Result<Stopped> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -221,6 +248,13 @@ pub enum StartError {
         /// What is wrong with it.
         cause: String,
     },
+    /// The engine, which starts others, does not take this image, or starts no container of it: its
+    /// fault.
+    #[error("the engine does not take the image: {why}")]
+    Refused {
+        /// In the engine's words.
+        why: String,
+    },
     /// This host cannot make a sandbox of this image with this specification.
     #[error("cannot make such a sandbox here: {why}")]
     Unable {
@@ -280,6 +314,9 @@ fn needs_root(name: &str, embedded: &Embedded) -> Result<(), Unusable> {
 pub struct Spec {
     /// Arguments after argv\[0\] instead of the image's.
     pub arguments: Option<Vec<String>>,
+    /// A program of the image's, by its path, and arguments, instead of those that the image names;
+    /// only by a backend with [`Features::ENGINE`].
+    pub command: Option<Vec<String>>,
     /// User and group instead of the image's.
     pub user: Option<(u32, u32)>,
     /// With all capabilities over the sandbox's user namespace, also after exec; refused where
@@ -321,6 +358,8 @@ pub struct Spec {
     /// The sandbox is made, but its program is executed only by [`Sandbox::release`]; executed at
     /// once by a backend without [`Features::HELD`].
     pub held: bool,
+    /// Containers that the engine makes will join it: see [`Sandbox::add_container`].
+    pub joined: bool,
     /// Without those limits of the suite that do not report which process they refused, as far as
     /// the host has room.
     pub spared: bool,
@@ -330,6 +369,7 @@ impl Default for Spec {
     fn default() -> Self {
         Self {
             arguments: None,
+            command: None,
             user: None,
             privileged: false,
             bounding_set: true,
@@ -349,6 +389,7 @@ impl Default for Spec {
             memory_limit: None,
             pids_limit: None,
             held: false,
+            joined: false,
             spared: false,
         }
     }

@@ -79,6 +79,8 @@ bitflags::bitflags! {
         const OWN_MOUNTS = 1 << 34;
         /// An end right after the start is seen.
         const QUICK_END = 1 << 35;
+        /// What makes a sandbox also makes the containers of its pod, and stops it.
+        const ENGINE = 1 << 36;
     }
 }
 

@@ -287,6 +287,13 @@ impl Probe {
         self.value(Op::Connect, [port.into(), 0, 0, 0]).map(drop)
     }
 
+    /// Connects to a port of this address.
+    pub fn connect_to(&self, address: Ipv4Addr, port: u16) -> io::Result<()> {
+        let address = u32::from(address).into();
+        self.value(Op::Connect, [port.into(), address, 0, 0])
+            .map(drop)
+    }
+
     /// Connects to a port of 127.0.0.1, sends `text`, and says what comes back until the
     /// other end closes.
     pub fn converse(&self, port: u16, text: &[u8]) -> io::Result<Vec<u8>> {

@@ -8,7 +8,7 @@
 //! another sandbox, which must not see what members share.
 
 mod ipc;
-mod network;
+pub(super) mod network;
 mod pid;
 mod wasi;
 
@@ -527,7 +527,7 @@ fn outside<'a>(cx: &Context<'a>, spec: Spec) -> Result<(Pod<'a>, Probe), Stop> {
 }
 
 /// The answer of a member: its error is the image's fault where the pause process has ended.
-fn told<T>(pod: &mut Pod<'_>, doing: &str, answer: io::Result<T>) -> Result<T, Stop> {
+pub(super) fn told<T>(pod: &mut Pod<'_>, doing: &str, answer: io::Result<T>) -> Result<T, Stop> {
     answer.map_err(|error| pod.harness_failed(doing, &error))
 }
 

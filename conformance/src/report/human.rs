@@ -126,6 +126,9 @@ fn write_run(out: &mut impl Write, run: &Run, strict: bool, detail: Detail) -> i
     if let Some(profile) = &run.profile {
         writeln!(out, "  {:<9} {profile}", "profile")?;
     }
+    for line in &run.engine_facts {
+        writeln!(out, "  {:<9} {line}", "engine")?;
+    }
     for line in &run.root_lacks {
         writeln!(out, "  {:<9} {line}", "root")?;
     }

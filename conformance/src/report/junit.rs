@@ -77,6 +77,9 @@ fn suite(name: &str, run: &Run, report: &Report) -> TestSuite {
             suite.add_property(Property::new(name, value));
         }
     }
+    for line in &run.engine_facts {
+        suite.add_property(Property::new("engine", line.as_str()));
+    }
     for line in &run.root_lacks {
         suite.add_property(Property::new("root", line.as_str()));
     }

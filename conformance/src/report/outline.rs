@@ -224,7 +224,10 @@ pub fn remarks(run: &Run) -> Vec<(&'static str, String)> {
     let part = run.part.iter().map(|part| ("checks", part.to_string()));
     let unjudged = unjudged_musts(run).map(|musts| ("not judged", format!("{musts} on this host")));
     let lacks = run.root_lacks.iter().map(|line| ("root", line.clone()));
-    let all = profile.chain(part).chain(unjudged).chain(lacks);
+    let facts = run.engine_facts.iter();
+    let facts = facts.map(|line| ("engine", line.clone()));
+    let all = profile.chain(part).chain(unjudged).chain(facts);
+    let all = all.chain(lacks);
     all.chain(comparison(run)).collect()
 }
 

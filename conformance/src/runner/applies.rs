@@ -122,7 +122,8 @@ fn missing(check: &Check, offered: Needs, run: &Run<'_>) -> Option<(Want, String
     } else if need == Needs::VIRTUAL_CLOCK || shared.backend.is_none() && run.not_run.is_some() {
         // The program is none that any host could run.
         Want::Subject
-    } else if !need.request.is_empty() {
+    } else if !need.request.is_empty() || need == Needs::ENGINE {
+        // No host lacks an engine for want of anything but `--runtime`.
         Want::Option
     } else {
         Want::Host

@@ -123,6 +123,7 @@ fn head(subject: &Subject, runtime: &str) -> RunHead {
         runtime: runtime.to_owned(),
         emulator: None,
         wasi_engine: None,
+        engine_facts: Vec::new(),
         static_only: false,
         part: None,
         companion: subject.companion,
@@ -286,6 +287,7 @@ pub(super) fn plan(
     };
     if let Some(backend) = &backend {
         head.runtime = backend.describe();
+        head.engine_facts = backend.facts();
     }
     let runtime = chosen.filter(|_| backend.is_some() && head.emulator.is_none());
     Planned {
@@ -308,6 +310,7 @@ pub(super) fn repeat(first: &Planned, chosen: &Chosen) -> Option<Planned> {
     Some(Planned {
         head: RunHead {
             runtime: chosen.backend.describe(),
+            engine_facts: chosen.backend.facts(),
             ..first.head.clone()
         },
         subject: Ok(subject.clone()),

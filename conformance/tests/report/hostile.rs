@@ -18,6 +18,7 @@ fn filled(text: &str) -> Report {
         run.emulator = Some(text.to_owned());
         run.wasi_engine = Some(text.to_owned());
         run.root_lacks = vec![text.to_owned(), text.to_owned()];
+        run.engine_facts = vec![text.to_owned(), text.to_owned()];
         run.error = run.error.as_ref().map(|_| text.to_owned());
         run.baseline = Some(Baseline {
             image: text.to_owned(),

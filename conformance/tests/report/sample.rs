@@ -55,6 +55,7 @@ pub(crate) fn head(platform: &str) -> RunHead {
         runtime: "embedded (rootless)".to_owned(),
         emulator: None,
         wasi_engine: None,
+        engine_facts: Vec::new(),
         static_only: false,
         part: None,
         companion: false,
@@ -272,6 +273,8 @@ pub(crate) fn full() -> Report {
     );
     second.emulator = Some("qemu-aarch64 7.2.22 (private binfmt_misc)".to_owned());
     second.wasi_engine = Some("wasmi 2.0.0, the suite's own host".to_owned());
+    second.engine_facts =
+        vec!["a container of a pod has a UTS namespace of its own, not the pause's".to_owned()];
     second.root_lacks = vec![
         "its root is the image's, except for 2 files without owners, whose ids are not mapped"
             .to_owned(),
@@ -290,7 +293,7 @@ pub(crate) fn full() -> Report {
 pub(crate) fn part() -> Report {
     let part = Part {
         checks: 4,
-        of: 146,
+        of: 152,
         options: vec!["--filter startup".to_owned(), format!("--filter {HOSTILE}")],
     };
     let records = || {

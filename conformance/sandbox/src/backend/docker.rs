@@ -14,6 +14,7 @@ const NAME: &str = "docker";
 static KIND: Kind = Kind {
     name: NAME,
     limits_core: true,
+    has_pods: false,
 };
 /// Where it listens, unless `DOCKER_HOST` says otherwise.
 const SOCKET: &str = "/var/run/docker.sock";

@@ -19,7 +19,9 @@ use super::embedded::cgroup::Group;
 use super::embedded::ids::Ids;
 use super::embedded::{Embedded, pipe};
 use super::inside::Inside;
-use super::{Backend, Launch, Root, Sandbox, Spec, StartError, Stdio, Stream, at};
+use super::{
+    Backend, Launch, Member, Root, Sandbox, Spec, StartError, Stdio, Stream, at, facts, refused,
+};
 use crate::Features;
 use crate::shortage::Counters;
 use crate::shortage::groups::Place as CgroupPlace;
@@ -29,13 +31,16 @@ pub(super) mod api;
 mod config;
 mod container;
 pub mod keeper;
+mod member;
 mod output;
+mod pod;
 mod sandbox;
 
 use api::{Api, Refusal};
 use config::Place;
 use container::{Container, Started};
 use keeper::Keeper;
+use member::Maker;
 use output::Output;
 use sandbox::{EngineSandbox, Pause};
 
@@ -49,6 +54,8 @@ pub(super) struct Kind {
     pub(super) name: &'static str,
     /// It limits one resource, and leaves the others as they are.
     pub(super) limits_core: bool,
+    /// It makes pods.
+    pub(super) has_pods: bool,
 }
 
 /// A backend that asks a container engine.
@@ -63,8 +70,13 @@ pub struct Engine {
     cost: Duration,
     /// The kernel tells how a process ended that is no child of the suite's.
     is_told: bool,
+    /// It makes a pod, where containers are to join.
+    has_pods: bool,
     suite_pid_namespace: OwnedFd,
-    made: AtomicU64,
+    made: Arc<AtomicU64>,
+    maker: Arc<Maker>,
+    /// What it does otherwise than a CRI runtime, as the trial has shown.
+    facts: Vec<String>,
     images: Mutex<Vec<Adopted>>,
     reference: Subject,
 }
@@ -73,8 +85,8 @@ pub struct Engine {
 struct Adopted {
     /// The same files are the same image.
     rootfs: Arc<Rootfs>,
-    /// By which the engine knows it.
-    id: String,
+    /// By which the engine knows it, or why it does not take it.
+    id: Result<String, String>,
 }
 
 impl Engine {
@@ -90,26 +102,57 @@ impl Engine {
         let description = describe(kind.name, &api).map_err(at("ask what it is"))?;
         let namespace = std::fs::File::open("/proc/self/ns/pid");
         let reference = crate::programs::REFERENCE.into();
+        let (api, keeper) = (Arc::new(api), Arc::new(keeper));
+        let made = Arc::new(AtomicU64::new(0));
+        let subject = member::image();
+        let load = |subject: &Subject| load(kind, (&api, &keeper), &made, subject);
+        let image = load(&subject).map_err(|not_loaded| match not_loaded {
+            NotLoaded::Here(why) | NotLoaded::Refused(why) => StartError::Unable { why },
+        })?;
+        let maker = Maker {
+            api: Arc::clone(&api),
+            keeper: Arc::clone(&keeper),
+            image,
+            subject,
+            made: Arc::clone(&made),
+            limits_core: kind.limits_core,
+        };
         let mut engine = Self {
             kind,
             description,
-            api: Arc::new(api),
-            keeper: Arc::new(keeper),
+            api,
+            keeper,
             embedded: Arc::clone(embedded),
             offers: ALWAYS | (embedded.offers() & FROM_EMBEDDED),
             lacking: Vec::new(),
             cost: Duration::ZERO,
             is_told: false,
+            has_pods: kind.has_pods,
             suite_pid_namespace: namespace.map_err(at("keep its pid namespace"))?.into(),
-            made: AtomicU64::new(0),
+            made,
+            maker: Arc::new(maker),
+            facts: Vec::new(),
             images: Mutex::default(),
             reference: Subject::of_program("the reference", reference, Platform::host()),
         };
         engine.adopt(&engine.reference.clone())?;
         // The first also makes what is made once.
-        engine.try_out()?;
+        let joined = Spec {
+            joined: true,
+            ..Spec::default()
+        };
+        if let Err(error) = engine.try_out(&joined) {
+            if !engine.has_pods {
+                return Err(error);
+            }
+            engine.has_pods = false;
+            let why =
+                format!("its containers join the pause container, since it makes no pod: {error}");
+            engine.facts.push(why);
+            engine.try_out(&joined)?;
+        }
         let began = Instant::now();
-        engine.try_out()?;
+        engine.try_out(&Spec::default())?;
         engine.cost = began.elapsed();
         engine.lacking = LACKING
             .iter()
@@ -120,7 +163,7 @@ impl Engine {
     }
 
     /// Starts the reference and ends it, and sees what can be seen of that.
-    fn try_out(&mut self) -> Result<(), StartError> {
+    fn try_out(&mut self, spec: &Spec) -> Result<(), StartError> {
         let program = self.reference.program.as_ref();
         let launch = Launch {
             rootfs: &self.reference.rootfs,
@@ -128,10 +171,27 @@ impl Engine {
                 why: why.to_string(),
             })?,
         };
-        let sandbox = self.create(&launch, &Spec::default())?;
+        let sandbox = self.create(&launch, spec)?;
         let Pause::Found(inside) = &sandbox.pause else {
             let cause = io::Error::other("the reference ended at once");
             return Err(at("try it out")(cause));
+        };
+        let facts = if spec.joined {
+            let member = Member {
+                port: None,
+                shares_pid: true,
+            };
+            let made = sandbox.add_container(&member);
+            let made = made.map_err(at("make a container of its pod"))?;
+            let pause = inside.child.pid;
+            let apart = facts::of_pod(pause, made.host_pid());
+            let mut facts = apart.map_err(at("look at its pod"))?;
+            if self.has_pods {
+                facts.push(facts::of_user(pause).map_err(at("look at its pod"))?);
+            }
+            facts
+        } else {
+            Vec::new()
         };
         let limits_memory = sandbox.group.limits_memory();
         let killed = || -> io::Result<bool> {
@@ -152,6 +212,7 @@ impl Engine {
         let is_told = killed().map_err(at("learn how its process ended"))?;
         drop(sandbox);
         self.is_told = is_told;
+        self.facts.extend(facts);
         self.offers.set(Features::MEMORY_LIMIT, limits_memory);
         Ok(())
     }
@@ -165,7 +226,8 @@ impl Engine {
         let adopted = adopted.ok_or_else(|| StartError::Unable {
             why: format!("{} was not given this image", self.kind.name),
         })?;
-        Ok(adopted.id.clone())
+        let refused = |why| StartError::Refused { why };
+        adopted.id.clone().map_err(refused)
     }
 
     /// Has the engine make a container and start it.
@@ -181,12 +243,19 @@ impl Engine {
             limits_core: self.kind.limits_core,
         };
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let document = config::document(&place, launch, spec);
-        let container = Container::create(&self.api, &self.keeper, number, &document)?;
+        let is_pod = spec.joined && self.has_pods;
+        let (api, keeper) = (&self.api, &self.keeper);
+        let container = if is_pod {
+            Container::create_pod(api, keeper, number, place.image)?
+        } else {
+            Container::create(api, keeper, number, &config::document(&place, launch, spec))?
+        };
         let (mut output, mut stdio) = (None, Stdio::default());
-        if [spec.stdout, spec.stderr].contains(&Stream::Captured) {
+        if !is_pod && [spec.stdout, spec.stderr].contains(&Stream::Captured) {
             let begun = container.attach().and_then(Output::begin);
-            let (begun, streams) = begun.map_err(at("take its output"))?;
+            // Podman prepares a container for that, as for its start.
+            let begun = begun.map_err(|error| refused::failure(launch, "take its output", error));
+            let (begun, streams) = begun?;
             (output, stdio) = (Some(begun), streams);
         }
         let (pause, group) = match container.start(launch)? {
@@ -216,6 +285,7 @@ impl Engine {
             judged: spec.memory_limit.is_some() || spec.pids_limit.is_some(),
             sent: AtomicI32::new(0),
             is_told: self.is_told,
+            maker: Arc::clone(&self.maker),
             container,
             node,
         })
@@ -236,11 +306,12 @@ impl Engine {
     /// How a sandbox with this pause process is entered.
     fn inside(&self, child: Child, launch: &Launch<'_>, spec: &Spec) -> Result<Inside, StartError> {
         let entered = || -> io::Result<Inside> {
+            let is_pod = spec.joined && self.has_pods;
             let (uid, gid) = match (spec.user, launch.program.uid) {
                 (Some(user), _) => user,
-                (None, Some(uid)) => (uid, launch.program.gid.unwrap_or(0)),
-                // The image names its user, which the engine has looked up.
-                (None, None) => {
+                (None, Some(uid)) if !is_pod => (uid, launch.program.gid.unwrap_or(0)),
+                // The image names its user, which the engine has looked up; or it is not asked.
+                _ => {
                     let status = Process::new(child.pid).and_then(|process| process.status());
                     status.map_or((0, 0), |status| (status.euid, status.egid))
                 }
@@ -263,6 +334,53 @@ impl Engine {
         };
         entered().map_err(at("look into its container"))
     }
+}
+
+/// Why an image was not loaded.
+enum NotLoaded {
+    /// Nothing could be asked.
+    Here(String),
+    /// The engine says so.
+    Refused(String),
+}
+
+/// Hands an image over; the id by which the engine knows it.
+fn load(
+    kind: &Kind,
+    (api, keeper): (&Api, &Keeper),
+    made: &AtomicU64,
+    subject: &Subject,
+) -> Result<String, NotLoaded> {
+    let number = made.fetch_add(1, Ordering::Relaxed);
+    let name = keeper.image(number);
+    let here = |step: &str, error: io::Error| NotLoaded::Here(format!("{step}: {error}"));
+    let refused = |refusal: Refusal| match refusal {
+        Refusal::Said { message, .. } => NotLoaded::Refused(format!("{}: {message}", kind.name)),
+        Refusal::Unreached(why) => NotLoaded::Here(format!("{}: {why}", kind.name)),
+    };
+    let saved = subject.docker_archive(&name);
+    let (_, archive) = saved.map_err(|error| here("write its image for an engine", error))?;
+    let told = keeper.makes(&name);
+    told.map_err(|error| here("tell the keeper of an image", error))?;
+    let loaded = api.post_archive("/images/load?quiet=1", archive);
+    keeper.made(&name);
+    let lines = loaded.map_err(refused)?;
+    let found = api.get(&format!("/images/{name}/json"), &[]);
+    let found = found.map_err(|refusal| match (complaint(&lines), refusal) {
+        // The status of the answer was sent before the archive was read.
+        (Some(why), Refusal::Said { .. }) => NotLoaded::Refused(format!("{}: {why}", kind.name)),
+        (_, refusal) => refused(refusal),
+    })?;
+    Ok(found["Id"].as_str().unwrap_or(&name).to_owned())
+}
+
+/// What the lines of an answer say is wrong.
+fn complaint(lines: &str) -> Option<String> {
+    let said = lines.lines().find_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(line["error"].as_str()?.to_owned())
+    })?;
+    Some(pause_image::escape_text(said.trim()).to_string())
 }
 
 /// The user namespace of a process, where it is not the suite's.
@@ -325,23 +443,12 @@ impl Backend for Engine {
         {
             return Ok(());
         }
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let name = self.keeper.image(number);
-        let saved = subject.docker_archive(&name);
-        let (_, archive) = saved.map_err(at("write its image for an engine"))?;
-        self.keeper
-            .makes(&name)
-            .map_err(at("tell the keeper of an image"))?;
-        let load = || -> Result<String, Refusal> {
-            let loaded = self.api.post_archive("/images/load?quiet=1", archive);
-            self.keeper.made(&name);
-            loaded?;
-            let loaded = self.api.get(&format!("/images/{name}/json"), &[])?;
-            Ok(loaded["Id"].as_str().unwrap_or(&name).to_owned())
+        let id = match load(self.kind, (&self.api, &self.keeper), &self.made, subject) {
+            Err(NotLoaded::Here(why)) => return Err(StartError::Unable { why }),
+            // Checks say so, as of a program that does not start.
+            Err(NotLoaded::Refused(why)) => Err(why),
+            Ok(id) => Ok(id),
         };
-        let id = load().map_err(|refusal| StartError::Unable {
-            why: format!("{} does not take it: {refusal}", self.kind.name),
-        })?;
         images.push(Adopted {
             rootfs: Arc::clone(&subject.rootfs),
             id,
@@ -355,6 +462,10 @@ impl Backend for Engine {
 
     fn memory_floor(&self) -> u64 {
         MEMORY_FLOOR
+    }
+
+    fn facts(&self) -> Vec<String> {
+        self.facts.clone()
     }
 
     fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
@@ -372,7 +483,9 @@ impl Backend for Engine {
 }
 
 /// What every engine gives.
-const ALWAYS: Features = Features::OF_ALL.union(Features::SANDBOX_PROC);
+const ALWAYS: Features = Features::OF_ALL
+    .union(Features::SANDBOX_PROC)
+    .union(Features::ENGINE);
 
 /// What it gives where the host does.
 const FROM_EMBEDDED: Features = Features::MQUEUE

@@ -20,17 +20,20 @@ use super::embedded::{Embedded, LentRoot, limits};
 use super::inside::Inside;
 use super::lease::Lease;
 use super::stage::Stage;
-use super::{Backend, Launch, Root, Sandbox, Spec, StartError, Stream, Unusable, at, program};
+use super::{
+    Backend, Launch, Member, Root, Sandbox, Spec, StartError, Stream, Unusable, at, facts, program,
+};
 use crate::Features;
 use crate::shortage::Counters;
 use crate::sys::Child;
 
 mod config;
 mod container;
+mod member;
 mod sandbox;
 
 use config::Place;
-use container::Container;
+use member::Maker;
 use sandbox::OciSandbox;
 
 /// Bundles and state are small.
@@ -67,7 +70,6 @@ pub static KINDS: [Kind; 2] = [
 /// The backend, prepared.
 pub struct Oci {
     kind: &'static Kind,
-    program: PathBuf,
     version: String,
     embedded: Arc<Embedded>,
     offers: Features,
@@ -75,12 +77,11 @@ pub struct Oci {
     /// What it takes to start and remove a sandbox.
     cost: Duration,
     suite_pid_namespace: OwnedFd,
-    null: OwnedFd,
-    made: AtomicU64,
+    maker: Arc<Maker>,
+    /// What it does otherwise than a CRI runtime, as the trial has shown.
+    facts: Vec<String>,
     /// Those that are attached in the stage, and where.
     roots: Mutex<Vec<(Arc<LentRoot>, String)>>,
-    stage: Arc<Stage>,
-    lease: Arc<Lease>,
 }
 
 impl Oci {
@@ -112,9 +113,9 @@ impl Oci {
         })?;
         let refused = |error: StartError| unusable(error.to_string(), super::REFUSED);
         // The first also makes what is made once.
-        made.try_out().map_err(refused)?;
+        made.try_out(true).map_err(refused)?;
         let began = Instant::now();
-        made.try_out().map_err(refused)?;
+        made.try_out(false).map_err(refused)?;
         made.cost = began.elapsed();
         Ok(made)
     }
@@ -133,27 +134,36 @@ impl Oci {
             .open("/dev/null")?;
         let stage = Stage::make(&program, BUNDLES)?;
         stage.make_folder("state")?;
+        let stage = Arc::new(stage);
+        let member = member::attach(embedded, &stage).map_err(io::Error::other)?;
+        let maker = Maker {
+            name: kind.name,
+            program,
+            stage,
+            lease: Arc::new(Lease::take(&embedded.lend_probe()?)?),
+            null: null.into(),
+            made: AtomicU64::new(0),
+            member,
+        };
         let mut made = Self {
             kind,
-            stage: Arc::new(stage),
-            program,
             version,
             embedded: Arc::clone(embedded),
             offers: Features::empty(),
             lacking: Vec::new(),
             cost: Duration::ZERO,
             suite_pid_namespace: std::fs::File::open("/proc/self/ns/pid")?.into(),
-            null: null.into(),
-            made: AtomicU64::new(0),
+            maker: Arc::new(maker),
+            facts: Vec::new(),
             roots: Mutex::default(),
-            lease: Arc::new(Lease::take(&embedded.lend_probe()?)?),
         };
         made.find_offers();
         Ok(made)
     }
 
-    /// Starts the reference, so that what is refused shows before anything is judged.
-    fn try_out(&self) -> Result<(), StartError> {
+    /// Starts the reference, so that what is refused shows before anything is judged; and sees what
+    /// a pod is like.
+    fn try_out(&mut self, joined: bool) -> Result<(), StartError> {
         let reference = crate::programs::REFERENCE.into();
         let platform = pause_image::Platform::host();
         let subject = pause_image::Subject::of_program("the reference", reference, platform);
@@ -163,7 +173,18 @@ impl Oci {
                 why: why.to_string(),
             })?,
         };
-        self.start(&launch, &Spec::default()).map(drop)
+        let sandbox = self.start(&launch, &Spec::default())?;
+        if joined {
+            let member = Member {
+                port: None,
+                shares_pid: true,
+            };
+            let made = sandbox.add_container(&member);
+            let made = made.map_err(at("make a container of its pod"))?;
+            let facts = facts::of_pod(sandbox.host_pid(), made.host_pid());
+            self.facts = facts.map_err(at("look at its pod"))?;
+        }
+        Ok(())
     }
 
     fn find_offers(&mut self) {
@@ -189,9 +210,10 @@ impl Oci {
         folder: &str,
     ) -> Result<(Arc<LentRoot>, String), StartError> {
         let attached = |root: &LentRoot, name: &str| {
-            self.stage
+            let stage = &self.maker.stage;
+            stage
                 .make_folder(name)
-                .and_then(|()| self.stage.attach(&root.detached()?, name))
+                .and_then(|()| stage.attach(&root.detached()?, name))
                 .map_err(at("attach the image's root"))
         };
         let writable = spec.root == Root::Writable;
@@ -208,15 +230,15 @@ impl Oci {
         if let Some((root, name)) = roots.iter().find(|(root, _)| root.is(&lent)) {
             return Ok((Arc::clone(root), name.clone()));
         }
-        let name = format!("root-{}", self.made.fetch_add(1, Ordering::Relaxed));
+        let name = format!("root-{}", self.maker.made.fetch_add(1, Ordering::Relaxed));
         attached(&lent, &name)?;
         let root = Arc::new(lent);
         roots.insert(0, (Arc::clone(&root), name.clone()));
         let kept = KEPT.min(roots.len());
         for (_, old) in roots.drain(kept..) {
             // Sandboxes that have it keep it: it is in their mount namespaces.
-            if self.stage.detach(&old).is_ok() {
-                self.stage.remove(&old);
+            if self.maker.stage.detach(&old).is_ok() {
+                self.maker.stage.remove(&old);
             }
         }
         Ok((root, name))
@@ -233,8 +255,8 @@ impl Oci {
             launch.program.uid.unwrap_or(0),
             launch.program.gid.unwrap_or(0),
         ));
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let mut container = self.container(number)?;
+        let number = self.maker.made.fetch_add(1, Ordering::Relaxed);
+        let mut container = self.maker.container(number)?;
         let (root, root_name) = self.root(launch, user, spec, &container.folder)?;
         container.own_root = (spec.root == Root::Writable).then(|| root_name.clone());
         let node = (!spec.own_pid_namespace)
@@ -242,8 +264,8 @@ impl Oci {
             .transpose()
             .map_err(at("make the pid namespace of a node"))?;
         let place = Place {
-            root: self.stage.path(&root_name),
-            cgroup: self.lease.cgroup(number),
+            root: self.maker.stage.path(&root_name),
+            cgroup: self.maker.lease.cgroup(number),
             node: node.as_ref().map(|node| {
                 let (suite, namespace) = (std::process::id(), node.pid_namespace().as_raw_fd());
                 format!("/proc/{suite}/fd/{namespace}")
@@ -252,12 +274,13 @@ impl Oci {
                 spec.memory_limit.unwrap_or(cgroup::MEMORY),
                 spec.pids_limit.map_or_else(limits::processes, u64::from),
             ),
+            pause: None,
             launch,
             user,
         };
         let name = container.file("config.json");
         config::text(&place, spec)
-            .and_then(|text| self.stage.write(&name, &text))
+            .and_then(|text| self.maker.stage.write(&name, &text))
             .map_err(at("write its configuration"))?;
         let streams = self.embedded.lend_streams(spec);
         let (stdio, streams) = streams.map_err(at("open its streams"))?;
@@ -266,8 +289,8 @@ impl Oci {
         let sandbox = OciSandbox {
             user_namespace: spec.id_range,
             group: Group::found(
-                self.lease.directory("memory", number),
-                self.lease.directory("pids", number),
+                self.maker.lease.directory("memory", number),
+                self.maker.lease.directory("pids", number),
                 place.limits,
             ),
             judged: spec.memory_limit.is_some() || spec.pids_limit.is_some(),
@@ -275,26 +298,10 @@ impl Oci {
             stdio,
             inside: self.inside(child, user, node, spec)?,
             root,
+            maker: Arc::clone(&self.maker),
             container,
         };
         sandbox.look_inside()
-    }
-
-    /// A container with this number, whose bundle is empty.
-    fn container(&self, number: u64) -> Result<Container, StartError> {
-        let folder = format!("bundle-{number}");
-        let made = self.stage.make_folder(&folder);
-        made.map_err(at("make its bundle"))?;
-        Ok(Container {
-            stage: Arc::clone(&self.stage),
-            lease: Arc::clone(&self.lease),
-            program: self.program.clone(),
-            name: self.kind.name,
-            id: self.lease.id(number),
-            folder,
-            own_root: None,
-            null: self.null.try_clone().map_err(at("open its streams"))?,
-        })
     }
 
     /// How a sandbox with this pause process is entered.
@@ -349,6 +356,10 @@ impl Backend for Oci {
         self.kind.memory_floor
     }
 
+    fn facts(&self) -> Vec<String> {
+        self.facts.clone()
+    }
+
     fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
         if let Some(why) = refuses(spec) {
             return Err(StartError::Unable {
@@ -370,6 +381,7 @@ impl Backend for Oci {
 /// What every OCI runtime gives.
 const ALWAYS: Features = Features::OF_ALL
     .union(Features::SANDBOX_PROC)
+    .union(Features::ENGINE)
     .union(Features::HELD)
     .union(Features::STREAMS);
 

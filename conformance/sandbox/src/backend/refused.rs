@@ -8,11 +8,24 @@ use super::{Launch, StartError};
 /// that the host is short of something.
 pub(super) fn failure(launch: &Launch<'_>, step: &'static str, cause: io::Error) -> StartError {
     let path = launch.program.argv.first().cloned().unwrap_or_default();
-    if blames(&cause.to_string(), &path) {
+    let said = cause.to_string();
+    if blames(&said, &path) {
         return StartError::Exec { path, cause };
+    }
+    if USER.iter().any(|words| said.contains(words)) {
+        return StartError::Refused { why: said };
     }
     StartError::Host { step, cause }
 }
+
+/// What engines say where the image names a user or group that none of its files has (moby and
+/// runc, `user.GetExecUser`; containers/storage, `GetUser`).
+const USER: [&str; 4] = [
+    "unable to find user",
+    "unable to find group",
+    "no matching entries in passwd file",
+    "no matching entries in group file",
+];
 
 fn blames(said: &str, program: &str) -> bool {
     /// Errors of the kernel that any program meets there, in its words and those of Go.
@@ -30,7 +43,26 @@ fn blames(said: &str, program: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::blames;
+    use pause_image::{Platform, Subject};
+
+    use super::super::{Launch, StartError};
+    use super::{blames, failure};
+
+    #[test]
+    fn a_user_that_no_file_names_is_the_images_and_a_full_disk_is_not() {
+        let subject = Subject::of_program("pause", b"\x7fELF"[..].into(), Platform::host());
+        let launch = Launch {
+            rootfs: &subject.rootfs,
+            program: subject.program.as_ref().expect("a program"),
+        };
+        let of = |said: &str| failure(&launch, "start it", std::io::Error::other(said.to_owned()));
+        let nobody = "unable to find user nobody: no matching entries in passwd file";
+        assert!(matches!(of(nobody), StartError::Refused { why } if why == nobody));
+        let full = "mkdir /var/lib/x: no space left on device";
+        assert!(matches!(of(full), StartError::Host { .. }));
+        let missing = "exec: \"/pause\": stat /pause: no such file or directory";
+        assert!(matches!(of(missing), StartError::Exec { .. }));
+    }
 
     #[test]
     fn a_program_is_blamed_where_it_is_quoted_and_nothing_ran_short() {

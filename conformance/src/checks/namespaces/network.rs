@@ -11,12 +11,12 @@ use crate::context::{Context, Pod};
 use crate::probe::Probe;
 
 /// The address that the pod's network plugin gives.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
+pub(in crate::checks) const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
 
 /// A port on which a member listens. It is none of those from which the kernel takes one for
 /// a client (ip(7), `ip_local_port_range`): a process that connects to such a port where none
 /// listens is sometimes given it as its own, and so reaches itself.
-pub(super) const PORT: u16 = 14_711;
+pub(in crate::checks) const PORT: u16 = 14_711;
 
 pub(super) static SHARED: Check = Check {
     id: "namespaces/network-shared",
@@ -115,7 +115,7 @@ fn network_survives_restart(cx: &Context<'_>) -> Outcome {
 }
 
 /// Sets a held pod's network up as a network plugin does; what its network namespace holds then.
-pub(super) fn plug_in(pod: &mut Pod<'_>) -> Result<Vec<String>, Stop> {
+pub(in crate::checks) fn plug_in(pod: &mut Pod<'_>) -> Result<Vec<String>, Stop> {
     let plugin = pod.enter(&Join {
         privileged: true,
         ..Join::default()
@@ -125,7 +125,7 @@ pub(super) fn plug_in(pod: &mut Pod<'_>) -> Result<Vec<String>, Stop> {
     told(pod, "list its network", plugin.network())
 }
 
-pub(super) fn same_network(
+pub(in crate::checks) fn same_network(
     pod: &mut Pod<'_>,
     member: &Probe,
     set_up: &[String],

@@ -31,6 +31,7 @@ fn head() -> RunHead {
         runtime: "none".to_owned(),
         emulator: None,
         wasi_engine: None,
+        engine_facts: Vec::new(),
         static_only: false,
         part: None,
         companion: false,

@@ -14,7 +14,7 @@ pub(super) static IMAGES: &[ImageFixture] = &[
     ImageFixture::new(
         "user-by-name",
         "runs as a user that no file names",
-        NUMERIC,
+        &["image/user-numeric", "engine/takes-image"],
         || configured("User", json!("nobody")),
     ),
     ImageFixture::new("user-out-of-range", "runs as user 65536", NUMERIC, || {
@@ -74,9 +74,12 @@ pub(super) static IMAGES: &[ImageFixture] = &[
         STOP,
         || configured("StopSignal", json!("SIGDONE")),
     ),
-    ImageFixture::new("stopped-by-hup", "has the StopSignal SIGHUP", STOP, || {
-        configured("StopSignal", json!("SIGHUP"))
-    }),
+    ImageFixture::new(
+        "stopped-by-hup",
+        "has the StopSignal SIGHUP",
+        &["image/stop-signal-sane", "engine/stop-is-clean"],
+        || configured("StopSignal", json!("SIGHUP")),
+    ),
     ImageFixture::new(
         "workdir-missing",
         "starts in a directory that is not there",

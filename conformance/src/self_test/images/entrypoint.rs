@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::ImageFixture;
-use super::parts::{configured, of_layer, single};
+use super::parts::{configured, fixture, native, of_layer, single};
+use crate::programs;
 use crate::subject::build::LayoutBuilder;
 
 const SET: &str = "image/entrypoint-set";
@@ -50,6 +51,22 @@ pub(super) static IMAGES: &[ImageFixture] = &[
             }))
         },
     ),
+    ImageFixture::new(
+        "another-at-pause",
+        "has another program at /pause than the one it names, and that ends at once",
+        &["image/minimal", "engine/pause-path"],
+        || {
+            let image = native(|layer| {
+                layer.file("pod", 0o755, programs::REFERENCE).file(
+                    "pause",
+                    0o755,
+                    &fixture("exits-at-once"),
+                );
+            });
+            single(&image.set("Entrypoint", json!(["/pod"])))
+        },
+    )
+    .run(&[]),
     ImageFixture::new("script", "runs a script", &[DIRECT], || {
         single(&of_layer(|layer, pause| {
             layer

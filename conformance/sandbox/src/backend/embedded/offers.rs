@@ -77,6 +77,9 @@ impl Embedded {
                 ),
             ),
         ];
+        let no_engine =
+            "the suite makes the sandboxes itself, and is no engine: --runtime names one";
+        self.lacking.push((Features::ENGINE, no_engine.to_owned()));
         for (feature, have) in rows {
             match have {
                 Ok(()) => self.offers |= feature,

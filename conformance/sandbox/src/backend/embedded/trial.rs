@@ -56,7 +56,9 @@ fn run_here(engine: &Embedded) -> Result<TrialResult, Refusal> {
         .map_err(|error| match error {
             StartError::Host { step, cause } => Refusal::at(step)(cause),
             StartError::Exec { cause, .. } => Refusal::at("execute the reference")(cause),
-            StartError::Root { cause } | StartError::Unable { why: cause } => {
+            StartError::Root { cause }
+            | StartError::Refused { why: cause }
+            | StartError::Unable { why: cause } => {
                 Refusal::at("make the reference's root")(io::Error::other(cause))
             }
         })?;

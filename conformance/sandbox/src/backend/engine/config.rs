@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::keeper::LABEL;
 use crate::backend::embedded::{cgroup, limits};
-use crate::backend::{Launch, Root, Spec, Stream};
+use crate::backend::member;
+use crate::backend::{Launch, Member, Root, Spec, Stream};
 
 /// Variables that engines set where nobody does.
 const SET: [&str; 2] = ["PATH", "HOSTNAME"];
@@ -43,7 +44,7 @@ pub(super) fn document(place: &Place<'_>, launch: &Launch<'_>, spec: &Spec) -> V
         "HostConfig": {
             // As a network plugin finds it: the members of a pod share it.
             "NetworkMode": "none",
-            "IpcMode": "private",
+            "IpcMode": if spec.joined { "shareable" } else { "private" },
             "ReadonlyRootfs": spec.root == Root::ReadOnly,
             "Memory": memory,
             "MemorySwap": memory,
@@ -68,11 +69,63 @@ pub(super) fn document(place: &Place<'_>, launch: &Launch<'_>, spec: &Spec) -> V
         document["Entrypoint"] = json!(&launch.program.argv[..1]);
         document["Cmd"] = json!(arguments);
     }
+    if let Some(command) = &spec.command {
+        document["Entrypoint"] = json!(command);
+        document["Cmd"] = json!([]);
+    }
     if let Some((uid, gid)) = spec.user {
         document["User"] = format!("{uid}:{gid}").into();
     }
     if let Some(env) = &spec.env {
         document["Env"] = json!(only(env, &launch.program.env));
+    }
+    document
+}
+
+/// The document for a container of the pod whose pause container has this id; `image` is the
+/// suite's own.
+pub(super) fn member(place: &Place<'_>, program: &str, pause: &str, member: &Member) -> Value {
+    let joined = format!("container:{pause}");
+    let mut entrypoint = vec![program.to_owned()];
+    entrypoint.extend(member::arguments(member));
+    json!({
+        "Image": place.image,
+        "Labels": {LABEL: place.run},
+        "Entrypoint": entrypoint,
+        "HostConfig": {
+            "NetworkMode": joined,
+            "IpcMode": joined,
+            "PidMode": if member.shares_pid { &*joined } else { "" },
+            "ReadonlyRootfs": true,
+            "Memory": cgroup::MEMORY,
+            "MemorySwap": cgroup::MEMORY,
+            "PidsLimit": limits::processes(),
+            "LogConfig": {"Type": "none"},
+            "OomScoreAdj": 1000,
+            "Init": false,
+            "SecurityOpt": ["no-new-privileges", "seccomp=unconfined"],
+        },
+    })
+}
+
+/// The same, for podman's own interface, and a container of one of its pods.
+pub(super) fn member_of_pod(image: &str, program: &str, member: &Member) -> Value {
+    let mut document = json!({
+        "image": image,
+        "entrypoint": [program],
+        "command": member::arguments(member),
+        "read_only_filesystem": true,
+        "resource_limits": {
+            "memory": {"limit": cgroup::MEMORY, "swap": cgroup::MEMORY},
+            "pids": {"limit": limits::processes()},
+        },
+        "log_configuration": {"driver": "none"},
+        "oom_score_adj": 1000,
+        "no_new_privileges": true,
+        "seccomp_profile_path": "unconfined",
+    });
+    if !member.shares_pid {
+        document["pidns"] = json!({"nsmode": "private"});
     }
     document
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::api::{Api, Refusal};
 use super::keeper::Keeper;
+use super::pod::Pod;
 use crate::backend::{Launch, StartError, at, executed, refused};
 use crate::sys::{Child, ExitStatus};
 
@@ -23,6 +24,8 @@ pub(super) struct Container {
     #[expect(dead_code, reason = "held, not used")]
     keeper: Arc<Keeper>,
     id: String,
+    /// The pod whose pause container it is, which goes with it.
+    pod: Option<Pod>,
 }
 
 /// What became of a start.
@@ -44,11 +47,26 @@ impl Container {
         number: u64,
         document: &Value,
     ) -> Result<Self, StartError> {
+        Self::add(api, keeper, number, |name| {
+            api.post(&format!("/containers/create?name={name}"), Some(document))
+        })
+    }
+
+    /// The same, by another request, for a container of this name.
+    ///
+    /// # Errors
+    /// As a start.
+    pub(super) fn add(
+        api: &Arc<Api>,
+        keeper: &Arc<Keeper>,
+        number: u64,
+        ask: impl FnOnce(&str) -> Result<Value, Refusal>,
+    ) -> Result<Self, StartError> {
         let name = keeper.container(number);
         keeper
             .makes(&name)
             .map_err(at("tell the keeper of a container"))?;
-        let made = api.post(&format!("/containers/create?name={name}"), Some(document));
+        let made = ask(&name);
         keeper.made(&name);
         let made = made.map_err(|refusal| at("create its container")(refusal.into()))?;
         let id = made["Id"].as_str();
@@ -58,7 +76,39 @@ impl Container {
             keeper: Arc::clone(keeper),
             // By its name it is removed in any case.
             id: id.map_or(name, str::to_owned),
+            pod: None,
         })
+    }
+
+    /// Has a pod made, whose pause container it is.
+    ///
+    /// # Errors
+    /// As a start.
+    pub(super) fn create_pod(
+        api: &Arc<Api>,
+        keeper: &Arc<Keeper>,
+        number: u64,
+        image: &str,
+    ) -> Result<Self, StartError> {
+        let name = keeper.container(number);
+        keeper
+            .makes(&name)
+            .map_err(at("tell the keeper of a pod"))?;
+        let made = Pod::create(api, &name, keeper.run(), image);
+        keeper.made(&name);
+        let pod = made.map_err(|refusal| at("create its pod")(refusal.into()))?;
+        let id = pod.pause().map_err(at("find the pause of its pod"))?;
+        Ok(Self {
+            api: Arc::clone(api),
+            keeper: Arc::clone(keeper),
+            id,
+            pod: Some(pod),
+        })
+    }
+
+    /// The pod whose pause container it is.
+    pub(super) fn pod(&self) -> Option<&Pod> {
+        self.pod.as_ref()
     }
 
     /// By which the engine knows it.
@@ -79,13 +129,43 @@ impl Container {
     /// # Errors
     /// As a start.
     pub(super) fn start(&self, launch: &Launch<'_>) -> Result<Started, StartError> {
-        let started = self
-            .api
-            .post(&format!("/containers/{}/start", self.id), None);
+        let started = match &self.pod {
+            Some(pod) => pod.order("start"),
+            None => {
+                let path = format!("/containers/{}/start", self.id);
+                self.api.post(&path, None).map(drop)
+            }
+        };
         started.map_err(|refusal| match refusal {
             Refusal::Said { .. } => refused::failure(launch, "start its container", refusal.into()),
             Refusal::Unreached(_) => at("start its container")(refusal.into()),
         })?;
+        self.await_running()
+    }
+
+    /// Has it ended and started again, and waits until its program is executed.
+    ///
+    /// # Errors
+    /// Where the engine refuses.
+    pub(super) fn restart(&self) -> io::Result<Started> {
+        self.api
+            .post(&format!("/containers/{}/restart?t=0", self.id), None)?;
+        self.await_running().map_err(io::Error::other)
+    }
+
+    /// Has it stopped: by its signal, and after so many seconds by KILL.
+    ///
+    /// # Errors
+    /// Where the engine refuses.
+    pub(super) fn stop(&self, grace: u64) -> io::Result<()> {
+        if let Some(pod) = &self.pod {
+            return Ok(pod.order(&format!("stop?t={grace}"))?);
+        }
+        let path = format!("/containers/{}/stop?t={grace}", self.id);
+        Ok(self.api.post(&path, None).map(drop)?)
+    }
+
+    fn await_running(&self) -> Result<Started, StartError> {
         let began = Instant::now();
         loop {
             let state = self.state().map_err(at("ask for its state"))?;
@@ -152,6 +232,10 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
+        // It goes with its pod, and only so.
+        if self.pod.is_some() {
+            return;
+        }
         // Where that fails, the keeper does it in the end.
         let _ = self
             .api

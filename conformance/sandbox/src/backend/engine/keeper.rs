@@ -22,6 +22,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
 
 use super::api::Api;
+use super::pod;
 use crate::process::proc;
 
 /// The first argument of the suite, its name, where it is to be the keeper.
@@ -178,7 +179,7 @@ fn is_dead(run: &str) -> bool {
     own.is_ok_and(|own| own == namespace) && gone
 }
 
-/// Has the containers and images removed whose run is one of `these`. An engine does not remove
+/// Has the pods, containers and images removed whose run is one of `these`. An engine does not remove
 /// what it is just starting, or using, and lists nothing while something goes: it is asked again
 /// until `patience` is over.
 fn sweep(api: &Api, these: &dyn Fn(&str) -> bool, patience: Duration) -> io::Result<()> {
@@ -208,6 +209,13 @@ fn await_event(api: &Api) {
 /// How many of them there were.
 fn sweep_once(api: &Api, these: &dyn Fn(&str) -> bool) -> io::Result<usize> {
     let mut found = 0;
+    // Their containers go with them, and their infra containers only so.
+    for [pod, _, run] in pod::all(api)? {
+        if these(&run) {
+            found += 1;
+            let _ = pod::remove(api, &pod);
+        }
+    }
     for (container, run) in containers(api)? {
         if these(&run) {
             found += 1;
@@ -248,14 +256,15 @@ fn containers(api: &Api) -> io::Result<Vec<(String, String)>> {
     Ok(each.collect())
 }
 
-/// The names of all containers, and of images of any run.
+/// The names of all containers, and of images and pods of any run.
 fn names(api: &Api) -> io::Result<Vec<String>> {
     let all = api.get("/containers/json", &[("all", "1")])?;
     let names = all.as_array().into_iter().flatten();
     let names = names.flat_map(|it| it["Names"].as_array().into_iter().flatten());
     // Docker's begin with a slash.
     let names = names.filter_map(|name| Some(name.as_str()?.trim_start_matches('/').to_owned()));
-    Ok(names.chain(images(api)?).collect())
+    let pods = pod::all(api)?.into_iter().map(|[_, name, _]| name);
+    Ok(names.chain(images(api)?).chain(pods).collect())
 }
 
 /// The names of images of any run.

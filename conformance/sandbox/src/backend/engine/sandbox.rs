@@ -2,16 +2,18 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use nix::libc;
 
 use super::container::Container;
+use super::member::Maker;
 use super::output::Output;
 use crate::backend::embedded::cgroup::{self, Group};
 use crate::backend::inside::Inside;
-use crate::backend::{Join, Sandbox, StartError, Stdio};
+use crate::backend::{Join, Member, PodContainer, Sandbox, StartError, Stdio, Stopped};
 use crate::probe::Probe;
 use crate::shortage::Shortage;
 use crate::sys::{self, ExitStatus};
@@ -48,6 +50,8 @@ pub(super) struct EngineSandbox {
     pub(super) sent: AtomicI32,
     /// The kernel tells how it ended.
     pub(super) is_told: bool,
+    /// Makes containers of its pod.
+    pub(super) maker: Arc<Maker>,
     /// Removed before the one whose pid namespace it is in.
     pub(super) container: Container,
     pub(super) node: Option<Box<EngineSandbox>>,
@@ -153,6 +157,15 @@ impl Sandbox for EngineSandbox {
 
     fn run_beside(&self, command: Command, shares_pid: bool) -> io::Result<Workload> {
         self.inside()?.start_beside(command, shares_pid)
+    }
+
+    fn add_container(&self, member: &Member) -> io::Result<Box<dyn PodContainer>> {
+        Ok(Box::new(self.maker.add(&self.container, member)?))
+    }
+
+    fn stop(&mut self, grace: Duration) -> io::Result<Stopped> {
+        self.container.stop(grace.as_secs())?;
+        Ok(Stopped::Asked)
     }
 
     fn open_gate(&mut self) -> io::Result<()> {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::backend::embedded::ids::{RANGE, RANGE_BASE};
 use crate::backend::{Launch, Root, Spec};
+
 use crate::shortage::needs;
 
 /// What containerd lets a container do by default (containerd, pkg/oci/spec.go).
@@ -56,6 +57,8 @@ pub(super) struct Place<'a> {
     pub(super) cgroup: String,
     /// The pid namespace that it joins, where it has none of its own.
     pub(super) node: Option<String>,
+    /// The process whose network, IPC and UTS namespaces it joins, as a container of its pod.
+    pub(super) pause: Option<i32>,
     /// Bytes and processes that it may have.
     pub(super) limits: (u64, u64),
     pub(super) launch: &'a Launch<'a>,
@@ -72,6 +75,9 @@ pub(super) fn text(place: &Place<'_>, spec: &Spec) -> io::Result<Vec<u8>> {
 fn value(place: &Place<'_>, spec: &Spec) -> Value {
     let program = place.launch.program;
     let mut args = program.argv.clone();
+    if let Some(command) = &spec.command {
+        args.clone_from(command);
+    }
     if let Some(arguments) = &spec.arguments {
         args.truncate(1);
         args.extend(arguments.iter().cloned());
@@ -80,7 +86,7 @@ fn value(place: &Place<'_>, spec: &Spec) -> Value {
     let descriptors = needs::program_descriptors();
     let soft = descriptors.current.unwrap_or(u64::MAX);
     let hard = descriptors.maximum.unwrap_or(u64::MAX);
-    json!({
+    let mut config = json!({
         "ociVersion": "1.0.2",
         "process": {
             "terminal": false,
@@ -99,10 +105,14 @@ fn value(place: &Place<'_>, spec: &Spec) -> Value {
             "oomScoreAdj": 1000,
         },
         "root": {"path": place.root, "readonly": spec.root == Root::ReadOnly},
-        "hostname": "pause-conformance",
         "mounts": mounts(),
         "linux": linux(place, spec),
-    })
+    });
+    // A container of a pod has the pod's.
+    if place.pause.is_none() {
+        config["hostname"] = "pause-conformance".into();
+    }
+    config
 }
 
 /// A program of another user than root has them in the bounding set alone (execve(2)).
@@ -139,10 +149,14 @@ fn mounts() -> Value {
 }
 
 fn linux(place: &Place<'_>, spec: &Spec) -> Value {
+    let of_pod = |kind: &str, file: &str| match place.pause {
+        Some(pause) => json!({"type": kind, "path": format!("/proc/{pause}/ns/{file}")}),
+        None => json!({"type": kind}),
+    };
     let mut namespaces = vec![
         json!({"type": "mount"}),
-        json!({"type": "ipc"}),
-        json!({"type": "uts"}),
+        of_pod("ipc", "ipc"),
+        of_pod("uts", "uts"),
     ];
     namespaces.push(match &place.node {
         Some(path) => json!({"type": "pid", "path": path}),
@@ -150,7 +164,7 @@ fn linux(place: &Place<'_>, spec: &Spec) -> Value {
     });
     // Else that of the suite's children, which is empty.
     if spec.own_network {
-        namespaces.push(json!({"type": "network"}));
+        namespaces.push(of_pod("network", "net"));
     }
     let mut linux = json!({
         "cgroupsPath": place.cgroup,
@@ -179,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    fn config(spec: &Spec, user: (u32, u32), node: Option<&str>) -> Value {
+    fn config(spec: &Spec, user: (u32, u32), node: Option<&str>, pause: Option<i32>) -> Value {
         let content = crate::programs::REFERENCE.into();
         let subject = Subject::of_program("pause", content, Platform::host());
         let launch = Launch {
@@ -190,6 +204,7 @@ mod tests {
             root: "/root".to_owned(),
             cgroup: "/run/0".to_owned(),
             node: node.map(str::to_owned),
+            pause,
             limits: (1 << 20, 9),
             launch: &launch,
             user,
@@ -206,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_usual_sandbox_is_confined_as_by_containerd() {
-        let config = config(&Spec::default(), (65535, 65535), None);
+        let config = config(&Spec::default(), (65535, 65535), None, None);
         assert_eq!(config["process"]["noNewPrivileges"], true);
         assert_eq!(config["process"]["user"]["uid"], 65535);
         assert_eq!(config["root"]["readonly"], true);
@@ -228,7 +243,7 @@ mod tests {
             root: Root::Writable,
             ..Spec::default()
         };
-        let config = config(&spec, (0, 0), Some("/proc/7/fd/3"));
+        let config = config(&spec, (0, 0), Some("/proc/7/fd/3"), None);
         let args = config["process"]["args"].as_array().expect("a list");
         assert_eq!(args.last().expect("one"), "-v");
         let capabilities = &config["process"]["capabilities"];
@@ -238,5 +253,26 @@ mod tests {
         let pid = &config["linux"]["namespaces"][3];
         assert_eq!(pid["path"], "/proc/7/fd/3");
         assert_eq!(config["linux"]["uidMappings"][0]["size"], 65536);
+    }
+    #[test]
+    fn a_container_of_a_pod_joins_the_namespaces_of_its_pause() {
+        let spec = Spec {
+            command: Some(vec!["/other".to_owned()]),
+            ..Spec::default()
+        };
+        let config = config(&spec, (0, 0), Some("/proc/9/ns/pid"), Some(9));
+        let namespaces = config["linux"]["namespaces"].as_array().expect("a list");
+        let paths = namespaces.iter().filter_map(|it| it["path"].as_str());
+        assert_eq!(
+            paths.collect::<Vec<_>>(),
+            [
+                "/proc/9/ns/ipc",
+                "/proc/9/ns/uts",
+                "/proc/9/ns/pid",
+                "/proc/9/ns/net"
+            ]
+        );
+        assert_eq!(config["hostname"], Value::Null);
+        assert_eq!(config["process"]["args"], json!(["/other"]));
     }
 }

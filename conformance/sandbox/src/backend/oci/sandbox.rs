@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use nix::libc;
 
 use super::container::Container;
+use super::member::Maker;
 use crate::backend::embedded::LentRoot;
 use crate::backend::embedded::cgroup::{self, Group};
 use crate::backend::inside::Inside;
-use crate::backend::{Join, Sandbox, StartError, Stdio, at};
+use crate::backend::{Join, Member, PodContainer, Sandbox, StartError, Stdio, Stopped, at};
 use crate::probe::Probe;
 use crate::shortage::Shortage;
-use crate::sys::{self, ExitStatus};
+use crate::sys::{self, Child, ExitStatus};
 use crate::workload::{Command, Workload};
 
 /// How long it may take from the order to start until the program is executed.
@@ -31,6 +32,8 @@ pub(super) struct OciSandbox {
     /// Its program has yet to be started.
     pub(super) held: bool,
     pub(super) root: Arc<LentRoot>,
+    /// Makes containers of its pod.
+    pub(super) maker: Arc<Maker>,
     /// Removed last.
     pub(super) container: Container,
 }
@@ -54,15 +57,6 @@ impl OciSandbox {
         Ok(self)
     }
 
-    /// Which file its process executes.
-    fn executable(&self) -> Option<(u64, u64)> {
-        use std::os::unix::fs::MetadataExt as _;
-
-        let path = format!("/proc/{}/exe", self.inside.child.pid);
-        let file = std::fs::metadata(path).ok()?;
-        Some((file.dev(), file.ino()))
-    }
-
     fn start(&mut self) -> Result<(), StartError> {
         let container = &self.container;
         let ordered = container.order(&["start", &container.id], container.silent());
@@ -78,6 +72,29 @@ impl OciSandbox {
     fn has_ended(&self) -> bool {
         self.inside.has_ended().unwrap_or(true)
     }
+}
+
+/// Which file a process executes.
+pub(super) fn executable(pid: i32) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let file = std::fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// Waits until a process executes another file than before, or has ended.
+pub(super) fn await_exec(child: &Child, before: Option<(u64, u64)>) -> Result<(), StartError> {
+    let began = Instant::now();
+    let has_ended = || crate::wait::readable(child.pidfd.as_fd(), Duration::ZERO).unwrap_or(true);
+    // The container runtime answers when its process is about to execute the program, and the
+    // kernel reports no exec to others.
+    while executable(child.pid) == before && !has_ended() {
+        if began.elapsed() > START {
+            return Err(at("await its exec")(io::ErrorKind::TimedOut.into()));
+        }
+        std::thread::yield_now();
+    }
+    Ok(())
 }
 
 impl Sandbox for OciSandbox {
@@ -117,18 +134,26 @@ impl Sandbox for OciSandbox {
         if !self.held {
             return Ok(());
         }
-        let before = self.executable();
+        let before = executable(self.inside.child.pid);
         self.start()?;
-        let began = Instant::now();
-        // The container runtime answers when its process is about to execute the program, and the
-        // kernel reports no exec to others.
-        while self.executable() == before && !self.has_ended() {
-            if began.elapsed() > START {
-                return Err(at("await its exec")(io::ErrorKind::TimedOut.into()));
-            }
-            std::thread::yield_now();
+        await_exec(&self.inside.child, before)
+    }
+
+    fn add_container(&self, member: &Member) -> io::Result<Box<dyn PodContainer>> {
+        let made = self.maker.add(self.inside.child.pid, *member);
+        Ok(Box::new(made.map_err(io::Error::other)?))
+    }
+
+    /// As CRI-O has it stopped, by the runtime's own order to send a signal.
+    fn stop(&mut self, grace: Duration) -> io::Result<Stopped> {
+        let container = &self.container;
+        let send = |signal| container.order(&["kill", &container.id, signal], container.silent());
+        send("TERM")?;
+        if !crate::wait::readable(self.pidfd(), grace)? {
+            send("KILL")?;
+            let _ = crate::wait::readable(self.pidfd(), START)?;
         }
-        Ok(())
+        Ok(Stopped::Asked)
     }
 
     fn lacks(&self) -> &[String] {
