@@ -29,6 +29,7 @@ use crate::shortage::groups::{self, Place as CgroupPlace};
 use crate::sys::{self, Child, ExitStatus};
 
 mod daemon;
+mod member;
 mod pod;
 mod sandbox;
 
@@ -55,7 +56,7 @@ pub struct Cri {
     lacking: Vec<(Features, String)>,
     cost: Duration,
     suite_pid_namespace: OwnedFd,
-    made: AtomicU64,
+    made: Arc<AtomicU64>,
     images: Mutex<Vec<(Arc<Rootfs>, Arc<Place>)>>,
     reference: Subject,
 }
@@ -106,7 +107,7 @@ impl Cri {
             lacking: Vec::new(),
             cost: Duration::ZERO,
             suite_pid_namespace: namespace.map_err(at("keep its pid namespace"))?.into(),
-            made: AtomicU64::new(0),
+            made: Arc::default(),
             images: Mutex::default(),
             reference: Subject::of_program("the reference", reference, Platform::host()),
         };
@@ -182,6 +183,7 @@ impl Cri {
             group: limit(child.pid, pod.id()),
             inside: self.inside(child, launch, spec)?,
             pod,
+            made: Arc::clone(&self.made),
             place,
         })
     }
@@ -311,6 +313,8 @@ impl Backend for Cri {
 /// What the interface gives.
 const ALWAYS: Features = Features::OF_ALL
     .union(Features::SANDBOX_PROC)
+    .union(Features::ENGINE)
+    .difference(Features::INPUT)
     .difference(Features::OUTPUT)
     .difference(Features::ARGUMENTS)
     .difference(Features::WRITABLE_ROOT)
@@ -337,6 +341,7 @@ const PROFILES: &str = "takes profiles of system calls, not filters";
 
 /// Why it does not give the rest, after its name.
 const LACKING: &[(Features, &str)] = &[
+    (Features::INPUT, NO_OUTPUT),
     (Features::OUTPUT, NO_OUTPUT),
     (Features::STREAMS, NO_OUTPUT),
     (Features::CLOSED_STREAMS, NO_OUTPUT),
@@ -382,11 +387,12 @@ fn refuses(spec: &Spec) -> Option<&'static str> {
         (spec.root == Root::Writable, READ_ONLY),
         (spec.root != Root::ReadOnly, MOUNTS),
         (
-            outputs.iter().any(is_odd) || spec.stdin != Stream::Null,
+            // What is read from either is the end.
+            outputs.iter().any(is_odd) || !matches!(spec.stdin, Stream::Null | Stream::Broken),
             NO_OUTPUT,
         ),
         (
-            spec.arguments.is_some() || spec.env.is_some(),
+            spec.arguments.is_some() || spec.command.is_some() || spec.env.is_some(),
             NO_ARGUMENTS,
         ),
         (spec.privileged || !spec.bounding_set, KEEPS),

@@ -18,6 +18,7 @@ use pause_cri::{Client, Options};
 use pause_image::Subject;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use super::member;
 use crate::backend::embedded::{before_exec, mounts};
 use crate::backend::lease::Lease;
 use crate::backend::program;
@@ -26,6 +27,8 @@ use crate::sys::{self, Child, InChild, NewNamespaces, StringVector};
 
 /// The image that it runs, by the only name that it knows. That host is not asked for any image.
 const IMAGE: &str = "localhost/pause-conformance:subject";
+/// The image of containers that join its pods.
+pub(super) const MEMBER: &str = "localhost/pause-conformance:member";
 /// Its store is in memory: as much as the kernel gives by itself.
 const STORE: &CStr = c"mode=755";
 /// Where network plugins are: where their project puts them, and distributions.
@@ -120,20 +123,21 @@ impl Daemon {
             stage,
             lease: Arc::clone(lease),
         };
-        daemon.import(programs, subject)?;
+        daemon.import(programs, IMAGE, subject)?;
+        daemon.import(programs, MEMBER, &member::image())?;
         Ok(daemon)
     }
 
-    /// Gives it the image, and waits until it knows it.
-    fn import(&self, programs: &Programs, subject: &Subject) -> io::Result<()> {
-        let (id, archive) = subject.docker_archive(IMAGE)?;
+    /// Gives it an image, and waits until it knows it.
+    fn import(&self, programs: &Programs, name: &str, subject: &Subject) -> io::Result<()> {
+        let (id, archive) = subject.docker_archive(name)?;
         let mut ctr = Command::new(&programs.ctr);
         ctr.arg("--address").arg(self.client.socket());
         ctr.args(["--namespace", "k8s.io", "images", "import", "--no-unpack", "-"]);
         run(ctr.stdin(archive))?;
         let began = Instant::now();
         loop {
-            let status = self.client.image_status(IMAGE, false);
+            let status = self.client.image_status(name, false);
             match status.map_err(io::Error::other)?.image {
                 Some(image) if image.id == id => return Ok(()),
                 Some(image) => {

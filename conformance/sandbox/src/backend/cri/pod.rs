@@ -1,5 +1,6 @@
 //! A pod sandbox, as its runtime knows it: asked for as a kubelet does, and removed.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ pub(super) struct Run {
 pub(super) struct Pod {
     client: Client,
     id: String,
+    config: PodSandboxConfig,
 }
 
 /// What a kubelet asks for, with what a check asks for.
@@ -98,7 +100,8 @@ impl Pod {
         launch: &Launch<'_>,
         spec: &Spec,
     ) -> Result<Self, StartError> {
-        let made = client.run_pod_sandbox(config(run, number, spec), "");
+        let config = config(run, number, spec);
+        let made = client.run_pod_sandbox(config.clone(), "");
         let id = made.map_err(|error| {
             let said = matches!(error, Error::Said { .. });
             let cause = io::Error::other(error);
@@ -111,6 +114,7 @@ impl Pod {
         Ok(Self {
             client: client.clone(),
             id,
+            config,
         })
     }
 
@@ -119,42 +123,28 @@ impl Pod {
     /// # Errors
     /// Where the runtime does not tell which process it is, or the kernel refuses.
     pub(super) fn process(&self) -> Result<Option<Child>, StartError> {
-        let began = Instant::now();
-        loop {
-            let asked = self.client.pod_sandbox_status(&self.id, true);
-            let answer = asked.map_err(|error| at("ask for its state")(io::Error::other(error)))?;
-            let is_ready = answer
-                .status
-                .is_some_and(|status| status.state() == PodSandboxState::Ready);
-            let info = answer.info.get("info").map(|info| details(info));
-            match info.and_then(|info| pid(&info)) {
-                Some(pid) => match self.open(pid) {
-                    Some(pidfd) if executed::is_executed(pid, began + START)? => {
-                        let pid = pid.as_raw_nonzero().get();
-                        return Ok(Some(Child { pid, pidfd }));
-                    }
-                    _ if !is_ready => return Ok(None),
-                    // Its end is about to be told.
-                    _ => {}
-                },
-                None if !is_ready => return Ok(None),
-                None => {}
-            }
-            if began.elapsed() > START {
-                let cause = "the runtime does not say its process, or that is not seen here: run \
-                             the suite in the runtime's pid namespace, or in one above it";
-                return Err(at("find its process")(io::Error::other(cause)));
-            }
-            std::thread::yield_now();
-        }
+        process(&self.id, Instant::now(), || {
+            let answer = self.client.pod_sandbox_status(&self.id, true)?;
+            let state = answer.status.map(|status| status.state());
+            Ok(Found {
+                runs: state == Some(PodSandboxState::Ready),
+                info: answer.info,
+            })
+        })
     }
 
-    /// A handle on this process, where it is the sandbox's: its cgroup says so.
-    fn open(&self, pid: Pid) -> Option<OwnedFd> {
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        let path = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
-        let groups = std::fs::read_to_string(path).ok()?;
-        groups.contains(&self.id).then_some(pidfd)
+    /// Has it stopped, as a kubelet does first when it ends a pod.
+    ///
+    /// # Errors
+    /// Where the runtime refuses.
+    pub(super) fn stop(&self) -> io::Result<()> {
+        let stopped = self.client.stop_pod_sandbox(&self.id);
+        stopped.map_err(io::Error::other)
+    }
+
+    /// As it was asked for.
+    pub(super) fn config(&self) -> &PodSandboxConfig {
+        &self.config
     }
 
     /// By which the runtime knows it.
@@ -181,7 +171,56 @@ fn details(info: &str) -> Value {
     serde_json::from_str(info).unwrap_or_default()
 }
 
+/// What a runtime says of a sandbox, or of a container.
+pub(super) struct Found {
+    /// Whether its first process runs.
+    pub(super) runs: bool,
+    /// Documents by name.
+    pub(super) info: BTreeMap<String, String>,
+}
+
+/// The first process of what has this id, once it has executed its program; `None` where it has
+/// ended before. `look` asks the runtime.
+///
+/// # Errors
+/// Where the runtime does not tell, or the kernel refuses.
+pub(super) fn process(
+    id: &str,
+    began: Instant,
+    look: impl Fn() -> Result<Found, Error>,
+) -> Result<Option<Child>, StartError> {
+    loop {
+        let found = look().map_err(|error| at("ask for its state")(io::Error::other(error)))?;
+        let info = found.info.get("info").map(|info| details(info));
+        if let Some(pid) = info.and_then(|info| pid(&info))
+            && let Some(pidfd) = open(pid, id)
+            && executed::is_executed(pid, began + START)?
+        {
+            let pid = pid.as_raw_nonzero().get();
+            return Ok(Some(Child { pid, pidfd }));
+        }
+        if !found.runs {
+            return Ok(None);
+        }
+        // Its end is about to be told.
+        if began.elapsed() > START {
+            let cause = "the runtime does not say its process, or that is not seen here: run the \
+                         suite in the runtime's pid namespace, or in one above it";
+            return Err(at("find its process")(io::Error::other(cause)));
+        }
+        std::thread::yield_now();
+    }
+}
+
 fn pid(info: &Value) -> Option<Pid> {
     let pid = info["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
     pid.filter(|pid| *pid > 1).and_then(Pid::from_raw)
+}
+
+/// A handle on this process, where it is of what has this id: its cgroup says so.
+fn open(pid: Pid, id: &str) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    let path = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
+    let groups = std::fs::read_to_string(path).ok()?;
+    groups.contains(id).then_some(pidfd)
 }

@@ -3,15 +3,17 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::libc;
 
 use super::Place;
+use super::member::CriMember;
 use super::pod::Pod;
 use crate::backend::embedded::cgroup::{self, Group};
 use crate::backend::inside::Inside;
-use crate::backend::{Join, Sandbox, StartError, Stdio};
+use crate::backend::{Join, Member, PodContainer, Sandbox, StartError, Stdio, Stopped};
 use crate::probe::Probe;
 use crate::shortage::Shortage;
 use crate::sys::{self, ExitStatus};
@@ -25,6 +27,8 @@ pub(super) struct CriSandbox {
     pub(super) inside: Inside,
     pub(super) group: Group,
     pub(super) pod: Pod,
+    /// How many sandboxes and containers the run has made.
+    pub(super) made: Arc<AtomicU64>,
     pub(super) place: Arc<Place>,
 }
 
@@ -70,6 +74,19 @@ impl Sandbox for CriSandbox {
 
     fn run_beside(&self, command: Command, shares_pid: bool) -> io::Result<Workload> {
         self.inside.start_beside(command, shares_pid)
+    }
+
+    fn add_container(&self, member: &Member) -> io::Result<Box<dyn PodContainer>> {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let sandbox = (self.pod.id(), self.pod.config());
+        let made = CriMember::add(&self.place, sandbox, number, member)?;
+        Ok(Box::new(made))
+    }
+
+    /// containerd kills what holds a pod (`stopSandboxContainer`): nothing is lost with it.
+    fn stop(&mut self, _grace: Duration) -> io::Result<Stopped> {
+        self.pod.stop()?;
+        Ok(Stopped::Killed)
     }
 
     fn open_gate(&mut self) -> io::Result<()> {
