@@ -14,7 +14,7 @@ struct House {
     floors: &'static [&'static [&'static str]],
 }
 
-const HOUSES: [House; 5] = [
+const HOUSES: [House; 6] = [
     House {
         source: "conformance/src/",
         path: "crate::",
@@ -78,6 +78,11 @@ const HOUSES: [House; 5] = [
         source: "conformance/sandbox/src/backend/oci/",
         path: "super::",
         floors: &[&["config"], &["container"], &["sandbox"]],
+    },
+    House {
+        source: "conformance/sandbox/src/backend/cri/",
+        path: "super::",
+        floors: &[&["pod", "view"], &["member"], &["daemon", "sandbox"]],
     },
     House {
         source: "conformance/sandbox/src/backend/engine/",

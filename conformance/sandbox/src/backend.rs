@@ -105,8 +105,13 @@ pub trait Backend: Send + Sync {
         Duration::ZERO
     }
 
-    /// What it does to every pod that a CRI runtime does not, a line each.
+    /// What it does to every pod that others do not, a line each.
     fn facts(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// How the tools of what makes sandboxes show the first one of this image, a line each.
+    fn shows(&self, _subject: &Subject) -> Vec<String> {
         Vec::new()
     }
 

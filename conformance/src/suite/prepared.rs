@@ -285,10 +285,7 @@ fn prepare_engine(
 }
 
 #[cfg(feature = "cri")]
-fn prepare_cri(
-    path: Option<&Path>,
-    engine: &Arc<Embedded>,
-) -> Result<Arc<dyn Backend>, Unusable> {
+fn prepare_cri(path: Option<&Path>, engine: &Arc<Embedded>) -> Result<Arc<dyn Backend>, Unusable> {
     Ok(Arc::new(crate::backend::cri::prepare(path, engine)?))
 }
 

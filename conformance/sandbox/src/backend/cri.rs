@@ -9,10 +9,9 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::libc;
 use pause_cri::Client;
 use pause_image::{Platform, Rootfs, Subject};
 use procfs::process::Process;
@@ -32,6 +31,7 @@ mod daemon;
 mod member;
 mod pod;
 mod sandbox;
+mod view;
 
 use daemon::{Daemon, Programs};
 use pod::{Pod, Run};
@@ -40,14 +40,14 @@ use sandbox::CriSandbox;
 const NAME: &str = "cri";
 /// The program that is taken where none is named.
 const PROGRAM: &str = "containerd";
-const INSTALL: &str =
-    "install containerd and the network plugins, or name its program: --runtime cri=/path/to/containerd";
-/// How long a process may take to end that is killed.
-const KILLED: Duration = Duration::from_mins(1);
+const INSTALL: &str = "install containerd and the network plugins, or name its program: --runtime cri=/path/to/containerd";
+/// How long a process may take to end once it is stopped.
+const STOPPED: Duration = Duration::from_mins(1);
 
 /// A backend that asks a CRI runtime.
 pub struct Cri {
     description: String,
+    facts: Vec<String>,
     programs: Programs,
     lease: Arc<Lease>,
     run: Run,
@@ -64,6 +64,8 @@ pub struct Cri {
 /// Where the pods of an image are made.
 struct Place {
     daemon: Daemon,
+    /// How the runtime has shown its first sandbox.
+    shown: OnceLock<Vec<String>>,
 }
 
 impl Place {
@@ -96,6 +98,7 @@ impl Cri {
         let reference = crate::programs::REFERENCE.into();
         let mut made = Self {
             description: String::new(),
+            facts: Vec::new(),
             programs,
             run: Run {
                 name: lease.parent().trim_start_matches('/').to_owned(),
@@ -137,23 +140,24 @@ impl Cri {
             })?,
         };
         let sandbox = self.create(&launch, &Spec::default())?;
-        let inside = &sandbox.inside;
-        let killed = || -> io::Result<bool> {
-            let pidfd = inside.child.pidfd.as_fd();
-            inside.signal(libc::SIGKILL)?;
-            crate::wait::readable(pidfd, KILLED)?;
-            sys::await_reaping(pidfd, KILLED)?;
-            let status = sys::exit_of_another(pidfd)?;
-            Ok(status == Some(ExitStatus::Signaled(libc::SIGKILL)))
+        let stopped = || -> io::Result<Option<ExitStatus>> {
+            let pidfd = sandbox.inside.child.pidfd.as_fd();
+            sandbox.pod.stop()?;
+            crate::wait::readable(pidfd, STOPPED)?;
+            sys::await_reaping(pidfd, STOPPED)?;
+            sys::exit_of_another(pidfd)
         };
         let untold = "learn how its process ended, which the kernel tells since Linux 6.15";
-        if !killed().map_err(at(untold))? {
-            return Err(at(untold)(io::ErrorKind::InvalidData.into()));
-        }
+        let ended = stopped().map_err(at(untold))?;
+        let ended = ended.ok_or_else(|| at(untold)(io::ErrorKind::InvalidData.into()))?;
         let version = sandbox.place.client().version().clone();
-        let details = sandbox.pod.details().unwrap_or_default();
+        let info = sandbox
+            .pod
+            .status()
+            .and_then(|mut it| it.info.remove("info"));
         drop(sandbox);
-        self.description = describe(&version, &details);
+        self.description = describe(&version, &pod::details(&info.unwrap_or_default()));
+        self.facts = vec![format!("what holds a pod {ended} when the pod is stopped")];
         Ok(())
     }
 
@@ -179,6 +183,8 @@ impl Cri {
             let cause = io::Error::other(cause);
             return Err(StartError::Exec { path, cause });
         };
+        let shown = || pod.status().map(|status| view::of(&status));
+        place.shown.get_or_init(|| shown().unwrap_or_default());
         Ok(CriSandbox {
             group: limit(child.pid, pod.id()),
             inside: self.inside(child, launch, spec)?,
@@ -249,9 +255,12 @@ fn describe(version: &pause_cri::messages::VersionResponse, details: &serde_json
     });
     let facts = [
         format!("{} {}", version.runtime_name, version.runtime_version),
-        details["runtimeType"].as_str().unwrap_or_default().to_owned(),
+        details["runtimeType"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
         cgroup.unwrap_or_default().to_owned(),
-        "seccomp RuntimeDefault".to_owned(),
+        "seccomp unconfined".to_owned(),
         "its output goes to /dev/null".to_owned(),
     ];
     let facts = facts.iter().filter(|fact| !fact.trim().is_empty());
@@ -287,13 +296,29 @@ impl Backend for Cri {
         let daemon = daemon.map_err(|error| StartError::Unable {
             why: format!("{PROGRAM} does not take it: {error}"),
         })?;
-        let place = Arc::new(Place { daemon });
+        let place = Arc::new(Place {
+            daemon,
+            shown: OnceLock::new(),
+        });
         images.push((Arc::clone(&subject.rootfs), place));
         Ok(())
     }
 
     fn cost(&self) -> Duration {
         self.cost
+    }
+
+    fn facts(&self) -> Vec<String> {
+        self.facts.clone()
+    }
+
+    fn shows(&self, subject: &Subject) -> Vec<String> {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_it = images
+            .iter()
+            .find(|(rootfs, _)| Arc::ptr_eq(rootfs, &subject.rootfs));
+        let shown = of_it.and_then(|(_, place)| place.shown.get().cloned());
+        shown.unwrap_or_default()
     }
 
     fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {

@@ -48,7 +48,11 @@ impl Stage {
         program: &Path,
         options: &CStr,
     ) -> io::Result<Self> {
-        Self::with(program, options, NewNamespaces::MOUNT | NewNamespaces::NETWORK)
+        Self::with(
+            program,
+            options,
+            NewNamespaces::MOUNT | NewNamespaces::NETWORK,
+        )
     }
 
     fn with(program: &Path, options: &CStr, namespaces: NewNamespaces) -> io::Result<Self> {

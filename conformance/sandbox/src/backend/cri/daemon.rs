@@ -27,8 +27,6 @@ use crate::sys::{self, Child, InChild, NewNamespaces, StringVector};
 
 /// The image that it runs, by the only name that it knows. That host is not asked for any image.
 const IMAGE: &str = "localhost/pause-conformance:subject";
-/// The image of containers that join its pods.
-pub(super) const MEMBER: &str = "localhost/pause-conformance:member";
 /// Its store is in memory: as much as the kernel gives by itself.
 const STORE: &CStr = c"mode=755";
 /// Where network plugins are: where their project puts them, and distributions.
@@ -124,7 +122,7 @@ impl Daemon {
             lease: Arc::clone(lease),
         };
         daemon.import(programs, IMAGE, subject)?;
-        daemon.import(programs, MEMBER, &member::image())?;
+        daemon.import(programs, member::IMAGE, &member::image())?;
         Ok(daemon)
     }
 
@@ -133,7 +131,14 @@ impl Daemon {
         let (id, archive) = subject.docker_archive(name)?;
         let mut ctr = Command::new(&programs.ctr);
         ctr.arg("--address").arg(self.client.socket());
-        ctr.args(["--namespace", "k8s.io", "images", "import", "--no-unpack", "-"]);
+        ctr.args([
+            "--namespace",
+            "k8s.io",
+            "images",
+            "import",
+            "--no-unpack",
+            "-",
+        ]);
         run(ctr.stdin(archive))?;
         let began = Instant::now();
         loop {
@@ -194,7 +199,10 @@ fn run(command: &mut Command) -> io::Result<()> {
 fn last_line(text: &str) -> String {
     let line = text.lines().rfind(|line| !line.trim().is_empty());
     let line = line.unwrap_or("it says nothing").trim();
-    let end = line.char_indices().nth(SAID).map_or(line.len(), |(end, _)| end);
+    let end = line
+        .char_indices()
+        .nth(SAID)
+        .map_or(line.len(), |(end, _)| end);
     pause_image::escape_text(&line[..end]).to_string()
 }
 

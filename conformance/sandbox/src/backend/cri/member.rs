@@ -12,11 +12,12 @@ use pause_cri::messages::{
 use pause_image::{Platform, Subject};
 
 use super::Place;
-use super::daemon::MEMBER;
 use super::pod::{Found, process};
 use crate::backend::{Member, PodContainer, member};
 use crate::sys::Child;
 
+/// The name of the image of members, which no other host is asked for.
+pub(super) const IMAGE: &str = "localhost/pause-conformance:member";
 /// A container has nothing to do at its end.
 const AT_ONCE: Duration = Duration::ZERO;
 
@@ -86,7 +87,7 @@ fn config(number: u64, member: &Member) -> ContainerConfig {
             attempt: 0,
         }),
         image: Some(ImageSpec {
-            image: MEMBER.to_owned(),
+            image: IMAGE.to_owned(),
             ..ImageSpec::default()
         }),
         args: member::arguments(member),

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use pause_cri::messages::{
     DnsConfig, Int64Value, LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode,
-    NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxState, ProfileType,
-    SecurityProfile,
+    NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxState,
+    PodSandboxStatusResponse, ProfileType, SecurityProfile,
 };
 use pause_cri::{Client, Error};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -57,9 +57,10 @@ fn config(run: &Run, number: u64, spec: &Spec) -> PodSandboxConfig {
         namespace_options: Some(namespaces),
         run_as_user: spec.user.map(|(user, _)| id(user)),
         run_as_group: spec.user.map(|(_, group)| id(group)),
-        // As a kubelet has it for every sandbox (kuberuntime_sandbox_linux.go).
+        // The profile of a kubelet's sandboxes holds back what a program must not do: then it
+        // would not show.
         seccomp: Some(SecurityProfile {
-            profile_type: ProfileType::RuntimeDefault.into(),
+            profile_type: ProfileType::Unconfined.into(),
             localhost_ref: String::new(),
         }),
         ..LinuxSandboxSecurityContext::default()
@@ -152,10 +153,9 @@ impl Pod {
         &self.id
     }
 
-    /// What the runtime says of it beyond the interface: a document.
-    pub(super) fn details(&self) -> Option<Value> {
-        let answer = self.client.pod_sandbox_status(&self.id, true).ok()?;
-        answer.info.get("info").map(|info| details(info))
+    /// What the runtime says of it, and beyond the interface, where it says anything.
+    pub(super) fn status(&self) -> Option<PodSandboxStatusResponse> {
+        self.client.pod_sandbox_status(&self.id, true).ok()
     }
 }
 
@@ -167,7 +167,7 @@ impl Drop for Pod {
     }
 }
 
-fn details(info: &str) -> Value {
+pub(super) fn details(info: &str) -> Value {
     serde_json::from_str(info).unwrap_or_default()
 }
 
