@@ -82,7 +82,7 @@ const HOUSES: [House; 6] = [
     House {
         source: "conformance/sandbox/src/backend/cri/",
         path: "super::",
-        floors: &[&["pod", "view"], &["member"], &["daemon", "sandbox"]],
+        floors: &[&["pod", "view"], &["keeper", "member"], &["daemon", "host", "sandbox"]],
     },
     House {
         source: "conformance/sandbox/src/backend/engine/",

@@ -36,6 +36,8 @@ pub mod oci;
 pub mod podman;
 mod program;
 mod refused;
+#[cfg(any(feature = "cri", feature = "engines"))]
+mod run;
 mod stage;
 
 /// Runs sandboxes.

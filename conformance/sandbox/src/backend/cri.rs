@@ -2,11 +2,13 @@
 //!
 //! A kubelet does not say which image holds a pod: the runtime's configuration does. So each image
 //! that is judged has a [containerd of its own](daemon), configured for it; that of the host is
-//! neither asked nor changed. What the interface cannot say is not offered: it has no way to give a
+//! neither asked nor changed. Where its socket is named, [it](host) runs the one image that it is
+//! configured for. What the interface cannot say is not offered: it has no way to give a
 //! pause process arguments, streams or limits.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -28,12 +30,15 @@ use crate::shortage::groups::{self, Place as CgroupPlace};
 use crate::sys::{self, Child, ExitStatus};
 
 mod daemon;
+mod host;
+pub mod keeper;
 mod member;
 mod pod;
 mod sandbox;
 mod view;
 
 use daemon::{Daemon, Programs};
+use host::Host;
 use pod::{Pod, Run};
 use sandbox::CriSandbox;
 
@@ -48,8 +53,9 @@ const STOPPED: Duration = Duration::from_mins(1);
 pub struct Cri {
     description: String,
     facts: Vec<String>,
-    programs: Programs,
-    lease: Arc<Lease>,
+    /// By which what it cannot do is said.
+    name: String,
+    maker: Maker,
     run: Run,
     embedded: Arc<Embedded>,
     offers: Features,
@@ -61,52 +67,118 @@ pub struct Cri {
     reference: Subject,
 }
 
+/// What runs pods.
+enum Maker {
+    /// One for each image.
+    Own(Programs, Arc<Lease>),
+    /// One that is there, for the one image that it is configured for.
+    Host(Arc<Host>),
+}
+
 /// Where the pods of an image are made.
 struct Place {
-    daemon: Daemon,
+    runtime: Runtime,
     /// How the runtime has shown its first sandbox.
     shown: OnceLock<Vec<String>>,
 }
 
+enum Runtime {
+    Own(Daemon),
+    Host(Arc<Host>),
+}
+
 impl Place {
+    fn of(runtime: Runtime) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            shown: OnceLock::new(),
+        })
+    }
+
     fn client(&self) -> &Client {
-        &self.daemon.client
+        match &self.runtime {
+            Runtime::Own(daemon) => &daemon.client,
+            Runtime::Host(host) => &host.client,
+        }
+    }
+
+    /// Has something made of which the keeper knows, where there is one.
+    fn kept<T>(&self, make: impl FnOnce() -> Result<T, StartError>) -> Result<T, StartError> {
+        let Runtime::Host(host) = &self.runtime else {
+            return make();
+        };
+        host.keeper
+            .makes()
+            .map_err(at("tell the keeper of a sandbox"))?;
+        let made = make();
+        host.keeper.made();
+        made
     }
 }
 
-/// Finds the program, or takes this one, and has it run the reference for a trial.
+/// Finds the program, or takes this program or socket, and has it run a pod for a trial.
 ///
 /// # Errors
 /// Where it is missing, or refuses.
-pub fn prepare(program: Option<&Path>, embedded: &Arc<Embedded>) -> Result<Cri, Unusable> {
+pub fn prepare(place: Option<&Path>, embedded: &Arc<Embedded>) -> Result<Cri, Unusable> {
     let unusable = |cause: String, hint: &str| super::unusable(NAME, cause, hint);
     super::needs_root(NAME, embedded)?;
-    let found = program.map_or_else(|| program::find(PROGRAM), |path| Ok(path.to_owned()));
+    let socket = place.filter(|place| {
+        let file = std::fs::metadata(place);
+        file.is_ok_and(|file| file.file_type().is_socket())
+    });
+    if let Some(socket) = socket {
+        let host = Host::at(socket).map_err(|(cause, hint)| unusable(cause, hint))?;
+        let made = Cri::make(Maker::Host(Arc::new(host)), embedded);
+        let named = |error: StartError| format!("{}: {error}", socket.display());
+        return made.map_err(|error| unusable(named(error), super::REFUSED));
+    }
+    let found = place.map_or_else(|| program::find(PROGRAM), |path| Ok(path.to_owned()));
     let found = found.map_err(|error| unusable(error.to_string(), INSTALL))?;
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", found.display());
     program::version(&found).map_err(|error| unusable(named(&error), INSTALL))?;
     let programs = Programs::find(&found);
     let programs = programs.map_err(|error| unusable(error.to_string(), INSTALL))?;
-    Cri::make(programs, embedded).map_err(|error| unusable(named(&error), super::REFUSED))
+    let lease = embedded.lend_probe().and_then(|probe| Lease::take(&probe));
+    let lease = lease.map_err(|error| {
+        let cause = format!("cannot make its cgroups: {error}");
+        unusable(cause, "run the suite where root may make cgroups")
+    })?;
+    let made = Cri::make(Maker::Own(programs, Arc::new(lease)), embedded);
+    made.map_err(|error| unusable(named(&error), super::REFUSED))
 }
 
 impl Cri {
-    fn make(programs: Programs, embedded: &Arc<Embedded>) -> Result<Self, StartError> {
-        let lease = || Lease::take(&embedded.lend_probe()?);
-        let lease = lease().map_err(at("make its cgroups"))?;
+    fn make(maker: Maker, embedded: &Arc<Embedded>) -> Result<Self, StartError> {
+        let (name, run, offers) = match &maker {
+            Maker::Own(_, lease) => {
+                let parent = lease.parent();
+                let name = parent.trim_start_matches('/').to_owned();
+                let run = Run {
+                    name,
+                    cgroup_parent: parent,
+                };
+                (PROGRAM.to_owned(), run, ALWAYS | Features::ENGINE)
+            }
+            Maker::Host(host) => {
+                let run = Run {
+                    name: host.run.clone(),
+                    cgroup_parent: String::new(),
+                };
+                let name = &host.client.version().runtime_name;
+                (pause_image::escape_text(name).to_string(), run, ALWAYS)
+            }
+        };
         let namespace = std::fs::File::open("/proc/self/ns/pid");
         let reference = crate::programs::REFERENCE.into();
         let mut made = Self {
             description: String::new(),
             facts: Vec::new(),
-            programs,
-            run: Run {
-                name: lease.parent().trim_start_matches('/').to_owned(),
-                cgroup_parent: lease.parent(),
-            },
-            lease: Arc::new(lease),
+            name,
+            maker,
+            run,
             embedded: Arc::clone(embedded),
-            offers: ALWAYS | (embedded.offers() & FROM_EMBEDDED),
+            offers: offers | (embedded.offers() & FROM_EMBEDDED),
             lacking: Vec::new(),
             cost: Duration::ZERO,
             suite_pid_namespace: namespace.map_err(at("keep its pid namespace"))?.into(),
@@ -114,7 +186,16 @@ impl Cri {
             images: Mutex::default(),
             reference: Subject::of_program("the reference", reference, Platform::host()),
         };
-        made.adopt(&made.reference.clone())?;
+        match &made.maker {
+            Maker::Own(..) => made.adopt(&made.reference.clone())?,
+            // It runs another, which is as good for a trial.
+            Maker::Host(host) => {
+                made.images = Mutex::new(vec![(
+                    Arc::clone(&made.reference.rootfs),
+                    Place::of(Runtime::Host(Arc::clone(host))),
+                )])
+            }
+        }
         // The first also makes what is made once.
         made.try_out()?;
         let began = Instant::now();
@@ -125,7 +206,7 @@ impl Cri {
         let lacking = LACKING.iter();
         made.lacking = lacking
             .filter(|(feature, _)| !made.offers.contains(*feature))
-            .map(|(feature, why)| (*feature, format!("{PROGRAM} {why}")))
+            .map(|(feature, why)| (*feature, format!("{} {why}", made.name)))
             .collect();
         Ok(made)
     }
@@ -167,7 +248,7 @@ impl Cri {
             .iter()
             .find(|(rootfs, _)| Arc::ptr_eq(rootfs, launch.rootfs));
         let (_, place) = adopted.ok_or_else(|| StartError::Unable {
-            why: format!("{PROGRAM} was not given this image"),
+            why: format!("{} was not given this image", self.name),
         })?;
         Ok(Arc::clone(place))
     }
@@ -176,7 +257,7 @@ impl Cri {
     fn create(&self, launch: &Launch<'_>, spec: &Spec) -> Result<CriSandbox, StartError> {
         let place = self.place(launch)?;
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let pod = Pod::run(place.client(), &self.run, number, launch, spec)?;
+        let pod = place.kept(|| Pod::run(place.client(), &self.run, number, launch, spec))?;
         let Some(child) = pod.process()? else {
             let path = launch.program.argv.first().cloned().unwrap_or_default();
             let cause = "it ended at once, and the runtime does not say how";
@@ -291,16 +372,20 @@ impl Backend for Cri {
         if images.iter().any(is_known) {
             return Ok(());
         }
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let daemon = Daemon::start(&self.programs, &self.lease, number, subject);
-        let daemon = daemon.map_err(|error| StartError::Unable {
-            why: format!("{PROGRAM} does not take it: {error}"),
-        })?;
-        let place = Arc::new(Place {
-            daemon,
-            shown: OnceLock::new(),
-        });
-        images.push((Arc::clone(&subject.rootfs), place));
+        let runtime = match &self.maker {
+            Maker::Own(programs, lease) => {
+                let number = self.made.fetch_add(1, Ordering::Relaxed);
+                let daemon = Daemon::start(programs, lease, number, subject);
+                Runtime::Own(daemon.map_err(|error| StartError::Unable {
+                    why: format!("{} does not take it: {error}", self.name),
+                })?)
+            }
+            Maker::Host(host) => {
+                host.is_held_by(subject)?;
+                Runtime::Host(Arc::clone(host))
+            }
+        };
+        images.push((Arc::clone(&subject.rootfs), Place::of(runtime)));
         Ok(())
     }
 
@@ -324,7 +409,7 @@ impl Backend for Cri {
     fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
         if let Some(why) = refuses(spec) {
             return Err(StartError::Unable {
-                why: format!("{PROGRAM} {why}"),
+                why: format!("{} {why}", self.name),
             });
         }
         Ok(Box::new(self.create(launch, spec)?))
@@ -338,7 +423,6 @@ impl Backend for Cri {
 /// What the interface gives.
 const ALWAYS: Features = Features::OF_ALL
     .union(Features::SANDBOX_PROC)
-    .union(Features::ENGINE)
     .difference(Features::INPUT)
     .difference(Features::OUTPUT)
     .difference(Features::ARGUMENTS)
@@ -395,6 +479,10 @@ const LACKING: &[(Features, &str)] = &[
     (
         Features::OWN_MOUNTS,
         "holds the mounts and the network of a sandbox itself",
+    ),
+    (
+        Features::ENGINE,
+        "is not given an image for containers of its pods",
     ),
     (
         Features::QUICK_END,
