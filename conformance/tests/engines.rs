@@ -4,6 +4,8 @@
 //!
 //! Each engine is in a room of namespaces, in which the suite runs too.
 
+#[path = "common/copied.rs"]
+mod copied;
 #[path = "../../xtask/tests/engines/daemons.rs"]
 mod daemons;
 #[path = "../../xtask/tests/engines/room.rs"]
@@ -13,9 +15,10 @@ mod through;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,7 +30,7 @@ use pause_image::build::{ImageBuilder, LayoutBuilder, Tar};
 use room::{Daemon, Room};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::{Value, json};
-use through::{Program, is_installed, report, said, with_verdict};
+use through::{Program, is_installed, moments, report, said, with_verdict};
 
 /// A broken program, and the check that is asked.
 const FAULTS: [(&str, &str); 19] = [
@@ -52,14 +55,8 @@ const FAULTS: [(&str, &str); 19] = [
     ("calls-itself-otherwise", "engine/ps"),
 ];
 
-/// Moments after its start at which the suite is killed: while it prepares, and while it judges.
-const MOMENTS: [Duration; 5] = [
-    Duration::from_millis(150),
-    Duration::from_millis(600),
-    Duration::from_millis(1200),
-    Duration::from_millis(2500),
-    Duration::from_secs(5),
-];
+/// The first part of a run, from when the keeper is there: while it prepares, and while it judges.
+const PART: Duration = Duration::from_secs(6);
 /// Within this the keeper must be gone, also where an engine was making a container.
 const REMOVAL: Duration = Duration::from_mins(4);
 /// Within this the suite must have begun.
@@ -129,16 +126,59 @@ impl Engine {
         room::text(client.args(["ps", "--all", "--quiet"]))
     }
 
-    /// What it has of any run: containers, images, folders. Podman cannot list an image that is
-    /// just being loaded.
+    /// What it has of any run: containers, pods, images, folders. Podman cannot list an image that
+    /// is just being loaded.
     fn left(&self) -> String {
-        let ask = |words: &[&str]| room::text((self.client)(&self.room).args(words));
         let containers = self.containers();
-        let images = ask(&["images", "--all", "--quiet"]);
+        let pods = if self.runtime.starts_with("podman") {
+            self.ask(&["pod", "ps", "--quiet"])
+        } else {
+            String::new()
+        };
+        let images = self.ask(&["images", "--all", "--quiet"]);
         let folders = self.room.run("ls", &["/run"]);
         let folders = folders.lines().filter(|it| it.starts_with("pause-"));
         let folders: Vec<_> = folders.collect();
-        [containers, images, folders.join("\n")].join("")
+        [containers, pods, images, folders.join("\n")].join("")
+    }
+
+    fn ask(&self, words: &[&str]) -> String {
+        room::text((self.client)(&self.room).args(words))
+    }
+
+    /// Its networks, of which the suite makes none.
+    fn networks(&self) -> String {
+        self.ask(&["network", "ls", "--quiet"])
+    }
+
+    /// The cgroups of its containers, and those below which a run of this room has its own.
+    fn cgroups(&self, runs: &str) -> Vec<PathBuf> {
+        let own = self.room.cgroup().trim_start_matches('/');
+        let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+        let mut all = Vec::new();
+        for root in room::hierarchies() {
+            all.extend(entries(&root.join(own)));
+            let of_runs = entries(&root);
+            all.extend(of_runs.filter(|it| it.file_name().to_string_lossy().starts_with(runs)));
+        }
+        all.retain(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        all.iter().map(fs::DirEntry::path).collect()
+    }
+
+    /// Waits until none of those is left: an engine removes them a moment after it has said that a
+    /// container is gone.
+    fn await_no_cgroups(&self, runs: &str) -> Result<(), Failed> {
+        let began = Instant::now();
+        loop {
+            let left = self.cgroups(runs);
+            if left.is_empty() {
+                return Ok(());
+            }
+            if began.elapsed() > REMOVAL {
+                return Err(format!("cgroups are left: {left:?}").into());
+            }
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -280,12 +320,27 @@ fn keeper_of(suite: Pid) -> Option<Pid> {
     })
 }
 
+/// A handle on the keeper of this suite, once it is there; none where the suite ends before.
+fn await_keeper(suite: Pid, ends: &OwnedFd) -> Result<Option<OwnedFd>, Failed> {
+    let began = Instant::now();
+    while began.elapsed() < BEGUN {
+        if let Some(keeper) = keeper_of(suite) {
+            return Ok(pidfd_open(keeper, PidfdFlags::empty()).ok());
+        }
+        if wait::readable(ends.as_fd(), Duration::ZERO)? {
+            return Ok(None);
+        }
+        std::thread::yield_now();
+    }
+    Err("no keeper is started".into())
+}
+
 fn leaves_nothing(start: Start) -> Result<(), Failed> {
     let engine = start();
     let program = Program::of(REFERENCE);
     let image = program.image();
-    let mut kept = 0;
-    for moment in MOMENTS {
+    let networks = engine.networks();
+    for moment in moments(PART) {
         let mut command = engine.suite(&["--image", &image, "--report", "json"]);
         let mut child = command
             .stdout(Stdio::null())
@@ -293,23 +348,23 @@ fn leaves_nothing(start: Start) -> Result<(), Failed> {
             .spawn()?;
         let suite = suite_of(&child)?;
         let pidfd = pidfd_open(suite, PidfdFlags::empty())?;
+        let namespace = fs::metadata(format!("/proc/{}/ns/pid", suite.as_raw_nonzero()))?;
+        let runs = format!("pause-conformance-engine-{}-", namespace.ino());
+        let keeper = await_keeper(suite, &pidfd)?.ok_or("it ended without a keeper")?;
         let _ = wait::readable(pidfd.as_fd(), moment)?;
-        let keeper = keeper_of(suite).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
         // The suite may have ended.
         let _ = kill_process(suite, Signal::KILL);
         child.wait()?;
-        if let Some(Ok(keeper)) = keeper {
-            kept += 1;
-            if !wait::readable(keeper.as_fd(), REMOVAL)? {
-                return Err(format!("its keeper runs, after a kill at {moment:?}").into());
-            }
-            let left = engine.left();
-            if !left.is_empty() {
-                return Err(format!("left after a kill at {moment:?}: {left}").into());
-            }
+        if !wait::readable(keeper.as_fd(), REMOVAL)? {
+            return Err(format!("its keeper runs, after a kill at {moment:?}").into());
         }
+        let left = engine.left();
+        if !left.is_empty() {
+            return Err(format!("left after a kill at {moment:?}: {left}").into());
+        }
+        assert_eq!(engine.networks(), networks, "after a kill at {moment:?}");
+        engine.await_no_cgroups(&runs)?;
     }
-    assert!(kept > 1, "{kept} of them had a keeper");
     Ok(())
 }
 
@@ -385,6 +440,36 @@ fn a_missing_engine_is_named() -> Result<(), Failed> {
     is_named("docker=/dev/null", "/dev/null: ", "start docker")
 }
 
+/// Its own podman is not the business of an ordinary user's suite: what is asked of it takes rights
+/// over the namespaces of its containers, which a suite in a user namespace of its own lacks.
+fn an_ordinary_user_is_told() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    let (suite, pause) = (folder.path().join("suite"), folder.path().join("pause"));
+    copied::suite(&suite);
+    fs::write(&pause, REFERENCE)?;
+    for runtime in ["podman", "docker", "runc", "crun"] {
+        let output = Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&suite)
+            .args(["--image", &format!("binary:{}", pause.display())])
+            .args(["--runtime", runtime])
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .output()?;
+        let said = said(&output);
+        let first = format!("error: --runtime {runtime}: it makes sandboxes for root alone here");
+        let lines: Vec<_> = said.lines().collect();
+        assert!(lines.len() == 2 && lines[0] == first, "{said}");
+        assert!(
+            lines[1].starts_with(" hint: run the suite as root"),
+            "{said}"
+        );
+        assert_eq!(output.status.code(), Some(2), "{said}");
+    }
+    Ok(())
+}
+
 /// A server that refuses, and one that is none.
 fn one_that_refuses_is_named() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
@@ -447,6 +532,7 @@ fn main() -> ExitCode {
     let mut trials = vec![
         Trial::test("a_missing_engine_is_named", a_missing_engine_is_named),
         Trial::test("one_that_refuses_is_named", one_that_refuses_is_named),
+        Trial::test("an_ordinary_user_is_told", an_ordinary_user_is_told),
     ]
     .into_iter()
     .map(|trial| trial.with_ignored_flag(!is_root))

@@ -19,7 +19,7 @@ use conformance::wait;
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open};
 use serde_json::Value;
-use through::{Program, is_installed, report, said, with_verdict};
+use through::{Program, is_installed, moments, report, said, with_verdict};
 
 /// As `--runtime` has it, and the program that must be there.
 const RUNTIMES: [(&str, &str); 3] = [("runc", "runc"), ("crun", "crun"), (CRI, "containerd")];
@@ -57,13 +57,8 @@ const BY_CRI: [(&str, &str); 9] = [
     ("refuses-strange-uid", "startup/any-uid"),
 ];
 
-/// Moments after its start at which the suite is killed: while it prepares, and while it judges.
-const MOMENTS: [Duration; 4] = [
-    Duration::from_millis(150),
-    Duration::from_millis(400),
-    Duration::from_millis(900),
-    Duration::from_millis(1700),
-];
+/// In the first part of a run it prepares, and judges.
+const PART: Duration = Duration::from_secs(2);
 /// Within this everything must be gone.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -166,7 +161,7 @@ fn left_of(suite: u32) -> Vec<PathBuf> {
 fn leaves_nothing(runtime: &str) -> Result<(), Failed> {
     let program = Program::of(REFERENCE);
     let image = program.image();
-    for moment in MOMENTS {
+    for moment in moments(PART) {
         let mut command = suite(&["--image", &image, "--runtime", runtime, "--report", "json"]);
         let mut child = command
             .stdout(Stdio::null())

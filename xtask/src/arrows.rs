@@ -77,20 +77,26 @@ const HOUSES: [House; 6] = [
     House {
         source: "conformance/sandbox/src/backend/oci/",
         path: "super::",
-        floors: &[&["config"], &["container"], &["sandbox"]],
+        floors: &[&["config"], &["container"], &["member"], &["sandbox"]],
     },
     House {
         source: "conformance/sandbox/src/backend/cri/",
         path: "super::",
-        floors: &[&["pod", "view"], &["keeper", "member"], &["daemon", "host", "sandbox"]],
+        floors: &[
+            &["pod", "view"],
+            &["keeper", "member"],
+            &["daemon", "host", "sandbox"],
+        ],
     },
     House {
         source: "conformance/sandbox/src/backend/engine/",
         path: "super::",
         floors: &[
             &["api", "output"],
+            &["pod"],
             &["keeper"],
-            &["config", "container"],
+            &["config", "container", "image"],
+            &["member"],
             &["sandbox"],
         ],
     },

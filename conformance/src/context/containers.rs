@@ -128,7 +128,8 @@ impl Added {
 
     /// A file of /proc, as this container sees it.
     pub fn proc(&self, name: &str) -> PathBuf {
-        format!("/proc/{}/root/proc/{name}", self.pid()).into()
+        let own = PathBuf::from(format!("/proc/{}", self.pid()));
+        own.join("root/proc").join(name)
     }
 
     /// The process that it leaves behind where it ends: its child.

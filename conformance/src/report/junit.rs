@@ -77,11 +77,9 @@ fn suite(name: &str, run: &Run, report: &Report) -> TestSuite {
             suite.add_property(Property::new(name, value));
         }
     }
-    for line in &run.engine_facts {
-        suite.add_property(Property::new("engine", line.as_str()));
-    }
-    for line in &run.root_lacks {
-        suite.add_property(Property::new("root", line.as_str()));
+    let facts = run.engine_facts.iter().map(|line| ("engine", line));
+    for (name, line) in facts.chain(run.root_lacks.iter().map(|line| ("root", line))) {
+        suite.add_property(Property::new(name, line.as_str()));
     }
     for (label, value) in outline::comparison(run) {
         let name = match label {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
+use std::time::Duration;
 
 use conformance::programs::FIXTURE;
 use fixtures::catalogue;
@@ -37,6 +38,19 @@ impl Program {
     pub(crate) fn image(&self) -> String {
         format!("binary:{}", self.path.display())
     }
+}
+
+/// Moments of a run at which the suite is killed: three, or as many as `PAUSE_CONFORMANCE_KILLS`
+/// says, fifty at most, scattered over its first part.
+pub(crate) fn moments(part: Duration) -> Vec<Duration> {
+    /// The fraction of the golden section: no two of its multiples are near each other.
+    const GOLDEN: f64 = 0.618_034;
+    let kills = std::env::var("PAUSE_CONFORMANCE_KILLS").ok();
+    let kills = kills.and_then(|number| number.parse::<u32>().ok());
+    let kills = kills.map_or(3, |kills| kills.min(50));
+    (0..kills)
+        .map(|number| part.mul_f64((0.1 + f64::from(number) * GOLDEN).fract()))
+        .collect()
 }
 
 pub(crate) fn said(output: &Output) -> String {

@@ -16,6 +16,9 @@ use tempfile::TempDir;
 /// with empty ones.
 const COVERED: [&str; 3] = ["/run", "/var/lib", "/etc/docker"];
 
+/// The cgroup, in every hierarchy, below which podman has its containers by default.
+const OF_PODMAN: &str = "libpod_parent";
+
 /// Mount, pid and network namespaces. A shell holds them, and ends when its standard input is
 /// closed, at the latest with this test. As process 1 it reaps what others leave: an engine cannot
 /// remove a container before its last member is reaped.
@@ -27,6 +30,8 @@ pub(crate) struct Room {
     folder: TempDir,
     /// The cgroup of the room's containers, in every hierarchy.
     cgroup: String,
+    /// Podman's own, in the hierarchies that had none: podman leaves it, empty.
+    of_podman: Vec<PathBuf>,
 }
 
 impl Room {
@@ -75,6 +80,11 @@ impl Room {
             init_fd: pidfd_open(init, PidfdFlags::empty()).expect("the shell is there"),
             folder: TempDir::new().expect("a temporary folder"),
             cgroup: format!("/pause-engines-{}-{number}", std::process::id()),
+            of_podman: hierarchies()
+                .into_iter()
+                .map(|root| root.join(OF_PODMAN))
+                .filter(|path| !path.exists())
+                .collect(),
         }
     }
 
@@ -171,11 +181,16 @@ impl Drop for Room {
         for root in hierarchies() {
             remove_cgroup(&root.join(self.cgroup.trim_start_matches('/')));
         }
+        for path in &self.of_podman {
+            // Of another podman's, what is in use stays.
+            let _ = std::fs::remove_dir(path.join("conmon"));
+            let _ = std::fs::remove_dir(path);
+        }
     }
 }
 
 /// The roots of the cgroup hierarchies: one of version 2, or those of version 1.
-fn hierarchies() -> Vec<PathBuf> {
+pub(crate) fn hierarchies() -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
     let mut roots = vec![root.to_owned()];
     let entries = std::fs::read_dir(root).expect("cgroups are mounted");

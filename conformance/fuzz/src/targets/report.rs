@@ -228,6 +228,7 @@ fn filled_run(number: usize, seed: u8, text: &mut impl FnMut() -> String) -> Run
         runtime: format!("x{}", text()),
         emulator: Some(format!("x{}", text())),
         wasi_engine: Some(format!("x{}", text())),
+        engine_facts: vec![format!("x{}", text())],
         static_only: false,
         part: None,
         companion: false,

@@ -15,6 +15,7 @@ static KIND: Kind = Kind {
     name: NAME,
     limits_core: true,
     has_pods: false,
+    leaves_cgroups: false,
 };
 /// Where it listens, unless `DOCKER_HOST` says otherwise.
 const SOCKET: &str = "/var/run/docker.sock";

@@ -30,15 +30,17 @@ use crate::sys::{self, Child, ExitStatus};
 pub(super) mod api;
 mod config;
 mod container;
+mod image;
 pub mod keeper;
 mod member;
 mod output;
 mod pod;
 mod sandbox;
 
-use api::{Api, Refusal};
+use api::Api;
 use config::Place;
 use container::{Container, Started};
+use image::{NotLoaded, load};
 use keeper::Keeper;
 use member::Maker;
 use output::Output;
@@ -56,6 +58,8 @@ pub(super) struct Kind {
     pub(super) limits_core: bool,
     /// It makes pods.
     pub(super) has_pods: bool,
+    /// It leaves cgroups of what it has removed.
+    pub(super) leaves_cgroups: bool,
 }
 
 /// A backend that asks a container engine.
@@ -104,19 +108,7 @@ impl Engine {
         let reference = crate::programs::REFERENCE.into();
         let (api, keeper) = (Arc::new(api), Arc::new(keeper));
         let made = Arc::new(AtomicU64::new(0));
-        let subject = member::image();
-        let load = |subject: &Subject| load(kind, (&api, &keeper), &made, subject);
-        let image = load(&subject).map_err(|not_loaded| match not_loaded {
-            NotLoaded::Here(why) | NotLoaded::Refused(why) => StartError::Unable { why },
-        })?;
-        let maker = Maker {
-            api: Arc::clone(&api),
-            keeper: Arc::clone(&keeper),
-            image,
-            subject,
-            made: Arc::clone(&made),
-            limits_core: kind.limits_core,
-        };
+        let maker = maker(kind, (&api, &keeper), &made)?;
         let mut engine = Self {
             kind,
             description,
@@ -137,20 +129,7 @@ impl Engine {
         };
         engine.adopt(&engine.reference.clone())?;
         // The first also makes what is made once.
-        let joined = Spec {
-            joined: true,
-            ..Spec::default()
-        };
-        if let Err(error) = engine.try_out(&joined) {
-            if !engine.has_pods {
-                return Err(error);
-            }
-            engine.has_pods = false;
-            let why =
-                format!("its containers join the pause container, since it makes no pod: {error}");
-            engine.facts.push(why);
-            engine.try_out(&joined)?;
-        }
+        engine.try_pod()?;
         let began = Instant::now();
         engine.try_out(&Spec::default())?;
         engine.cost = began.elapsed();
@@ -160,6 +139,23 @@ impl Engine {
             .map(|(feature, why)| (*feature, format!("{} {why}", kind.name)))
             .collect();
         Ok(engine)
+    }
+
+    /// The same with a container of its pod; where the engine makes no pod, without.
+    fn try_pod(&mut self) -> Result<(), StartError> {
+        let joined = Spec {
+            joined: true,
+            ..Spec::default()
+        };
+        match self.try_out(&joined) {
+            Err(error) if self.has_pods => {
+                self.has_pods = false;
+                let why = format!("it makes no pod, and containers join the pause's: {error}");
+                self.facts.push(why);
+                self.try_out(&joined)
+            }
+            other => other,
+        }
     }
 
     /// Starts the reference and ends it, and sees what can be seen of that.
@@ -230,6 +226,21 @@ impl Engine {
         adopted.id.clone().map_err(refused)
     }
 
+    /// Has the engine make a container, or a pod where others are to join it.
+    fn make(
+        &self,
+        place: &Place<'_>,
+        launch: &Launch<'_>,
+        spec: &Spec,
+    ) -> Result<Container, StartError> {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let (api, keeper) = (&self.api, &self.keeper);
+        if spec.joined && self.has_pods {
+            return Container::create_pod(api, keeper, number, (place.image, place.cgroup));
+        }
+        Container::create(api, keeper, number, &config::document(place, launch, spec))
+    }
+
     /// Has the engine make a container and start it.
     fn create(&self, launch: &Launch<'_>, spec: &Spec) -> Result<EngineSandbox, StartError> {
         let node = (!spec.own_pid_namespace)
@@ -241,15 +252,10 @@ impl Engine {
             run: self.keeper.run(),
             node: node.as_ref().map(|node| node.container.id()),
             limits_core: self.kind.limits_core,
+            cgroup: self.maker.cgroup.as_deref(),
         };
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let is_pod = spec.joined && self.has_pods;
-        let (api, keeper) = (&self.api, &self.keeper);
-        let container = if is_pod {
-            Container::create_pod(api, keeper, number, place.image)?
-        } else {
-            Container::create(api, keeper, number, &config::document(&place, launch, spec))?
-        };
+        let container = self.make(&place, launch, spec)?;
+        let is_pod = container.pod().is_some();
         let (mut output, mut stdio) = (None, Stdio::default());
         if !is_pod && [spec.stdout, spec.stderr].contains(&Stream::Captured) {
             let begun = container.attach().and_then(Output::begin);
@@ -336,51 +342,30 @@ impl Engine {
     }
 }
 
-/// Why an image was not loaded.
-enum NotLoaded {
-    /// Nothing could be asked.
-    Here(String),
-    /// The engine says so.
-    Refused(String),
-}
-
-/// Hands an image over; the id by which the engine knows it.
-fn load(
+/// Hands over the suite's own image, of which containers of pods are made.
+fn maker(
     kind: &Kind,
-    (api, keeper): (&Api, &Keeper),
-    made: &AtomicU64,
-    subject: &Subject,
-) -> Result<String, NotLoaded> {
-    let number = made.fetch_add(1, Ordering::Relaxed);
-    let name = keeper.image(number);
-    let here = |step: &str, error: io::Error| NotLoaded::Here(format!("{step}: {error}"));
-    let refused = |refusal: Refusal| match refusal {
-        Refusal::Said { message, .. } => NotLoaded::Refused(format!("{}: {message}", kind.name)),
-        Refusal::Unreached(why) => NotLoaded::Here(format!("{}: {why}", kind.name)),
-    };
-    let saved = subject.docker_archive(&name);
-    let (_, archive) = saved.map_err(|error| here("write its image for an engine", error))?;
-    let told = keeper.makes(&name);
-    told.map_err(|error| here("tell the keeper of an image", error))?;
-    let loaded = api.post_archive("/images/load?quiet=1", archive);
-    keeper.made(&name);
-    let lines = loaded.map_err(refused)?;
-    let found = api.get(&format!("/images/{name}/json"), &[]);
-    let found = found.map_err(|refusal| match (complaint(&lines), refusal) {
-        // The status of the answer was sent before the archive was read.
-        (Some(why), Refusal::Said { .. }) => NotLoaded::Refused(format!("{}: {why}", kind.name)),
-        (_, refusal) => refused(refusal),
+    (api, keeper): (&Arc<Api>, &Arc<Keeper>),
+    made: &Arc<AtomicU64>,
+) -> Result<Maker, StartError> {
+    let info = api.get("/info", &[]);
+    let info = info.map_err(|refusal| at("ask what it is")(refusal.into()))?;
+    // Systemd makes and removes cgroups itself, and asks for a slice.
+    let is_plain = info["CgroupDriver"].as_str() == Some("cgroupfs");
+    let subject = member::image();
+    let image = load(kind.name, (api, keeper), made, &subject);
+    let image = image.map_err(|not_loaded| match not_loaded {
+        NotLoaded::Here(why) | NotLoaded::Refused(why) => StartError::Unable { why },
     })?;
-    Ok(found["Id"].as_str().unwrap_or(&name).to_owned())
-}
-
-/// What the lines of an answer say is wrong.
-fn complaint(lines: &str) -> Option<String> {
-    let said = lines.lines().find_map(|line| {
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(line["error"].as_str()?.to_owned())
-    })?;
-    Some(pause_image::escape_text(said.trim()).to_string())
+    Ok(Maker {
+        api: Arc::clone(api),
+        keeper: Arc::clone(keeper),
+        image,
+        subject,
+        made: Arc::clone(made),
+        limits_core: kind.limits_core,
+        cgroup: (kind.leaves_cgroups && is_plain).then(|| keeper.cgroup()),
+    })
 }
 
 /// The user namespace of a process, where it is not the suite's.
@@ -443,7 +428,12 @@ impl Backend for Engine {
         {
             return Ok(());
         }
-        let id = match load(self.kind, (&self.api, &self.keeper), &self.made, subject) {
+        let id = match load(
+            self.kind.name,
+            (&self.api, &self.keeper),
+            &self.made,
+            subject,
+        ) {
             Err(NotLoaded::Here(why)) => return Err(StartError::Unable { why }),
             // Checks say so, as of a program that does not start.
             Err(NotLoaded::Refused(why)) => Err(why),

@@ -34,6 +34,7 @@ pub(super) fn of_pod(pause: i32, container: i32) -> io::Result<Vec<String>> {
     Ok(lines.collect())
 }
 
+#[cfg(feature = "engines")]
 /// Who the pause process of a pod is, where its engine does not ask the image.
 ///
 /// # Errors

@@ -165,7 +165,7 @@ fn lock(directory: &Path) -> io::Result<File> {
 }
 
 /// Where the hierarchies of cgroups are mounted (proc_pid_mountinfo(5)).
-fn hierarchies() -> io::Result<Vec<PathBuf>> {
+pub(super) fn hierarchies() -> io::Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let mut roots: Vec<PathBuf> = mounts
         .lines()

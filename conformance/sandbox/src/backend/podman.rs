@@ -21,6 +21,7 @@ static KIND: Kind = Kind {
     // Where it limits one resource it raises others, which not every root may.
     limits_core: false,
     has_pods: true,
+    leaves_cgroups: true,
 };
 /// Where root's listens, if it does.
 const SOCKET: &str = "/run/podman/podman.sock";

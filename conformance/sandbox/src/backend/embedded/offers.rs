@@ -23,15 +23,22 @@ const ALWAYS: Features = Features::OF_ALL
 
 const NO_USER_NAMESPACES: &str = "this host allows no user namespaces";
 
+const NO_ENGINE: &str =
+    "the suite makes the sandboxes itself, and is no engine: --runtime names one";
+
+fn exists(path: &str) -> bool {
+    Path::new(path).exists()
+}
+
 impl Embedded {
     /// Finds out what it offers; `shown` is what the trial sandbox had.
     pub(super) fn find_offers(&mut self, shown: &trial::TrialResult) {
         self.offers = ALWAYS;
         let own_users = self.mapping != Mapping::Host;
-        let exists = |path: &str| Path::new(path).exists();
         let rows = [
             (Features::MEMORY_LIMIT, self.cgroups.can_limit_memory()),
             (Features::PIDS_LIMIT, self.cgroups.can_limit_pids()),
+            (Features::ENGINE, or(false, NO_ENGINE)),
             (Features::USER_NAMESPACE, or(own_users, NO_USER_NAMESPACES)),
             (
                 Features::ID_RANGE,
@@ -77,9 +84,6 @@ impl Embedded {
                 ),
             ),
         ];
-        let no_engine =
-            "the suite makes the sandboxes itself, and is no engine: --runtime names one";
-        self.lacking.push((Features::ENGINE, no_engine.to_owned()));
         for (feature, have) in rows {
             match have {
                 Ok(()) => self.offers |= feature,

@@ -39,6 +39,18 @@ pub(super) fn run(engine: &Embedded) -> Result<TrialResult, Refusal> {
     })
 }
 
+fn refusal(error: StartError) -> Refusal {
+    match error {
+        StartError::Host { step, cause } => Refusal::at(step)(cause),
+        StartError::Exec { cause, .. } => Refusal::at("execute the reference")(cause),
+        StartError::Root { cause }
+        | StartError::Refused { why: cause }
+        | StartError::Unable { why: cause } => {
+            Refusal::at("make the reference's root")(io::Error::other(cause))
+        }
+    }
+}
+
 fn run_here(engine: &Embedded) -> Result<TrialResult, Refusal> {
     engine
         .adopt_thread()
@@ -51,17 +63,7 @@ fn run_here(engine: &Embedded) -> Result<TrialResult, Refusal> {
             .as_ref()
             .map_err(|_| Refusal::at("read the reference")(io::ErrorKind::InvalidData.into()))?,
     };
-    let mut sandbox = engine
-        .start(&launch, &Spec::default())
-        .map_err(|error| match error {
-            StartError::Host { step, cause } => Refusal::at(step)(cause),
-            StartError::Exec { cause, .. } => Refusal::at("execute the reference")(cause),
-            StartError::Root { cause }
-            | StartError::Refused { why: cause }
-            | StartError::Unable { why: cause } => {
-                Refusal::at("make the reference's root")(io::Error::other(cause))
-            }
-        })?;
+    let mut sandbox = engine.start(&launch, &Spec::default()).map_err(refusal)?;
     look_at(sandbox.host_pid()).map_err(Refusal::at("look at a sandbox"))?;
     let entered = sandbox.enter(&Join::default());
     let has_proc = entered.and_then(|probe| match probe.read_link("/proc/self") {

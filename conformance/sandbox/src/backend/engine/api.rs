@@ -12,6 +12,8 @@ use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body, SendBody};
 
+/// The label of containers and pods; its value is the run's name.
+pub(super) const LABEL: &str = "pause-conformance";
 /// How long an engine may take for one order: it may load an image, or wait for its disk.
 const ORDER: Duration = Duration::from_mins(2);
 /// The most that is read of an answer.

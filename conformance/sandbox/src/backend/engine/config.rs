@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::keeper::LABEL;
+use super::api::LABEL;
 use crate::backend::embedded::{cgroup, limits};
 use crate::backend::member;
 use crate::backend::{Launch, Member, Root, Spec, Stream};
@@ -21,6 +21,8 @@ pub(super) struct Place<'a> {
     pub(super) node: Option<&'a str>,
     /// A program that crashes leaves no core file.
     pub(super) limits_core: bool,
+    /// The cgroup below which its own is to be, where not the engine's.
+    pub(super) cgroup: Option<&'a str>,
 }
 
 /// Bytes and processes that it may have.
@@ -62,6 +64,9 @@ pub(super) fn document(place: &Place<'_>, launch: &Launch<'_>, spec: &Spec) -> V
     if place.limits_core {
         document["HostConfig"]["Ulimits"] = json!([{"Name": "core", "Soft": 0, "Hard": 0}]);
     }
+    if let Some(cgroup) = place.cgroup {
+        document["HostConfig"]["CgroupParent"] = cgroup.into();
+    }
     if let Some(node) = place.node {
         document["HostConfig"]["PidMode"] = format!("container:{node}").into();
     }
@@ -88,7 +93,7 @@ pub(super) fn member(place: &Place<'_>, program: &str, pause: &str, member: &Mem
     let joined = format!("container:{pause}");
     let mut entrypoint = vec![program.to_owned()];
     entrypoint.extend(member::arguments(member));
-    json!({
+    let mut document = json!({
         "Image": place.image,
         "Labels": {LABEL: place.run},
         "Entrypoint": entrypoint,
@@ -105,27 +110,9 @@ pub(super) fn member(place: &Place<'_>, program: &str, pause: &str, member: &Mem
             "Init": false,
             "SecurityOpt": ["no-new-privileges", "seccomp=unconfined"],
         },
-    })
-}
-
-/// The same, for podman's own interface, and a container of one of its pods.
-pub(super) fn member_of_pod(image: &str, program: &str, member: &Member) -> Value {
-    let mut document = json!({
-        "image": image,
-        "entrypoint": [program],
-        "command": member::arguments(member),
-        "read_only_filesystem": true,
-        "resource_limits": {
-            "memory": {"limit": cgroup::MEMORY, "swap": cgroup::MEMORY},
-            "pids": {"limit": limits::processes()},
-        },
-        "log_configuration": {"driver": "none"},
-        "oom_score_adj": 1000,
-        "no_new_privileges": true,
-        "seccomp_profile_path": "unconfined",
     });
-    if !member.shares_pid {
-        document["pidns"] = json!({"nsmode": "private"});
+    if let Some(cgroup) = place.cgroup {
+        document["HostConfig"]["CgroupParent"] = cgroup.into();
     }
     document
 }

@@ -88,13 +88,13 @@ impl Container {
         api: &Arc<Api>,
         keeper: &Arc<Keeper>,
         number: u64,
-        image: &str,
+        (image, cgroup): (&str, Option<&str>),
     ) -> Result<Self, StartError> {
         let name = keeper.container(number);
         keeper
             .makes(&name)
             .map_err(at("tell the keeper of a pod"))?;
-        let made = Pod::create(api, &name, keeper.run(), image);
+        let made = Pod::create(api, &name, keeper.run(), (image, cgroup));
         keeper.made(&name);
         let pod = made.map_err(|refusal| at("create its pod")(refusal.into()))?;
         let id = pod.pause().map_err(at("find the pause of its pod"))?;
@@ -129,12 +129,11 @@ impl Container {
     /// # Errors
     /// As a start.
     pub(super) fn start(&self, launch: &Launch<'_>) -> Result<Started, StartError> {
-        let started = match &self.pod {
-            Some(pod) => pod.order("start"),
-            None => {
-                let path = format!("/containers/{}/start", self.id);
-                self.api.post(&path, None).map(drop)
-            }
+        let started = if let Some(pod) = &self.pod {
+            pod.order("start")
+        } else {
+            let path = format!("/containers/{}/start", self.id);
+            self.api.post(&path, None).map(drop)
         };
         started.map_err(|refusal| match refusal {
             Refusal::Said { .. } => refused::failure(launch, "start its container", refusal.into()),

@@ -20,23 +20,26 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
 
-use super::api::Api;
+use super::api::{Api, LABEL};
 use super::pod;
+use crate::backend::lease::hierarchies;
 use crate::backend::run::is_dead;
 pub(in crate::backend) use crate::backend::run::name_of_run;
 
 /// The first argument of the suite, its name, where it is to be the keeper.
 pub const NAME: &str = "pause-conformance-keeper";
-/// The label of containers; its value is the run's name.
-pub(super) const LABEL: &str = "pause-conformance";
 /// The name of images; the tag is the run's name. That host is not asked for any image.
 const REPOSITORY: &str = "localhost/pause-conformance";
 /// How the names of folders begin; what follows is the run's name.
 const FOLDER: &str = "pause-conformance-";
+/// How the names of cgroups begin, likewise.
+const CGROUP: &str = "pause-conformance-engine-";
 /// How long an engine may take to make what a suite has asked for last, in seconds.
 const LATE: u64 = 30;
 /// How long it may take to start what it is then asked to remove.
 const STARTING: Duration = Duration::from_mins(2);
+/// How long an engine's monitors may take to end after their containers.
+const MONITORS: Duration = Duration::from_secs(20);
 /// How long the removal of all may take.
 const REMOVAL: Duration = Duration::from_mins(4);
 
@@ -69,6 +72,7 @@ impl Keeper {
         // While another suite ends, an engine may list nothing.
         let swept = || sweep_once(api, &is_dead);
         swept().or_else(|_| swept()).or_else(|_| swept())?;
+        remove_cgroups(&is_dead);
         let (pid, folder) = match daemon {
             Some(daemon) => (daemon.pid.to_string(), daemon.folder.clone()),
             None => ("0".to_owned(), PathBuf::new()),
@@ -103,6 +107,12 @@ impl Keeper {
     /// The name for a container of the run.
     pub(super) fn container(&self, number: u64) -> String {
         format!("{LABEL}-{}-{number}", self.run)
+    }
+
+    /// The cgroup below which those of the run can be, from the root of each hierarchy: the keeper
+    /// removes it, with all below.
+    pub(super) fn cgroup(&self) -> String {
+        format!("/{CGROUP}{}", self.run)
     }
 
     /// Says that a container or image of this name is being made, before that is asked for.
@@ -206,6 +216,34 @@ fn sweep_folders() {
     }
 }
 
+/// Removes the cgroups of these runs, whose containers are gone: podman leaves those of its pods in
+/// hierarchies that have no controller. Its monitors end a moment later than their containers.
+fn remove_cgroups(these: &dyn Fn(&str) -> bool) {
+    let began = Instant::now();
+    for hierarchy in hierarchies().unwrap_or_default() {
+        for entry in fs::read_dir(hierarchy).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let run = name.to_str().and_then(|name| name.strip_prefix(CGROUP));
+            if !run.is_some_and(these) {
+                continue;
+            }
+            while !is_removed(&entry.path()) && began.elapsed() < MONITORS {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+/// Removes a cgroup and those below it; whether it is gone.
+fn is_removed(cgroup: &Path) -> bool {
+    for below in fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if below.file_type().is_ok_and(|kind| kind.is_dir()) {
+            is_removed(&below.path());
+        }
+    }
+    fs::remove_dir(cgroup).is_ok() || !cgroup.exists()
+}
+
 /// Ids of all containers with the label, and its value.
 fn containers(api: &Api) -> io::Result<Vec<(String, String)>> {
     let filters = json!({ "label": [LABEL] }).to_string();
@@ -278,6 +316,7 @@ fn keep(mut words: impl Iterator<Item = OsString>) -> io::Result<()> {
     let pending = pending(io::stdin().lock());
     let api = Api::new(Path::new(&socket));
     let swept = sweep_all(&api, &run, &pending);
+    remove_cgroups(&|other| other == run);
     if let Some(Ok(daemon)) = daemon {
         let _ = pidfd_send_signal(&daemon, Signal::TERM);
         if !matches!(crate::wait::readable(daemon.as_fd(), REMOVAL), Ok(true)) {

@@ -26,6 +26,8 @@ pub(super) struct Maker {
     /// How many containers and images the run has made.
     pub(super) made: Arc<AtomicU64>,
     pub(super) limits_core: bool,
+    /// The cgroup below which its own is to be, where not the engine's.
+    pub(super) cgroup: Option<String>,
 }
 
 /// The image of members: the probe alone.
@@ -47,18 +49,18 @@ impl Maker {
             run: self.keeper.run(),
             node: None,
             limits_core: self.limits_core,
+            cgroup: self.cgroup.as_deref(),
         };
         let path = program.argv.first().map_or("", |path| path);
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let (api, keeper) = (&self.api, &self.keeper);
-        let container = match pause.pod() {
-            Some(pod) => Container::add(api, keeper, number, |name| {
+        let container = if let Some(pod) = pause.pod() {
+            Container::add(api, keeper, number, |name| {
                 pod.add((name, keeper.run()), (&self.image, path), member)
-            }),
-            None => {
-                let document = config::member(&place, path, pause.id(), member);
-                Container::create(api, keeper, number, &document)
-            }
+            })
+        } else {
+            let document = config::member(&place, path, pause.id(), member);
+            Container::create(api, keeper, number, &document)
         };
         let container = container.map_err(io::Error::other)?;
         let launch = Launch {

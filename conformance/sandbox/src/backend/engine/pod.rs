@@ -6,11 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::api::{Api, Refusal};
-use super::config;
-use super::keeper::LABEL;
-use crate::backend::Member;
+use super::api::{Api, LABEL, Refusal};
 use crate::backend::embedded::{cgroup, limits};
+use crate::backend::{Member, member};
 
 /// Where podman's own interface is (podman, "libpod API"); every version since 4 answers there.
 const LIBPOD: &str = "/v4.0.0/libpod";
@@ -24,7 +22,7 @@ pub(super) struct Pod {
 }
 
 impl Pod {
-    /// Has it made, with this image as the pause.
+    /// Has it made, with this image as the pause, and below this cgroup where not the engine's.
     ///
     /// # Errors
     /// Where the engine refuses.
@@ -32,9 +30,9 @@ impl Pod {
         api: &Arc<Api>,
         name: &str,
         run: &str,
-        image: &str,
+        (image, cgroup): (&str, Option<&str>),
     ) -> Result<Self, Refusal> {
-        let document = json!({
+        let mut document = json!({
             "name": name,
             "labels": {LABEL: run},
             "infra_image": image,
@@ -46,6 +44,9 @@ impl Pod {
             // As a network plugin finds it.
             "netns": {"nsmode": "none"},
         });
+        if let Some(cgroup) = cgroup {
+            document["cgroup_parent"] = cgroup.into();
+        }
         let made = api.post(&format!("{LIBPOD}/pods/create"), Some(&document))?;
         Ok(Self {
             api: Arc::clone(api),
@@ -94,13 +95,35 @@ impl Pod {
         (image, program): (&str, &str),
         member: &Member,
     ) -> Result<Value, Refusal> {
-        let mut document = config::member_of_pod(image, program, member);
+        let mut document = document_of_member(image, program, member);
         document["name"] = name.into();
         document["labels"] = json!({LABEL: run});
         document["pod"] = self.id.as_str().into();
         let path = format!("{LIBPOD}/containers/create");
         self.api.post(&path, Some(&document))
     }
+}
+
+/// What is asked for a container of a pod.
+fn document_of_member(image: &str, program: &str, member: &Member) -> Value {
+    let mut document = json!({
+        "image": image,
+        "entrypoint": [program],
+        "command": member::arguments(member),
+        "read_only_filesystem": true,
+        "resource_limits": {
+            "memory": {"limit": cgroup::MEMORY, "swap": cgroup::MEMORY},
+            "pids": {"limit": limits::processes()},
+        },
+        "log_configuration": {"driver": "none"},
+        "oom_score_adj": 1000,
+        "no_new_privileges": true,
+        "seccomp_profile_path": "unconfined",
+    });
+    if !member.shares_pid {
+        document["pidns"] = json!({"nsmode": "private"});
+    }
+    document
 }
 
 impl Drop for Pod {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags};
 
@@ -11,6 +12,9 @@ use crate::backend::lease::Lease;
 use crate::backend::stage::Stage;
 use crate::backend::{Launch, StartError, at, refused};
 use crate::sys::{Child, ExitStatus};
+
+/// How long it may take from the order to start until the program is executed.
+pub(super) const START: Duration = Duration::from_mins(1);
 
 /// A container, as its runtime knows it. Dropping it removes it.
 pub(super) struct Container {
@@ -103,6 +107,29 @@ impl Drop for Container {
         }
         self.stage.remove(&self.folder);
     }
+}
+
+/// Which file a process executes.
+pub(super) fn executable(pid: i32) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let file = std::fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// Waits until a process executes another file than before, or has ended.
+pub(super) fn await_exec(child: &Child, before: Option<(u64, u64)>) -> Result<(), StartError> {
+    let began = Instant::now();
+    let has_ended = || crate::wait::readable(child.pidfd.as_fd(), Duration::ZERO).unwrap_or(true);
+    // The container runtime answers when its process is about to execute the program, and the
+    // kernel reports no exec to others.
+    while executable(child.pid) == before && !has_ended() {
+        if began.elapsed() > START {
+            return Err(at("await its exec")(io::ErrorKind::TimedOut.into()));
+        }
+        std::thread::yield_now();
+    }
+    Ok(())
 }
 
 /// The last error of a log of lines of JSON.

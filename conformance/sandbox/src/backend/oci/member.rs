@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pause_image::{Platform, Subject};
 
 use super::config::{self, Place};
-use super::container::Container;
-use super::sandbox::{await_exec, executable};
+use super::container::{Container, await_exec, executable};
 use crate::backend::embedded::{Embedded, LentRoot, cgroup, limits};
 use crate::backend::lease::Lease;
 use crate::backend::stage::Stage;

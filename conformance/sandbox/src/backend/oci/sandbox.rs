@@ -3,11 +3,11 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::libc;
 
-use super::container::Container;
+use super::container::{Container, START, await_exec, executable};
 use super::member::Maker;
 use crate::backend::embedded::LentRoot;
 use crate::backend::embedded::cgroup::{self, Group};
@@ -15,11 +15,8 @@ use crate::backend::inside::Inside;
 use crate::backend::{Join, Member, PodContainer, Sandbox, StartError, Stdio, Stopped, at};
 use crate::probe::Probe;
 use crate::shortage::Shortage;
-use crate::sys::{self, Child, ExitStatus};
+use crate::sys::{self, ExitStatus};
 use crate::workload::{Command, Workload};
-
-/// How long it may take from the order to start until the program is executed.
-const START: Duration = Duration::from_mins(1);
 
 /// A running sandbox.
 pub(super) struct OciSandbox {
@@ -72,29 +69,6 @@ impl OciSandbox {
     fn has_ended(&self) -> bool {
         self.inside.has_ended().unwrap_or(true)
     }
-}
-
-/// Which file a process executes.
-pub(super) fn executable(pid: i32) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    let file = std::fs::metadata(format!("/proc/{pid}/exe")).ok()?;
-    Some((file.dev(), file.ino()))
-}
-
-/// Waits until a process executes another file than before, or has ended.
-pub(super) fn await_exec(child: &Child, before: Option<(u64, u64)>) -> Result<(), StartError> {
-    let began = Instant::now();
-    let has_ended = || crate::wait::readable(child.pidfd.as_fd(), Duration::ZERO).unwrap_or(true);
-    // The container runtime answers when its process is about to execute the program, and the
-    // kernel reports no exec to others.
-    while executable(child.pid) == before && !has_ended() {
-        if began.elapsed() > START {
-            return Err(at("await its exec")(io::ErrorKind::TimedOut.into()));
-        }
-        std::thread::yield_now();
-    }
-    Ok(())
 }
 
 impl Sandbox for OciSandbox {
