@@ -175,7 +175,7 @@ pub struct Judge {
 
     /// What runs the sandboxes, `embedded`, an OCI runtime, `runc` or `crun`, a container engine,
     /// `docker` or `podman`, or `cri`, a containerd of the suite's own; `NAME=PATH` for a program
-    /// that is not in PATH, or an engine's socket; repeatable, one run each; default: embedded
+    /// that is not in PATH, or a socket; repeatable, one run each; default: embedded
     #[arg(
         help_heading = "Sandboxes",
         long = "runtime",
