@@ -75,6 +75,31 @@ enum Maker {
     Host(Arc<Host>),
 }
 
+impl Maker {
+    /// By which name, as which run, and with what it offers.
+    fn is_used_so(&self) -> (String, Run, Features) {
+        match self {
+            Maker::Own(_, lease) => {
+                let parent = lease.parent();
+                let name = parent.trim_start_matches('/').to_owned();
+                let run = Run {
+                    name,
+                    cgroup_parent: parent,
+                };
+                (PROGRAM.to_owned(), run, ALWAYS | Features::ENGINE)
+            }
+            Maker::Host(host) => {
+                let run = Run {
+                    name: host.run.clone(),
+                    cgroup_parent: String::new(),
+                };
+                let name = &host.client.version().runtime_name;
+                (pause_image::escape_text(name).to_string(), run, ALWAYS)
+            }
+        }
+    }
+}
+
 /// Where the pods of an image are made.
 struct Place {
     runtime: Runtime,
@@ -110,9 +135,9 @@ impl Place {
         host.keeper
             .makes()
             .map_err(at("tell the keeper of a sandbox"))?;
-        let made = make();
+        let answer = make();
         host.keeper.made();
-        made
+        answer
     }
 }
 
@@ -150,25 +175,7 @@ pub fn prepare(place: Option<&Path>, embedded: &Arc<Embedded>) -> Result<Cri, Un
 
 impl Cri {
     fn make(maker: Maker, embedded: &Arc<Embedded>) -> Result<Self, StartError> {
-        let (name, run, offers) = match &maker {
-            Maker::Own(_, lease) => {
-                let parent = lease.parent();
-                let name = parent.trim_start_matches('/').to_owned();
-                let run = Run {
-                    name,
-                    cgroup_parent: parent,
-                };
-                (PROGRAM.to_owned(), run, ALWAYS | Features::ENGINE)
-            }
-            Maker::Host(host) => {
-                let run = Run {
-                    name: host.run.clone(),
-                    cgroup_parent: String::new(),
-                };
-                let name = &host.client.version().runtime_name;
-                (pause_image::escape_text(name).to_string(), run, ALWAYS)
-            }
-        };
+        let (name, run, offers) = maker.is_used_so();
         let namespace = std::fs::File::open("/proc/self/ns/pid");
         let reference = crate::programs::REFERENCE.into();
         let mut made = Self {
