@@ -87,6 +87,7 @@ const WORDS: &[(Needs, &str)] = &[
         Needs::EXEC_ON_ORDER,
         "a sandbox that executes its program as soon as it is told to",
     ),
+    (Needs::INPUT, "a standard input that can be an open pipe"),
     (Needs::OUTPUT, "a program whose output the suite reads"),
     (Needs::ARGUMENTS, "a program that can be given arguments"),
     (Needs::USER, "a program that can be run as any user"),

@@ -322,8 +322,8 @@ pub struct Run {
     /// where nothing was to be run so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub wasi_engine: Option<String>,
-    /// What the engine does to every pod that a CRI runtime does not, such as a UTS namespace for
-    /// each container; a line each. None of it is the image's.
+    /// What the engine does to every pod that others do not, such as a UTS namespace for each
+    /// container, and how its own tools show a sandbox; a line each. None of it is the image's.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub engine_facts: Vec<String>,
     /// What the root of its sandboxes lacks of the image on this host, such as owners whose ids are
@@ -477,7 +477,7 @@ pub struct RunHead {
     pub emulator: Option<String>,
     /// What runs WASI programs, if anything does.
     pub wasi_engine: Option<String>,
-    /// What the engine does to every pod that a CRI runtime does not.
+    /// What the engine does to every pod that others do not.
     pub engine_facts: Vec<String>,
     /// No sandbox is made, as the user asked.
     pub static_only: bool,

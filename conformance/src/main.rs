@@ -13,6 +13,8 @@ use conformance::{inherited, interrupt, self_test};
 fn main() -> ExitCode {
     #[cfg(feature = "engines")]
     conformance::backend::engine::keeper::run_if_asked();
+    #[cfg(feature = "cri")]
+    conformance::backend::cri::keeper::run_if_asked();
     conformance::wasi_host::run_if_asked();
     if let Err(error) = inherited::settle().and_then(|()| interrupt::watch()) {
         let message = format!("cannot set its signals: {error}");

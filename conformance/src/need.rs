@@ -136,6 +136,8 @@ impl Needs {
     pub const QUICK_END: Self = Self::host(Features::QUICK_END);
     /// See [`Features::ENGINE`].
     pub const ENGINE: Self = Self::host(Features::ENGINE);
+    /// See [`Features::INPUT`].
+    pub const INPUT: Self = Self::host(Features::INPUT);
     /// See [`Features::MQUEUE`].
     pub const MQUEUE: Self = Self::host(Features::MQUEUE);
     /// See [`Features::PIDFD_HUP`].
@@ -313,7 +315,7 @@ mod tests {
     fn a_set_is_the_sum_of_its_bits() {
         let all = Needs::all();
         assert_eq!(all.iter().fold(Needs::empty(), Needs::union), all);
-        assert_eq!(all.iter().count(), 57);
+        assert_eq!(all.iter().count(), 58);
         for bit in all.iter() {
             assert!(all.contains(bit) && !(all - bit).intersects(bit), "{bit:?}");
             assert!(!Needs::empty().contains(bit) && !bit.is_empty());

@@ -356,6 +356,9 @@ impl Suite<'_> {
         run.not_run = planned.idle(&checks, &run.checks);
         run.interrupted = ran.interrupted;
         run.root_lacks = shared.root_lacks();
+        if let Some(backend) = &planned.backend {
+            run.engine_facts.extend(backend.shows(subject));
+        }
         run.measurements = match shared.measurements.lock() {
             Ok(measurements) => measurements.clone(),
             Err(poisoned) => poisoned.into_inner().clone(),

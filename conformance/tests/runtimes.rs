@@ -1,4 +1,5 @@
-//! The suite with sandboxes that OCI runtimes make: the reference is conformant, each kind of
+//! The suite with sandboxes that OCI runtimes make, and containerd by the Container Runtime
+//! Interface: the reference is conformant, each kind of
 //! fault is found by the check that is for it, and nothing is left where the suite is killed.
 //!
 //! Each runs in a mount namespace in which cgroups are of version 1 alone where the host has both:
@@ -20,8 +21,9 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open};
 use serde_json::Value;
 use through::{Program, is_installed, moments, report, said, with_verdict};
 
-/// By Debian's packages of the same names.
-const RUNTIMES: [&str; 2] = ["runc", "crun"];
+/// As `--runtime` has it, and the program that must be there.
+const RUNTIMES: [(&str, &str); 3] = [("runc", "runc"), ("crun", "crun"), (CRI, "containerd")];
+const CRI: &str = "cri";
 
 /// A broken program, and the one check that is asked.
 const FAULTS: [(&str, &str); 10] = [
@@ -35,6 +37,24 @@ const FAULTS: [(&str, &str); 10] = [
     ("exits-on-a-killed-child", "engine/member-restarts"),
     ("leaves-after-an-orphan", "engine/members-share"),
     ("calls-itself-otherwise", "engine/ps"),
+];
+
+/// Those that the interface gives a check no way to provoke.
+const NOT_BY_CRI: [(&str, &str); 2] = [
+    ("waits-for-its-members", "namespaces/teardown"),
+    ("greets", "output/quiet"),
+];
+/// Those that are asked by the interface besides.
+const BY_CRI: [(&str, &str); 9] = [
+    ("ignores-int", "signals/int-exits-zero"),
+    ("obeys-the-outside-alone", "signals/term-from-inside"),
+    ("exits-on-last-real-time", "signals/survives-realtime"),
+    ("waits-once", "reaping/burst"),
+    ("kills-orphans", "reaping/spares-the-living"),
+    ("leaves-after-an-orphan", "namespaces/stable"),
+    ("leaves-on-usr1", "namespaces/stable"),
+    ("exits-at-stdin-eof", "startup/stays"),
+    ("refuses-strange-uid", "startup/any-uid"),
 ];
 
 /// In the first part of a run it prepares, and judges.
@@ -80,10 +100,30 @@ fn conformant(runtime: &str) -> Result<(), Failed> {
     assert!(of_files(own) && !of_files(through));
     let passed = with_verdict(through, &["pass"]);
     let of_engines = passed.iter().filter(|id| id.starts_with("engine/"));
-    assert_eq!(of_engines.count(), 6, "{through:#}");
+    // The interface names no program: it is the image's.
+    let made = if runtime == CRI { 5 } else { 6 };
+    assert_eq!(of_engines.count(), made, "{through:#}");
+    if runtime == CRI {
+        is_shown(through);
+    }
     assert!(passed.len() > 60, "{} passed through it", passed.len());
     assert_eq!(output.status.code(), Some(0));
     Ok(())
+}
+
+/// A sandbox is shown as the runtime's own tools show it.
+fn is_shown(run: &Value) {
+    let facts = run["engine_facts"].as_array().expect("facts");
+    let facts: Vec<_> = facts.iter().filter_map(Value::as_str).collect();
+    for part in [
+        "signaled 9 (SIGKILL) when the pod is stopped",
+        "crictl pods: ",
+        "SANDBOX_READY",
+        "crictl inspectp: image localhost/pause-conformance:subject, pid ",
+        "namespaces network POD, pid POD, ipc POD",
+    ] {
+        assert!(facts.iter().any(|fact| fact.contains(part)), "{facts:?}");
+    }
 }
 
 fn finds(runtime: &str, name: &str, check: &str) -> Result<(), Failed> {
@@ -190,6 +230,18 @@ fn says_what_is_missing() -> Result<(), Failed> {
     Ok(())
 }
 
+/// What is asked through this one.
+fn faults(runtime: &str) -> Vec<(&'static str, &'static str)> {
+    if runtime != CRI {
+        return FAULTS.to_vec();
+    }
+    let by_kill = |check: &str| check == "engine/stop-is-clean";
+    let some = FAULTS.iter().filter(|it| !NOT_BY_CRI.contains(it));
+    // containerd kills what it stops.
+    let some = some.filter(|(_, check)| !by_kill(check));
+    some.chain(&BY_CRI).copied().collect()
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // What a suite leaves becomes a child of this process.
@@ -201,9 +253,12 @@ fn main() -> ExitCode {
     let mut trials = vec![
         Trial::test("a_missing_runtime_is_named", says_what_is_missing).with_ignored_flag(!is_root),
     ];
-    for runtime in RUNTIMES {
+    for (runtime, program) in RUNTIMES {
+        if runtime == CRI && !cfg!(feature = "cri") {
+            continue;
+        }
         // Where all is installed that tests need, nothing is left out.
-        let ignored = !is_root || !(in_ci || is_installed(runtime));
+        let ignored = !is_root || !(in_ci || is_installed(program));
         let mut add = |name: String, run: Box<dyn FnOnce() -> Result<(), Failed> + Send>| {
             trials.push(Trial::test(format!("{runtime}_{name}"), run).with_ignored_flag(ignored));
         };
@@ -211,7 +266,7 @@ fn main() -> ExitCode {
             "runs_the_reference".to_owned(),
             Box::new(move || conformant(runtime)),
         );
-        for (name, check) in FAULTS {
+        for (name, check) in faults(runtime) {
             let found = move || finds(runtime, name, check);
             let check = check.replace(['/', '-'], "_");
             add(format!("shows_{name}_by_{check}"), Box::new(found));

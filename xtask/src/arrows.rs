@@ -14,7 +14,7 @@ struct House {
     floors: &'static [&'static [&'static str]],
 }
 
-const HOUSES: [House; 5] = [
+const HOUSES: [House; 6] = [
     House {
         source: "conformance/src/",
         path: "crate::",
@@ -77,11 +77,15 @@ const HOUSES: [House; 5] = [
     House {
         source: "conformance/sandbox/src/backend/oci/",
         path: "super::",
+        floors: &[&["config"], &["container"], &["member"], &["sandbox"]],
+    },
+    House {
+        source: "conformance/sandbox/src/backend/cri/",
+        path: "super::",
         floors: &[
-            &["config", "stage"],
-            &["container"],
-            &["member"],
-            &["sandbox"],
+            &["pod", "view"],
+            &["keeper", "member"],
+            &["daemon", "host", "sandbox"],
         ],
     },
     House {

@@ -18,11 +18,15 @@ use embedded::Embedded;
 pub use member::{Member, PodContainer, Stopped};
 use pause_image::{Program, Rootfs, Subject};
 
+#[cfg(feature = "cri")]
+pub mod cri;
 #[cfg(feature = "engines")]
 pub mod docker;
 pub mod embedded;
 #[cfg(feature = "engines")]
 pub mod engine;
+#[cfg(any(feature = "cri", feature = "engines"))]
+mod executed;
 mod facts;
 mod inside;
 mod lease;
@@ -32,6 +36,9 @@ pub mod oci;
 pub mod podman;
 mod program;
 mod refused;
+#[cfg(any(feature = "cri", feature = "engines"))]
+mod run;
+mod stage;
 
 /// Runs sandboxes.
 pub trait Backend: Send + Sync {
@@ -100,8 +107,13 @@ pub trait Backend: Send + Sync {
         Duration::ZERO
     }
 
-    /// What it does to every pod that a CRI runtime does not, a line each.
+    /// What it does to every pod that others do not, a line each.
     fn facts(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// How the tools of what makes sandboxes show the first one of this image, a line each.
+    fn shows(&self, _subject: &Subject) -> Vec<String> {
         Vec::new()
     }
 

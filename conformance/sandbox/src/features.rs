@@ -81,6 +81,8 @@ bitflags::bitflags! {
         const QUICK_END = 1 << 35;
         /// What makes a sandbox also makes the containers of its pod, and stops it.
         const ENGINE = 1 << 36;
+        /// The standard input can be an open pipe.
+        const INPUT = 1 << 37;
     }
 }
 
@@ -95,6 +97,7 @@ impl Features {
         .union(Self::HOST_PID)
         .union(Self::NETWORK)
         .union(Self::HOST_PID_NAMESPACE)
+        .union(Self::INPUT)
         .union(Self::OUTPUT)
         .union(Self::ARGUMENTS)
         .union(Self::USER)
@@ -107,6 +110,7 @@ impl Features {
     /// needs it says nothing of the program, and others do not wait for it.
     pub const OF_STARTS: Self = Self::HELD
         .union(Self::EXEC_ON_ORDER)
+        .union(Self::INPUT)
         .union(Self::OUTPUT)
         .union(Self::ARGUMENTS)
         .union(Self::USER)

@@ -25,7 +25,7 @@ use seccompiler::BpfProgramRef;
 
 mod clone;
 mod interrupt;
-#[cfg(feature = "engines")]
+#[cfg(any(feature = "cri", feature = "engines"))]
 mod reaped;
 mod registers;
 mod schedule;
@@ -38,7 +38,7 @@ pub(crate) use clone::{
     spawn_sibling_in_place,
 };
 pub(crate) use interrupt::{interrupt, interrupt_by, is_ignored};
-#[cfg(feature = "engines")]
+#[cfg(any(feature = "cri", feature = "engines"))]
 pub(crate) use reaped::{await_reaping, exit_of_another};
 pub(crate) use registers::{NATIVE_ABI, Registers, skip_call};
 pub(crate) use schedule::ask_for_slice;

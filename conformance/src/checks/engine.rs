@@ -313,7 +313,7 @@ static PAUSE_PATH: Check = Check {
         "CRI-O starts /pause whatever the image's configuration says, and its pods end or do not stop.",
         "Name the program /pause, or add a link of that name, and let it depend on neither arguments nor user.",
     ),
-    needs: ENGINE.union(Needs::USER),
+    needs: ENGINE.union(Needs::USER).union(Needs::ARGUMENTS),
     after: &["signals/term-exits-zero"],
     run: pause_path,
 };

@@ -14,6 +14,8 @@ pub enum Runtime {
     Oci(&'static oci::Kind, Option<PathBuf>),
     /// A container engine, and its socket or program where that is named.
     Engine(ContainerEngine, Option<PathBuf>),
+    /// A CRI runtime, and its program where that is named.
+    Cri(Option<PathBuf>),
 }
 
 /// A container engine that runs the image itself.
@@ -64,11 +66,15 @@ impl FromStr for Runtime {
         if let Some(engine) = engine {
             return Ok(Self::Engine(engine, path));
         }
+        if name == CRI {
+            return Ok(Self::Cri(path));
+        }
         let names = oci::KINDS.iter().map(|kind| kind.name);
         let engines = ContainerEngine::ALL.iter().map(|engine| engine.name());
         let names: Vec<_> = std::iter::once(EMBEDDED)
             .chain(names)
             .chain(engines)
+            .chain([CRI])
             .collect();
         Err(format!("expected one of {}", names.join(", ")))
     }
@@ -81,6 +87,8 @@ impl std::fmt::Display for Runtime {
             Self::Oci(kind, None) => f.write_str(kind.name),
             Self::Oci(kind, Some(program)) => write!(f, "{}={}", kind.name, program.display()),
             Self::Engine(engine, None) => f.write_str(engine.name()),
+            Self::Cri(None) => f.write_str(CRI),
+            Self::Cri(Some(path)) => write!(f, "{CRI}={}", path.display()),
             Self::Engine(engine, Some(path)) => write!(f, "{}={}", engine.name(), path.display()),
         }
     }
@@ -88,6 +96,8 @@ impl std::fmt::Display for Runtime {
 
 /// The name of the suite's own backend.
 const EMBEDDED: &str = "embedded";
+/// That of the Container Runtime Interface, which containerd speaks.
+const CRI: &str = "cri";
 
 #[cfg(test)]
 mod tests {
@@ -101,6 +111,8 @@ mod tests {
             "crun=/usr/local/bin/crun",
             "docker=/run/docker.sock",
             "podman",
+            "cri",
+            "cri=/usr/bin/containerd",
         ] {
             let runtime: Runtime = word.parse().expect(word);
             assert_eq!(runtime.to_string(), word);
@@ -112,6 +124,7 @@ mod tests {
             "runc=runc",
             "embedded=/bin/true",
             "docker=sock",
+            "cri=containerd",
         ] {
             assert!(word.parse::<Runtime>().is_err(), "{word}");
         }

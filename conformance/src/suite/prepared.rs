@@ -247,6 +247,7 @@ fn prepare_runtimes(
             Runtime::Engine(name, path) => {
                 prepare_engine(*name, path.as_deref(), engine).map_err(failed)?
             }
+            Runtime::Cri(path) => prepare_cri(path.as_deref(), engine).map_err(failed)?,
         };
         Ok(Chosen {
             runtime: runtime.clone(),
@@ -280,6 +281,20 @@ fn prepare_engine(
         name: name.name().to_owned(),
         cause: "this build cannot ask container engines".to_owned(),
         hint: "build with --features engines; cargo xtask conformance does so by itself".to_owned(),
+    })
+}
+
+#[cfg(feature = "cri")]
+fn prepare_cri(path: Option<&Path>, engine: &Arc<Embedded>) -> Result<Arc<dyn Backend>, Unusable> {
+    Ok(Arc::new(crate::backend::cri::prepare(path, engine)?))
+}
+
+#[cfg(not(feature = "cri"))]
+fn prepare_cri(_: Option<&Path>, _: &Arc<Embedded>) -> Result<Arc<dyn Backend>, Unusable> {
+    Err(Unusable {
+        name: "cri".to_owned(),
+        cause: "this build does not speak the Container Runtime Interface".to_owned(),
+        hint: "build with --features cri; cargo xtask conformance does so by itself".to_owned(),
     })
 }
 
@@ -344,7 +359,7 @@ fn load(
         keep_original: options
             .runtimes
             .iter()
-            .any(|runtime| matches!(runtime, Runtime::Engine(..))),
+            .any(|runtime| matches!(runtime, Runtime::Engine(..) | Runtime::Cri(_))),
         ..LoadOptions::default()
     };
     let read = |image: &String| -> Result<Vec<Subject>, subject::Error> {

@@ -1,4 +1,5 @@
 //! The suite's report of a program that runs by something else than the suite.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::fs;
 use std::path::PathBuf;

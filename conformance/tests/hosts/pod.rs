@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 use conformance::programs::REFERENCE;
 use conformance::subject::Platform;
 use conformance::subject::build::{ImageBuilder, Tar};
+use pause_cri::messages::{
+    Capability, ContainerConfig, ContainerId, ContainerMetadata, ContainerState,
+    ContainerStatusRequest, ContainerStatusResponse, CreateContainerRequest, Empty, ImageSpec,
+    Int64Value, KeyValue, LinuxContainerConfig, LinuxContainerSecurityContext,
+    LinuxPodSandboxConfig, LinuxSandboxSecurityContext, Mount, NamespaceMode, NamespaceOption,
+    PodSandboxConfig, PodSandboxId, PodSandboxMetadata, RunPodSandboxRequest, SecurityProfile,
+};
 use serde_json::json;
 
-use super::cri::{
-    Capabilities, Client, Config, Container, ContainerAnswer, ContainerConfig, CreateContainer,
-    Linux, LinuxContainer, Metadata, Mount, Named, Namespaces, Nothing, Number, Profile,
-    RunPodSandbox, Sandbox, SandboxSecurity, Security, Variable,
-};
+use super::cri::Client;
 use super::daemons::containerd;
 use super::engine::LIBRARIES;
 use super::room::{Daemon, Room, succeeds};
@@ -25,12 +28,14 @@ const PAUSE: &str = "localhost/pause:1";
 /// The image of each container, which has only a folder to mount on.
 const IMAGE: &str = "localhost/host:1";
 /// The node's namespaces are those of the room; no test needs a network.
-const OF_THE_NODE: Namespaces = Namespaces {
-    network: 2,
-    pid: 1,
-    ipc: 0,
-};
-const EXITED: i32 = 2;
+fn of_the_node() -> NamespaceOption {
+    NamespaceOption {
+        network: NamespaceMode::Node.into(),
+        pid: NamespaceMode::Container.into(),
+        ..NamespaceOption::default()
+    }
+}
+
 /// The limit of a container, on however busy a machine.
 const HANGS: Duration = Duration::from_mins(2);
 const LOOK: Duration = Duration::from_millis(50);
@@ -49,7 +54,7 @@ impl Pods {
             room: &room,
             socket: socket.clone(),
         };
-        daemon.answers(&mut cri.curl("Version", &Nothing {}));
+        daemon.answers(&mut cri.curl("Version", &Empty {}));
         let architecture = Platform::host().architecture;
         let mut nothing = Tar::default();
         nothing.directory("suite", 0o755);
@@ -78,19 +83,20 @@ impl Pods {
             socket: self.room.path("containerd.sock").display().to_string(),
         };
         let config = self.pod(row.sets.contains(&Set::Privileged));
-        let question = RunPodSandbox {
+        let question = RunPodSandboxRequest {
             config: Some(config.clone()),
+            ..RunPodSandboxRequest::default()
         };
-        let sandbox: Sandbox = says(cri.call("RunPodSandbox", &question));
-        let question = CreateContainer {
-            sandbox: sandbox.id.clone(),
+        let sandbox: PodSandboxId = says(cri.call("RunPodSandbox", &question));
+        let question = CreateContainerRequest {
+            pod_sandbox_id: sandbox.pod_sandbox_id.clone(),
             config: Some(container(row, suite)),
             sandbox_config: Some(config),
         };
         let ended = cri
             .call("CreateContainer", &question)
-            .and_then(|container: Container| {
-                let Nothing {} = cri.call("StartContainer", &container)?;
+            .and_then(|container: ContainerId| {
+                let Empty {} = cri.call("StartContainer", &container)?;
                 await_end(&cri, &container)
             });
         let ended = match ended {
@@ -103,27 +109,32 @@ impl Pods {
                 said: error,
             },
         };
-        let _: Nothing = says(cri.call("StopPodSandbox", &sandbox));
-        let _: Nothing = says(cri.call("RemovePodSandbox", &sandbox));
+        let _: Empty = says(cri.call("StopPodSandbox", &sandbox));
+        let _: Empty = says(cri.call("RemovePodSandbox", &sandbox));
         ended
     }
 
-    fn pod(&self, privileged: bool) -> Config {
-        Config {
-            metadata: Some(Metadata {
-                name: "pod".into(),
-                uid: "6ba7b810-9dad-11d1-80b4-00c04fd430c8".into(),
-                namespace: "default".into(),
-            }),
-            hostname: String::new(),
+    fn pod(&self, privileged: bool) -> PodSandboxConfig {
+        let metadata = PodSandboxMetadata {
+            name: "pod".into(),
+            uid: "6ba7b810-9dad-11d1-80b4-00c04fd430c8".into(),
+            namespace: "default".into(),
+            attempt: 0,
+        };
+        let security = LinuxSandboxSecurityContext {
+            namespace_options: Some(of_the_node()),
+            privileged,
+            ..LinuxSandboxSecurityContext::default()
+        };
+        PodSandboxConfig {
+            metadata: Some(metadata),
             log_directory: self.room.path("pod-logs").display().to_string(),
-            linux: Some(Linux {
+            linux: Some(LinuxPodSandboxConfig {
                 cgroup_parent: self.room.cgroup().into(),
-                security: Some(SandboxSecurity {
-                    namespaces: Some(OF_THE_NODE),
-                    privileged,
-                }),
+                security_context: Some(security),
+                ..LinuxPodSandboxConfig::default()
             }),
+            ..PodSandboxConfig::default()
         }
     }
 
@@ -142,13 +153,17 @@ fn says<Answer>(result: Result<Answer, String>) -> Answer {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn await_end(cri: &Client<'_>, container: &Container) -> Result<i32, String> {
+fn await_end(cri: &Client<'_>, container: &ContainerId) -> Result<i32, String> {
     let began = Instant::now();
+    let question = ContainerStatusRequest {
+        container_id: container.container_id.clone(),
+        verbose: false,
+    };
     loop {
-        let answer: ContainerAnswer = cri.call("ContainerStatus", container)?;
+        let answer: ContainerStatusResponse = cri.call("ContainerStatus", &question)?;
         let status = answer.status.ok_or("no status")?;
-        if status.state == EXITED {
-            return Ok(status.exit);
+        if status.state() == ContainerState::Exited {
+            return Ok(status.exit_code);
         }
         if began.elapsed() > HANGS {
             return Err(format!("it still runs: {status:?}"));
@@ -159,62 +174,70 @@ fn await_end(cri: &Client<'_>, container: &Container) -> Result<i32, String> {
 
 fn container(row: &Row, suite: &Path) -> ContainerConfig {
     let mount = |inside: &str, outside: &str| Mount {
-        inside: inside.to_owned(),
-        outside: outside.to_owned(),
-        read_only: true,
+        container_path: inside.to_owned(),
+        host_path: outside.to_owned(),
+        readonly: true,
+        ..Mount::default()
     };
     let there = LIBRARIES.iter().filter(|folder| Path::new(folder).exists());
     let mut mounts: Vec<_> = there.map(|folder| mount(folder, folder)).collect();
     mounts.push(mount("/suite", &suite.display().to_string()));
     ContainerConfig {
-        metadata: Some(Named {
+        metadata: Some(ContainerMetadata {
             name: "suite".into(),
+            attempt: 0,
         }),
-        image: Some(Named { name: IMAGE.into() }),
+        image: Some(ImageSpec {
+            image: IMAGE.into(),
+            ..ImageSpec::default()
+        }),
         command: command(row),
-        environment: vec![Variable {
+        envs: vec![KeyValue {
             key: "NO_COLOR".into(),
             value: "1".into(),
         }],
         mounts,
-        log: "suite.log".into(),
-        linux: Some(LinuxContainer {
-            security: Some(security(row.sets)),
+        log_path: "suite.log".into(),
+        linux: Some(LinuxContainerConfig {
+            security_context: Some(security(row.sets)),
+            ..LinuxContainerConfig::default()
         }),
+        ..ContainerConfig::default()
     }
 }
 
 /// The profile that a kubelet requests for a `securityContext`, which names one or is unconfined.
-fn security(sets: &[Set]) -> Security {
+fn security(sets: &[Set]) -> LinuxContainerSecurityContext {
     let has = |set: Set| sets.contains(&set);
     let unmasked = has(Set::Unmasked) || has(Set::Privileged);
     let paths = |of: &[&str]| {
         let of = if unmasked { &[] } else { of };
         of.iter().copied().map(str::to_owned).collect()
     };
-    let mut security = Security {
+    let mut security = LinuxContainerSecurityContext {
         privileged: has(Set::Privileged),
-        namespaces: Some(OF_THE_NODE),
-        read_only: has(Set::ReadOnly),
-        no_new_privileges: has(Set::NoNewPrivileges),
-        masked: paths(&MASKED),
-        read_only_paths: paths(&READ_ONLY),
-        seccomp: Some(Profile {
-            kind: i32::from(has(Set::Unconfined) || has(Set::Privileged)),
+        namespace_options: Some(of_the_node()),
+        readonly_rootfs: has(Set::ReadOnly),
+        no_new_privs: has(Set::NoNewPrivileges),
+        masked_paths: paths(&MASKED),
+        readonly_paths: paths(&READ_ONLY),
+        seccomp: Some(SecurityProfile {
+            profile_type: i32::from(has(Set::Unconfined) || has(Set::Privileged)),
+            localhost_ref: String::new(),
         }),
-        ..Security::default()
+        ..LinuxContainerSecurityContext::default()
     };
-    let mut capabilities = Capabilities::default();
+    let mut capabilities = Capability::default();
     for set in sets {
         match set {
             Set::User(id) => {
-                let id = Number {
+                let id = Int64Value {
                     value: i64::from(*id),
                 };
-                (security.user, security.group) = (Some(id.clone()), Some(id));
+                (security.run_as_user, security.run_as_group) = (Some(id), Some(id));
             }
-            Set::Add(name) => capabilities.add.push((*name).to_owned()),
-            Set::Drop(name) => capabilities.drop.push((*name).to_owned()),
+            Set::Add(name) => capabilities.add_capabilities.push((*name).to_owned()),
+            Set::Drop(name) => capabilities.drop_capabilities.push((*name).to_owned()),
             _ => {}
         }
     }

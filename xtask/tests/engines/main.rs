@@ -9,8 +9,13 @@ mod room;
 mod suite;
 mod walkthrough;
 
-use cri::{Client, Config, Linux, List, Metadata, Nothing, RunPodSandbox, Sandbox, StatusAnswer};
+use cri::Client;
 use daemons::{Podman, containerd, dockerd};
+use pause_cri::messages::{
+    Empty, LinuxPodSandboxConfig, ListPodSandboxResponse, PodSandboxConfig, PodSandboxId,
+    PodSandboxMetadata, PodSandboxState, PodSandboxStatusRequest, PodSandboxStatusResponse,
+    RunPodSandboxRequest,
+};
 use pause_image::{LoadOptions, Reference};
 use room::{Daemon, Room, succeeds};
 use serde_json::Value;
@@ -113,33 +118,40 @@ fn containerd_pulls_it_as_its_sandbox_image_and_runs_a_pod_sandbox() {
         socket: room.path("containerd.sock").display().to_string(),
     };
     let daemon = containerd(&room, &cri.socket, &reference);
-    daemon.answers(&mut cri.curl("Version", &Nothing {}));
+    daemon.answers(&mut cri.curl("Version", &Empty {}));
 
-    let sandbox: Sandbox = says(cri.call("RunPodSandbox", &pod(&room)));
+    let sandbox: PodSandboxId = says(cri.call("RunPodSandbox", &pod(&room)));
     let mut ctr = room.command("ctr");
     ctr.args(["--address", &cri.socket]);
     let folder = room.program("ctr", &ctr);
     for transport in ["containerd", "cri"] {
         is_read_as(transport, &reference, &folder);
     }
-    let status = || -> StatusAnswer {
+    let status = || -> PodSandboxStatusResponse {
         let verbose = true;
-        let id = sandbox.id.clone();
-        says(cri.call("PodSandboxStatus", &Sandbox { id, verbose }))
+        let pod_sandbox_id = sandbox.pod_sandbox_id.clone();
+        let question = PodSandboxStatusRequest {
+            pod_sandbox_id,
+            verbose,
+        };
+        says(cri.call("PodSandboxStatus", &question))
     };
-    let StatusAnswer { status: now, info } = status();
+    let PodSandboxStatusResponse {
+        status: now, info, ..
+    } = status();
     let now = now.expect("a status");
-    assert_eq!(now.state, 0, "ready: {now:?}");
+    assert_eq!(now.state(), PodSandboxState::Ready, "{now:?}");
     let ip = now.network.map(|network| network.ip).unwrap_or_default();
     assert!(ip.starts_with("10.88."), "an address of the pod's: {ip}");
     let info: Value = serde_json::from_str(&info["info"]).expect("JSON");
     assert_eq!(info["image"], reference, "{info}");
     is_the_pause(&room, &info["pid"].to_string(), IMAGE_USER);
 
-    let _: Nothing = says(cri.call("StopPodSandbox", &sandbox));
-    assert_eq!(status().status.expect("a status").state, 1, "not ready");
-    let _: Nothing = says(cri.call("RemovePodSandbox", &sandbox));
-    let left: List = says(cri.call("ListPodSandbox", &Nothing {}));
+    let _: Empty = says(cri.call("StopPodSandbox", &sandbox));
+    let now = status().status.expect("a status");
+    assert_eq!(now.state(), PodSandboxState::NotReady);
+    let _: Empty = says(cri.call("RemovePodSandbox", &sandbox));
+    let left: ListPodSandboxResponse = says(cri.call("ListPodSandbox", &Empty {}));
     assert_eq!(left.items, []);
 }
 
@@ -249,21 +261,25 @@ fn registry(room: &Room) -> Daemon {
 }
 
 /// A pod's configuration, as a kubelet sends it.
-fn pod(room: &Room) -> RunPodSandbox {
-    let config = Config {
-        metadata: Some(Metadata {
-            name: "pod".into(),
-            uid: "6ba7b810-9dad-11d1-80b4-00c04fd430c8".into(),
-            namespace: "default".into(),
-        }),
+fn pod(room: &Room) -> RunPodSandboxRequest {
+    let metadata = PodSandboxMetadata {
+        name: "pod".into(),
+        uid: "6ba7b810-9dad-11d1-80b4-00c04fd430c8".into(),
+        namespace: "default".into(),
+        attempt: 0,
+    };
+    let config = PodSandboxConfig {
+        metadata: Some(metadata),
         hostname: "pod".into(),
         log_directory: room.path("pod-logs").display().to_string(),
-        linux: Some(Linux {
+        linux: Some(LinuxPodSandboxConfig {
             cgroup_parent: room.cgroup().into(),
-            security: None,
+            ..LinuxPodSandboxConfig::default()
         }),
+        ..PodSandboxConfig::default()
     };
-    RunPodSandbox {
+    RunPodSandboxRequest {
         config: Some(config),
+        ..RunPodSandboxRequest::default()
     }
 }

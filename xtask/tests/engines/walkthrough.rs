@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::cri::{Client, Container, Nothing};
+use pause_cri::messages::{Empty, ListPodSandboxResponse};
+
+use crate::cri::Client;
 use crate::daemons::{containerd, dockerd_with_network};
 use crate::room::{Daemon, Room, succeeds, text};
 use crate::{Image, host, room_for, says};
@@ -30,13 +32,6 @@ fn kills() -> std::ops::RangeInclusive<u32> {
 }
 
 const REAPS_NOT: &str = "was not reaped";
-
-/// What `ListPodSandbox` answers, as far as it is of interest: ids.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Pods {
-    #[prost(message, repeated, tag = "1")]
-    items: Vec<Container>,
-}
 
 /// A room in which an engine runs.
 struct Walked<'a> {
@@ -298,7 +293,7 @@ fn by_cri<'a>(room: &'a Room, name: &str, archive: &str) -> (Walked<'a>, Client<
     let socket = CONTAINERD.to_owned();
     let cri = Client { room, socket };
     let daemon = containerd(room, CONTAINERD, name);
-    daemon.answers(&mut cri.curl("Version", &Nothing {}));
+    daemon.answers(&mut cri.curl("Version", &Empty {}));
     let walked = Walked {
         room,
         engine: "cri",
@@ -317,7 +312,7 @@ fn by_cri<'a>(room: &'a Room, name: &str, archive: &str) -> (Walked<'a>, Client<
 }
 
 fn pods(cri: &Client<'_>) -> String {
-    let pods: Pods = says(cri.call("ListPodSandbox", &Nothing {}));
+    let pods: ListPodSandboxResponse = says(cri.call("ListPodSandbox", &Empty {}));
     pods.items.iter().map(|pod| pod.id.as_str()).collect()
 }
 

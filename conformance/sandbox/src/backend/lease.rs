@@ -86,6 +86,38 @@ impl Lease {
         format!("{}-{number}", self.name)
     }
 
+    /// The path of the cgroup in which all of the run's are, likewise.
+    #[cfg(feature = "cri")]
+    pub(super) fn parent(&self) -> String {
+        format!("/{}", self.name)
+    }
+
+    /// Makes a cgroup of this name among those of sandboxes. Who writes `0` to one of these files
+    /// is in it, and ends as sandboxes do.
+    ///
+    /// # Errors
+    /// Where no hierarchy takes it.
+    #[cfg(feature = "cri")]
+    pub(super) fn doors(&self, name: &str) -> io::Result<Vec<File>> {
+        let mut failed = io::Error::other("no cgroups are mounted");
+        let mut doors = Vec::new();
+        for directory in &self.directories {
+            let directory = directory.join(name);
+            let door = fs::create_dir_all(&directory).and_then(|()| {
+                let file = directory.join("cgroup.procs");
+                File::options().write(true).open(file)
+            });
+            match door {
+                Ok(door) => doors.push(door),
+                Err(error) => failed = error,
+            }
+        }
+        if doors.is_empty() {
+            return Err(failed);
+        }
+        Ok(doors)
+    }
+
     /// The cgroup of a sandbox in the hierarchy that has a controller.
     pub(super) fn directory(&self, controller: &str, number: u64) -> Option<PathBuf> {
         let place = crate::shortage::groups::Place::of(controller)?;

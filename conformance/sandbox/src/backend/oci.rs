@@ -5,6 +5,7 @@
 //! status is known. What the runtime makes is in cgroups that a [lease](super::lease) ends, and in a
 //! mount namespace of its own.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use super::embedded::init::SandboxInit;
 use super::embedded::{Embedded, LentRoot, limits};
 use super::inside::Inside;
 use super::lease::Lease;
+use super::stage::Stage;
 use super::{
     Backend, Launch, Member, Root, Sandbox, Spec, StartError, Stream, Unusable, at, facts, program,
 };
@@ -29,13 +31,13 @@ mod config;
 mod container;
 mod member;
 mod sandbox;
-mod stage;
 
 use config::Place;
 use member::Maker;
 use sandbox::OciSandbox;
-use stage::Stage;
 
+/// Bundles and state are small.
+const BUNDLES: &CStr = c"mode=755,size=64m";
 /// How many roots of images stay attached.
 const KEPT: usize = 8;
 
@@ -130,7 +132,7 @@ impl Oci {
             .read(true)
             .write(true)
             .open("/dev/null")?;
-        let stage = Stage::make(&program)?;
+        let stage = Stage::make(&program, BUNDLES)?;
         stage.make_folder("state")?;
         let stage = Arc::new(stage);
         let member = member::attach(embedded, &stage).map_err(io::Error::other)?;

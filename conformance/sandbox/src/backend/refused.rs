@@ -19,12 +19,14 @@ pub(super) fn failure(launch: &Launch<'_>, step: &'static str, cause: io::Error)
 }
 
 /// What engines say where the image names a user or group that none of its files has (moby and
-/// runc, `user.GetExecUser`; containers/storage, `GetUser`).
-const USER: [&str; 4] = [
+/// runc, `user.GetExecUser`; containers/storage, `GetUser`; containerd, `oci.WithUser`).
+const USER: [&str; 6] = [
     "unable to find user",
     "unable to find group",
     "no matching entries in passwd file",
     "no matching entries in group file",
+    "no users found",
+    "no groups found",
 ];
 
 fn blames(said: &str, program: &str) -> bool {

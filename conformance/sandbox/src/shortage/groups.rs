@@ -34,7 +34,7 @@ impl Place {
     }
 
     /// That of another process, as [`Place::of`] has this one's.
-    #[cfg(feature = "engines")]
+    #[cfg(any(feature = "cri", feature = "engines"))]
     pub(crate) fn of_process(pid: i32, controller: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let of_it = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;

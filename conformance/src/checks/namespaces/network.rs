@@ -114,6 +114,9 @@ fn network_survives_restart(cx: &Context<'_>) -> Outcome {
     ))
 }
 
+/// One of the suite's: a runtime may have set `eth0` up.
+const DEVICE: &str = "pause0";
+
 /// Sets a held pod's network up as a network plugin does; what its network namespace holds then.
 pub(in crate::checks) fn plug_in(pod: &mut Pod<'_>) -> Result<Vec<String>, Stop> {
     let plugin = pod.enter(&Join {
@@ -121,7 +124,7 @@ pub(in crate::checks) fn plug_in(pod: &mut Pod<'_>) -> Result<Vec<String>, Stop>
         ..Join::default()
     })?;
     // Without such a device, loopback with its addresses is what is compared.
-    told(pod, "add a device", plugin.add_device("eth0", ADDRESS))?;
+    told(pod, "add a device", plugin.add_device(DEVICE, ADDRESS))?;
     told(pod, "list its network", plugin.network())
 }
 

@@ -51,8 +51,14 @@ const AT_END: Input = ("at its end", Stream::Broken);
 const CLOSED: Input = ("closed", Stream::Closed);
 
 fn stays(cx: &Context<'_>) -> Outcome {
-    let (finding, stays_with) = match ends(cx, &[OPEN, AT_END], &[])? {
-        Stays::All(how) => return Ok(how.pass("open, and at its end")),
+    let (inputs, words) = if cx.offers(Needs::INPUT) {
+        (&[OPEN, AT_END][..], "open, and at its end")
+    } else {
+        // Nothing opens it there.
+        (&[AT_END][..], "at its end, as it always is there")
+    };
+    let (finding, stays_with) = match ends(cx, inputs, &[])? {
+        Stays::All(how) => return Ok(how.pass(words)),
         Stays::With(finding, names) => (finding, names),
     };
     let lacks = cx.lacks();

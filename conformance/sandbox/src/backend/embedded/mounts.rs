@@ -76,6 +76,13 @@ pub(in crate::backend) fn own_namespace(proc: BorrowedFd<'_>) -> io::Result<Owne
     Ok(rustix::fs::openat(proc, path, flags, Mode::empty())?)
 }
 
+/// A handle on the network namespace of the calling process, likewise.
+pub(in crate::backend) fn own_network(proc: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let path = c"self/ns/net";
+    Ok(rustix::fs::openat(proc, path, flags, Mode::empty())?)
+}
+
 /// Mounts an overlay on [`ROOT`]: the image's files below, a tmpfs above for what is written.
 pub(super) fn mount_overlay() -> io::Result<()> {
     mount_memory(UPPER, UPPER_OPTIONS)?;

@@ -6,21 +6,17 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use procfs::process::Process;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 
 use super::api::{Api, Refusal};
 use super::keeper::Keeper;
 use super::pod::Pod;
-use crate::backend::{Launch, StartError, at, refused};
+use crate::backend::{Launch, StartError, at, executed, refused};
 use crate::sys::{Child, ExitStatus};
 
 /// How long it may take from the answer to a start until the program is executed.
 const START: Duration = Duration::from_mins(1);
-/// Of a process that was cloned and has executed nothing yet (`flags` in proc_pid_stat(5),
-/// `PF_FORKNOEXEC`).
-const NOT_EXECUTED: u32 = 0x40;
 
 /// A container. Dropping it removes it.
 pub(super) struct Container {
@@ -185,7 +181,7 @@ impl Container {
                 return Err(at("find its process")(io::ErrorKind::NotFound.into()));
             };
             if let Some(pidfd) = self.open(pid)
-                && is_executed(pid, began)?
+                && executed::is_executed(pid, began + START)?
             {
                 let pid = pid.as_raw_nonzero().get();
                 return Ok(Started::Running(Child { pid, pidfd }));
@@ -243,22 +239,5 @@ impl Drop for Container {
         let _ = self
             .api
             .delete(&format!("/containers/{}?force=1&v=1", self.id));
-    }
-}
-
-/// Waits until a process has executed its program; `false` where it has ended before.
-fn is_executed(pid: Pid, began: Instant) -> Result<bool, StartError> {
-    let pid = pid.as_raw_nonzero().get();
-    loop {
-        let Ok(stat) = Process::new(pid).and_then(|process| process.stat()) else {
-            return Ok(false);
-        };
-        if stat.flags & NOT_EXECUTED == 0 {
-            return Ok(true);
-        }
-        if began.elapsed() > START {
-            return Err(at("await its exec")(io::ErrorKind::TimedOut.into()));
-        }
-        std::thread::yield_now();
     }
 }

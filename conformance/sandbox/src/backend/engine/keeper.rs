@@ -11,7 +11,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -24,7 +23,8 @@ use serde_json::{Value, json};
 use super::api::{Api, LABEL};
 use super::pod;
 use crate::backend::lease::hierarchies;
-use crate::process::proc;
+use crate::backend::run::is_dead;
+pub(in crate::backend) use crate::backend::run::name_of_run;
 
 /// The first argument of the suite, its name, where it is to be the keeper.
 pub const NAME: &str = "pause-conformance-keeper";
@@ -148,45 +148,6 @@ impl Drop for Keeper {
             let _ = self.child.wait();
         }
     }
-}
-
-/// The name of this process's run: its pid namespace, its pid there, and when it was started
-/// (`starttime` in proc_pid_stat(5)).
-///
-/// # Errors
-/// Where /proc does not tell.
-pub(in crate::backend) fn name_of_run() -> io::Result<String> {
-    let namespace = fs::metadata("/proc/self/ns/pid")?.ino();
-    let pid = std::process::id();
-    let started = start_of(pid)?.ok_or(io::ErrorKind::NotFound)?;
-    Ok(format!("{namespace}-{pid}-{started}"))
-}
-
-/// When a process was started, in clock ticks since boot; `None` where there is none.
-fn start_of(pid: u32) -> io::Result<Option<u64>> {
-    let _ = proc()?;
-    let stat = match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
-    // The name, in brackets, may hold anything.
-    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields);
-    let started = fields.and_then(|fields| fields.split(' ').nth(19)?.parse().ok());
-    started.map(Some).ok_or(io::ErrorKind::InvalidData.into())
-}
-
-/// Whether a run of this name was in this pid namespace, and its process is gone.
-fn is_dead(run: &str) -> bool {
-    let mut numbers = run.split('-').map(str::parse::<u64>);
-    let (Some(Ok(namespace)), Some(Ok(pid)), Some(Ok(started))) =
-        (numbers.next(), numbers.next(), numbers.next())
-    else {
-        return false;
-    };
-    let own = fs::metadata("/proc/self/ns/pid").map(|file| file.ino());
-    let there = u32::try_from(pid).map(start_of);
-    let gone = matches!(there, Ok(Ok(now)) if now != Some(started));
-    own.is_ok_and(|own| own == namespace) && gone
 }
 
 /// Has the pods, containers and images removed whose run is one of `these`. An engine does not remove

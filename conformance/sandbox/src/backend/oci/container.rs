@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags};
 
-use super::stage::Stage;
 use crate::backend::lease::Lease;
+use crate::backend::stage::Stage;
 use crate::backend::{Launch, StartError, at, refused};
 use crate::sys::{Child, ExitStatus};
 

@@ -10,9 +10,9 @@ use pause_image::{Platform, Subject};
 
 use super::config::{self, Place};
 use super::container::{Container, await_exec, executable};
-use super::stage::Stage;
 use crate::backend::embedded::{Embedded, LentRoot, cgroup, limits};
 use crate::backend::lease::Lease;
+use crate::backend::stage::Stage;
 use crate::backend::{Launch, Member, PodContainer, Spec, StartError, at, member};
 use crate::sys::{self, Child};
 

@@ -16,8 +16,9 @@ use crate::sys::{self, ExitStatus, InChild, NewNamespaces, StringVector};
 
 /// Mount points to try: no other process sees the mount, but the runtime's program may be below.
 const PLACES: [&CStr; 4] = [c"/mnt", c"/home", c"/tmp", c"/var"];
-/// Bundles and state are small.
-const OPTIONS: &CStr = c"mode=755,size=64m";
+/// Where programs are.
+pub(in crate::backend) const PATH: &str =
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long a container runtime may take for one order.
 const ORDER: Duration = Duration::from_mins(1);
 /// The most that is read of what one says.
@@ -25,33 +26,58 @@ const SAID: u64 = 64 << 10;
 
 /// The mount namespace, which exists for as long as this is open.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(in crate::backend) struct Stage {
     namespace: OwnedFd,
     /// The file system in memory.
     folder: OwnedFd,
     /// Where it is mounted there.
     place: &'static CStr,
+    /// A network namespace beside it, with a loopback device that is up.
+    network: Option<OwnedFd>,
 }
 
 impl Stage {
-    /// Makes one in which `program` can be executed.
-    pub(super) fn make(program: &Path) -> io::Result<Self> {
+    /// Makes one in which `program` can be executed; `options` are those of the file system in memory.
+    pub(in crate::backend) fn make(program: &Path, options: &CStr) -> io::Result<Self> {
+        Self::with(program, options, NewNamespaces::MOUNT)
+    }
+
+    /// The same, with a network namespace of its own.
+    #[cfg(feature = "cri")]
+    pub(in crate::backend) fn make_with_network(
+        program: &Path,
+        options: &CStr,
+    ) -> io::Result<Self> {
+        Self::with(
+            program,
+            options,
+            NewNamespaces::MOUNT | NewNamespaces::NETWORK,
+        )
+    }
+
+    fn with(program: &Path, options: &CStr, namespaces: NewNamespaces) -> io::Result<Self> {
         let proc = sys::proc()?;
         let made = sys::in_helper(|| {
-            sys::unshare(NewNamespaces::MOUNT)?;
+            sys::unshare(namespaces)?;
+            let mut network = None;
+            if namespaces.contains(NewNamespaces::NETWORK) {
+                sys::bring_loopback_up()?;
+                network = Some(mounts::own_network(proc.as_fd())?);
+            }
             mounts::make_private()?;
             let mut failed = io::ErrorKind::NotFound.into();
             for place in PLACES {
                 if program.starts_with(text(place)) {
                     continue;
                 }
-                match mounts::mount_memory(place, OPTIONS) {
+                match mounts::mount_memory(place, options) {
                     Ok(()) => {
                         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
                         return Ok(Self {
                             folder: rustix::fs::open(place, flags, Mode::empty())?,
                             namespace: mounts::own_namespace(proc.as_fd())?,
                             place,
+                            network,
                         });
                     }
                     Err(error) => failed = error,
@@ -63,11 +89,11 @@ impl Stage {
     }
 
     /// A path as the container runtime sees it.
-    pub(super) fn path(&self, name: &str) -> String {
+    pub(in crate::backend) fn path(&self, name: &str) -> String {
         format!("{}/{name}", text(self.place))
     }
 
-    pub(super) fn make_folder(&self, name: &str) -> io::Result<()> {
+    pub(in crate::backend) fn make_folder(&self, name: &str) -> io::Result<()> {
         Ok(rustix::fs::mkdirat(
             &self.folder,
             name,
@@ -75,13 +101,13 @@ impl Stage {
         )?)
     }
 
-    pub(super) fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+    pub(in crate::backend) fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, name, flags, Mode::from_raw_mode(0o644))?;
         std::fs::File::from(file).write_all(content)
     }
 
-    pub(super) fn read(&self, name: &str) -> io::Result<String> {
+    pub(in crate::backend) fn read(&self, name: &str) -> io::Result<String> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, name, flags, Mode::empty())?;
         let mut content = Vec::new();
@@ -92,34 +118,47 @@ impl Stage {
     }
 
     /// Removes a file, or an empty folder, if it is there.
-    pub(super) fn remove(&self, name: &str) {
+    pub(in crate::backend) fn remove(&self, name: &str) {
         if rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()).is_err() {
             let _ = rustix::fs::unlinkat(&self.folder, name, AtFlags::REMOVEDIR);
         }
     }
 
     /// Attaches a detached mount.
-    pub(super) fn attach(&self, tree: &OwnedFd, name: &str) -> io::Result<()> {
+    pub(in crate::backend) fn attach(&self, tree: &OwnedFd, name: &str) -> io::Result<()> {
         let path = CString::new(self.path(name))?;
-        let attached = sys::in_helper(|| {
-            sys::setns(self.namespace.as_fd(), libc::CLONE_NEWNS)?;
-            mounts::attach(tree, &path)
-        });
-        attached?
+        self.within(|| mounts::attach(tree, &path))
     }
 
     /// Detaches what was attached.
-    pub(super) fn detach(&self, name: &str) -> io::Result<()> {
+    pub(in crate::backend) fn detach(&self, name: &str) -> io::Result<()> {
         let path = CString::new(self.path(name))?;
-        let detached = sys::in_helper(|| {
-            sys::setns(self.namespace.as_fd(), libc::CLONE_NEWNS)?;
-            Ok(rustix::mount::unmount(&path, UnmountFlags::DETACH)?)
+        self.within(|| Ok(rustix::mount::unmount(&path, UnmountFlags::DETACH)?))
+    }
+
+    /// Does something in it.
+    pub(in crate::backend) fn within<T>(
+        &self,
+        work: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        let done = sys::in_helper(|| {
+            self.enter()?;
+            work()
         });
-        detached?
+        done?
+    }
+
+    /// Moves the calling process in. Does not allocate.
+    pub(in crate::backend) fn enter(&self) -> io::Result<()> {
+        sys::setns(self.namespace.as_fd(), libc::CLONE_NEWNS)?;
+        match &self.network {
+            Some(network) => sys::setns(network.as_fd(), libc::CLONE_NEWNET),
+            None => Ok(()),
+        }
     }
 
     /// Executes a program with these arguments and standard streams, and waits for its end.
-    pub(super) fn run(
+    pub(in crate::backend) fn run(
         &self,
         program: &Path,
         args: &[String],
@@ -130,12 +169,10 @@ impl Stage {
         let name = program.as_os_str().as_bytes().to_vec();
         let arguments = args.iter().map(|word| word.clone().into_bytes());
         let order = Order {
-            namespace: self.namespace.as_fd(),
+            stage: self,
             path: CString::new(name.clone())?,
             argv: StringVector::new(std::iter::once(name).chain(arguments))?,
-            envp: StringVector::new([
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            ])?,
+            envp: StringVector::new([PATH])?,
             streams,
         };
         let child = sys::spawn(NewNamespaces::empty(), &order)?;
@@ -152,7 +189,7 @@ fn text(place: &CStr) -> &str {
 
 /// A container runtime, from clone to exec.
 struct Order<'a> {
-    namespace: BorrowedFd<'a>,
+    stage: &'a Stage,
     path: CString,
     argv: StringVector,
     envp: StringVector,
@@ -166,7 +203,7 @@ unsafe impl InChild for &Order<'_> {
         let prepared = || -> io::Result<()> {
             before_exec::die_with_suite();
             let _ = rustix::process::setsid();
-            sys::setns(self.namespace, libc::CLONE_NEWNS)?;
+            self.stage.enter()?;
             sys::close_range_cloexec(3)?;
             let [stdin, stdout, stderr] = self.streams;
             rustix::stdio::dup2_stdin(stdin)?;

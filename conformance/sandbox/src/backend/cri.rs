@@ -1,0 +1,534 @@
+//! Sandboxes by the Container Runtime Interface, asked for as a kubelet asks: containerd.
+//!
+//! A kubelet does not say which image holds a pod: the runtime's configuration does. So each image
+//! that is judged has a [containerd of its own](daemon), configured for it; that of the host is
+//! neither asked nor changed. Where its socket is named, [it](host) runs the one image that it is
+//! configured for. What the interface cannot say is not offered: it has no way to give a
+//! pause process arguments, streams or limits.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use pause_cri::Client;
+use pause_image::{Platform, Rootfs, Subject};
+use procfs::process::Process;
+
+use super::embedded::cgroup::{self, Group};
+use super::embedded::ids::Ids;
+use super::embedded::{Embedded, limits};
+use super::inside::Inside;
+use super::lease::Lease;
+use super::{Backend, Launch, Root, Sandbox, Spec, StartError, Stream, Unusable, at, program};
+use crate::Features;
+use crate::shortage::Counters;
+use crate::shortage::groups::{self, Place as CgroupPlace};
+use crate::sys::{self, Child, ExitStatus};
+
+mod daemon;
+mod host;
+pub mod keeper;
+mod member;
+mod pod;
+mod sandbox;
+mod view;
+
+use daemon::{Daemon, Programs};
+use host::Host;
+use pod::{Pod, Run};
+use sandbox::CriSandbox;
+
+const NAME: &str = "cri";
+/// The program that is taken where none is named.
+const PROGRAM: &str = "containerd";
+const INSTALL: &str = "install containerd and the network plugins, or name its program: --runtime cri=/path/to/containerd";
+/// How long a process may take to end once it is stopped.
+const STOPPED: Duration = Duration::from_mins(1);
+
+/// A backend that asks a CRI runtime.
+pub struct Cri {
+    description: String,
+    facts: Vec<String>,
+    /// By which what it cannot do is said.
+    name: String,
+    maker: Maker,
+    run: Run,
+    embedded: Arc<Embedded>,
+    offers: Features,
+    lacking: Vec<(Features, String)>,
+    cost: Duration,
+    suite_pid_namespace: OwnedFd,
+    made: Arc<AtomicU64>,
+    images: Mutex<Vec<(Arc<Rootfs>, Arc<Place>)>>,
+    reference: Subject,
+}
+
+/// What runs pods.
+enum Maker {
+    /// One for each image.
+    Own(Programs, Arc<Lease>),
+    /// One that is there, for the one image that it is configured for.
+    Host(Arc<Host>),
+}
+
+impl Maker {
+    /// By which name, as which run, and with what it offers.
+    fn is_used_so(&self) -> (String, Run, Features) {
+        match self {
+            Maker::Own(_, lease) => {
+                let parent = lease.parent();
+                let name = parent.trim_start_matches('/').to_owned();
+                let run = Run {
+                    name,
+                    cgroup_parent: parent,
+                };
+                (PROGRAM.to_owned(), run, ALWAYS | Features::ENGINE)
+            }
+            Maker::Host(host) => {
+                let run = Run {
+                    name: host.run.clone(),
+                    cgroup_parent: String::new(),
+                };
+                let name = &host.client.version().runtime_name;
+                (pause_image::escape_text(name).to_string(), run, ALWAYS)
+            }
+        }
+    }
+}
+
+/// Where the pods of an image are made.
+struct Place {
+    runtime: Runtime,
+    /// How the runtime has shown its first sandbox.
+    shown: OnceLock<Vec<String>>,
+}
+
+enum Runtime {
+    Own(Daemon),
+    Host(Arc<Host>),
+}
+
+impl Place {
+    fn of(runtime: Runtime) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            shown: OnceLock::new(),
+        })
+    }
+
+    fn client(&self) -> &Client {
+        match &self.runtime {
+            Runtime::Own(daemon) => &daemon.client,
+            Runtime::Host(host) => &host.client,
+        }
+    }
+
+    /// Has something made of which the keeper knows, where there is one.
+    fn kept<T>(&self, make: impl FnOnce() -> Result<T, StartError>) -> Result<T, StartError> {
+        let Runtime::Host(host) = &self.runtime else {
+            return make();
+        };
+        host.keeper
+            .makes()
+            .map_err(at("tell the keeper of a sandbox"))?;
+        let answer = make();
+        host.keeper.made();
+        answer
+    }
+}
+
+/// Finds the program, or takes this program or socket, and has it run a pod for a trial.
+///
+/// # Errors
+/// Where it is missing, or refuses.
+pub fn prepare(place: Option<&Path>, embedded: &Arc<Embedded>) -> Result<Cri, Unusable> {
+    let unusable = |cause: String, hint: &str| super::unusable(NAME, cause, hint);
+    super::needs_root(NAME, embedded)?;
+    let socket = place.filter(|place| {
+        let file = std::fs::metadata(place);
+        file.is_ok_and(|file| file.file_type().is_socket())
+    });
+    if let Some(socket) = socket {
+        let host = Host::at(socket).map_err(|(cause, hint)| unusable(cause, hint))?;
+        let made = Cri::make(Maker::Host(Arc::new(host)), embedded);
+        let named = |error: StartError| format!("{}: {error}", socket.display());
+        return made.map_err(|error| unusable(named(error), super::REFUSED));
+    }
+    let found = place.map_or_else(|| program::find(PROGRAM), |path| Ok(path.to_owned()));
+    let found = found.map_err(|error| unusable(error.to_string(), INSTALL))?;
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", found.display());
+    program::version(&found).map_err(|error| unusable(named(&error), INSTALL))?;
+    let programs = Programs::find(&found);
+    let programs = programs.map_err(|error| unusable(error.to_string(), INSTALL))?;
+    let lease = embedded.lend_probe().and_then(|probe| Lease::take(&probe));
+    let lease = lease.map_err(|error| {
+        let cause = format!("cannot make its cgroups: {error}");
+        unusable(cause, "run the suite where root may make cgroups")
+    })?;
+    let made = Cri::make(Maker::Own(programs, Arc::new(lease)), embedded);
+    made.map_err(|error| unusable(named(&error), super::REFUSED))
+}
+
+impl Cri {
+    fn make(maker: Maker, embedded: &Arc<Embedded>) -> Result<Self, StartError> {
+        let (name, run, offers) = maker.is_used_so();
+        let namespace = std::fs::File::open("/proc/self/ns/pid");
+        let reference = crate::programs::REFERENCE.into();
+        let mut made = Self {
+            description: String::new(),
+            facts: Vec::new(),
+            name,
+            maker,
+            run,
+            embedded: Arc::clone(embedded),
+            offers: offers | (embedded.offers() & FROM_EMBEDDED),
+            lacking: Vec::new(),
+            cost: Duration::ZERO,
+            suite_pid_namespace: namespace.map_err(at("keep its pid namespace"))?.into(),
+            made: Arc::default(),
+            images: Mutex::default(),
+            reference: Subject::of_program("the reference", reference, Platform::host()),
+        };
+        match &made.maker {
+            Maker::Own(..) => made.adopt(&made.reference.clone())?,
+            // It runs another, which is as good for a trial.
+            Maker::Host(host) => {
+                made.images = Mutex::new(vec![(
+                    Arc::clone(&made.reference.rootfs),
+                    Place::of(Runtime::Host(Arc::clone(host))),
+                )])
+            }
+        }
+        // The first also makes what is made once.
+        made.try_out()?;
+        let began = Instant::now();
+        made.try_out()?;
+        made.cost = began.elapsed();
+        // Its daemon is not needed any more.
+        made.images = Mutex::default();
+        let lacking = LACKING.iter();
+        made.lacking = lacking
+            .filter(|(feature, _)| !made.offers.contains(*feature))
+            .map(|(feature, why)| (*feature, format!("{} {why}", made.name)))
+            .collect();
+        Ok(made)
+    }
+
+    /// Starts the reference and ends it, and sees what can be seen of that.
+    fn try_out(&mut self) -> Result<(), StartError> {
+        let program = self.reference.program.as_ref();
+        let launch = Launch {
+            rootfs: &self.reference.rootfs,
+            program: program.map_err(|why| StartError::Unable {
+                why: why.to_string(),
+            })?,
+        };
+        let sandbox = self.create(&launch, &Spec::default())?;
+        let stopped = || -> io::Result<Option<ExitStatus>> {
+            let pidfd = sandbox.inside.child.pidfd.as_fd();
+            sandbox.pod.stop()?;
+            crate::wait::readable(pidfd, STOPPED)?;
+            sys::await_reaping(pidfd, STOPPED)?;
+            sys::exit_of_another(pidfd)
+        };
+        let untold = "learn how its process ended, which the kernel tells since Linux 6.15";
+        let ended = stopped().map_err(at(untold))?;
+        let ended = ended.ok_or_else(|| at(untold)(io::ErrorKind::InvalidData.into()))?;
+        let version = sandbox.place.client().version().clone();
+        let info = sandbox
+            .pod
+            .status()
+            .and_then(|mut it| it.info.remove("info"));
+        drop(sandbox);
+        self.description = describe(&version, &pod::details(&info.unwrap_or_default()));
+        self.facts = vec![format!("what holds a pod {ended} when the pod is stopped")];
+        Ok(())
+    }
+
+    fn place(&self, launch: &Launch<'_>) -> Result<Arc<Place>, StartError> {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let adopted = images
+            .iter()
+            .find(|(rootfs, _)| Arc::ptr_eq(rootfs, launch.rootfs));
+        let (_, place) = adopted.ok_or_else(|| StartError::Unable {
+            why: format!("{} was not given this image", self.name),
+        })?;
+        Ok(Arc::clone(place))
+    }
+
+    /// Has a pod sandbox made, whose pause process runs.
+    fn create(&self, launch: &Launch<'_>, spec: &Spec) -> Result<CriSandbox, StartError> {
+        let place = self.place(launch)?;
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let pod = place.kept(|| Pod::run(place.client(), &self.run, number, launch, spec))?;
+        let Some(child) = pod.process()? else {
+            let path = launch.program.argv.first().cloned().unwrap_or_default();
+            let cause = "it ended at once, and the runtime does not say how";
+            let cause = io::Error::other(cause);
+            return Err(StartError::Exec { path, cause });
+        };
+        let shown = || pod.status().map(|status| view::of(&status));
+        place.shown.get_or_init(|| shown().unwrap_or_default());
+        Ok(CriSandbox {
+            group: limit(child.pid, pod.id()),
+            inside: self.inside(child, launch, spec)?,
+            pod,
+            made: Arc::clone(&self.made),
+            place,
+        })
+    }
+
+    /// How a sandbox with this pause process is entered.
+    fn inside(&self, child: Child, launch: &Launch<'_>, spec: &Spec) -> Result<Inside, StartError> {
+        let entered = || -> io::Result<Inside> {
+            let (uid, gid) = match (spec.user, launch.program.uid) {
+                (Some(user), _) => user,
+                (None, Some(uid)) => (uid, launch.program.gid.unwrap_or(0)),
+                // The image names its user, which the runtime has looked up.
+                (None, None) => {
+                    let status = Process::new(child.pid).and_then(|process| process.status());
+                    status.map_or((0, 0), |status| (status.euid, status.egid))
+                }
+            };
+            Ok(Inside {
+                child,
+                ended: None,
+                ids: Ids {
+                    uid,
+                    gid,
+                    setup: Some((0, 0)),
+                },
+                user_namespace: None,
+                node: None,
+                own_network: true,
+                own_time: false,
+                suite_pid_namespace: self.suite_pid_namespace.try_clone()?,
+                probe: self.embedded.lend_probe()?,
+            })
+        };
+        entered().map_err(at("look into its sandbox"))
+    }
+}
+
+/// Limits a sandbox as those of other backends are, which the interface cannot: from now on.
+fn limit(pid: i32, id: &str) -> Group {
+    let limits = (cgroup::MEMORY, limits::processes());
+    let of_it = |controller: &str| {
+        let place = CgroupPlace::of_process(pid, controller)?;
+        let is_its_own = place.directory.to_string_lossy().contains(id);
+        is_its_own.then_some(place)
+    };
+    let limited = |place: CgroupPlace, file: &str, limit: u64| {
+        let written = std::fs::write(place.directory.join(file), limit.to_string());
+        written.is_ok().then_some(place.directory)
+    };
+    let memory = of_it("memory").and_then(|place| {
+        let file = groups::memory_limit_file(place.version);
+        limited(place, file, limits.0)
+    });
+    let pids = of_it("pids").and_then(|place| limited(place, "pids.max", limits.1));
+    Group::found(memory, pids, limits)
+}
+
+/// Name and version, and how it makes sandboxes.
+fn describe(version: &pause_cri::messages::VersionResponse, details: &serde_json::Value) -> String {
+    let words = |text: &str| pause_image::escape_text(text).to_string();
+    let cgroup = CgroupPlace::of("pids").map(|place| match place.version {
+        groups::Version::V1 => "cgroup v1",
+        groups::Version::V2 => "cgroup v2",
+    });
+    let facts = [
+        format!("{} {}", version.runtime_name, version.runtime_version),
+        details["runtimeType"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+        cgroup.unwrap_or_default().to_owned(),
+        "seccomp unconfined".to_owned(),
+        "its output goes to /dev/null".to_owned(),
+    ];
+    let facts = facts.iter().filter(|fact| !fact.trim().is_empty());
+    let facts: Vec<_> = facts.map(|fact| words(fact)).collect();
+    format!("{NAME} ({})", facts.join(", "))
+}
+
+impl Backend for Cri {
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    fn offers(&self) -> Features {
+        self.offers
+    }
+
+    fn lacks(&self, need: Features) -> Option<&str> {
+        self.lacking
+            .iter()
+            .find(|(bit, _)| *bit == need)
+            .map(|(_, why)| why.as_str())
+            .or_else(|| self.embedded.lacks(need))
+    }
+
+    fn adopt(&self, subject: &Subject) -> Result<(), StartError> {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = |(rootfs, _): &(Arc<Rootfs>, _)| Arc::ptr_eq(rootfs, &subject.rootfs);
+        if images.iter().any(is_known) {
+            return Ok(());
+        }
+        let runtime = match &self.maker {
+            Maker::Own(programs, lease) => {
+                let number = self.made.fetch_add(1, Ordering::Relaxed);
+                let daemon = Daemon::start(programs, lease, number, subject);
+                Runtime::Own(daemon.map_err(|error| StartError::Unable {
+                    why: format!("{} does not take it: {error}", self.name),
+                })?)
+            }
+            Maker::Host(host) => {
+                host.is_held_by(subject)?;
+                Runtime::Host(Arc::clone(host))
+            }
+        };
+        images.push((Arc::clone(&subject.rootfs), Place::of(runtime)));
+        Ok(())
+    }
+
+    fn cost(&self) -> Duration {
+        self.cost
+    }
+
+    fn facts(&self) -> Vec<String> {
+        self.facts.clone()
+    }
+
+    fn shows(&self, subject: &Subject) -> Vec<String> {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_it = images
+            .iter()
+            .find(|(rootfs, _)| Arc::ptr_eq(rootfs, &subject.rootfs));
+        let shown = of_it.and_then(|(_, place)| place.shown.get().cloned());
+        shown.unwrap_or_default()
+    }
+
+    fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
+        if let Some(why) = refuses(spec) {
+            return Err(StartError::Unable {
+                why: format!("{} {why}", self.name),
+            });
+        }
+        Ok(Box::new(self.create(launch, spec)?))
+    }
+
+    fn counters(&self) -> Counters {
+        self.embedded.counters()
+    }
+}
+
+/// What the interface gives.
+const ALWAYS: Features = Features::OF_ALL
+    .union(Features::SANDBOX_PROC)
+    .difference(Features::INPUT)
+    .difference(Features::OUTPUT)
+    .difference(Features::ARGUMENTS)
+    .difference(Features::WRITABLE_ROOT)
+    .difference(Features::NO_PRIVILEGES)
+    .difference(Features::OWN_MOUNTS)
+    .difference(Features::QUICK_END);
+
+/// What it gives where the host does.
+const FROM_EMBEDDED: Features = Features::MQUEUE
+    .union(Features::PIDFD_HUP)
+    .union(Features::SELF_EXEC);
+
+const NO_OUTPUT: &str = "connects a sandbox's streams to /dev/null";
+const NO_ARGUMENTS: &str = "takes a sandbox's arguments and environment from the image";
+const NO_LIMIT: &str = "is asked for no limit of a sandbox";
+const EXECUTES: &str = "executes the program in a process of its own";
+const ONE_USER_NAMESPACE: &str = "is asked for no user namespace";
+const MOUNTS: &str = "mounts /proc and /dev";
+const READ_ONLY: &str = "makes the root of every sandbox read-only";
+const KEEPS: &str = "gives a sandbox the capabilities of every container";
+const RESETS: &str = "resets blocked and ignored signals";
+const NO_TIME: &str = "is asked for no time namespace";
+const PROFILES: &str = "takes profiles of system calls, not filters";
+
+/// Why it does not give the rest, after its name.
+const LACKING: &[(Features, &str)] = &[
+    (Features::INPUT, NO_OUTPUT),
+    (Features::OUTPUT, NO_OUTPUT),
+    (Features::STREAMS, NO_OUTPUT),
+    (Features::CLOSED_STREAMS, NO_OUTPUT),
+    (Features::ARGUMENTS, NO_ARGUMENTS),
+    (Features::MEMORY_LIMIT, NO_LIMIT),
+    (Features::PIDS_LIMIT, NO_LIMIT),
+    (Features::SECCOMP, PROFILES),
+    (Features::TRACE, EXECUTES),
+    (Features::STEP, EXECUTES),
+    (Features::ID_RANGE, ONE_USER_NAMESPACE),
+    (Features::USER_NAMESPACE, ONE_USER_NAMESPACE),
+    (Features::TIME_NAMESPACE, NO_TIME),
+    (
+        Features::CGROUP_NAMESPACE,
+        "is asked for no cgroup namespace",
+    ),
+    (
+        Features::HELD,
+        "makes a sandbox and executes its program in one step",
+    ),
+    (Features::EXEC_ON_ORDER, EXECUTES),
+    (Features::WRITABLE_ROOT, READ_ONLY),
+    (Features::BARE_ROOT, MOUNTS),
+    (Features::DISPOSITIONS, RESETS),
+    (Features::NO_PRIVILEGES, KEEPS),
+    (
+        Features::OWN_MOUNTS,
+        "holds the mounts and the network of a sandbox itself",
+    ),
+    (
+        Features::ENGINE,
+        "is not given an image for containers of its pods",
+    ),
+    (
+        Features::QUICK_END,
+        "does not say how a pause process ended",
+    ),
+    (Features::BASELINE, "runs no emulator"),
+];
+
+/// What of a specification it cannot do.
+fn refuses(spec: &Spec) -> Option<&'static str> {
+    let outputs = [spec.stdout, spec.stderr];
+    // What is captured is nothing.
+    let is_odd = |it: &Stream| !matches!(it, Stream::Null | Stream::Captured);
+    [
+        (spec.root == Root::Writable, READ_ONLY),
+        (spec.root != Root::ReadOnly, MOUNTS),
+        (
+            // What is read from either is the end.
+            outputs.iter().any(is_odd) || !matches!(spec.stdin, Stream::Null | Stream::Broken),
+            NO_OUTPUT,
+        ),
+        (
+            spec.arguments.is_some() || spec.command.is_some() || spec.env.is_some(),
+            NO_ARGUMENTS,
+        ),
+        (spec.privileged || !spec.bounding_set, KEEPS),
+        (spec.own_time, NO_TIME),
+        (spec.id_range, ONE_USER_NAMESPACE),
+        (spec.blocked != 0 || spec.ignored != 0, RESETS),
+        (
+            spec.extra_descriptors > 0,
+            "is given no further descriptors",
+        ),
+        (spec.seccomp.is_some(), PROFILES),
+        (
+            spec.memory_limit.is_some() || spec.pids_limit.is_some(),
+            NO_LIMIT,
+        ),
+    ]
+    .into_iter()
+    .find_map(|(asked, why)| asked.then_some(why))
+}
