@@ -53,6 +53,7 @@ pub mod expect;
 pub mod figures;
 pub mod kubernetes;
 mod need;
+pub mod node;
 mod outcome;
 pub mod profile;
 pub mod programs;
