@@ -160,10 +160,12 @@ fn features(args: &[String]) -> Vec<&'static str> {
         }
     }
     let engines = ["docker", "podman"];
-    let is_engine =
-        |runtime: &str| engines.contains(&runtime.split('=').next().unwrap_or_default());
-    if values(args, "--runtime").any(is_engine) {
+    let name = |runtime: &str| runtime.split('=').next().unwrap_or_default().to_owned();
+    if values(args, "--runtime").any(|runtime| engines.contains(&&*name(runtime))) {
         features.push("engines");
+    }
+    if values(args, "--runtime").any(|runtime| name(runtime) == "cri") {
+        features.push("cri");
     }
     if values(args, "--report").any(|report| report.starts_with("junit")) {
         features.push("junit");
@@ -234,6 +236,7 @@ mod tests {
     #[case("--image docker-daemon:pause", &["registry"])]
     #[case("--image oci:x --runtime docker=/run/docker.sock", &["engines"])]
     #[case("--image oci:x --runtime runc --runtime=podman", &["engines"])]
+    #[case("--image oci:x --runtime cri --runtime=cri=/run/crio.sock", &["cri"])]
     #[case("--image containers-storage:pause --image cri:pause:3.9", &[])]
     #[case("--image oci:x --baseline registry.example/pause:3.10", &["registry"])]
     #[case("--image docker://localhost/pause --platform wasip2/wasm", &["registry", "wasmtime"])]

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 /// The packages that can be published, each after those that it depends on.
-const CRATES: [&str; 5] = [
+const CRATES: [&str; 6] = [
     "reference-pause",
     "pause-fixtures",
+    "pause-cri",
     "pause-image",
     "pause-sandbox",
     "pause-conformance",
