@@ -41,6 +41,7 @@
 //! ```
 
 pub mod advice;
+pub mod audit;
 pub mod budget;
 pub mod calibration;
 pub mod catalogue;

@@ -177,7 +177,7 @@ impl Gathered {
     /// Whether another source has told of this pod.
     fn knows(&self, pod: &ToldPod) -> bool {
         let pid = |pause: &ToldPause| match pause {
-            ToldPause::Runs { pid, .. } => Some(*pid),
+            ToldPause::Runs { pid, .. } => *pid,
             _ => None,
         };
         self.pods.iter().any(|known| {
@@ -312,8 +312,12 @@ impl<'a> Join<'a> {
     }
 
     /// The process, if it lives and is that container's.
-    fn pause(&self, pid: i32, container: Option<&str>) -> Option<PauseFacts> {
-        let process = self.snapshot.processes.get(&pid)?;
+    fn pause(&self, pid: Option<i32>, container: Option<&str>) -> Option<PauseFacts> {
+        let of_container = || Some(*self.containers.get(container?)?.first()?);
+        let process = match pid {
+            Some(pid) => self.snapshot.processes.get(&pid)?,
+            None => of_container()?,
+        };
         let own = process.place.container.as_deref();
         if !process.is_alive() || (own.is_some() && container.is_some() && own != container) {
             return None;
@@ -326,7 +330,10 @@ impl<'a> Join<'a> {
             _ => false,
         };
         let score = handle.text("oom_score_adj").map_err(|error| words(&error));
-        let children = self.snapshot.children(pid).filter(|it| it.is_alive());
+        let children = self
+            .snapshot
+            .children(process.pid)
+            .filter(|it| it.is_alive());
         Some(PauseFacts {
             age: self.snapshot.age(process),
             cpu: self.snapshot.seconds(process.ticks),

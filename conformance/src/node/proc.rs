@@ -355,6 +355,3 @@ fn bounded(file: OwnedFd) -> io::Result<Vec<u8>> {
     }
     Ok(text)
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use crate::node::proc::{ProcRoot, Snapshot};
 
+#[cfg(feature = "cri")]
+pub mod cri;
 #[cfg(feature = "engines")]
 pub mod docker;
 #[cfg(feature = "engines")]
@@ -13,7 +15,7 @@ pub mod podman;
 pub mod proc;
 
 /// What asks for pods.
-pub trait Source {
+pub trait Source: std::fmt::Debug {
     /// A word: `docker`, `podman`, `proc`.
     fn name(&self) -> &'static str;
 
@@ -70,8 +72,8 @@ pub struct ToldPod {
 pub enum ToldPause {
     /// It runs: the pid, and the id of its container, where that is known.
     Runs {
-        /// As this /proc has it.
-        pid: i32,
+        /// As this /proc has it; where it is not known the container tells.
+        pid: Option<i32>,
         /// 64 hexadecimal digits.
         container: Option<String>,
     },
@@ -140,9 +142,22 @@ pub struct ToldImage {
     pub platform: Option<String>,
 }
 
-/// All sources of this host, in the order in which they are believed.
-pub fn all(root: &ProcRoot) -> Vec<Box<dyn Source + '_>> {
-    let mut all: Vec<Box<dyn Source + '_>> = Vec::new();
+/// All sources of this host, in the order in which they are believed; `sockets` are those of CRI
+/// that the user names.
+pub fn all<'a>(root: &'a ProcRoot, sockets: &[String]) -> Vec<Box<dyn Source + 'a>> {
+    let mut all: Vec<Box<dyn Source + 'a>> = Vec::new();
+    #[cfg(feature = "cri")]
+    {
+        let named: Vec<_> = sockets.iter().map(|it| cri::Cri::at(it)).collect();
+        let found = if named.is_empty() {
+            cri::Cri::find()
+        } else {
+            named
+        };
+        all.extend(found.into_iter().map(|it| Box::new(it) as Box<dyn Source>));
+    }
+    #[cfg(not(feature = "cri"))]
+    let _ = sockets;
     #[cfg(feature = "engines")]
     {
         all.extend(docker::Docker::find().map(|it| Box::new(it) as Box<dyn Source>));

@@ -38,7 +38,8 @@ pub(super) static PAUSE_ALIVE: NodeCheck<PodFacts> = NodeCheck {
                 return Err(Miss::Skip(Want::Host, why.clone()));
             }
             let observed = match told {
-                ToldPause::Runs { pid, .. } => format!("pid {pid} has ended"),
+                ToldPause::Runs { pid: Some(pid), .. } => format!("pid {pid} has ended"),
+                ToldPause::Runs { pid: None, .. } => "no process of it lives".to_owned(),
                 _ => "it has ended, and containers of the pod run".to_owned(),
             };
             Err(Finding::new("a pause that lives", observed).into())

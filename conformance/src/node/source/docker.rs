@@ -90,7 +90,7 @@ impl Docker {
         let runs = found["State"]["Running"].as_bool() == Some(true);
         let pause = match pid(&found["State"]["Pid"]) {
             Some(pid) if runs => ToldPause::Runs {
-                pid,
+                pid: Some(pid),
                 container: Some(sandbox.id.clone()),
             },
             _ => ToldPause::Ended,

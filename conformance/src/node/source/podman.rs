@@ -92,7 +92,10 @@ impl Podman {
             found["State"]["Running"].as_bool(),
         ) {
             let container = Some(id.to_owned());
-            told.pause = ToldPause::Runs { pid, container };
+            told.pause = ToldPause::Runs {
+                pid: Some(pid),
+                container,
+            };
         }
         told.image = text(&found["ImageName"]);
         if let Some(image) = text(&found["Image"]).filter(|id| is_plain(id)) {

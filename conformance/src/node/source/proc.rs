@@ -101,7 +101,7 @@ impl Processes<'_> {
             runs: true,
             pause: match pause {
                 Some((_, _, pid, id)) => ToldPause::Runs {
-                    pid: *pid,
+                    pid: Some(*pid),
                     container: Some((*id).to_owned()),
                 },
                 None => ToldPause::Without(
@@ -159,7 +159,7 @@ impl Processes<'_> {
                     id,
                     runs: true,
                     pause: ToldPause::Runs {
-                        pid: process.pid,
+                        pid: Some(process.pid),
                         container: own.map(str::to_owned),
                     },
                     members: beside.map(|(id, first)| member(id, first)).collect(),
