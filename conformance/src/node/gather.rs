@@ -131,7 +131,8 @@ pub fn gather(root: &ProcRoot, sources: &[Box<dyn Source + '_>]) -> std::io::Res
         gathered.ask(source.as_ref(), &nothing, &mut told);
     }
     // After the engines: what they told is older than the picture.
-    let snapshot = root.snapshot()?;
+    let mut snapshot = root.snapshot()?;
+    regroup(&mut snapshot, &told);
     if let Some(last) = last {
         gathered.ask(last.as_ref(), &snapshot, &mut told);
     }
@@ -210,6 +211,21 @@ impl PodFacts {
 
     fn has(&self, container: &str) -> bool {
         self.told.id == container || self.told.members.iter().any(|it| it.id == container)
+    }
+}
+
+/// Moves each process that is in a pod's cgroup to its container's, which is below that. Only the
+/// engine's own word makes an id a pod's.
+fn regroup(snapshot: &mut Snapshot, told: &[(&dyn Source, Told)]) {
+    let pods = told.iter().flat_map(|(_, told)| &told.pods);
+    let groups: BTreeSet<&String> = pods.filter_map(|pod| pod.group.as_ref()).collect();
+    for process in snapshot.processes.values_mut() {
+        let place = &mut process.place;
+        let Some(group) = place.container.take_if(|id| groups.contains(id)) else {
+            continue;
+        };
+        place.container = place.below.take();
+        place.pod = Some(PodKey::Podman(group));
     }
 }
 

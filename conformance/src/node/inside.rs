@@ -18,7 +18,7 @@ use crate::node::proc::Handle;
 /// The largest program that is read.
 const MOST: u64 = 256 << 20;
 /// How long the filesystem of a pod may take: it may be one that a pod serves itself.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What could be seen, or why it could not, in a few words.
 pub type Seen<T> = Result<T, String>;

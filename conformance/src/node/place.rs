@@ -10,6 +10,9 @@ pub struct Place {
     pub pod: Option<PodKey>,
     /// The id of the container, 64 hexadecimal digits.
     pub container: Option<String>,
+    /// An id right below that, which the container may have made up: where the other is a pod's, as
+    /// of podman with a cgroup parent of the user's, this one is the container's.
+    pub below: Option<String>,
 }
 
 /// Who made a pod, and by which name.
@@ -42,7 +45,8 @@ impl Place {
     fn of_path(path: &str) -> Self {
         let mut place = Self::default();
         let mut before = "";
-        for part in path.split('/').filter(|part| !part.is_empty()) {
+        let mut parts = path.split('/').filter(|part| !part.is_empty());
+        while let Some(part) = parts.next() {
             if place.pod.is_none() {
                 place.pod = pod(part, before);
                 if place.pod.is_some() {
@@ -52,6 +56,7 @@ impl Place {
             }
             if let Some(id) = container(part) {
                 place.container = Some(id);
+                place.below = parts.next().and_then(container);
                 return place;
             }
             before = part;

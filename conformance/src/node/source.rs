@@ -45,6 +45,8 @@ pub struct Told {
 pub struct ToldPod {
     /// Id of the sandbox: of its container, or of the pod.
     pub id: String,
+    /// Id of the pod, where its engine has one beside that of its pause.
+    pub group: Option<String>,
     /// Uid of the pod, where Kubernetes made it.
     pub uid: Option<String>,
     /// Namespace in the API, where Kubernetes made it.

@@ -165,6 +165,7 @@ impl Answers {
         let image = info["image"].as_str().filter(|it| !it.is_empty());
         Some(ToldPod {
             id: sandbox.id.clone(),
+            group: None,
             uid: Some(metadata.uid).filter(|uid| !uid.is_empty()),
             namespace: Some(metadata.namespace).filter(|it| !it.is_empty()),
             name: metadata.name,

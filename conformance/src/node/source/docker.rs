@@ -111,6 +111,7 @@ impl Docker {
         };
         Ok(Some(ToldPod {
             id: sandbox.id.clone(),
+            group: None,
             uid: sandbox.label("io.kubernetes.pod.uid"),
             namespace: sandbox.label("io.kubernetes.pod.namespace"),
             name: sandbox.pod_name(),

@@ -69,6 +69,7 @@ impl Podman {
         }
         let mut told = ToldPod {
             id: infra.clone().unwrap_or_else(|| id.clone()),
+            group: Some(id),
             name: text(&pod["Name"]).unwrap_or_default(),
             members,
             ..ToldPod::default()
@@ -78,8 +79,8 @@ impl Podman {
             Some(infra) => self.infra(&infra, &mut told)?,
         }
         // Nothing of it runs: it was stopped, as pods are.
-        told.runs =
-            told.pause != ToldPause::Ended || told.members.iter().any(|it| it.pid.is_some());
+        told.runs = matches!(told.pause, ToldPause::Runs { .. })
+            || told.members.iter().any(|it| it.pid.is_some());
         Ok(told.runs.then_some(told))
     }
 
