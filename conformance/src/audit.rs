@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cli::{self, AuditFormat, Merge, MergeFormat};
 use crate::interrupt::{self, InOrder};
-use crate::node::checks::Options;
+use crate::node::checks::{self, Options};
 use crate::node::gather::{Gathered, gather};
 use crate::node::merge::Matrix;
 use crate::node::model::{Audit, Head};
@@ -34,11 +34,19 @@ const MOST: u64 = 256 << 20;
 /// # Errors
 /// [`Failure`] where nothing could be seen, or a report not be written.
 pub fn run(options: &cli::Audit) -> Result<ExitCode, Failure> {
+    if options.checks {
+        // A reader that has gone is no error.
+        let _ = anstream::stdout().write_all(checks::list().as_bytes());
+        return Ok(ExitCode::SUCCESS);
+    }
     let specs = spec::plan(&options.reports)
         .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
     let outputs = open(&specs)?;
     let (mut audit, seen) = look(options)?;
     write(options, &audit, &outputs)?;
+    if let Some(done) = &options.done {
+        tell(done, &specs)?;
+    }
     if let Some(interval) = options.watch {
         audit = keep_watching(options, audit, &outputs, interval)?;
     }
@@ -63,6 +71,19 @@ fn open(specs: &[ReportSpec<AuditFormat>]) -> Result<Outputs<'_>, Failure> {
         Ok((spec, output))
     });
     outputs.collect()
+}
+
+/// Writes the path of the first report that is a file.
+fn tell(done: &Path, specs: &[ReportSpec<AuditFormat>]) -> Result<(), Failure> {
+    let path = specs.iter().find_map(|spec| spec.file.as_ref());
+    let path = path
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
+    let written = Output::file(done).and_then(|output| output.commit(path.as_bytes()));
+    written.map_err(|error| {
+        let why = io_words(&error);
+        Failure::not_judged(format!("cannot write `{}`: {why}", done.display()), None)
+    })
 }
 
 fn unwritten(spec: &ReportSpec<AuditFormat>, error: &io::Error) -> Failure {
@@ -257,7 +278,7 @@ pub fn merge(options: &Merge) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(matrix.conclusion.exit_status()))
 }
 
-fn read(path: &PathBuf) -> Result<Audit, Failure> {
+fn read(path: &Path) -> Result<Audit, Failure> {
     let wrong = |why: String| {
         Failure::not_judged(
             format!("cannot read {}: {why}", path.display()),

@@ -147,9 +147,15 @@ impl Docker {
             ("pause:1.0", REFERENCE.to_vec()),
             ("never-reaps:2.0", fixture("never-reaps")?),
         ] {
-            let root = root_of(&docker.room, "image", &program)?;
+            let archive = root_of(&docker.room, "image", &program)?;
             let import = ["import", "--change", "ENTRYPOINT [\"/pause\"]"];
-            docker.run(&[&import[..], &["--change", "USER 65535:65535", &root, name]].concat());
+            docker.run(
+                &[
+                    &import[..],
+                    &["--change", "USER 65535:65535", &archive, name],
+                ]
+                .concat(),
+            );
         }
         Ok(docker)
     }
@@ -375,7 +381,7 @@ fn each_pause_is_judged_once() -> Result<(), Failed> {
 fn podman_pods_are_judged() -> Result<(), Failed> {
     let room = Room::open();
     let podman = Podman::new(&room);
-    let root = root_of(&room, "image", REFERENCE)?;
+    let archive = root_of(&room, "image", REFERENCE)?;
     let import = [
         "import",
         "--change",
@@ -383,7 +389,7 @@ fn podman_pods_are_judged() -> Result<(), Failed> {
         "--change",
         "USER 65535",
     ];
-    podman.run(&[&import[..], &[&root, "localhost/pause:1.0"]].concat());
+    podman.run(&[&import[..], &[&archive, "localhost/pause:1.0"]].concat());
     let create = ["pod", "create", "--cgroup-parent", room.cgroup(), "--name"];
     let infra = [
         "web",
@@ -629,13 +635,20 @@ impl Drop for Service {
     }
 }
 
+/// A name, the programs that it needs, and what is run.
+type Test = (
+    &'static str,
+    &'static [&'static str],
+    fn() -> Result<(), Failed>,
+);
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each engine takes all processors.
     arguments.test_threads.get_or_insert(1);
     let is_root = rustix::process::geteuid().is_root();
     let in_ci = std::env::var_os("CI").is_some();
-    let tests: [(&str, &[&str], fn() -> Result<(), Failed>); 5] = [
+    let tests: [Test; 5] = [
         (
             "docker_pods_are_judged",
             &["dockerd"],

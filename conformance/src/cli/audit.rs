@@ -50,6 +50,15 @@ pub struct Audit {
     #[arg(long, value_name = "DIR", default_value = "/proc")]
     pub proc: PathBuf,
 
+    /// File that is told, once the reports are written, where the first of them is: Sonobuoy waits
+    /// for it
+    #[arg(long, value_name = "FILE")]
+    pub done: Option<PathBuf>,
+
+    /// List the checks of an audit, with their sources, and look at nothing
+    #[arg(long)]
+    pub checks: bool,
+
     /// Report to write, `FORMAT[=FILE]`: human, json, markdown, html, junit, tap, prometheus; repeatable; default: human
     #[arg(long = "report", value_name = "FORMAT[=FILE]")]
     pub reports: Vec<ReportSpec<AuditFormat>>,

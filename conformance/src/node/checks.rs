@@ -92,6 +92,7 @@ pub static OF_THE_NODE: &[&NodeCheck<Gathered>] = &[
     &image::PINNED,
     &image::PLATFORM,
     &image::USED,
+    &image::REGISTRY,
     &image::KUBELET_AGREES,
     &image::VERSION,
     &image::ONE_PROGRAM,
@@ -132,6 +133,28 @@ impl<T> NodeCheck<T> {
         }
         record
     }
+}
+
+/// All checks, in the order of reports, with what each asks for, where that is from, and how a
+/// failure is mended.
+pub fn list() -> String {
+    use std::fmt::Write as _;
+    let node = OF_THE_NODE
+        .iter()
+        .map(|it| (it.id, it.level, it.requirement, it.source, it.advice));
+    let pods = OF_PODS
+        .iter()
+        .map(|it| (it.id, it.level, it.requirement, it.source, it.advice));
+    let mut text = String::new();
+    for (id, level, requirement, source, advice) in node.chain(pods) {
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "{id} ({level})\n  {requirement}\n  source {}, {}\n  why    {}\n  mend   {}\n",
+            source.title, source.url, advice.why, advice.mend
+        );
+    }
+    text
 }
 
 /// What a failure of the check with this id means, and how it is mended.

@@ -381,14 +381,14 @@ impl<'a> Join<'a> {
             (id, name, None, first.copied())
         });
         let named = told.members.iter().map(|member| {
-            let by_id = self.containers.get(member.id.as_str());
-            let by_id = by_id.and_then(|all| all.first()).copied();
+            let oldest = self.containers.get(member.id.as_str());
+            let oldest = oldest.and_then(|all| all.first()).copied();
             let by_pid = member.pid.and_then(|pid| self.snapshot.processes.get(&pid));
             let by_pid = by_pid.filter(|it| {
                 let own = it.place.container.as_deref();
                 own.is_none_or(|own| own == member.id)
             });
-            let first = by_id.or(by_pid);
+            let first = oldest.or(by_pid);
             (
                 member.id.as_str(),
                 member.name.clone(),

@@ -88,7 +88,7 @@ fn program(handle: &Handle) -> io::Result<Program> {
     let emulator = name.filter(|name| name.starts_with("qemu-"));
     let path = handle.arguments()?.into_iter().next().unwrap_or_default();
     let root = handle.open("root", OFlags::PATH | OFlags::DIRECTORY)?;
-    let file = below(&root, &path).and_then(digest_of);
+    let file = below(&root, &path).and_then(|file| digest_of(&file));
     Ok(Program {
         digest,
         file: file.map_err(|error| words(&error)),
@@ -97,8 +97,8 @@ fn program(handle: &Handle) -> io::Result<Program> {
     })
 }
 
-fn digest_of(path: OwnedFd) -> io::Result<String> {
-    digest(regular(&path)?)
+fn digest_of(path: &OwnedFd) -> io::Result<String> {
+    digest(regular(path)?)
 }
 
 /// A path below a root, on the root's own mount; nothing is opened yet.

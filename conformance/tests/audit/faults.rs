@@ -4,7 +4,7 @@ use conformance::event::{Conclusion, Verdict};
 use conformance::kubernetes::Minor;
 use conformance::node::checks::{OF_PODS, OF_THE_NODE, Options};
 use conformance::node::gather::gather;
-use conformance::node::model::{Audit, Blamed};
+use conformance::node::model::{Audit, Blamed, Pod};
 use conformance::node::proc::ProcRoot;
 use conformance::node::source::{Told, ToldImage, ToldPause, ToldPod};
 
@@ -42,122 +42,65 @@ fn a_sound_node_has_no_fault() {
     assert!(judged >= 17, "{judged} passed");
 }
 
-/// A fault of a pause, and the check that finds it.
+/// What a pause does wrong.
+type Fault = fn(&mut Process);
+
+/// Faults of a pause alone, by the check that finds each.
+const FAULTS: [(&str, Fault); 12] = [
+    ("node/first-process", |it| it.pids = "77 2"),
+    ("node/own-program", |it| it.program = "another"),
+    ("node/single-thread", |it| it.threads = 4),
+    ("node/no-descriptors", |it| {
+        it.descriptors.push((7, "/var/lib/secret"))
+    }),
+    ("node/working-directory", |it| it.at_root = false),
+    ("node/user", |it| it.uid = 0),
+    ("node/capabilities", |it| it.capabilities = 0x20),
+    ("node/no-new-privileges", |it| it.no_new_privileges = 0),
+    ("node/seccomp", |it| it.seccomp = 0),
+    ("node/oom-score", |it| it.score = 0),
+    ("node/memory", |it| it.memory = 1025),
+    ("node/processor-time", |it| it.ticks = 60_000),
+];
+
+/// All faults of a pod, by the check that finds each.
 fn faults() -> Vec<(&'static str, Vec<Process>)> {
-    let sound = || Process::pause(100, 1);
-    let with = |process: Process| vec![process, Process::member(101, 1, 1)];
-    vec![
+    let of_pause = FAULTS.iter().map(|(id, fault)| {
+        let [mut pause, member] = pod();
+        fault(&mut pause);
+        (*id, vec![pause, member])
+    });
+    let [pause, member] = pod();
+    let child = Process {
+        parent: 100,
+        name: "sh",
+        started: 1_500,
+        pid: 102,
+        ..pause.clone()
+    };
+    let mut apart = member.clone();
+    apart.namespaces[0] += 5;
+    let second = Process {
+        cgroup: crate::tree::cgroup(1, 9),
+        started: 1_400,
+        pid: 109,
+        ..pause.clone()
+    };
+    let beside = |other: Process| vec![pause.clone(), member.clone(), other];
+    let others = [
+        ("node/no-children", beside(child)),
+        ("node/namespaces-shared", vec![pause.clone(), apart]),
         (
-            "node/first-process",
-            with(Process {
-                pids: "77 2",
-                ..sound()
-            }),
+            "node/zombies-reaped",
+            beside(Process::zombie(103, 100, &pause)),
         ),
         (
-            "node/own-program",
-            with(Process {
-                program: "another",
-                ..sound()
-            }),
+            "node/containers-reap",
+            beside(Process::zombie(103, 101, &member)),
         ),
-        (
-            "node/single-thread",
-            with(Process {
-                threads: 4,
-                ..sound()
-            }),
-        ),
-        (
-            "node/no-descriptors",
-            with(Process {
-                descriptors: vec![(2, "/dev/null"), (7, "/var/lib/secret")],
-                ..sound()
-            }),
-        ),
-        (
-            "node/working-directory",
-            with(Process {
-                at_root: false,
-                ..sound()
-            }),
-        ),
-        ("node/user", with(Process { uid: 0, ..sound() })),
-        (
-            "node/capabilities",
-            with(Process {
-                capabilities: 0x20,
-                ..sound()
-            }),
-        ),
-        (
-            "node/no-new-privileges",
-            with(Process {
-                no_new_privileges: 0,
-                ..sound()
-            }),
-        ),
-        (
-            "node/seccomp",
-            with(Process {
-                seccomp: 0,
-                ..sound()
-            }),
-        ),
-        (
-            "node/oom-score",
-            with(Process {
-                score: 0,
-                ..sound()
-            }),
-        ),
-        (
-            "node/memory",
-            with(Process {
-                memory: 1025,
-                ..sound()
-            }),
-        ),
-        (
-            "node/processor-time",
-            with(Process {
-                ticks: 60_000,
-                ..sound()
-            }),
-        ),
-        ("node/no-children", {
-            let child = Process {
-                parent: 100,
-                name: "sh",
-                started: 1_500,
-                pid: 102,
-                ..sound()
-            };
-            [with(sound()), vec![child]].concat()
-        }),
-        ("node/namespaces-shared", {
-            let mut member = Process::member(101, 1, 1);
-            member.namespaces[0] += 5;
-            vec![sound(), member]
-        }),
-        ("node/zombies-reaped", {
-            let zombie = Process::zombie(103, 100, &sound());
-            [with(sound()), vec![zombie]].concat()
-        }),
-        ("node/containers-reap", {
-            let zombie = Process::zombie(103, 101, &Process::member(101, 1, 1));
-            [with(sound()), vec![zombie]].concat()
-        }),
-        ("node/one-pause", {
-            let second = Process {
-                cgroup: crate::tree::cgroup(1, 9),
-                started: 1_400,
-                pid: 109,
-                ..sound()
-            };
-            [with(sound()), vec![second]].concat()
-        }),
-    ]
+        ("node/one-pause", beside(second)),
+    ];
+    of_pause.chain(others).collect()
 }
 
 #[test]
@@ -178,6 +121,7 @@ fn each_check_has_its_fault() {
         "node/image-pinned",
         "node/image-platform",
         "node/image-used",
+        "node/image-registry",
         "node/kubelet-agrees",
         "node/image-version",
         "node/one-program",
@@ -237,7 +181,7 @@ fn says(pods: Vec<ToldPod>, image: ToldImage) -> Told {
 fn a_pod_that_a_runtime_names_is_one_row() {
     let audit = audit_with(&Tree::of(&pod()), Some(says(vec![told()], image())));
     assert_eq!(with_verdict(&audit, Verdict::Fail), Vec::<&str>::new());
-    let titles: Vec<_> = audit.pods.iter().map(|pod| pod.title()).collect();
+    let titles: Vec<_> = audit.pods.iter().map(Pod::title).collect();
     assert_eq!(titles, ["default/web-1"]);
     assert_eq!(audit.pods[0].version.as_deref(), Some("3.10"));
     // The container is known by the pod's cgroup alone.
@@ -245,53 +189,32 @@ fn a_pod_that_a_runtime_names_is_one_row() {
     assert_eq!(audit.node.programs[0].pods, 1);
 }
 
+/// What is wrong with an image, of a pod or of the runtime.
+type ImageFault = fn(&mut ToldPod, &mut ToldImage);
+
 #[test]
 fn faults_of_images_are_found_by_their_checks() {
-    let faults = [
-        (
-            "node/image-kept",
-            ToldPod {
-                image_kept: Some(false),
-                ..told()
-            },
-            image(),
-        ),
-        (
-            "node/image-present",
-            told(),
-            ToldImage {
-                present: false,
-                pinned: None,
-                ..image()
-            },
-        ),
-        (
-            "node/image-pinned",
-            told(),
-            ToldImage {
-                pinned: Some(false),
-                ..image()
-            },
-        ),
-        (
-            "node/image-platform",
-            told(),
-            ToldImage {
-                platform: Some("linux/mips".to_owned()),
-                ..image()
-            },
-        ),
-        (
-            "node/image-used",
-            ToldPod {
-                image: Some("k8s.gcr.io/pause:3.2".to_owned()),
-                ..told()
-            },
-            image(),
-        ),
+    let faults: [(&str, ImageFault); 6] = [
+        ("node/image-kept", |pod, _| pod.image_kept = Some(false)),
+        ("node/image-present", |_, image| image.present = false),
+        ("node/image-pinned", |_, image| image.pinned = Some(false)),
+        ("node/image-platform", |_, image| {
+            image.platform = Some("linux/mips".to_owned())
+        }),
+        ("node/image-used", |pod, _| {
+            pod.image = Some("k8s.gcr.io/pause:3.2".to_owned())
+        }),
+        ("node/image-registry", |pod, image| {
+            let private = "602401143452.dkr.ecr.eu-west-1.amazonaws.com/eks/pause:3.10";
+            pod.image = Some(private.to_owned());
+            image.reference = private.to_owned();
+            image.pinned = None;
+        }),
     ];
-    for (id, pod_told, image) in faults {
-        let audit = audit_with(&Tree::of(&pod()), Some(says(vec![pod_told], image)));
+    for (id, fault) in faults {
+        let (mut told, mut image) = (told(), image());
+        fault(&mut told, &mut image);
+        let audit = audit_with(&Tree::of(&pod()), Some(says(vec![told], image)));
         assert_eq!(with_verdict(&audit, Verdict::Fail), [id]);
     }
 }
@@ -305,7 +228,7 @@ fn kubelet_names_another_image() {
         pid: 50,
         ..Process::init()
     };
-    let tree = Tree::of(&[&pod()[..], &[kubelet.clone()]].concat());
+    let tree = Tree::of(&[&pod()[..], std::slice::from_ref(&kubelet)].concat());
     let audit = audit_with(&tree, Some(says(vec![told()], image())));
     assert_eq!(with_verdict(&audit, Verdict::Fail), ["node/kubelet-agrees"]);
     // One in a pod is anybody's.

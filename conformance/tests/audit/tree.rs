@@ -151,7 +151,9 @@ impl Tree {
         // What is no process is passed over.
         fs::create_dir(tree.path().join("sys")).expect("a folder");
         tree.add(&Process::init());
-        processes.iter().for_each(|process| tree.add(process));
+        for process in processes {
+            tree.add(process);
+        }
         tree
     }
 

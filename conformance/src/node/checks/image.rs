@@ -179,6 +179,38 @@ pub(super) static USED: NodeCheck<Gathered> = NodeCheck {
     },
 };
 
+/// Registries that ask for credentials, by what their host ends with; of a runtime alone nobody
+/// renews them.
+const PRIVATE: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".azurecr.io"];
+
+pub(super) static REGISTRY: NodeCheck<Gathered> = NodeCheck {
+    id: "node/image-registry",
+    title: "the sandbox image can be pulled again",
+    level: Level::Should,
+    requirement: "A sandbox image that is not pinned SHOULD be in a registry that asks for no credentials.",
+    source: Source {
+        title: "amazon-eks-ami#1597",
+        url: "https://github.com/awslabs/amazon-eks-ami/issues/1597",
+    },
+    advice: Advice::new(
+        "Kubelet's credentials are not used for sandbox images: once it is collected no pod starts.",
+        "Pin it, or name one in a public registry, such as registry.k8s.io/pause.",
+    ),
+    judge: |node, _| {
+        each(node, |image| {
+            let host = image.reference.split('/').next().unwrap_or_default();
+            if image.pinned == Some(true) {
+                return Ok(Pass::new("it is pinned"));
+            }
+            if PRIVATE.iter().any(|end| host.ends_with(end)) {
+                let observed = format!("{}, not pinned", pause_image::escape_text(host));
+                return Err(Finding::new("a registry without credentials", observed).into());
+            }
+            Ok(Pass::new(pause_image::escape_text(host)))
+        })
+    },
+};
+
 pub(super) static KUBELET_AGREES: NodeCheck<Gathered> = NodeCheck {
     id: "node/kubelet-agrees",
     title: "kubelet names the image that the runtime uses",

@@ -100,14 +100,13 @@ impl Docker {
             return Ok(None);
         }
         let digest = text(&found["Image"]).unwrap_or_default();
-        let is_kept = match kept.get(&digest) {
-            Some(is_kept) => *is_kept,
-            None => {
-                let id = digest.strip_prefix("sha256:").unwrap_or_default();
-                let there = is_plain(id) && self.is_named(id)?;
-                kept.insert(digest.clone(), there);
-                there
-            }
+        let is_kept = if let Some(is_kept) = kept.get(&digest) {
+            *is_kept
+        } else {
+            let id = digest.strip_prefix("sha256:").unwrap_or_default();
+            let there = is_plain(id) && self.is_named(id)?;
+            kept.insert(digest.clone(), there);
+            there
         };
         Ok(Some(ToldPod {
             id: sandbox.id.clone(),
