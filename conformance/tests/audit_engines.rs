@@ -189,6 +189,22 @@ impl Docker {
     }
 }
 
+/// Panics unless all of these checks passed.
+fn passed(of: &Value, ids: &[&str]) {
+    let passed = with_verdict(of, &["pass"]);
+    for id in ids {
+        assert!(passed.contains(&format!("node/{id}")), "{id}: {of:#}");
+    }
+}
+
+fn failed(of: &Value, id: &str) -> bool {
+    with_verdict(of, &["fail"]).contains(&format!("node/{id}"))
+}
+
+fn pods(report: &Value) -> usize {
+    report["pods"].as_array().map_or(0, Vec::len)
+}
+
 fn docker_pods_are_judged() -> Result<(), Failed> {
     let docker = Docker::start()?;
     docker.sandbox("sound", "pause:1.0");
@@ -196,94 +212,66 @@ fn docker_pods_are_judged() -> Result<(), Failed> {
     docker.sandbox("bad", "never-reaps:2.0");
     docker.member("bad", &["network", "pid"], LEAVES_AN_ORPHAN);
     let audit = || docker.audit(&["--zombie-age", "0"]);
-    let (report, output) = until(audit, |report| {
-        ["sound", "bad"]
-            .iter()
-            .all(|name| zombies(pod(report, name)) > 0)
-    })?;
+    let names = ["sound", "bad"];
+    let all = |report: &Value| names.iter().all(|name| zombies(pod(report, name)) > 0);
+    let (report, output) = until(audit, all)?;
     assert_eq!(output.status.code(), Some(1), "{report:#}");
-    let sound = pod(&report, "sound");
-    assert_eq!(
-        with_verdict(sound, &["fail"]),
-        ["node/containers-reap"],
-        "{sound:#}"
-    );
-    assert_eq!(
-        with_verdict(sound, &["inconclusive", "error"]),
-        Vec::<String>::new()
-    );
-    assert_eq!(sound["zombies"][0]["owner"], "container");
-    assert_eq!(sound["zombies"][0]["owner_name"], "sound-web");
-    assert_eq!(sound["version"], "1.0");
-    let shared = |kind| {
-        let mut all = sound["namespaces"].as_array().into_iter().flatten();
-        let found = all
-            .find(|it| it["kind"] == kind)
-            .cloned()
-            .unwrap_or_default();
-        (found["members"].as_u64(), found["of"].as_u64())
-    };
-    assert_eq!(shared("net"), (Some(1), Some(1)));
-    assert_eq!(shared("pid"), (Some(1), Some(1)));
-    assert_eq!(shared("uts"), (Some(0), Some(1)));
-    let passed = with_verdict(sound, &["pass"]);
-    for id in [
-        "first-process",
-        "own-program",
-        "zombies-reaped",
-        "namespaces-shared",
-        "user",
-    ] {
-        assert!(passed.contains(&format!("node/{id}")), "{id}: {sound:#}");
-    }
+    is_sound(pod(&report, "sound"));
     let bad = pod(&report, "bad");
-    assert!(
-        with_verdict(bad, &["fail"]).contains(&"node/zombies-reaped".to_owned()),
-        "{bad:#}"
-    );
+    assert!(failed(bad, "zombies-reaped"), "{bad:#}");
     assert_eq!(bad["zombies"][0]["owner"], "pause");
     // Two versions run.
-    assert_eq!(report["node"]["programs"].as_array().map(Vec::len), Some(2));
-    assert_eq!(
-        with_verdict(&report["node"], &["fail"]),
-        ["node/one-program"]
-    );
+    let node = &report["node"];
+    assert_eq!(node["programs"].as_array().map(Vec::len), Some(2));
+    assert_eq!(with_verdict(node, &["fail"]), ["node/one-program"]);
 
     // The image of a pod that runs is taken away.
     docker.run(&["rmi", "--force", "never-reaps:2.0"]);
     let (report, _) = json(docker.audit(&[]))?;
-    let kept = "node/image-kept".to_owned();
-    assert!(
-        with_verdict(pod(&report, "bad"), &["fail"]).contains(&kept),
-        "{report:#}"
-    );
-    assert!(
-        with_verdict(pod(&report, "sound"), &["pass"]).contains(&kept),
-        "{report:#}"
-    );
+    assert!(failed(pod(&report, "bad"), "image-kept"), "{report:#}");
+    passed(pod(&report, "sound"), &["image-kept"]);
 
     // Where docker is not asked the processes tell.
     let (report, _) = json(audit_alone(&docker.room))?;
-    let pods = report["pods"].as_array().expect("pods");
-    assert_eq!(pods.len(), 2, "{report:#}");
-    let ids: Vec<_> = pods
-        .iter()
-        .map(|pod| pod["id"].as_str().unwrap_or_default())
-        .collect();
-    for name in ["sound", "bad"] {
+    assert_eq!(pods(&report), 2, "{report:#}");
+    let found = report["pods"].as_array().into_iter().flatten();
+    let found: Vec<_> = found.filter_map(|pod| pod["id"].as_str()).collect();
+    for name in names {
         let id = docker.run(&["inspect", "--format", "{{.Id}}", name]);
-        assert!(ids.contains(&id.as_str()), "{name}: {report:#}");
+        assert!(found.contains(&id.as_str()), "{name}: {report:#}");
     }
 
     // A pod that is stopped is none.
     docker.run(&["kill", "bad-web", "bad"]);
     let (report, _) = json(docker.audit(&[]))?;
-    assert_eq!(
-        report["pods"].as_array().map(Vec::len),
-        Some(1),
-        "{report:#}"
-    );
+    assert_eq!(pods(&report), 1, "{report:#}");
     Ok(())
+}
+
+/// All that is wrong with it is another's fault.
+fn is_sound(sound: &Value) {
+    let wrong = with_verdict(sound, &["fail", "inconclusive", "error"]);
+    assert_eq!(wrong, ["node/containers-reap"], "{sound:#}");
+    assert_eq!(sound["zombies"][0]["owner"], "container");
+    assert_eq!(sound["zombies"][0]["owner_name"], "sound-web");
+    assert_eq!(sound["version"], "1.0");
+    let shared = |kind| {
+        let mut all = sound["namespaces"].as_array().into_iter().flatten();
+        let found = all.find(|it| it["kind"] == kind).cloned();
+        let found = found.unwrap_or_default();
+        (found["members"].as_u64(), found["of"].as_u64())
+    };
+    assert_eq!(shared("net"), (Some(1), Some(1)));
+    assert_eq!(shared("pid"), (Some(1), Some(1)));
+    assert_eq!(shared("uts"), (Some(0), Some(1)));
+    let ids = [
+        "first-process",
+        "own-program",
+        "zombies-reaped",
+        "namespaces-shared",
+        "user",
+    ];
+    passed(sound, &ids);
 }
 
 fn audit_alone(room: &Room) -> Command {
@@ -378,77 +366,68 @@ fn each_pause_is_judged_once() -> Result<(), Failed> {
     Ok(())
 }
 
-fn podman_pods_are_judged() -> Result<(), Failed> {
-    let room = Room::open();
-    let podman = Podman::new(&room);
-    let archive = root_of(&room, "image", REFERENCE)?;
-    let import = [
+/// Podman's pods `web`, with a pause and a server that leaves a zombie, and `bare`, with none.
+fn make_pods(room: &Room, podman: &Podman<'_>) -> Result<(), Failed> {
+    const IMAGE: &str = "localhost/pause:1.0";
+    let archive = root_of(room, "image", REFERENCE)?;
+    let entry = [
         "import",
         "--change",
         "ENTRYPOINT [\"/pause\"]",
-        "--change",
-        "USER 65535",
+        &archive,
+        IMAGE,
     ];
-    podman.run(&[&import[..], &[&archive, "localhost/pause:1.0"]].concat());
+    podman.run(&entry);
     let create = ["pod", "create", "--cgroup-parent", room.cgroup(), "--name"];
-    let infra = [
-        "web",
-        "--network=none",
-        "--infra-image",
-        "localhost/pause:1.0",
-    ];
+    let infra = ["web", "--network=none", "--infra-image", IMAGE];
     podman.run(&[&create[..], &infra].concat());
     podman.run(&[&create[..], &["bare", "--infra=false"]].concat());
-    let words = script("localhost/pause:1.0", LEAVES_A_ZOMBIE);
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
     let run = ["run", "--detach", "--ulimit", "host", "--pod"];
-    podman.run(&[&run[..], &["web", "--name", "server"], &words].concat());
-    let words = script("localhost/pause:1.0", "exec sleep 1000");
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
-    podman.run(&[&run[..], &["bare", "--network", "none"], &words].concat());
+    let containers = [
+        (["web", "--name", "server"], LEAVES_A_ZOMBIE),
+        (["bare", "--network", "none"], "exec sleep 1000"),
+    ];
+    for (how, text) in containers {
+        let words = script(IMAGE, text);
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        podman.run(&[&run[..], &how, &words].concat());
+    }
+    Ok(())
+}
 
+fn podman_pods_are_judged() -> Result<(), Failed> {
+    let room = Room::open();
+    let podman = Podman::new(&room);
+    make_pods(&room, &podman)?;
     let socket = room.path("podman.sock").display().to_string();
     let host = format!("unix://{socket}");
     let mut service = podman.command();
     service.args(["system", "service", "--time", "0", &host]);
     let _service = Service(service.spawn()?);
-    let ping = ["--unix-socket", &socket, "http://podman/_ping"];
-    let retry = [
-        "--retry",
-        "60",
-        "--retry-delay",
-        "1",
-        "--retry-all-errors",
-        "--fail",
-        "--silent",
-    ];
-    room::succeeds(room.command("curl").args(retry).args(ping));
+    let mut curl = room.command("curl");
+    curl.args(["--retry", "60", "--retry-delay", "1", "--retry-all-errors"]);
+    curl.args(["--fail", "--silent", "--unix-socket", &socket]);
+    room::succeeds(curl.arg("http://podman/_ping"));
 
     let asks = [("CONTAINER_HOST", host.as_str())];
-    let audit = || audit(&room, &asks, &["--zombie-age", "0"]);
-    let (report, output) = until(audit, |report| zombies(pod(report, "web")) > 0)?;
+    let look = || audit(&room, &asks, &["--zombie-age", "0"]);
+    let (report, output) = until(look, |report| zombies(pod(report, "web")) > 0)?;
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
     let web = pod(&report, "web");
     assert_eq!(web["source"], "podman", "{report:#}");
-    // Podman may ignore the image's user: what fails binds nobody.
-    assert!(
-        with_verdict(web, &["fail"]).contains(&"node/containers-reap".to_owned()),
-        "{web:#}"
-    );
+    assert!(failed(web, "containers-reap"), "{web:#}");
     assert_eq!(web["zombies"][0]["owner_name"], "server");
-    assert_eq!(output.status.code(), Some(0));
-    let passed = with_verdict(web, &["pass"]);
-    for id in [
+    let ids = [
         "first-process",
         "own-program",
         "namespaces-shared",
         "image-kept",
-    ] {
-        assert!(passed.contains(&format!("node/{id}")), "{id}: {web:#}");
-    }
+    ];
+    passed(web, &ids);
     let bare = pod(&report, "bare");
     assert_eq!(bare["without_pause"], "made with --infra=false", "{bare:#}");
     assert_eq!(with_verdict(bare, &["fail"]), Vec::<String>::new());
-    let text = room::text(room_audit(&room, &asks).args(["--pod", "web"]));
+    let text = room::text(&mut audit(&room, &asks, &["--pod", "web"]));
     assert!(text.contains("localhost/pause:1.0"), "{text}");
     Ok(())
 }
@@ -516,94 +495,103 @@ fn container_of(config: &PodSandboxConfig, text: &str) -> ContainerConfig {
 
 const SANDBOX_IMAGE: &str = "docker.io/library/pause:1.0";
 
-fn containerd_pods_are_judged() -> Result<(), Failed> {
-    let room = Room::open();
-    let socket = room.path("containerd.sock").display().to_string();
-    let _daemon = daemons::containerd(&room, &socket, SANDBOX_IMAGE);
-    let client = connected(Path::new(&socket))?;
-    let architecture = Platform::host().architecture;
-    let image = ImageBuilder::pause(REFERENCE, &architecture);
-    let archive = room.path("pause.tar");
-    fs::write(&archive, image.docker_archive(SANDBOX_IMAGE))?;
-    let ctr = |words: &[&str]| {
-        let mut ctr = room.command("ctr");
-        ctr.args(["--address", &socket, "--namespace", "k8s.io"])
-            .args(words);
-        room::text(&mut ctr)
-    };
-    ctr(&["images", "import", &archive.display().to_string()]);
-    let run = |name, pid, text| -> Result<String, Failed> {
-        let config = sandbox_of(&room, name, pid);
-        let sandbox = client.run_pod_sandbox(config.clone(), "")?;
-        let container = container_of(&config, text);
-        let container = client.create_container(&sandbox, container, config)?;
-        client.start_container(&container)?;
-        Ok(sandbox)
-    };
-    run("own", NamespaceMode::Container, LEAVES_A_ZOMBIE)?;
-    let shared = run("shared", NamespaceMode::Pod, LEAVES_AN_ORPHAN)?;
+/// Containerd in its room, with the sandbox image and nothing else.
+struct Containerd {
+    client: Client,
+    _daemon: Daemon,
+    socket: String,
+    room: Room,
+}
 
-    let look = || audit(&room, &[], &["--cri", &socket, "--zombie-age", "0"]);
+impl Containerd {
+    fn start() -> Result<Self, Failed> {
+        let room = Room::open();
+        let socket = room.path("containerd.sock").display().to_string();
+        let daemon = daemons::containerd(&room, &socket, SANDBOX_IMAGE);
+        let containerd = Self {
+            client: connected(Path::new(&socket))?,
+            _daemon: daemon,
+            socket,
+            room,
+        };
+        let image = ImageBuilder::pause(REFERENCE, &Platform::host().architecture);
+        let archive = containerd.room.path("pause.tar");
+        fs::write(&archive, image.docker_archive(SANDBOX_IMAGE))?;
+        containerd.images(&["import", &archive.display().to_string()]);
+        Ok(containerd)
+    }
+
+    fn images(&self, words: &[&str]) {
+        let mut ctr = self.room.command("ctr");
+        ctr.args(["--address", &self.socket, "--namespace", "k8s.io", "images"]);
+        room::succeeds(ctr.args(words));
+    }
+
+    /// A pod with a container that runs this; its sandbox.
+    fn pod(&self, name: &str, pid: NamespaceMode, text: &str) -> Result<String, Failed> {
+        let config = sandbox_of(&self.room, name, pid);
+        let sandbox = self.client.run_pod_sandbox(config.clone(), "")?;
+        let container = container_of(&config, text);
+        let container = self.client.create_container(&sandbox, container, config)?;
+        self.client.start_container(&container)?;
+        Ok(sandbox)
+    }
+
+    fn audit(&self) -> Command {
+        audit(
+            &self.room,
+            &[],
+            &["--cri", &self.socket, "--zombie-age", "0"],
+        )
+    }
+}
+
+fn containerd_pods_are_judged() -> Result<(), Failed> {
+    let containerd = Containerd::start()?;
+    containerd.pod("own", NamespaceMode::Container, LEAVES_A_ZOMBIE)?;
+    let shared = containerd.pod("shared", NamespaceMode::Pod, LEAVES_AN_ORPHAN)?;
+    let look = || containerd.audit();
     let (report, output) = until(look, |report| zombies(pod(report, "own")) > 0)?;
-    assert_eq!(output.status.code(), Some(1), "{report:#}");
-    // Of the node and the pods one thing is wrong that binds: an image that nothing pins.
     let node = &report["node"];
     assert_eq!(node["images"][0], SANDBOX_IMAGE, "{node:#}");
-    let passed = with_verdict(node, &["pass"]);
-    for id in [
+    let ids = [
         "image-present",
         "image-platform",
         "image-used",
         "one-program",
-    ] {
-        assert!(passed.contains(&format!("node/{id}")), "{id}: {node:#}");
-    }
+    ];
+    passed(node, &ids);
+    // Newer ones pin it by themselves; nothing else is wrong that binds.
+    let status = i32::from(failed(node, "image-pinned"));
+    assert_eq!(output.status.code(), Some(status), "{report:#}");
     for name in ["own", "shared"] {
         let pod = pod(&report, name);
-        assert_eq!(
-            (&pod["source"], &pod["namespace"]),
-            (&"cri".into(), &"default".into())
-        );
+        assert_eq!(pod["source"], "cri");
+        assert_eq!(pod["namespace"], "default");
         assert_eq!(pod["image"], SANDBOX_IMAGE);
         assert_eq!(pod["conclusion"], "conformant", "{pod:#}");
-        let passed = with_verdict(pod, &["pass"]);
-        for id in [
-            "pause-alive",
-            "first-process",
-            "own-program",
-            "namespaces-shared",
-            "image-kept",
-        ] {
-            assert!(passed.contains(&format!("node/{id}")), "{id}: {pod:#}");
-        }
+        passed(
+            pod,
+            &[
+                "pause-alive",
+                "first-process",
+                "own-program",
+                "namespaces-shared",
+            ],
+        );
+        passed(pod, &["image-kept", "zombies-reaped"]);
     }
     assert_eq!(pod(&report, "own")["zombies"][0]["owner_name"], "web");
-    // The sound pause has reaped the orphan.
-    assert_eq!(zombies(pod(&report, "shared")), 0);
-
-    // What was pulled for nobody is collected; a label keeps it.
-    let pinned = "node/image-pinned".to_owned();
-    let state =
-        |report: &Value, verdict| with_verdict(&report["node"], &[verdict]).contains(&pinned);
-    assert!(state(&report, "fail"), "{node:#}");
 
     // Its image is removed below the pods.
-    ctr(&["images", "rm", "--sync", SANDBOX_IMAGE]);
-    let removed = |report: &Value| {
-        with_verdict(&report["node"], &["fail"]).contains(&"node/image-present".to_owned())
-    };
-    let (report, _) = until(look, removed)?;
-    let failed = with_verdict(pod(&report, "shared"), &["fail"]);
-    assert!(failed.contains(&"node/image-kept".to_owned()), "{failed:?}");
+    containerd.images(&["rm", "--sync", SANDBOX_IMAGE]);
+    let (report, _) = until(look, |report| failed(&report["node"], "image-present"))?;
+    assert!(failed(pod(&report, "shared"), "image-kept"), "{report:#}");
 
     // A pod that is stopped is none.
-    client.stop_pod_sandbox(&shared)?;
+    containerd.client.stop_pod_sandbox(&shared)?;
     let (report, _) = json(look())?;
-    assert_eq!(
-        report["pods"].as_array().map(Vec::len),
-        Some(1),
-        "{report:#}"
-    );
+    assert_eq!(pods(&report), 1, "{report:#}");
     Ok(())
 }
 
@@ -619,10 +607,6 @@ fn connected(socket: &Path) -> Result<Client, Failed> {
             Err(_) => wait::any_readable(&[], Duration::from_millis(100))?,
         };
     }
-}
-
-fn room_audit(room: &Room, asks: &[(&str, &str)]) -> Command {
-    audit(room, asks, &[])
 }
 
 /// A server of ours; it ends with this, at the latest with its room.

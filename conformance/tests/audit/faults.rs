@@ -396,3 +396,25 @@ fn a_pod_made_by_hand_is_found_by_its_name() {
     assert_eq!(pod.namespaces[0].of, 1);
     assert_eq!(with_verdict(&audit, Verdict::Fail), Vec::<&str>::new());
 }
+
+#[test]
+fn a_pause_of_another_architecture_is_not_blamed_for_its_emulator() {
+    let emulated = Process {
+        executes: "qemu-aarch64-static",
+        program: "qemu",
+        threads: 2,
+        memory: 11_500,
+        ..Process::pause(100, 1)
+    };
+    let image = ToldImage {
+        platform: Some("linux/mips".to_owned()),
+        ..image()
+    };
+    let audit = audit_with(&Tree::of(&[emulated]), Some(says(vec![told()], image)));
+    // What is wrong is said of the node.
+    assert_eq!(with_verdict(&audit, Verdict::Fail), ["node/image-platform"]);
+    let skipped = with_verdict(&audit, Verdict::Skipped);
+    for id in ["node/own-program", "node/single-thread", "node/memory"] {
+        assert!(skipped.contains(&id), "{id}");
+    }
+}

@@ -1,6 +1,7 @@
 //! All reports of an audit, by parsers that are not ours.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
@@ -303,6 +304,54 @@ fn what_changes_is_said() {
         gone.contains(&format!("{}: gone", crate::tree::uid(3))),
         "{gone:?}"
     );
+}
+
+/// Until it is told to end, as any run in order.
+#[test]
+fn it_watches_until_it_is_interrupted() {
+    let tree = Tree::of(&[Process::pause(100, 1)]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let [metrics, done] = ["pause.prom", "done"].map(|name| folder.path().join(name));
+    let mut watch = program();
+    watch
+        .args(["audit", "--watch", "0.3", "--proc"])
+        .arg(tree.path());
+    watch
+        .arg("--report")
+        .arg(format!("prometheus={}", metrics.display()));
+    watch.arg("--done").arg(&done);
+    let mut child = watch.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut next = |words: &str| {
+        let found = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains(words)));
+        assert!(found.is_some(), "{words}");
+    };
+    next("1 pods, 0 without a pause");
+    tree.add(&Process::pause(200, 2));
+    next(&format!("{}: new", crate::tree::uid(2)));
+    // The file was written anew, and who waits for it was told.
+    let text = fs::read_to_string(&metrics).expect("it is there");
+    assert!(text.contains("pause_audit_pods 2"), "{text}");
+    let told = fs::read_to_string(&done).expect("it is there");
+    assert_eq!(told, metrics.display().to_string());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is ours");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn the_checks_are_listed_with_their_sources() {
+    let output = program()
+        .args(["audit", "--checks"])
+        .output()
+        .expect("it starts");
+    let text = text(&output);
+    assert!(text.contains("node/zombies-reaped (MUST)"), "{text}");
+    assert_eq!(
+        text.matches("\n  source ").count(),
+        text.matches("\n  mend   ").count()
+    );
+    assert!(text.matches("https://").count() >= 27, "{text}");
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub(crate) struct Process {
     /// What it executes, and what its image has at `/pause`.
     pub(crate) program: &'static str,
     pub(crate) file: &'static str,
+    /// The name of what it executes.
+    pub(crate) executes: &'static str,
     pub(crate) at_root: bool,
 }
 
@@ -68,6 +70,7 @@ impl Process {
             descriptors: vec![(0, "/dev/null"), (1, "/dev/null"), (2, "/dev/null")],
             program: "pause",
             file: "pause",
+            executes: "program",
             at_root: true,
         }
     }
@@ -183,12 +186,12 @@ impl Tree {
             fs::create_dir_all(above).expect("a folder");
             fs::write(at, process.file).expect("written");
         }
-        write("program", process.program);
+        write(process.executes, process.program);
         let link = |target: &str, name: &str| {
             let _ = fs::remove_file(folder.join(name));
             symlink(target, folder.join(name)).expect("a link");
         };
-        link("program", "exe");
+        link(process.executes, "exe");
         link(if process.at_root { "root" } else { "elsewhere" }, "cwd");
         for (kind, inode) in ["net", "ipc", "uts", "pid"].iter().zip(process.namespaces) {
             link(&format!("{kind}:[{inode}]"), &format!("ns/{kind}"));

@@ -59,53 +59,7 @@ fn escape(text: &str) -> String {
 }
 
 fn node(out: &mut String, audit: &Audit, started: f64) -> fmt::Result {
-    let count = |wanted: Conclusion| {
-        audit
-            .pods
-            .iter()
-            .filter(|it| it.conclusion == wanted)
-            .count()
-    };
-    let duration = audit.duration_us as f64 / 1e6;
-    let without = audit
-        .pods
-        .iter()
-        .filter(|it| it.without_pause.is_some())
-        .count();
-    let families = [
-        (
-            "last_run_timestamp_seconds",
-            "When the audit began, since 1970.",
-            started,
-        ),
-        ("duration_seconds", "How long the audit took.", duration),
-        (
-            "pods",
-            "Pod sandboxes that were found.",
-            audit.pods.len() as f64,
-        ),
-        (
-            "pods_without_pause",
-            "Pod sandboxes that are held without a pause.",
-            without as f64,
-        ),
-        (
-            "pods_faulty",
-            "Pod sandboxes that fail a binding check.",
-            count(Conclusion::NotConformant) as f64,
-        ),
-        (
-            "pause_programs",
-            "Different pause programs that run.",
-            audit.node.programs.len() as f64,
-        ),
-        (
-            "node_sound",
-            "1 where no binding check of the node or of a pod failed.",
-            f64::from(u8::from(audit.conclusion == Conclusion::Conformant)),
-        ),
-    ];
-    for (name, help, value) in families {
+    for (name, help, value) in totals(audit, started) {
         Family::begin(out, name, "gauge", help)?.add(&[], value)?;
     }
     let help = "1 where the source of pods answered.";
@@ -123,6 +77,42 @@ fn node(out: &mut String, audit: &Audit, started: f64) -> fmt::Result {
         family.add(&[("sha256", &program.sha256)], program.pods as f64)?;
     }
     Ok(())
+}
+
+/// The figures of the node as a whole: name, help, value.
+fn totals(audit: &Audit, started: f64) -> [(&'static str, &'static str, f64); 7] {
+    let count = |is: fn(&&Pod) -> bool| audit.pods.iter().filter(is).count() as f64;
+    let duration = audit.duration_us as f64 / 1e6;
+    let without = count(|pod| pod.without_pause.is_some());
+    let faulty = count(|pod| pod.conclusion == Conclusion::NotConformant);
+    let programs = audit.node.programs.len() as f64;
+    let sound = f64::from(u8::from(audit.conclusion == Conclusion::Conformant));
+    let when = "When the audit began, since 1970.";
+    [
+        ("last_run_timestamp_seconds", when, started),
+        ("duration_seconds", "How long the audit took.", duration),
+        ("pods", "Pod sandboxes that were found.", count(|_| true)),
+        (
+            "pods_without_pause",
+            "Pod sandboxes that are held without a pause.",
+            without,
+        ),
+        (
+            "pods_faulty",
+            "Pod sandboxes that fail a binding check.",
+            faulty,
+        ),
+        (
+            "pause_programs",
+            "Different pause programs that run.",
+            programs,
+        ),
+        (
+            "node_sound",
+            "1 where no binding check of the node or of a pod failed.",
+            sound,
+        ),
+    ]
 }
 
 /// How many pods, or the node, ended how in each check.
