@@ -51,7 +51,7 @@ const FAULTS: [(&str, Fault); 12] = [
     ("node/own-program", |it| it.program = "another"),
     ("node/single-thread", |it| it.threads = 4),
     ("node/no-descriptors", |it| {
-        it.descriptors.push((7, "/var/lib/secret"))
+        it.descriptors.push((7, "/var/lib/secret"));
     }),
     ("node/working-directory", |it| it.at_root = false),
     ("node/user", |it| it.uid = 0),
@@ -199,10 +199,10 @@ fn faults_of_images_are_found_by_their_checks() {
         ("node/image-present", |_, image| image.present = false),
         ("node/image-pinned", |_, image| image.pinned = Some(false)),
         ("node/image-platform", |_, image| {
-            image.platform = Some("linux/mips".to_owned())
+            image.platform = Some("linux/mips".to_owned());
         }),
         ("node/image-used", |pod, _| {
-            pod.image = Some("k8s.gcr.io/pause:3.2".to_owned())
+            pod.image = Some("k8s.gcr.io/pause:3.2".to_owned());
         }),
         ("node/image-registry", |pod, image| {
             let private = "602401143452.dkr.ecr.eu-west-1.amazonaws.com/eks/pause:3.10";
