@@ -268,7 +268,11 @@ impl Audit {
             .iter()
             .map(|pod| pod.conclusion)
             .chain([node.conclusion]);
-        let conclusion = all.fold(Conclusion::Conformant, Conclusion::worse);
+        let conclusion = if is_blind(seen) {
+            Conclusion::NotJudged
+        } else {
+            all.fold(Conclusion::Conformant, Conclusion::worse)
+        };
         let records = pods.iter().flat_map(|pod| &pod.checks).chain(&node.checks);
         let advice = records
             .filter(|record| record.verdict == Verdict::Fail)
@@ -322,7 +326,7 @@ impl Audit {
             strict: self.strict,
             static_only: false,
             part: None,
-            error: None,
+            error: (self.conclusion == Conclusion::NotJudged).then(|| self.notes.join("; ")),
             conclusion: self.conclusion,
             interrupted: false,
             runs: [node].into_iter().chain(pods).collect(),
@@ -340,6 +344,12 @@ impl Audit {
         (run.conclusion, run.tally) = conclude(checks, self.strict);
         run
     }
+}
+
+/// Nobody knew a pod, and the processes are not all there: that says nothing about the node.
+fn is_blind(seen: &Gathered) -> bool {
+    let told = |asked: &Asked| asked.name != "proc" && asked.answer.is_ok();
+    seen.pods.is_empty() && !seen.notes.is_empty() && !seen.sources.iter().any(told)
 }
 
 /// Where all is skipped nothing is wrong: another user may see more.

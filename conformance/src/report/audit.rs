@@ -135,7 +135,9 @@ fn sources(audit: &Audit) -> impl Iterator<Item = String> {
         let (name, place) = (&source.name, line(&source.place));
         match &source.error {
             Some(why) => format!("{name} at {place} does not answer: {}", line(why)),
-            None => format!("{name} at {place}: {} pods {}", source.pods, line(version)),
+            None => format!("{name} at {place}: {} pods {}", source.pods, line(version))
+                .trim_end()
+                .to_owned(),
         }
     })
 }

@@ -166,6 +166,18 @@ fn a_hidden_proc_is_said_to_be_hidden() {
     fs::remove_dir_all(tree.path().join("1")).expect("it was there");
     let audit = audit(&tree);
     assert!(audit.notes[0].contains("hidepid"), "{:?}", audit.notes);
+    // What is seen is judged.
+    assert_eq!(audit.conclusion, Conclusion::Conformant);
+    fs::remove_dir_all(tree.path().join("100")).expect("it was there");
+    let blind = crate::audit(&tree);
+    assert_eq!(blind.conclusion, Conclusion::NotJudged);
+    let why = blind.report().error.unwrap_or_default();
+    assert!(why.contains("hidepid"), "{why}");
+    // One where no pod runs is no fault.
+    assert_eq!(
+        crate::audit(&Tree::of(&[])).conclusion,
+        Conclusion::Conformant
+    );
 }
 
 #[test]
