@@ -24,9 +24,11 @@ use crate::requirement::SPEC_VERSION;
 use crate::subject::{Platform, Platforms};
 use crate::wasi_engine::Engine;
 
+mod audit;
 mod command;
 mod runtime;
 
+pub use audit::{Audit, AuditFormat, Merge, MergeFormat};
 pub use command::command;
 pub use runtime::{ContainerEngine, Runtime};
 
@@ -111,13 +113,33 @@ pub enum Command {
     /// Tests the suite itself on this host, by programs, images and backends whose faults are known
     #[command(after_help = SELF_TEST_STATUS)]
     SelfTest(SelfTest),
+    /// Looks at the pauses that run on this node: whether each is sound and the right one, and whose
+    /// the zombies are; reads only
+    #[command(after_help = EXIT_STATUS)]
+    Audit(Box<Audit>),
+    /// Gathers audits of many nodes, in JSON, into one matrix: nodes × checks
+    #[command(after_help = EXIT_STATUS)]
+    Merge(Merge),
     /// Prints the JSON schema of the JSON report
-    Schema,
+    Schema {
+        /// Of which report.
+        #[arg(value_enum, default_value_t = SchemaOf::Report)]
+        of: SchemaOf,
+    },
     /// Prints a completion script for a shell
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// What a schema is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// The report on images.
+    Report,
+    /// The report of an audit.
+    Audit,
 }
 
 /// Which part of the self-test to run; default: all of it.
@@ -352,6 +374,10 @@ impl UsageError {
         let valid = named(ContextKind::ValidValue);
         let source = std::error::Error::source(error);
         let hint = if let Some(wrong) = source.and_then(|it| it.downcast_ref::<SpecError>()) {
+            wrong.hint()
+        } else if let Some(wrong) =
+            source.and_then(|it| it.downcast_ref::<SpecError<AuditFormat>>())
+        {
             wrong.hint()
         } else if let Some(word) = suggested {
             format!("did you mean {word}?")

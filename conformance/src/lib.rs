@@ -41,6 +41,7 @@
 //! ```
 
 pub mod advice;
+pub mod audit;
 pub mod budget;
 pub mod calibration;
 pub mod catalogue;
@@ -53,6 +54,7 @@ pub mod expect;
 pub mod figures;
 pub mod kubernetes;
 mod need;
+pub mod node;
 mod outcome;
 pub mod profile;
 pub mod programs;

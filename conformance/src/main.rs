@@ -4,10 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use conformance::catalogue;
 use conformance::checks::FAMILIES;
+#[cfg(feature = "schema")]
+use conformance::cli::SchemaOf;
 use conformance::cli::{Cli, Command, UsageError};
 use conformance::suite::{self, Failure};
+use conformance::{audit, catalogue};
 use conformance::{inherited, interrupt, self_test};
 
 fn main() -> ExitCode {
@@ -80,17 +82,21 @@ fn perform(command: &Command) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?
             .map_err(|error| unwritten(&error))?,
         #[cfg(feature = "schema")]
-        Command::Schema => conformance::report::json::schema().map_err(|error| {
-            Failure::not_judged(format!("cannot write the schema: {error}"), None)
-        })?,
+        Command::Schema { of } => match of {
+            SchemaOf::Report => conformance::report::json::schema(),
+            SchemaOf::Audit => conformance::report::audit::json::schema(),
+        }
+        .map_err(|error| Failure::not_judged(format!("cannot write the schema: {error}"), None))?,
         #[cfg(not(feature = "schema"))]
-        Command::Schema => {
+        Command::Schema { .. } => {
             return Err(Failure::not_judged(
                 "this build has no schema".to_owned(),
                 Some("build with --features schema".to_owned()),
             ));
         }
         Command::SelfTest(options) => return suite::self_test(options),
+        Command::Audit(options) => return audit::run(options),
+        Command::Merge(options) => return audit::merge(options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::event::Event;
 
+pub mod audit;
 pub mod compare;
 pub mod github;
 pub mod gitlab;

@@ -132,11 +132,11 @@ fn report_failure(options: &Judge, asked: &Asked, failure: &Failure, mut reporte
 
 /// For people to read: nothing depends on it.
 #[expect(clippy::disallowed_methods)]
-fn time_of_day() -> String {
+pub(crate) fn time_of_day() -> String {
     humantime::format_rfc3339_micros(SystemTime::now()).to_string()
 }
 
-fn tool() -> Tool {
+pub(crate) fn tool() -> Tool {
     Tool {
         name: "pause-conformance".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -472,7 +472,7 @@ fn jobs_on(processors: usize, asked: Option<u16>) -> usize {
     asked.map_or(2 * processors, usize::from)
 }
 
-fn describe_host(time_scale: f64) -> Host {
+pub(crate) fn describe_host(time_scale: f64) -> Host {
     let uname = rustix::system::uname();
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     Host {

@@ -43,13 +43,19 @@ pub struct SelfTest {
 impl SelfTest {
     /// Becomes the suite; comes back only when that fails.
     pub fn run(self) -> Result<std::convert::Infallible> {
-        let name = ["self-test".to_owned()];
-        let args = name.into_iter().chain(self.args).collect();
-        Conformance { args }.run()
+        Conformance::of("self-test", self.args).run()
     }
 }
 
 impl Conformance {
+    /// With a task of the suite's before its arguments.
+    pub(crate) fn of(task: &str, args: Vec<String>) -> Self {
+        let task = [task.to_owned()];
+        Self {
+            args: task.into_iter().chain(args).collect(),
+        }
+    }
+
     /// Becomes the suite; comes back only when that fails.
     pub fn run(self) -> Result<std::convert::Infallible> {
         let Self { mut args } = self;
@@ -159,6 +165,10 @@ fn features(args: &[String]) -> Vec<&'static str> {
             features.push(task);
         }
     }
+    // It asks all that know pods.
+    if args.first().is_some_and(|first| first == "audit") {
+        features.extend(["cri", "engines"]);
+    }
     let engines = ["docker", "podman"];
     let name = |runtime: &str| runtime.split('=').next().unwrap_or_default().to_owned();
     if values(args, "--runtime").any(|runtime| engines.contains(&&*name(runtime))) {
@@ -230,6 +240,7 @@ mod tests {
     #[case("--image .", &[])]
     #[case("self-test", &["self-test"])]
     #[case("schema", &["schema"])]
+    #[case("audit --report junit=x.xml", &["cri", "engines", "junit"])]
     #[case("--report json --report junit=x.xml", &["junit"])]
     #[case("--image docker://localhost/pause", &["registry"])]
     #[case("--image=registry.example/pause:3.10", &["registry"])]

@@ -1,6 +1,7 @@
 //! The project's tasks, one file each; `main` only dispatches.
 
 mod arrows;
+pub mod audit;
 pub mod bench;
 pub mod build;
 pub mod cargo;
@@ -12,6 +13,7 @@ pub mod image;
 mod lengths;
 #[path = "../../pause/link.rs"]
 pub mod link;
+pub mod manifests;
 pub mod miri;
 pub mod packages;
 pub mod platform;

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use std::process::ExitCode;
+use xtask::audit::Audit;
 use xtask::bench::Bench;
 use xtask::build::Build;
 use xtask::conformance::{Conformance, SelfTest};
@@ -9,6 +10,7 @@ use xtask::dist::Dist;
 use xtask::excerpts::Excerpts;
 use xtask::fuzz::Fuzz;
 use xtask::image::Image;
+use xtask::manifests::Manifests;
 use xtask::miri::Miri;
 use xtask::requirements::Requirements;
 use xtask::sizes::Sizes;
@@ -30,6 +32,8 @@ enum Task {
     Conformance(Conformance),
     /// Build the suite and have it judge programs, images and backends with known faults
     SelfTest(SelfTest),
+    /// Build the suite and look at the pauses that run on this machine
+    Audit(Audit),
     /// Run the suite many times, idle and under load: no verdict may change
     Soak(Soak),
     /// Test everything the project promises about itself
@@ -49,6 +53,8 @@ enum Task {
     Sizes(Sizes),
     /// Write the page of requirements, REQUIREMENTS.md
     Requirements(Requirements),
+    /// Write the manifests that have a cluster run the suite
+    Manifests(Manifests),
     /// Update the excerpts of code in documents
     Excerpts(Excerpts),
     /// Make a pod by hand on a real engine, step by step: pause, nginx, a blog
@@ -71,6 +77,11 @@ fn main() -> ExitCode {
             failure = ExitCode::from(2);
             task.run().map(|never| match never {})
         }
+        Task::Audit(task) => {
+            // 2, as `pause-conformance audit` documents.
+            failure = ExitCode::from(2);
+            task.run().map(|never| match never {})
+        }
         Task::Soak(task) => task.run(),
         Task::Test(task) => task.run(),
         Task::Fuzz(task) => task.run(),
@@ -80,6 +91,7 @@ fn main() -> ExitCode {
         Task::Tidy => xtask::tidy::run(),
         Task::Sizes(task) => task.run(),
         Task::Requirements(task) => task.run(),
+        Task::Manifests(task) => task.run(),
         Task::Excerpts(task) => task.run(),
         Task::Walkthrough(task) => task.run().inspect_err(|error| {
             if error.is::<Unavailable>() {

@@ -29,6 +29,23 @@ pub enum Format {
     Sarif,
 }
 
+/// A set of formats: those of the suite, or those of an audit.
+pub trait Formats: ValueEnum + fmt::Display + fmt::Debug + Copy + PartialEq + 'static {
+    /// The one for people, which is the default.
+    const PEOPLE: Self;
+
+    /// The word on the command line.
+    fn as_str(self) -> &'static str;
+}
+
+impl Formats for Format {
+    const PEOPLE: Self = Self::Human;
+
+    fn as_str(self) -> &'static str {
+        Self::as_str(self)
+    }
+}
+
 impl Format {
     /// The word on the command line.
     pub fn as_str(self) -> &'static str {
@@ -48,18 +65,18 @@ impl Format {
 
 /// One report: its format and destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReportSpec {
+pub struct ReportSpec<F = Format> {
     /// The format.
-    pub format: Format,
+    pub format: F,
     /// The file; `None` is stdout.
     pub file: Option<PathBuf>,
 }
 
 /// An error in the reports that the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SpecError {
+pub enum SpecError<F: Formats = Format> {
     /// No such format.
-    #[error("unknown report format `{name}`; known are {}", known())]
+    #[error("unknown report format `{name}`; known are {}", known::<F>())]
     UnknownFormat {
         /// The word that was given.
         name: String,
@@ -68,36 +85,34 @@ pub enum SpecError {
     #[error("no file after `{format}=`")]
     NoFile {
         /// The format.
-        format: Format,
+        format: F,
     },
     /// More than one report for stdout.
     #[error("reports {first} and {second} both go to stdout")]
     SharedStdout {
         /// One.
-        first: Format,
+        first: F,
         /// The other.
-        second: Format,
+        second: F,
     },
     /// More than one report for a file.
     #[error("reports {first} and {second} both go to `{}`", file.display())]
     SharedFile {
         /// One.
-        first: Format,
+        first: F,
         /// The other.
-        second: Format,
+        second: F,
         /// The file.
         file: PathBuf,
     },
 }
 
-impl SpecError {
+impl<F: Formats> SpecError<F> {
     /// A hint for the user.
     pub fn hint(&self) -> String {
         match self {
             SpecError::UnknownFormat { name } => {
-                let words = Format::value_variants()
-                    .iter()
-                    .map(|format| format.as_str());
+                let words = F::value_variants().iter().map(|format| format.as_str());
                 match crate::suggest::nearest(name, words) {
                     Some(nearest) => format!("did you mean `{nearest}`?"),
                     None => "write `--report FORMAT` or `--report FORMAT=FILE`".to_owned(),
@@ -114,8 +129,8 @@ impl SpecError {
     }
 }
 
-fn known() -> String {
-    let words: Vec<_> = Format::value_variants()
+fn known<F: Formats>() -> String {
+    let words: Vec<_> = F::value_variants()
         .iter()
         .map(|format| format.as_str())
         .collect();
@@ -128,16 +143,16 @@ impl fmt::Display for Format {
     }
 }
 
-impl FromStr for ReportSpec {
-    type Err = SpecError;
+impl<F: Formats> FromStr for ReportSpec<F> {
+    type Err = SpecError<F>;
 
     /// Reads `FORMAT`, `FORMAT=FILE` or, for stdout, `FORMAT=-`.
-    fn from_str(text: &str) -> Result<Self, SpecError> {
+    fn from_str(text: &str) -> Result<Self, SpecError<F>> {
         let (name, file) = match text.split_once('=') {
             Some((name, file)) => (name, Some(file)),
             None => (text, None),
         };
-        let format = Format::value_variants()
+        let format = F::value_variants()
             .iter()
             .copied()
             .find(|format| format.as_str() == name)
@@ -160,7 +175,7 @@ impl FromStr for ReportSpec {
 ///
 /// # Errors
 /// When two go to stdout or to one file.
-pub fn plan(asked: &[ReportSpec]) -> Result<Vec<ReportSpec>, SpecError> {
+pub fn plan<F: Formats>(asked: &[ReportSpec<F>]) -> Result<Vec<ReportSpec<F>>, SpecError<F>> {
     for (number, second) in asked.iter().enumerate() {
         let earlier = asked.iter().take(number);
         let Some(first) = earlier.into_iter().find(|first| same(first, second)) else {
@@ -184,7 +199,7 @@ pub fn plan(asked: &[ReportSpec]) -> Result<Vec<ReportSpec>, SpecError> {
         all.insert(
             0,
             ReportSpec {
-                format: Format::Human,
+                format: F::PEOPLE,
                 file: None,
             },
         );
@@ -192,7 +207,7 @@ pub fn plan(asked: &[ReportSpec]) -> Result<Vec<ReportSpec>, SpecError> {
     Ok(all)
 }
 
-fn same(a: &ReportSpec, b: &ReportSpec) -> bool {
+fn same<F>(a: &ReportSpec<F>, b: &ReportSpec<F>) -> bool {
     match (&a.file, &b.file) {
         (None, None) => true,
         (Some(a), Some(b)) => resolved(a) == resolved(b),

@@ -1,0 +1,420 @@
+//! Each check of a pod and of the node has a fault that it alone finds, and a sound node has none.
+
+use conformance::event::{Conclusion, Verdict};
+use conformance::kubernetes::Minor;
+use conformance::node::checks::{OF_PODS, OF_THE_NODE, Options};
+use conformance::node::gather::gather;
+use conformance::node::model::{Audit, Blamed, Pod};
+use conformance::node::proc::ProcRoot;
+use conformance::node::source::{Told, ToldImage, ToldPause, ToldPod};
+
+use crate::tree::{Process, Tree, container, namespaces, uid};
+use crate::{Runtime, audit, audit_with, head, with_verdict};
+
+/// A sound pod: a pause, and a container beside it.
+fn pod() -> [Process; 2] {
+    [Process::pause(100, 1), Process::member(101, 1, 1)]
+}
+
+#[test]
+fn a_sound_node_has_no_fault() {
+    let tree = Tree::of(&pod());
+    let audit = audit(&tree);
+    assert_eq!(with_verdict(&audit, Verdict::Fail), Vec::<&str>::new());
+    assert_eq!(
+        with_verdict(&audit, Verdict::Inconclusive),
+        Vec::<&str>::new()
+    );
+    assert_eq!(audit.conclusion, Conclusion::Conformant);
+    let [pod] = &audit.pods[..] else {
+        panic!("{:#?}", audit.pods);
+    };
+    assert_eq!(pod.uid, Some(uid(1)));
+    assert_eq!(pod.id, container(1, 0));
+    let pause = pod.pause.as_ref().expect("it is seen");
+    assert_eq!(pause.pid, 100);
+    assert_eq!(pause.resident_bytes, Some(632 * 1024));
+    assert_eq!(pause.wakeups, Some(7));
+    assert!((pause.age_seconds - 99_990.0).abs() < 1.0, "{pause:?}");
+    let net = &pod.namespaces[0];
+    assert_eq!((net.members, net.of, net.of_the_node), (1, 1, false));
+    let judged = with_verdict(&audit, Verdict::Pass).len();
+    assert!(judged >= 17, "{judged} passed");
+}
+
+/// What a pause does wrong.
+type Fault = fn(&mut Process);
+
+/// Faults of a pause alone, by the check that finds each.
+const FAULTS: [(&str, Fault); 12] = [
+    ("node/first-process", |it| it.pids = "77 2"),
+    ("node/own-program", |it| it.program = "another"),
+    ("node/single-thread", |it| it.threads = 4),
+    ("node/no-descriptors", |it| {
+        it.descriptors.push((7, "/var/lib/secret"));
+    }),
+    ("node/working-directory", |it| it.at_root = false),
+    ("node/user", |it| it.uid = 0),
+    ("node/capabilities", |it| it.capabilities = 0x20),
+    ("node/no-new-privileges", |it| it.no_new_privileges = 0),
+    ("node/seccomp", |it| it.seccomp = 0),
+    ("node/oom-score", |it| it.score = 0),
+    ("node/memory", |it| it.memory = 1025),
+    ("node/processor-time", |it| it.ticks = 60_000),
+];
+
+/// All faults of a pod, by the check that finds each.
+fn faults() -> Vec<(&'static str, Vec<Process>)> {
+    let of_pause = FAULTS.iter().map(|(id, fault)| {
+        let [mut pause, member] = pod();
+        fault(&mut pause);
+        (*id, vec![pause, member])
+    });
+    let [pause, member] = pod();
+    let child = Process {
+        parent: 100,
+        name: "sh",
+        started: 1_500,
+        pid: 102,
+        ..pause.clone()
+    };
+    let mut apart = member.clone();
+    apart.namespaces[0] += 5;
+    let second = Process {
+        cgroup: crate::tree::cgroup(1, 9),
+        started: 1_400,
+        pid: 109,
+        ..pause.clone()
+    };
+    let beside = |other: Process| vec![pause.clone(), member.clone(), other];
+    let others = [
+        ("node/no-children", beside(child)),
+        ("node/namespaces-shared", vec![pause.clone(), apart]),
+        (
+            "node/zombies-reaped",
+            beside(Process::zombie(103, 100, &pause)),
+        ),
+        (
+            "node/containers-reap",
+            beside(Process::zombie(103, 101, &member)),
+        ),
+        ("node/one-pause", beside(second)),
+    ];
+    of_pause.chain(others).collect()
+}
+
+#[test]
+fn each_fault_of_a_pause_is_found_by_its_check_alone() {
+    for (id, processes) in faults() {
+        let audit = audit(&Tree::of(&processes));
+        assert_eq!(with_verdict(&audit, Verdict::Fail), [id]);
+        assert!(audit.advice.contains_key(id), "{id}");
+    }
+}
+
+#[test]
+fn each_check_has_its_fault() {
+    let elsewhere = [
+        "node/pause-alive",
+        "node/image-kept",
+        "node/image-present",
+        "node/image-pinned",
+        "node/image-platform",
+        "node/image-used",
+        "node/image-registry",
+        "node/kubelet-agrees",
+        "node/image-version",
+        "node/one-program",
+    ];
+    let faults: Vec<_> = faults().into_iter().map(|(id, _)| id).collect();
+    let all = OF_PODS
+        .iter()
+        .map(|it| it.id)
+        .chain(OF_THE_NODE.iter().map(|it| it.id));
+    for id in all {
+        let times = faults
+            .iter()
+            .chain(&elsewhere)
+            .filter(|it| **it == id)
+            .count();
+        assert_eq!(times, 1, "{id}");
+    }
+}
+
+/// What a runtime says of pod 1.
+fn told() -> ToldPod {
+    ToldPod {
+        id: container(1, 0),
+        uid: Some(uid(1)),
+        namespace: Some("default".to_owned()),
+        name: "web-1".to_owned(),
+        image: Some("registry.k8s.io/pause:3.10".to_owned()),
+        image_kept: Some(true),
+        runs: true,
+        pause: ToldPause::Runs {
+            pid: Some(100),
+            container: Some(container(1, 0)),
+        },
+        kubernetes: true,
+        ..ToldPod::default()
+    }
+}
+
+fn image() -> ToldImage {
+    ToldImage {
+        reference: "registry.k8s.io/pause:3.10".to_owned(),
+        present: true,
+        pinned: Some(true),
+        platform: Some(pause_image::Platform::host().to_string()),
+    }
+}
+
+fn says(pods: Vec<ToldPod>, image: ToldImage) -> Told {
+    Told {
+        version: "containerd 2.0".to_owned(),
+        pods,
+        image: Some(image),
+    }
+}
+
+#[test]
+fn a_pod_that_a_runtime_names_is_one_row() {
+    let audit = audit_with(&Tree::of(&pod()), Some(says(vec![told()], image())));
+    assert_eq!(with_verdict(&audit, Verdict::Fail), Vec::<&str>::new());
+    let titles: Vec<_> = audit.pods.iter().map(Pod::title).collect();
+    assert_eq!(titles, ["default/web-1"]);
+    assert_eq!(audit.pods[0].version.as_deref(), Some("3.10"));
+    // The container is known by the pod's cgroup alone.
+    assert_eq!(audit.pods[0].namespaces[0].of, 1);
+    assert_eq!(audit.node.programs[0].pods, 1);
+}
+
+/// What is wrong with an image, of a pod or of the runtime.
+type ImageFault = fn(&mut ToldPod, &mut ToldImage);
+
+#[test]
+fn faults_of_images_are_found_by_their_checks() {
+    let faults: [(&str, ImageFault); 6] = [
+        ("node/image-kept", |pod, _| pod.image_kept = Some(false)),
+        ("node/image-present", |_, image| image.present = false),
+        ("node/image-pinned", |_, image| image.pinned = Some(false)),
+        ("node/image-platform", |_, image| {
+            image.platform = Some("linux/mips".to_owned());
+        }),
+        ("node/image-used", |pod, _| {
+            pod.image = Some("k8s.gcr.io/pause:3.2".to_owned());
+        }),
+        ("node/image-registry", |pod, image| {
+            let private = "602401143452.dkr.ecr.eu-west-1.amazonaws.com/eks/pause:3.10";
+            pod.image = Some(private.to_owned());
+            image.reference = private.to_owned();
+            image.pinned = None;
+        }),
+    ];
+    for (id, fault) in faults {
+        let (mut told, mut image) = (told(), image());
+        fault(&mut told, &mut image);
+        let audit = audit_with(&Tree::of(&pod()), Some(says(vec![told], image)));
+        assert_eq!(with_verdict(&audit, Verdict::Fail), [id]);
+    }
+}
+
+#[test]
+fn kubelet_names_another_image() {
+    let kubelet = Process {
+        name: "kubelet",
+        cgroup: "0::/system.slice/kubelet.service\n".to_owned(),
+        arguments: "/usr/bin/kubelet\0--pod-infra-container-image=example.org/pause:1\0",
+        pid: 50,
+        ..Process::init()
+    };
+    let tree = Tree::of(&[&pod()[..], std::slice::from_ref(&kubelet)].concat());
+    let audit = audit_with(&tree, Some(says(vec![told()], image())));
+    assert_eq!(with_verdict(&audit, Verdict::Fail), ["node/kubelet-agrees"]);
+    // One in a pod is anybody's.
+    let in_a_pod = Process {
+        cgroup: crate::tree::cgroup(1, 3),
+        ..kubelet
+    };
+    let tree = Tree::of(&[&pod()[..], &[in_a_pod]].concat());
+    let audit = audit_with(&tree, Some(says(vec![told()], image())));
+    assert!(!with_verdict(&audit, Verdict::Fail).contains(&"node/kubelet-agrees"));
+}
+
+#[test]
+fn an_old_version_is_found_for_the_nodes_kubernetes() {
+    let tree = Tree::of(&pod());
+    let root = ProcRoot::open(tree.path()).expect("the folder is there");
+    let seen = gather(&root, &[Box::new(Runtime(says(vec![told()], image())))]);
+    let seen = seen.expect("it can be read");
+    let of = |minor: &str| {
+        let options = Options {
+            zombie_age: 60.0,
+            kubernetes: Some(Minor::parse(minor).expect("it is known")),
+        };
+        Audit::of(&seen, &options, head())
+    };
+    assert_eq!(
+        with_verdict(&of("1.36"), Verdict::Fail),
+        ["node/image-version"]
+    );
+    assert_eq!(with_verdict(&of("1.31"), Verdict::Fail), Vec::<&str>::new());
+}
+
+#[test]
+fn two_pauses_are_told_apart_by_their_bytes() {
+    let other = Process {
+        program: "pause 2",
+        file: "pause 2",
+        ..Process::pause(200, 2)
+    };
+    let audit = audit(&Tree::of(&[&pod()[..], &[other]].concat()));
+    assert_eq!(with_verdict(&audit, Verdict::Fail), ["node/one-program"]);
+    assert_eq!(audit.node.programs.len(), 2);
+}
+
+#[test]
+fn a_pause_that_died_below_its_pod_is_found() {
+    let tree = Tree::of(&[Process::member(101, 1, 1)]);
+    let audit = audit_with(&tree, Some(says(vec![told()], image())));
+    assert_eq!(with_verdict(&audit, Verdict::Fail), ["node/pause-alive"]);
+    // So it is where its number is another's now.
+    let other = Process {
+        cgroup: crate::tree::cgroup(7, 3),
+        ..Process::member(100, 7, 3)
+    };
+    let tree = Tree::of(&[Process::member(101, 1, 1), other]);
+    let audit = audit_with(&tree, Some(says(vec![told()], image())));
+    assert_eq!(with_verdict(&audit, Verdict::Fail), ["node/pause-alive"]);
+    let zombie = Process {
+        state: 'Z',
+        ..Process::pause(100, 1)
+    };
+    let tree = Tree::of(&[Process::member(101, 1, 1), zombie]);
+    let audit = audit_with(&tree, Some(says(vec![told()], image())));
+    assert_eq!(with_verdict(&audit, Verdict::Fail), ["node/pause-alive"]);
+}
+
+#[test]
+fn a_sandbox_without_a_pause_is_said_to_be_that() {
+    let dropped = ToldPod {
+        pause: ToldPause::Without("drop_infra_ctr".to_owned()),
+        ..told()
+    };
+    let tree = Tree::of(&[Process::member(101, 1, 1)]);
+    let by_cri = audit_with(&tree, Some(says(vec![dropped], image())));
+    assert_eq!(
+        by_cri.pods[0].without_pause.as_deref(),
+        Some("drop_infra_ctr")
+    );
+    let by_proc = audit(&tree);
+    assert!(by_proc.pods[0].without_pause.is_some());
+    for audit in [by_cri, by_proc] {
+        assert_eq!(audit.pods.len(), 1);
+        assert_eq!(with_verdict(&audit, Verdict::Fail), Vec::<&str>::new());
+        assert_eq!(audit.conclusion, Conclusion::Conformant);
+    }
+}
+
+#[test]
+fn a_pod_with_the_nodes_pids_is_not_asked_to_be_first() {
+    let mut pause = Process {
+        pids: "100",
+        ..Process::pause(100, 1)
+    };
+    pause.namespaces[3] = crate::tree::NODE[3];
+    let audit = audit(&Tree::of(&[pause]));
+    assert_eq!(with_verdict(&audit, Verdict::Fail), Vec::<&str>::new());
+    assert!(with_verdict(&audit, Verdict::Skipped).contains(&"node/first-process"));
+}
+
+#[test]
+fn zombies_are_their_parents() {
+    let member = Process::member(101, 1, 1);
+    let young = Process {
+        started: crate::tree::UPTIME * crate::tree::TICKS - 100,
+        ..Process::zombie(104, 100, &Process::pause(100, 1))
+    };
+    let outside = Process {
+        name: "shim",
+        cgroup: "0::/system.slice\n".to_owned(),
+        ..Process::member(60, 1, 1)
+    };
+    let others = [
+        Process::zombie(103, 101, &member),
+        young,
+        outside,
+        Process::zombie(105, 60, &member),
+        // Of no pod.
+        Process::zombie(106, 1, &Process::init()),
+    ];
+    let audit = audit(&Tree::of(&[&pod()[..], &others].concat()));
+    let pod = &audit.pods[0];
+    let count = |owner| pod.zombies_of(owner);
+    let counts = [Blamed::Pause, Blamed::Container, Blamed::Outside].map(count);
+    assert_eq!(counts, [1, 1, 1], "{:#?}", pod.zombies);
+    // The pause's own has just ended.
+    assert_eq!(
+        with_verdict(&audit, Verdict::Fail),
+        ["node/containers-reap"]
+    );
+    let of_web = pod
+        .zombies
+        .iter()
+        .find(|it| it.pid == 103)
+        .expect("it is listed");
+    assert_eq!(of_web.owner_name.as_deref(), Some("web"));
+    let above: Vec<_> = of_web.ancestors.iter().map(|it| it.pid).collect();
+    assert_eq!(above, [101, 1]);
+}
+
+#[test]
+fn a_pod_made_by_hand_is_found_by_its_name() {
+    let id = "c".repeat(64);
+    let by_hand = Process {
+        cgroup: format!("0::/docker/{}\n", "d".repeat(64)),
+        score: 0,
+        ..Process::pause(300, 3)
+    };
+    let beside = Process {
+        cgroup: format!("0::/docker/{id}\n"),
+        ..Process::member(301, 3, 0)
+    };
+    // Named so, and process 1 of nothing.
+    let none = Process {
+        pids: "302",
+        cgroup: "0::/user.slice\n".to_owned(),
+        pid: 302,
+        namespaces: namespaces(4),
+        ..by_hand.clone()
+    };
+    let audit = audit(&Tree::of(&[by_hand, beside, none]));
+    let [pod] = &audit.pods[..] else {
+        panic!("{:#?}", audit.pods);
+    };
+    assert_eq!(pod.name, "dddddddddddd");
+    assert_eq!(pod.namespaces[0].of, 1);
+    assert_eq!(with_verdict(&audit, Verdict::Fail), Vec::<&str>::new());
+}
+
+#[test]
+fn a_pause_of_another_architecture_is_not_blamed_for_its_emulator() {
+    let emulated = Process {
+        executes: "qemu-aarch64-static",
+        program: "qemu",
+        threads: 2,
+        memory: 11_500,
+        ..Process::pause(100, 1)
+    };
+    let image = ToldImage {
+        platform: Some("linux/mips".to_owned()),
+        ..image()
+    };
+    let audit = audit_with(&Tree::of(&[emulated]), Some(says(vec![told()], image)));
+    // What is wrong is said of the node.
+    assert_eq!(with_verdict(&audit, Verdict::Fail), ["node/image-platform"]);
+    let skipped = with_verdict(&audit, Verdict::Skipped);
+    for id in ["node/own-program", "node/single-thread", "node/memory"] {
+        assert!(skipped.contains(&id), "{id}");
+    }
+}
