@@ -111,13 +111,26 @@ pub enum Command {
     /// Tests the suite itself on this host, by programs, images and backends whose faults are known
     #[command(after_help = SELF_TEST_STATUS)]
     SelfTest(SelfTest),
-    /// Prints the JSON schema of the JSON report
-    Schema,
+    /// Prints the JSON schema of the JSON report, or of the file that holds profiles
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value_t = SchemaOf::Report)]
+        of: SchemaOf,
+    },
     /// Prints a completion script for a shell
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// What has a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// The JSON report.
+    Report,
+    /// `.pause-conformance.toml`, as the data that TOML stands for.
+    Profile,
 }
 
 /// Which part of the self-test to run; default: all of it.
