@@ -136,7 +136,7 @@ pub fn is_timed_by(check: &str) -> bool {
 /// What known pauses have, written by `cargo xtask scoreboard`: a figure, a pause and a number a line.
 const KNOWN: &str = include_str!("figures/known.txt");
 
-/// What known pauses have of this figure, by their names: of a distribution, its median.
+/// What known pauses have of this figure, by their names; of times, which are a host's, nothing.
 pub fn known(name: &str) -> BTreeMap<String, f64> {
     let line = |line: &str| {
         let mut words = line.split('\t');

@@ -11,6 +11,7 @@ use xtask::fuzz::Fuzz;
 use xtask::image::Image;
 use xtask::miri::Miri;
 use xtask::requirements::Requirements;
+use xtask::scoreboard::Scoreboard;
 use xtask::sizes::Sizes;
 use xtask::soak::Soak;
 use xtask::test::Test;
@@ -49,6 +50,8 @@ enum Task {
     Sizes(Sizes),
     /// Write the page of requirements, REQUIREMENTS.md
     Requirements(Requirements),
+    /// Judge pauses that people use, and write the page of what came, SCOREBOARD.md
+    Scoreboard(Scoreboard),
     /// Update the excerpts of code in documents
     Excerpts(Excerpts),
     /// Make a pod by hand on a real engine, step by step: pause, nginx, a blog
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Task::Tidy => xtask::tidy::run(),
         Task::Sizes(task) => task.run(),
         Task::Requirements(task) => task.run(),
+        Task::Scoreboard(task) => task.run(),
         Task::Excerpts(task) => task.run(),
         Task::Walkthrough(task) => task.run().inspect_err(|error| {
             if error.is::<Unavailable>() {
@@ -142,7 +146,10 @@ mod tests {
             "conformance/docs/CHANGELOG.md",
             "conformance/docs/CI.md",
             "conformance/docs/CONTRIBUTING.md",
+            "conformance/docs/INSTALL.md",
+            "conformance/docs/SCOREBOARD.md",
             "conformance/docs/SECURITY.md",
+            "conformance/docs/USE.md",
             "conformance/docs/WALKTHROUGH.md",
             ".github/workflows/test.yml",
             ".ci/run",

@@ -57,7 +57,7 @@ pub struct Measurement {
     /// The most that is good, by a requirement: of a distribution, what its largest may be.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub good: Option<f64>,
-    /// What known pauses have, by their names: of a distribution, its median.
+    /// What known pauses have, by their names; absent of times, which are those of a host.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub known: BTreeMap<String, f64>,
     /// A list, such as the system calls seen.

@@ -14,8 +14,8 @@ use crate::figures;
 use crate::report::compare::InTurn;
 use crate::runner::{self, Settings};
 
-/// The most rounds; a round of the slowest program has few samples.
-const MOST: usize = 30;
+/// The most rounds: on a busy host each has a sample or two.
+const MOST: usize = 200;
 
 /// The runs of the image of `--baseline`, by platform.
 pub(super) struct Baselines<'a> {

@@ -1,3 +1,5 @@
+//! Distributions, differences and noise.
+
 use rstest::rstest;
 
 use super::*;
