@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn of_what_is_done_in_a_second_more_is_better() {
         let of = |times: f64| {
-            let rounds = (0..8).map(|round| times * f64::from(100 + round));
+            let rounds = (0..10).map(|round| times * f64::from(100 + round));
             Measurement::repeated("1/s", rounds.collect())
         };
         assert_eq!(best("reap_throughput", &[of(1.0), of(2.0), None]), [1]);

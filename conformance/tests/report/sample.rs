@@ -186,7 +186,7 @@ fn blank(unit: &str) -> Measurement {
 /// Latencies around this one, in rounds, each with samples enough for a p99 of all.
 fn latency(around: u64) -> Measurement {
     let round = |round: u64| (0..25).map(|n| around + round + n * n).collect();
-    let rounds: Vec<Vec<u64>> = (0..8).map(round).collect();
+    let rounds: Vec<Vec<u64>> = (0..10).map(round).collect();
     let mut latency = Measurement::distribution("us", &rounds).expect("samples");
     // Reports have no samples.
     latency.all.clear();

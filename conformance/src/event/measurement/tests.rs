@@ -42,6 +42,7 @@ fn in_turn(seed: u64, samples: usize, times: f64) -> [Measurement; 2] {
 }
 
 #[rstest]
+#[case::one_a_round_on_a_busy_host(1)]
 #[case::few(3)]
 #[case::as_usual(25)]
 #[case::many(200)]
@@ -117,6 +118,8 @@ fn each_sample_is_in_one_bin_that_holds_it() {
 #[case::a_page_more("rss", 708_608.0, 712_704.0, false)]
 #[case::a_small_one_and_its_page("rss", 20_480.0, 24_576.0, false)]
 #[case::a_heap("rss_anonymous", 446_464.0, 479_232.0, false)]
+#[case::a_heap_and_an_arena("rss_anonymous", 454_656.0, 585_728.0, false)]
+#[case::no_heap("rss_anonymous", 8_192.0, 454_656.0, true)]
 #[case::another_program("rss", 20_480.0, 708_608.0, true)]
 #[case::a_byte_of_a_file("program_size", 560.0, 561.0, true)]
 #[case::the_same("program_size", 560.0, 560.0, false)]
