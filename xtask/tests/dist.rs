@@ -19,15 +19,15 @@ fn packed() -> &'static Path {
     PACKED.get_or_init(|| {
         // Nothing is dropped that is kept for all tests: it stays in the target's folder.
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dist");
-        pack(&folder, architecture());
+        pack(&folder);
         folder
     })
 }
 
-fn pack(out: &Path, architecture: &str) {
+fn pack(out: &Path) {
     let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
     xtask
-        .args(["dist", "--target", architecture, "--out"])
+        .args(["dist", "--target", architecture(), "--out"])
         .arg(out);
     succeeds(&mut xtask);
 }
@@ -107,7 +107,7 @@ fn names(folder: &Path) -> BTreeSet<String> {
 #[ignore = "it builds the release: cargo xtask test --long"]
 fn packing_twice_gives_the_same_bytes_and_sums_that_hold() {
     let again = TempDir::new().expect("a folder");
-    pack(again.path(), architecture());
+    pack(again.path());
     let all = names(packed());
     assert_eq!(all.len(), 4, "{all:?}");
     assert_eq!(all, names(again.path()));
@@ -159,47 +159,6 @@ fn the_archive_tests_itself_and_an_emulator_without_a_checkout() {
     for check in checks {
         assert_eq!(check["verdict"], "pass", "{check:#}");
     }
-}
-
-/// The other program that is packed, as far as an emulator runs it: it makes no sandbox.
-#[test]
-#[ignore = "it builds the release: cargo xtask test --long"]
-fn the_program_for_arm64_judges_files_under_an_emulator() {
-    let emulator = Path::new("/usr/bin/qemu-aarch64-static");
-    let compiler = Path::new("/usr/bin/aarch64-linux-gnu-gcc");
-    if architecture() == "arm64" || !emulator.exists() || !compiler.exists() {
-        eprintln!("skipped: it needs apt-get install qemu-user-static gcc-aarch64-linux-gnu");
-        return;
-    }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dist-arm64");
-    pack(&folder, "arm64");
-    let archive = format!("{NAME}-{VERSION}-linux-arm64");
-    let unpacked = TempDir::new().expect("a folder");
-    let mut tar = Command::new("tar");
-    tar.arg("-xzf")
-        .arg(folder.join(format!("{archive}.tar.gz")));
-    succeeds(tar.arg("-C").arg(unpacked.path()));
-    let program = unpacked.path().join(archive).join(NAME);
-    let emulated = || {
-        let mut command = Command::new(emulator);
-        command.arg(&program).env_clear();
-        command
-    };
-    let version = succeeds(emulated().arg("--version")).stdout;
-    let version = String::from_utf8_lossy(&version).into_owned();
-    assert!(version.contains(VERSION), "{version}");
-
-    let arm64 = platform::parse("arm64").expect("a platform");
-    let pauses = TempDir::new().expect("a folder");
-    let pause = build::programs(&[arm64], &[link::PAUSE], pauses.path()).expect("it is built");
-    let mut judge = emulated();
-    judge.args(["--static-only", "--report", "json", "--image"]);
-    judge.arg(format!("binary:{}", pause[0].path.display()));
-    let report = succeeds(&mut judge).stdout;
-    let report: serde_json::Value = serde_json::from_slice(&report).expect("a report");
-    let run = &report["runs"][0];
-    assert_eq!(run["conclusion"], "conformant", "{report:#}");
-    assert!(run["tally"]["pass"].as_u64() > Some(0), "{report:#}");
 }
 
 /// A root with busybox, the program and a pause: no C library, no certificate, no user.
