@@ -3,7 +3,7 @@
 //! A budget becomes a record like those of checks, so that each report shows it and the exit status
 //! heeds it.
 
-use crate::event::{Measurement, Record, Run, Verdict, Want};
+use crate::event::{FOR_P99, Measurement, Record, Run, Verdict, Want};
 use crate::figures::{FIGURES, Figure};
 use crate::report::text;
 use crate::requirement::Level;
@@ -177,6 +177,11 @@ impl Budget {
         self.figure.check
     }
 
+    /// It is of a 99th percentile, which takes many samples.
+    pub fn is_of_p99(&self) -> bool {
+        self.of == Of::P99
+    }
+
     /// The record of a run that is over or within it. `reproduce` is the command that judges the
     /// image again, without what is judged.
     pub fn record(&self, run: &Run, reproduce: &str) -> Record {
@@ -216,6 +221,11 @@ impl Budget {
     /// Why it was not measured.
     fn why_not(&self, run: &Run) -> (Verdict, Option<Want>, String) {
         let id = self.check();
+        let measurement = run.measurements.get(self.figure.name);
+        if let Some(samples) = measurement.and_then(|it| it.samples) {
+            let why = format!("too few samples: a p99 takes {FOR_P99}, and there are {samples}");
+            return (Verdict::Inconclusive, None, why);
+        }
         let Some(check) = run.checks.iter().find(|record| record.id == id) else {
             let why = format!("{id}, which measures it, was left out");
             return (Verdict::Skipped, Some(Want::Option), why);

@@ -120,9 +120,9 @@ pub enum Command {
     /// Gathers audits of many nodes, in JSON, into one matrix: nodes × checks
     #[command(after_help = EXIT_STATUS)]
     Merge(Merge),
-    /// Prints the JSON schema of the JSON report
+    /// Prints the JSON schema of the JSON report, or of the file that holds profiles
     Schema {
-        /// Of which report.
+        /// Of what
         #[arg(value_enum, default_value_t = SchemaOf::Report)]
         of: SchemaOf,
     },
@@ -133,13 +133,15 @@ pub enum Command {
     },
 }
 
-/// What a schema is of.
+/// What has a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SchemaOf {
-    /// The report on images.
+    /// The JSON report on images.
     Report,
-    /// The report of an audit.
+    /// The JSON report of an audit.
     Audit,
+    /// `.pause-conformance.toml`, as the data that TOML stands for.
+    Profile,
 }
 
 /// Which part of the self-test to run; default: all of it.

@@ -453,42 +453,17 @@ impl<'a> Context<'a> {
 
     /// Reports one figure.
     pub fn measure(&self, name: &str, unit: &str, value: f64) {
-        self.store(
-            name,
-            Measurement {
-                value: Some(value),
-                ..unit_only(unit)
-            },
-        );
+        self.store(name, Measurement::one(unit, value));
     }
 
     /// Reports a distribution, and says its median; nothing and 0 where there are no samples.
     pub fn measure_all(&self, name: &str, unit: &str, samples: &[u64]) -> u64 {
-        // Three digits are within the library's bounds; without a histogram there is no figure.
-        let Ok(mut histogram) = hdrhistogram::Histogram::<u64>::new(3) else {
+        let Some(measurement) = Measurement::distribution(unit, &[samples.to_vec()]) else {
             return 0;
         };
-        for sample in samples {
-            // It grows as needed; the saturating form would cut off at its first bound.
-            if histogram.record(*sample).is_err() {
-                return 0;
-            }
-        }
-        if histogram.is_empty() {
-            return 0;
-        }
-        let median = histogram.value_at_quantile(0.5);
-        self.store(
-            name,
-            Measurement {
-                samples: Some(histogram.len()),
-                p50: Some(median as f64),
-                p99: Some(histogram.value_at_quantile(0.99) as f64),
-                max: Some(histogram.max() as f64),
-                ..unit_only(unit)
-            },
-        );
-        median
+        let median = measurement.p50.unwrap_or_default();
+        self.store(name, measurement);
+        median as u64
     }
 
     /// Reports a list of names.
@@ -497,7 +472,7 @@ impl<'a> Context<'a> {
             name,
             Measurement {
                 names,
-                ..unit_only("names")
+                ..Measurement::new("names")
             },
         );
     }
@@ -517,13 +492,6 @@ impl<'a> Context<'a> {
 
     pub(crate) fn set_never_ready(&self, is_never: bool) {
         self.shared.never_ready.store(is_never, Ordering::Relaxed);
-    }
-}
-
-fn unit_only(unit: &str) -> Measurement {
-    Measurement {
-        unit: unit.to_owned(),
-        ..Measurement::default()
     }
 }
 

@@ -13,7 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::requirement::Level;
 
+mod comparison;
 mod fold;
+mod measurement;
+
+pub use comparison::{Comparison, Place, SideBySide};
+pub use measurement::{Bin, Difference, FOR_P99, Measurement, ROUNDS};
 
 /// Version of the JSON report's shape: raised when a field changes meaning or goes.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -256,35 +261,6 @@ impl Record {
     }
 }
 
-/// Something measured; `value` for one figure, the others for a distribution.
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Measurement {
-    /// Unit: `us`, `bytes`, `count`, `1/s`, `names`.
-    pub unit: String,
-    /// A single figure.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub value: Option<f64>,
-    /// How many samples the distribution has.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub samples: Option<u64>,
-    /// Median.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub p50: Option<f64>,
-    /// 99th percentile.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub p99: Option<f64>,
-    /// Largest.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub max: Option<f64>,
-    /// The most that is good, by a requirement: of a distribution, what its largest may be.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub good: Option<f64>,
-    /// A list, such as the system calls seen.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub names: Vec<String>,
-}
-
 /// What a run is compared with: the same platform of the image of `--baseline`.
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -460,6 +436,9 @@ pub struct Report {
     pub interrupted: bool,
     /// One for each image, platform, backend and repetition.
     pub runs: Vec<Run>,
+    /// How the runs compare; absent where there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub comparison: Option<Comparison>,
 }
 
 /// What a run has in its head before the first check.

@@ -8,6 +8,7 @@ use conformance::checks::FAMILIES;
 #[cfg(feature = "schema")]
 use conformance::cli::SchemaOf;
 use conformance::cli::{Cli, Command, UsageError};
+use conformance::report::wrap;
 use conformance::suite::{self, Failure};
 use conformance::{audit, catalogue};
 use conformance::{inherited, interrupt, self_test};
@@ -65,6 +66,14 @@ fn said(failure: &Failure) -> ExitCode {
     ExitCode::from(failure.status)
 }
 
+/// Text for people fits the terminal, where it goes to one.
+fn fitted(text: String, format: ListFormat) -> String {
+    match wrap::terminal_columns().filter(|_| format == ListFormat::Human) {
+        Some(columns) => wrap::wrap(&text, columns),
+        None => text,
+    }
+}
+
 fn unwritten(error: &serde_json::Error) -> Failure {
     Failure::not_judged(format!("cannot write the list: {error}"), None)
 }
@@ -75,16 +84,21 @@ fn perform(command: &Command) -> Result<ExitCode, Failure> {
             let these = select
                 .checks()
                 .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
-            catalogue::list(FAMILIES, &these, *format, &self_test::breakers)
-                .map_err(|error| unwritten(&error))?
+            let text = catalogue::list(FAMILIES, &these, *format, &self_test::breakers)
+                .map_err(|error| unwritten(&error))?;
+            fitted(text, *format)
         }
-        Command::Explain { ids, format } => catalogue::explain(FAMILIES, ids, *format)
-            .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?
-            .map_err(|error| unwritten(&error))?,
+        Command::Explain { ids, format } => {
+            let text = catalogue::explain(FAMILIES, ids, *format)
+                .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?
+                .map_err(|error| unwritten(&error))?;
+            fitted(text, *format)
+        }
         #[cfg(feature = "schema")]
         Command::Schema { of } => match of {
             SchemaOf::Report => conformance::report::json::schema(),
             SchemaOf::Audit => conformance::report::audit::json::schema(),
+            SchemaOf::Profile => conformance::profile::schema(),
         }
         .map_err(|error| Failure::not_judged(format!("cannot write the schema: {error}"), None))?,
         #[cfg(not(feature = "schema"))]

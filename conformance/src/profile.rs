@@ -22,6 +22,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use pause_image::escape_text as escape;
+#[cfg(feature = "schema")]
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::budget::Budget;
@@ -34,35 +36,72 @@ use crate::subject::regular;
 /// The file that is read where no other is named.
 pub const FILE: &str = ".pause-conformance.toml";
 
+/// Version of the shape of the file: raised when a key changes meaning or goes.
+pub const SCHEMA_VERSION: u32 = 1;
+
 /// What stands in the file.
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Profiles {
+    /// By the names that `--profile` takes.
     #[serde(default)]
     profile: BTreeMap<String, Written>,
 }
 
 /// A profile as it is written.
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct Written {
+    /// As `--strict`: a failed SHOULD fails the run.
     strict: bool,
+    /// As `--require-all`: a MUST that the host could not judge makes the run inconclusive.
     require_all: bool,
+    /// As `--filter`: only these checks, by id, family or pattern.
     filter: Vec<String>,
+    /// As `--skip`: none of these checks, by id, family or pattern.
     skip: Vec<String>,
+    /// As `--kubernetes`: the minor version that the image is meant for, such as `1.34`.
     kubernetes: Option<String>,
+    /// As `--budget`: what each figure may be at most, such as `1MiB`, `50ms` or `0`.
     budget: BTreeMap<String, String>,
+    /// The levels of checks, by id.
     levels: BTreeMap<String, Level>,
+    /// Known failures, as `--expect` has them.
     expect: Vec<Expected>,
 }
 
+/// A known failure.
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expected {
+    /// The check.
     id: String,
+    /// Of which image; `*` stands for anything. Of all where it is absent.
     image: Option<String>,
+    /// Why it fails.
     reason: String,
+    /// The last day on which it may, such as `2026-12-31`.
     until: Option<String>,
+}
+
+/// The schema of the file (JSON Schema 2020-12), as published in `schema/`.
+///
+/// # Errors
+/// When the schema cannot be serialised.
+#[cfg(feature = "schema")]
+pub fn schema() -> serde_json::Result<String> {
+    let settings = schemars::generate::SchemaSettings::draft2020_12();
+    let mut schema = settings.into_generator().into_root_schema_for::<Profiles>();
+    schema.insert(
+        "title".to_owned(),
+        format!("pause-conformance profiles, version {SCHEMA_VERSION}").into(),
+    );
+    let mut text = serde_json::to_string_pretty(&schema)?;
+    text.push('\n');
+    Ok(text)
 }
 
 /// A profile.
@@ -148,9 +187,9 @@ impl ProfileError {
             ProfileError::Read { .. } => Some(format!(
                 "profiles are kept in {FILE}; --config names another file"
             )),
-            ProfileError::Form { .. } => Some(
-                "the head of conformance/src/profile.rs and the README show the form".to_owned(),
-            ),
+            ProfileError::Form { .. } => {
+                Some("`pause-conformance schema profile` prints the form".to_owned())
+            }
             ProfileError::Unknown { known, .. } if known.is_empty() => {
                 Some("it has none: write [profile.NAME]".to_owned())
             }

@@ -17,9 +17,8 @@ use crate::checks::FAMILIES;
 use crate::cli::{self, Judge, Runtime, SelfTest};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::emulator::Emulator;
-use crate::event::{Baseline, Conclusion, Event, Host, Record, Run, Tool, Verdict};
+use crate::event::{Conclusion, Event, Host, Record, Run, Tool, Verdict};
 use crate::expect::{ExpectError, Expectations};
-use crate::figures;
 use crate::interrupt::{self, InOrder};
 use crate::profile::{self, Profile};
 use crate::report::patient::Patient;
@@ -35,9 +34,11 @@ use crate::wasi_engine::Engine;
 mod beside;
 mod plan;
 mod prepared;
+mod rounds;
 
 use plan::Planned;
 use prepared::{Asked, Prepared};
+use rounds::{Baselines, Ran, Timed};
 
 pub use crate::requirement::SPEC_VERSION;
 
@@ -193,29 +194,6 @@ pub fn self_test(options: &SelfTest) -> Result<ExitCode, Failure> {
     }))
 }
 
-/// The runs of the image of `--baseline`, by platform.
-struct Baselines<'a> {
-    image: &'a str,
-    runs: Vec<Run>,
-}
-
-impl Baselines<'_> {
-    fn compare(&self, run: &mut Run) {
-        let same = |it: &&Run| it.platform == run.platform && it.runtime == run.runtime;
-        match self.runs.iter().find(same) {
-            Some(there) => run.compare(there),
-            None => {
-                run.baseline = Some(Baseline {
-                    image: self.image.to_owned(),
-                    digest: None,
-                    error: Some(format!("it has no image for {}", run.platform)),
-                    measurements: BTreeMap::new(),
-                });
-            }
-        }
-    }
-}
-
 struct Suite<'a> {
     options: &'a Judge,
     checks: &'a [&'static Check],
@@ -268,28 +246,46 @@ impl Suite<'_> {
         planned: &Planned,
         baseline: Option<&Baselines<'_>>,
         emit: &mut dyn FnMut(&Event<'_>),
-    ) -> Run {
+    ) -> Ran {
         let began = Instant::now();
         emit(&Event::RunStarted {
             head: &planned.head,
             checks: planned.checks(self.checks).len(),
         });
-        let mut run = match &planned.subject {
-            Err(why) => {
-                let mut run = Run::new(&planned.head, Vec::new());
-                run.error = Some(why.clone());
-                run
-            }
+        let failed = |why: &str| {
+            let mut run = Run::new(&planned.head, Vec::new());
+            run.error = Some(why.to_owned());
+            let timed = None;
+            Ran { run, timed }
+        };
+        let Ran { mut run, timed } = match &planned.subject {
+            Err(why) => failed(why),
             Ok(subject) => match adopt(planned, subject) {
                 Ok(()) => self.run_checks(planned, subject, emit),
-                Err(why) => {
-                    let mut run = Run::new(&planned.head, Vec::new());
-                    run.error = Some(why);
-                    run
-                }
+                Err(why) => failed(&why),
             },
         };
+        self.weigh(planned, &mut run);
+        let there = baseline.and_then(|baseline| baseline.compare(&mut run));
+        self.measure_again(&mut run, timed.as_ref(), there, emit);
         run.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if !run.companion && run.error.is_none() {
+            let reproduce = self.options.reproduce(&run.image, &planned.runtime);
+            let budgets = self.options.budgets.iter();
+            let records: Vec<_> = budgets.map(|it| it.record(&run, &reproduce)).collect();
+            run.checks.extend(records);
+        }
+        if self.options.require_all {
+            run.checks.iter_mut().for_each(Record::require);
+        }
+        let strict = self.options.strict;
+        run.conclude(strict);
+        emit(&Event::RunFinished { run: &run, strict });
+        Ran { run, timed }
+    }
+
+    /// What the user's files say of its records.
+    fn weigh(&self, planned: &Planned, run: &mut Run) {
         for record in &mut run.checks {
             // An expectation for the platform that is run need not hold for the others.
             if !run.companion || record.verdict == Verdict::Fail {
@@ -303,22 +299,6 @@ impl Suite<'_> {
             }
         }
         run.profile = self.profile.map(str::to_owned);
-        if let Some(baseline) = baseline {
-            baseline.compare(&mut run);
-        }
-        if !run.companion && run.error.is_none() {
-            let reproduce = self.options.reproduce(&run.image, &planned.runtime);
-            let budgets = self.options.budgets.iter();
-            let records: Vec<_> = budgets.map(|it| it.record(&run, &reproduce)).collect();
-            run.checks.extend(records);
-        }
-        if self.options.require_all {
-            run.checks.iter_mut().for_each(Record::require);
-        }
-        let strict = self.options.strict;
-        run.conclude(strict);
-        emit(&Event::RunFinished { run: &run, strict });
-        run
     }
 
     fn run_checks(
@@ -326,7 +306,7 @@ impl Suite<'_> {
         planned: &Planned,
         subject: &Subject,
         emit: &mut dyn FnMut(&Event<'_>),
-    ) -> Run {
+    ) -> Ran {
         let options = CheckOptions {
             kubernetes: self.options.kubernetes,
             required_platforms: self.options.required_platforms.clone(),
@@ -363,10 +343,9 @@ impl Suite<'_> {
             Ok(measurements) => measurements.clone(),
             Err(poisoned) => poisoned.into_inner().clone(),
         };
-        for (name, measurement) in &mut run.measurements {
-            measurement.good = figures::find(name).map(|figure| figure.good);
-        }
-        run
+        rounds::judge(&mut run.measurements);
+        let timed = Timed::of(&shared, &settings, &checks, &run.checks);
+        Ran { run, timed }
     }
 }
 

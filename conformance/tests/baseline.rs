@@ -112,3 +112,31 @@ fn a_baseline_that_cannot_be_read_is_named() {
         ended.stderr
     );
 }
+
+/// Times of the same program, in turn: no difference is ever shown, of times, memory or sizes.
+#[test]
+fn an_image_is_not_different_from_itself() {
+    let folder = suite::folder("baseline-itself");
+    write_images(&folder);
+    for _ in 0..3 {
+        let mut command = suite::program();
+        command.args(["--image", "oci:reference", "--baseline", "oci:reference"]);
+        command.args([
+            "--filter",
+            "signals/term-latency",
+            "--filter",
+            "resources/memory",
+        ]);
+        let ended = suite::run(command, &folder);
+        assert_eq!(ended.status, Some(0), "{}{}", ended.stdout, ended.stderr);
+        let measured = |name: &str| {
+            let line = ended.stdout.lines().find(|it| it.trim().starts_with(name));
+            line.unwrap_or_else(|| panic!("no {name}: {}", ended.stdout))
+        };
+        for name in ["term_latency ", "rss ", "program_size ", "image_size "] {
+            let line = measured(name);
+            let alike = ["no difference shown)", "(baseline the same)"];
+            assert!(alike.iter().any(|words| line.contains(words)), "{line}");
+        }
+    }
+}

@@ -5,6 +5,8 @@
 
 #[path = "report/agreement.rs"]
 mod agreement;
+#[path = "report/browser.rs"]
+mod browser;
 #[path = "report/events.rs"]
 mod events;
 #[path = "report/files.rs"]

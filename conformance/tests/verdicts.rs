@@ -100,11 +100,9 @@ fn a_part_of_the_checks_is_marked_in_every_report() {
     let human = report(&folder, "human");
     assert_eq!(last(&human), format!("conformant in {part}"));
     for format in FORMATS {
-        // Markdown escapes hyphens and parentheses of a line's begin only; GitLab's format lists
-        // what needs attention alone, and has no place for a remark.
+        // Markdown escapes hyphens and parentheses of a line's begin only.
         let shown = report(&folder, format);
         let expected = match format {
-            "gitlab" => "[]",
             "json" => "\"--filter binary\"",
             _ => &part,
         };
@@ -571,7 +569,7 @@ fn a_run_past_its_budget_is_not_conformant_in_any_report() {
         last(&human).ends_with("(--filter resources/memory): budget/rss"),
         "{human}"
     );
-    assert!(human.contains("(good: at most 1 MiB)"), "{human}");
+    assert!(human.contains("(good: at most 1 MiB; known: "), "{human}");
     let rss = &json(&folder)["runs"][0]["measurements"]["rss"];
     assert_eq!(rss["good"].as_f64(), Some(1_048_576.0));
     let record = &json(&folder)["runs"][0]["checks"][1];
@@ -787,6 +785,36 @@ fn a_terminal_gets_lines_that_fit_and_progress() {
         report.contains("  requirement MUST: The pause process\r\n    MUST exit"),
         "{report:?}"
     );
+}
+
+/// What is listed and explained fits too; data stays as it is.
+#[test]
+fn a_terminal_gets_a_list_that_fits() {
+    let shown = |arguments: &[&str]| {
+        let (mut reader, terminal) = terminal(40);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
+        let mut list = command.args(arguments).stdout(terminal).spawn();
+        // It holds the other end as well.
+        drop(command);
+        let (mut shown, mut part) = (Vec::new(), [0; 4096]);
+        while let Ok(length @ 1..) = reader.read(&mut part) {
+            shown.extend_from_slice(&part[..length]);
+        }
+        let ended = list.as_mut().expect("it starts").wait().expect("it ends");
+        assert_eq!(ended.code(), Some(0));
+        text(&shown)
+    };
+    for arguments in [&["list"][..], &["explain", "startup/stays"]] {
+        let shown = shown(arguments);
+        for line in shown.lines().map(str::trim_end) {
+            let is_word = !line.trim_start().contains(' ');
+            assert!(is_word || line.chars().count() <= 40, "{line:?}");
+        }
+        assert!(shown.contains("startup/stays"), "{shown}");
+    }
+    let data = shown(&["list", "--filter", "startup/stays", "--format", "json"]);
+    assert!(serde_json::from_str::<Value>(&data).is_ok(), "{data}");
+    assert!(data.lines().any(|line| line.chars().count() > 80), "{data}");
 }
 
 /// The code in C that is given for a wait that loses no signal makes a conformant pause.

@@ -19,6 +19,7 @@ pub mod packages;
 pub mod platform;
 pub mod python;
 pub mod requirements;
+pub mod scoreboard;
 pub mod sizes;
 pub mod soak;
 pub mod test;

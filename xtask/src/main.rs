@@ -13,6 +13,7 @@ use xtask::image::Image;
 use xtask::manifests::Manifests;
 use xtask::miri::Miri;
 use xtask::requirements::Requirements;
+use xtask::scoreboard::Scoreboard;
 use xtask::sizes::Sizes;
 use xtask::soak::Soak;
 use xtask::test::Test;
@@ -55,6 +56,8 @@ enum Task {
     Requirements(Requirements),
     /// Write the manifests that have a cluster run the suite
     Manifests(Manifests),
+    /// Judge pauses that people use, and write the page of what came, SCOREBOARD.md
+    Scoreboard(Scoreboard),
     /// Update the excerpts of code in documents
     Excerpts(Excerpts),
     /// Make a pod by hand on a real engine, step by step: pause, nginx, a blog
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Task::Sizes(task) => task.run(),
         Task::Requirements(task) => task.run(),
         Task::Manifests(task) => task.run(),
+        Task::Scoreboard(task) => task.run(),
         Task::Excerpts(task) => task.run(),
         Task::Walkthrough(task) => task.run().inspect_err(|error| {
             if error.is::<Unavailable>() {
@@ -154,7 +158,10 @@ mod tests {
             "conformance/docs/CHANGELOG.md",
             "conformance/docs/CI.md",
             "conformance/docs/CONTRIBUTING.md",
+            "conformance/docs/INSTALL.md",
+            "conformance/docs/SCOREBOARD.md",
             "conformance/docs/SECURITY.md",
+            "conformance/docs/USE.md",
             "conformance/docs/WALKTHROUGH.md",
             ".github/workflows/test.yml",
             ".ci/run",

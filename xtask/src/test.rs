@@ -51,6 +51,9 @@ const PACKAGES: [&str; 31] = [
     "uidmap",
 ];
 
+/// Packages of the long form alone: a browser, and a font for it, have more than 300 MB.
+const LONG_PACKAGES: [&str; 2] = ["chromium", "fonts-dejavu-core"];
+
 /// Python packages with programs that Debian does not have: a WASI runtime, a compiler of Zig.
 const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
 /// The same for the long form alone: a compiler of Go that is newer than the distribution's.
@@ -208,6 +211,7 @@ impl Test {
             command.env("PAUSE_CONFORMANCE_FOREIGN", "all");
             command.env("PAUSE_CONFORMANCE_LIMITS", "all");
             command.env("PAUSE_CONFORMANCE_CORPUS", "20");
+            command.env("PAUSE_CONFORMANCE_BROWSER", "1");
         }
         Job {
             name: program.name.clone(),
@@ -222,7 +226,8 @@ fn provide(long: bool) -> Result<Option<python::Environment>> {
     if std::env::var_os("CI").is_none() {
         return Ok(None);
     }
-    let needed = [&PACKAGES[..], &["umoci"], &toolchain::DEBIAN].concat();
+    let large: &[&str] = if long { &LONG_PACKAGES } else { &[] };
+    let needed = [&PACKAGES[..], &["umoci"], &toolchain::DEBIAN, large].concat();
     packages::ensure(&needed)?;
     let long = long.then_some(LONG_PYTHON_PACKAGES);
     let needed = [&PYTHON_PACKAGES[..], long.as_slice().as_flattened()].concat();

@@ -228,7 +228,7 @@ pub fn gave_up(stderr: &str, end: Option<ExitStatus>) -> Option<String> {
                 && !stderr.lines().any(|line| told(line) == Some(signal)) =>
         {
             Some(format!(
-                "it ended silently, signaled {signal} ({})",
+                "it ended silently, killed by {} ({signal})",
                 signal::name(signal)
             ))
         }

@@ -63,7 +63,7 @@ impl std::fmt::Display for ExitStatus {
         match self {
             ExitStatus::Exited(status) => write!(f, "exited {status}"),
             ExitStatus::Signaled(signal) => {
-                write!(f, "signaled {signal} ({})", crate::signal::name(*signal))
+                write!(f, "killed by {} ({signal})", crate::signal::name(*signal))
             }
         }
     }

@@ -15,14 +15,9 @@ fn run(name: &str, value: Option<f64>, p99: Option<f64>) -> Run {
     };
     let mut run = Run::new(&head, Vec::new());
     let measurement = Measurement {
-        unit: "bytes".to_owned(),
         value,
-        samples: None,
-        p50: None,
         p99,
-        max: None,
-        good: None,
-        names: Vec::new(),
+        ..Measurement::new("bytes")
     };
     run.measurements.insert(name.to_owned(), measurement);
     run
@@ -95,6 +90,19 @@ fn what_is_over_fails_and_what_was_not_measured_says_why() {
     assert_eq!(over.verdict, Verdict::Fail);
     let again = "judge --image x --budget term_latency_p99=1ms --filter signals/term-latency";
     assert_eq!(over.reproduce.as_deref(), Some(again));
+
+    let mut few = run("term_latency", None, None);
+    few.checks = vec![Record {
+        id: "signals/term-latency".to_owned(),
+        ..Record::new(Verdict::Pass)
+    }];
+    if let Some(measurement) = few.measurements.get_mut("term_latency") {
+        measurement.samples = Some(30);
+    }
+    let open = p99.record(&few, "judge");
+    assert_eq!(open.verdict, Verdict::Inconclusive);
+    let why = "too few samples: a p99 takes 100, and there are 30";
+    assert_eq!(open.reason.as_deref(), Some(why));
 
     let mut unmeasured = run("program_size", Some(1.0), None);
     let record = budget.record(&unmeasured, "judge");

@@ -329,6 +329,7 @@ impl Audit {
             error: (self.conclusion == Conclusion::NotJudged).then(|| self.notes.join("; ")),
             conclusion: self.conclusion,
             interrupted: false,
+            comparison: None,
             runs: [node].into_iter().chain(pods).collect(),
         }
     }

@@ -3,17 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{Measurement, Run, Tally};
+use crate::event::{Comparison, Difference, Measurement, Place, Report, Run, SideBySide, Tally};
 use crate::report::matrix::{self, Matrix};
 use crate::report::text;
 
-/// One figure in every run, in words; empty where the run has none.
+/// One figure in every run, in words; a cell is empty where the run has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figures {
     /// The figure's name.
     pub name: String,
-    /// One cell per run.
+    /// One cell per column of the matrix.
     pub cells: Vec<String>,
+    /// Which columns, from 1, are the best, or that no difference is shown.
+    pub remark: String,
 }
 
 /// One image in the order.
@@ -27,44 +29,162 @@ pub struct Ranked {
     pub why: String,
 }
 
-/// What more than one run has measured, by name.
-pub fn figures(matrix: &Matrix<'_>) -> Vec<Figures> {
-    let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
-    for run in &matrix.runs {
-        for (name, _) in run.measurements.iter().filter(|(_, it)| is_figure(it)) {
-            *counts.entry(name).or_default() += 1;
+/// Measurements of each run of a report.
+pub type InTurn = BTreeMap<usize, BTreeMap<String, Measurement>>;
+
+/// How the runs of a report compare; `None` where fewer than two can be. What was measured `in_turn`
+/// goes before what a run measured by itself.
+pub fn of(report: &Report, in_turn: &InTurn) -> Option<Comparison> {
+    let matrix = Matrix::of(report)?;
+    let (runs, numbers) = (&matrix.runs, &matrix.numbers);
+    let measured = |(run, number): (&&Run, &usize)| {
+        let mut all = run.measurements.clone();
+        all.extend(in_turn.get(number).cloned().unwrap_or_default());
+        all
+    };
+    let all: Vec<_> = runs.iter().zip(numbers).map(measured).collect();
+    let figures = side_by_side(&all);
+    let number = |column: usize| numbers.get(column).copied().unwrap_or_default();
+    let ranking = rank(runs, &figures).into_iter().map(|it| Place {
+        place: it.place,
+        run: number(it.column),
+        why: it.why,
+    });
+    let in_report = |figure: SideBySide| {
+        let mut runs = vec![None; report.runs.len()];
+        for (column, measurement) in figure.runs.into_iter().enumerate() {
+            if let Some(place) = runs.get_mut(number(column)) {
+                *place = measurement;
+            }
         }
+        let best = figure.best.into_iter().map(number).collect();
+        SideBySide {
+            runs,
+            best,
+            ..figure
+        }
+    };
+    Some(Comparison {
+        ranking: ranking.collect(),
+        figures: figures.into_iter().map(in_report).collect(),
+    })
+}
+
+/// The comparison that a report has, or what it would be.
+pub fn shown(report: &Report) -> Comparison {
+    let own = report.comparison.clone();
+    own.or_else(|| of(report, &InTurn::new()))
+        .unwrap_or_default()
+}
+
+/// What more than one has measured, by name.
+fn side_by_side(all: &[BTreeMap<String, Measurement>]) -> Vec<SideBySide> {
+    let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
+    let figures = all.iter().flatten().filter(|(_, it)| it.figure().is_some());
+    for (name, _) in figures {
+        *counts.entry(name).or_default() += 1;
     }
     let shared = counts.into_iter().filter(|(_, count)| *count > 1);
-    let cell = |name: &String, run: &&Run| {
-        let measurement = run.measurements.get(name).filter(|it| is_figure(it));
-        measurement.map_or_else(String::new, |it| text::measurement_beside(it, None))
-    };
-    let row = |(name, _): (&String, usize)| Figures {
-        name: name.clone(),
-        cells: matrix.runs.iter().map(|run| cell(name, run)).collect(),
+    let row = |(name, _): (&String, usize)| {
+        let of = |run: &BTreeMap<String, Measurement>| run.get(name).cloned();
+        let runs: Vec<Option<Measurement>> = all.iter().map(of).collect();
+        let best = best(name, &runs);
+        let name = name.clone();
+        SideBySide { name, runs, best }
     };
     shared.map(row).collect()
 }
 
-fn is_figure(measurement: &Measurement) -> bool {
-    measurement.value.is_some() || measurement.p50.is_some()
+/// The runs than which none is shown to be better; none where no difference is shown.
+fn best(name: &str, runs: &[Option<Measurement>]) -> Vec<usize> {
+    let measured = || {
+        runs.iter()
+            .enumerate()
+            .filter_map(|(at, it)| Some((at, it.as_ref()?)))
+    };
+    let is_best = |own: &Measurement| measured().all(|(_, other)| !is_better(name, other, own));
+    let best: Vec<_> = measured()
+        .filter(|(_, own)| is_best(own))
+        .map(|(at, _)| at)
+        .collect();
+    if best.len() == measured().count() {
+        return Vec::new();
+    }
+    best
+}
+
+/// A difference shows that one is better than another: less, but of what is done in a second.
+fn is_better(name: &str, one: &Measurement, other: &Measurement) -> bool {
+    match one.difference(name, other) {
+        Difference::Shown(ratio) if one.unit == "1/s" => ratio > 1.0,
+        Difference::Shown(ratio) => ratio < 1.0,
+        Difference::None | Difference::NotShown => false,
+    }
+}
+
+/// The figures of a comparison in words, by the columns of the matrix.
+pub fn figures(comparison: &Comparison, matrix: &Matrix<'_>) -> Vec<Figures> {
+    let row = |figure: &SideBySide| {
+        let cell = |number: &usize| {
+            let measurement = figure.runs.get(*number).and_then(Option::as_ref);
+            measurement.map_or_else(String::new, text::brief)
+        };
+        let column = |run: &usize| matrix.numbers.iter().position(|it| it == run);
+        let best = figure.best.iter().filter_map(column);
+        let best: Vec<_> = best.map(|column| format!("[{}]", column + 1)).collect();
+        Figures {
+            name: figure.name.clone(),
+            cells: matrix.numbers.iter().map(cell).collect(),
+            remark: match best[..] {
+                [] => "no difference shown".to_owned(),
+                _ => format!("best: {}", best.join(" ")),
+            },
+        }
+    };
+    comparison.figures.iter().map(row).collect()
+}
+
+/// The order of a comparison, by the columns of the matrix.
+pub fn ranking(comparison: &Comparison, matrix: &Matrix<'_>) -> Vec<Ranked> {
+    let ranked = |place: &Place| {
+        let column = matrix.numbers.iter().position(|it| *it == place.run)?;
+        Some(Ranked {
+            place: place.place,
+            column,
+            why: place.why.clone(),
+        })
+    };
+    comparison.ranking.iter().filter_map(ranked).collect()
 }
 
 /// Fewer failed MUSTs come first, then fewer MUSTs that are open, then fewer failed SHOULDs, then
-/// more sizes in which none is smaller. Times are left out: their noise would decide. Empty where
-/// not every run is of another image.
-pub fn ranking(matrix: &Matrix<'_>) -> Vec<Ranked> {
-    let images: BTreeSet<_> = matrix.runs.iter().map(|run| &run.image).collect();
-    if images.len() < matrix.runs.len() {
+/// more sizes in which it is shown to be smaller than another. Times are left out: where they matter, they are
+/// what a requirement allows. Empty where not every run is of another image.
+fn rank(runs: &[&Run], figures: &[SideBySide]) -> Vec<Ranked> {
+    let images: BTreeSet<_> = runs.iter().map(|run| &run.image).collect();
+    if images.len() < runs.len() {
         return Vec::new();
     }
-    let sizes = sizes(&matrix.runs);
-    let mut all: Vec<_> = matrix
-        .runs
+    let in_bytes = |it: &Option<Measurement>| it.as_ref().is_some_and(|it| it.unit == "bytes");
+    let sizes = figures
+        .iter()
+        .filter(|figure| figure.runs.iter().all(in_bytes));
+    let sizes: Vec<_> = sizes.collect();
+    let smaller = |column: usize| {
+        let than = |size: &&&SideBySide| {
+            let own = size.runs.get(column).and_then(Option::as_ref);
+            let others = size.runs.iter().flatten();
+            let is_smaller =
+                |other: &&Measurement| own.is_some_and(|own| is_better(&size.name, own, other));
+            others.filter(is_smaller).count()
+        };
+        sizes.iter().map(|size| than(&size)).sum()
+    };
+    let compared = sizes.len() * runs.len().saturating_sub(1);
+    let mut all: Vec<_> = runs
         .iter()
         .enumerate()
-        .map(|(column, run)| (Standing::of(&run.tally, smallest(&sizes, column)), column))
+        .map(|(column, run)| (Standing::of(&run.tally, smaller(column)), column))
         .collect();
     all.sort();
     let place = |standing: &Standing| all.iter().filter(|(other, _)| other < standing).count() + 1;
@@ -72,7 +192,7 @@ pub fn ranking(matrix: &Matrix<'_>) -> Vec<Ranked> {
         .map(|(standing, column)| Ranked {
             place: place(standing),
             column: *column,
-            why: standing.in_words(sizes.len()),
+            why: standing.in_words(compared),
         })
         .collect()
 }
@@ -87,46 +207,27 @@ struct Standing {
 }
 
 impl Standing {
-    fn of(tally: &Tally, smallest: usize) -> Self {
+    fn of(tally: &Tally, smaller: usize) -> Self {
         Self {
             must: tally.fail_must,
             open: tally.unjudged_must + tally.error,
             should: tally.fail_should,
-            larger: std::cmp::Reverse(smallest),
+            larger: std::cmp::Reverse(smaller),
         }
     }
 
-    fn in_words(self, sizes: usize) -> String {
+    fn in_words(self, compared: usize) -> String {
         let Self {
             must, open, should, ..
         } = self;
         let failed = format!("{must} MUST and {should} SHOULD failed");
         let open = (open > 0).then(|| format!("{open} open"));
-        let smallest = self.larger.0;
-        let sizes = (sizes > 0).then(|| format!("smallest in {smallest} of {sizes} sizes"));
+        let smaller = self.larger.0;
+        let sizes = (compared > 0)
+            .then(|| format!("smaller in {smaller} of {compared} comparisons of size"));
         let words: Vec<_> = [Some(failed), open, sizes].into_iter().flatten().collect();
         words.join(", ")
     }
-}
-
-/// What every run has measured in bytes, run by run.
-fn sizes(runs: &[&Run]) -> Vec<Vec<f64>> {
-    let Some((first, _)) = runs.split_first() else {
-        return Vec::new();
-    };
-    let of = |run: &&Run, name: &String| {
-        let measurement = run.measurements.get(name);
-        measurement.filter(|it| it.unit == "bytes")?.value
-    };
-    let names = first.measurements.keys();
-    names
-        .filter_map(|name| runs.iter().map(|run| of(run, name)).collect())
-        .collect()
-}
-
-fn smallest(sizes: &[Vec<f64>], column: usize) -> usize {
-    let is_smallest = |size: &&Vec<f64>| size.iter().all(|other| size[column] <= *other);
-    sizes.iter().filter(is_smallest).count()
 }
 
 /// The rows that are not the same in every run.
@@ -145,11 +246,8 @@ mod tests {
     use crate::event::RunHead;
 
     fn run(image: &str, tally: Tally, sizes: &[(&str, f64)]) -> Run {
-        let measurement = |value: f64| Measurement {
-            unit: "bytes".to_owned(),
-            value: Some(value),
-            ..Measurement::default()
-        };
+        // Of a size that no noise explains.
+        let measurement = |value: f64| Measurement::one("bytes", value * 1e6);
         let head = RunHead {
             image: image.to_owned(),
             ..RunHead::default()
@@ -164,12 +262,10 @@ mod tests {
         }
     }
 
-    fn matrix(runs: &[Run]) -> Matrix<'_> {
-        Matrix {
-            columns: runs.iter().map(|run| run.image.clone()).collect(),
-            runs: runs.iter().collect(),
-            rows: Vec::new(),
-        }
+    fn places(runs: &[Run]) -> Vec<Ranked> {
+        let runs: Vec<_> = runs.iter().collect();
+        let measurements: Vec<_> = runs.iter().map(|run| run.measurements.clone()).collect();
+        rank(&runs, &side_by_side(&measurements))
     }
 
     fn tally(fail_must: u32, unjudged_must: u32, fail_should: u32) -> Tally {
@@ -183,10 +279,8 @@ mod tests {
 
     /// Places, images and reasons, in their order.
     fn order(runs: &[Run]) -> String {
-        let matrix = matrix(runs);
-        let line =
-            |it: Ranked| format!("{}. {}: {}\n", it.place, matrix.columns[it.column], it.why);
-        ranking(&matrix).into_iter().map(line).collect()
+        let line = |it: Ranked| format!("{}. {}: {}\n", it.place, runs[it.column].image, it.why);
+        places(runs).into_iter().map(line).collect()
     }
 
     #[test]
@@ -199,11 +293,11 @@ mod tests {
             run("small too", tally(0, 0, 1), &[("rss", 2.0)]),
         ]);
         let expected = "\
-            1. large: 0 MUST and 1 SHOULD failed, smallest in 0 of 1 sizes\n\
-            1. small: 0 MUST and 1 SHOULD failed, smallest in 0 of 1 sizes\n\
-            1. small too: 0 MUST and 1 SHOULD failed, smallest in 0 of 1 sizes\n\
-            4. open: 0 MUST and 0 SHOULD failed, 1 open, smallest in 0 of 1 sizes\n\
-            5. tiny but broken: 1 MUST and 0 SHOULD failed, smallest in 1 of 1 sizes\n";
+            1. small: 0 MUST and 1 SHOULD failed, smaller in 1 of 4 comparisons of size\n\
+            1. small too: 0 MUST and 1 SHOULD failed, smaller in 1 of 4 comparisons of size\n\
+            3. large: 0 MUST and 1 SHOULD failed, smaller in 0 of 4 comparisons of size\n\
+            4. open: 0 MUST and 0 SHOULD failed, 1 open, smaller in 1 of 4 comparisons of size\n\
+            5. tiny but broken: 1 MUST and 0 SHOULD failed, smaller in 4 of 4 comparisons of size\n";
         assert_eq!(order, expected);
     }
 
@@ -221,7 +315,7 @@ mod tests {
                 &[("rss", 2.0), ("image_size", 1.0)],
             ),
         ];
-        let order: Vec<_> = ranking(&matrix(&runs)).iter().map(|it| it.column).collect();
+        let order: Vec<_> = places(&runs).iter().map(|it| it.column).collect();
         assert_eq!(order, [1, 0]);
     }
 
@@ -231,19 +325,40 @@ mod tests {
             run("one", tally(0, 0, 0), &[]),
             run("one", tally(1, 0, 0), &[]),
         ];
-        assert_eq!(ranking(&matrix(&runs)), []);
+        assert_eq!(places(&runs), []);
     }
 
     #[test]
     fn figures_stand_side_by_side_where_two_have_them() {
         let runs = [
-            run("a", tally(0, 0, 0), &[("rss", 2048.0), ("image_size", 1.0)]),
-            run("b", tally(0, 0, 0), &[("rss", 512.0)]),
+            run("a", tally(0, 0, 0), &[("rss", 2.0), ("image_size", 1.0)]),
+            run("b", tally(0, 0, 0), &[("rss", 1.0)]),
         ];
-        let expected = Figures {
-            name: "rss".to_owned(),
-            cells: vec!["2 KiB".to_owned(), "512 B".to_owned()],
+        let measurements: Vec<_> = runs.iter().map(|run| run.measurements.clone()).collect();
+        let rows = side_by_side(&measurements);
+        let [row] = &rows[..] else {
+            panic!("{rows:?}");
         };
-        assert_eq!(figures(&matrix(&runs)), [expected]);
+        assert_eq!((row.name.as_str(), &row.best[..]), ("rss", &[1][..]));
+    }
+
+    #[test]
+    fn noise_puts_no_image_before_another() {
+        let runs = [
+            run("a", tally(0, 0, 0), &[("rss", 1.02), ("image_size", 1.0)]),
+            run("b", tally(0, 0, 0), &[("rss", 1.0), ("image_size", 1.0)]),
+        ];
+        let places: Vec<_> = places(&runs).iter().map(|it| it.place).collect();
+        assert_eq!(places, [1, 1]);
+    }
+
+    #[test]
+    fn of_what_is_done_in_a_second_more_is_better() {
+        let of = |times: f64| {
+            let rounds = (0..10).map(|round| times * f64::from(100 + round));
+            Measurement::repeated("1/s", rounds.collect())
+        };
+        assert_eq!(best("reap_throughput", &[of(1.0), of(2.0), None]), [1]);
+        assert_eq!(best("reap_throughput", &[of(1.0), of(1.0)]), [0; 0]);
     }
 }

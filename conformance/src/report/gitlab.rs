@@ -2,7 +2,8 @@
 //!
 //! Exactly where the exit status is red (see `outline`), an issue has the severity `blocker` for
 //! what could not be judged, `critical` for a MUST, and else `major`. A failure that does not count
-//! is `minor`, an inconclusive record that does not count is `info`.
+//! is `minor`, an inconclusive record that does not count is `info`, and so is that a run is of a part
+//! of the checks.
 
 use serde::Serialize;
 
@@ -51,6 +52,10 @@ pub fn render(report: &Report) -> serde_json::Result<String> {
         issues.extend(found);
         if let Some(why) = outline::unjudged(run, report.strict) {
             issues.push(issue(run, name, "run/judged", "blocker", why));
+        }
+        if run.part.is_some() {
+            let words = format!("{} ({name})", run.conclusion.words(run.part.as_ref()));
+            issues.push(issue(run, name, "run/part", "info", words));
         }
     }
     if let Some(why) = outline::report_unjudged(&report) {

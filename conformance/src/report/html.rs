@@ -1,15 +1,18 @@
 //! The HTML report: a self-contained file for a browser or a CI artifact.
 //!
-//! It has no script and no font, and links only to the sources of the requirements. A content
-//! security policy forbids the rest, whatever names an image has. The browser chooses the light or
+//! It has no script and no font, and links only to the sources of the requirements. Pictures are in
+//! it. A content security policy forbids the rest, whatever names an image has. The browser chooses the light or
 //! the dark style.
 
 use std::fmt::{self, Display, Write};
 
-use crate::event::{Conclusion, Record, Report, Run, Verdict};
+use crate::event::{Comparison, Conclusion, Record, Report, Run, Verdict};
+use crate::report::compare::{self, Ranked};
 use crate::report::matrix::{self, Matrix};
 use crate::report::outline::{self, Light};
 use crate::report::text;
+
+mod chart;
 
 const STYLE: &str = include_str!("html/style.css");
 
@@ -43,7 +46,7 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
         write_runs(&mut out, &report.runs)?;
     }
     if let Some(matrix) = Matrix::of(&report) {
-        write_matrix(&mut out, &matrix, &report)?;
+        write_choice(&mut out, &matrix, &report)?;
     }
     let names = matrix::names(&report.runs);
     for (of, (name, run)) in names.iter().zip(&report.runs).enumerate() {
@@ -83,21 +86,21 @@ fn class(conclusion: Conclusion) -> &'static str {
 
 fn write_runs(out: &mut String, runs: &[Run]) -> fmt::Result {
     out.push_str(
-        "<div class=\"wide\"><table>\n<thead><tr><th>image<th>platform<th>runtime<th>verdict\
+        "<div class=\"wide\"><table>\n<thead><tr><th>image<th>verdict<th>platform<th>runtime\
          <th>passed<th>failed<th>inconclusive<th>error<th>skipped<th>time</tr></thead>\n<tbody>\n",
     );
     for run in runs {
         let tally = &run.tally;
+        let class = class(run.conclusion);
+        let conclusion = run.conclusion.words(run.part.as_ref());
         write!(
             out,
-            "<tr><td>{}<td>{}<td>{}",
+            "<tr><td>{}<td class=\"{class}\">{}<td>{}<td>{}",
             Text(&run.image),
+            Text(&conclusion),
             Text(&run.platform),
             Text(&outline::engines(run))
         )?;
-        let class = class(run.conclusion);
-        let conclusion = run.conclusion.words(run.part.as_ref());
-        write!(out, "<td class=\"{class}\">{}", Text(&conclusion))?;
         let counts = [
             tally.pass,
             tally.fail,
@@ -115,17 +118,76 @@ fn write_runs(out: &mut String, runs: &[Run]) -> fmt::Result {
     Ok(())
 }
 
-fn write_matrix(out: &mut String, matrix: &Matrix<'_>, report: &Report) -> fmt::Result {
-    out.push_str("<details><summary>Checks by run</summary>\n<div class=\"wide\"><table>\n");
-    out.push_str("<thead><tr><th>check");
-    for label in &matrix.columns {
-        write!(out, "<th>{}", Text(label))?;
+/// Which image comes first, the checks that differ, figures and pictures of them.
+fn write_choice(out: &mut String, matrix: &Matrix<'_>, report: &Report) -> fmt::Result {
+    let comparison = compare::shown(report);
+    out.push_str("<section class=\"compared\">\n<h2>Compared</h2>\n");
+    let ranking = compare::ranking(&comparison, matrix);
+    if !ranking.is_empty() {
+        out.push_str("<ol>\n");
+        for Ranked { place, column, why } in &ranking {
+            let label = Text(&matrix.columns[*column]);
+            writeln!(
+                out,
+                "<li value=\"{place}\"><b>[{}] {label}</b>: {}",
+                column + 1,
+                Text(why)
+            )?;
+        }
+        out.push_str("</ol>\n");
     }
+    let differing = compare::differing(matrix, report.strict);
+    if !differing.is_empty() {
+        write_matrix(out, matrix, &differing, report.strict)?;
+    }
+    chart::write(out, &comparison, matrix)?;
+    write_figures(out, matrix, &comparison)?;
+    out.push_str("<details><summary>Checks by run</summary>\n");
+    let all: Vec<_> = matrix.rows.iter().collect();
+    write_matrix(out, matrix, &all, report.strict)?;
+    out.push_str("</details>\n</section>\n");
+    Ok(())
+}
+
+fn write_columns(out: &mut String, first: &str, matrix: &Matrix<'_>) -> fmt::Result {
+    write!(out, "<div class=\"wide\"><table>\n<thead><tr><th>{first}")?;
+    for (column, label) in matrix.columns.iter().enumerate() {
+        write!(out, "<th>[{}] {}", column + 1, Text(label))?;
+    }
+    Ok(())
+}
+
+fn write_figures(out: &mut String, matrix: &Matrix<'_>, comparison: &Comparison) -> fmt::Result {
+    let figures = compare::figures(comparison, matrix);
+    if figures.is_empty() {
+        return Ok(());
+    }
+    out.push_str("<details><summary>Figures by run</summary>\n");
+    write_columns(out, "figure", matrix)?;
+    out.push_str("<th></tr></thead>\n<tbody>\n");
+    for row in figures {
+        write!(out, "<tr><td>{}", Text(&row.name))?;
+        for cell in &row.cells {
+            write!(out, "<td>{}", Text(cell))?;
+        }
+        writeln!(out, "<td class=\"dim\">{}</tr>", Text(&row.remark))?;
+    }
+    out.push_str("</tbody>\n</table></div>\n</details>\n");
+    Ok(())
+}
+
+fn write_matrix(
+    out: &mut String,
+    matrix: &Matrix<'_>,
+    rows: &[&matrix::Row<'_>],
+    strict: bool,
+) -> fmt::Result {
+    write_columns(out, "check", matrix)?;
     out.push_str("</tr></thead>\n<tbody>\n");
-    for row in &matrix.rows {
+    for row in rows {
         write!(out, "<tr><td>{}", Text(row.id))?;
         for cell in &row.cells {
-            let word = matrix::word(*cell, report.strict);
+            let word = matrix::word(*cell, strict);
             let class = match word {
                 "pass" => "good",
                 "FAIL" | "ERROR" | "stale" => "bad",
@@ -138,7 +200,7 @@ fn write_matrix(out: &mut String, matrix: &Matrix<'_>, report: &Report) -> fmt::
     }
     out.push_str("</tbody>\n</table></div>\n<p class=\"dim\">");
     let legend = matrix::WORDS.map(|(word, meaning)| format!("{word}: {meaning}"));
-    writeln!(out, "{}</p>\n</details>", Text(&legend.join("; ")))
+    writeln!(out, "{}</p>", Text(&legend.join("; ")))
 }
 
 fn write_run(out: &mut String, of: usize, name: &str, run: &Run, strict: bool) -> fmt::Result {

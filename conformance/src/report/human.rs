@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::event::{Conclusion, Event, Record, Report, Run, Tally, Verdict};
+use crate::event::{Comparison, Conclusion, Event, Record, Report, Run, Tally, Verdict};
 use crate::report::Reporter;
 use crate::report::compare::{self, Ranked};
 use crate::report::matrix::{self, Matrix};
@@ -390,7 +390,7 @@ fn write_closing(out: &mut impl Write, report: &Report, detail: Detail) -> io::R
     let matrix = Matrix::of(report).filter(|_| detail != Detail::Quiet);
     if let Some(matrix) = &matrix {
         write_matrix(out, matrix, report, detail)?;
-        write_choice(out, matrix)?;
+        write_choice(out, matrix, &compare::shown(report))?;
     }
     if report.runs.len() > 1 {
         let good = report
@@ -479,15 +479,22 @@ fn write_matrix(
 }
 
 /// The figures side by side, and which image comes first.
-fn write_choice(out: &mut impl Write, matrix: &Matrix<'_>) -> io::Result<()> {
-    let figures = compare::figures(matrix);
+fn write_choice(
+    out: &mut impl Write,
+    matrix: &Matrix<'_>,
+    comparison: &Comparison,
+) -> io::Result<()> {
+    let figures = compare::figures(comparison, matrix);
     let width = |texts: &mut dyn Iterator<Item = &str>| {
         texts.map(|text| text.chars().count()).max().unwrap_or(0)
     };
     let name = width(&mut figures.iter().map(|row| row.name.as_str()));
     for (number, row) in figures.iter().enumerate() {
         if number == 0 {
-            writeln!(out, "{BOLD}side by side{BOLD:#}")?;
+            writeln!(
+                out,
+                "{BOLD}side by side{BOLD:#} (of times the median, and between what half of all lie)"
+            )?;
         }
         write!(out, "  {:<name$}", row.name)?;
         for (column, cell) in row.cells.iter().enumerate() {
@@ -495,12 +502,12 @@ fn write_choice(out: &mut impl Write, matrix: &Matrix<'_>) -> io::Result<()> {
             let wide = width(&mut cells.chain([""]));
             write!(out, "  {DIM}[{}]{DIM:#} {cell:<wide$}", column + 1)?;
         }
-        writeln!(out)?;
+        writeln!(out, "  {DIM}{}{DIM:#}", row.remark)?;
     }
     if !figures.is_empty() {
         writeln!(out)?;
     }
-    let ranking = compare::ranking(matrix);
+    let ranking = compare::ranking(comparison, matrix);
     for (number, Ranked { place, column, why }) in ranking.iter().enumerate() {
         if number == 0 {
             writeln!(out, "{BOLD}the best first{BOLD:#}")?;

@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::event::{Conclusion, Record, Report, Run, Verdict};
+use crate::event::{Comparison, Conclusion, Record, Report, Run, Verdict};
 use crate::report::compare::{self, Ranked};
 use crate::report::matrix::{self, Matrix};
 use crate::report::outline::{self, Light};
@@ -34,7 +34,7 @@ pub fn render(report: &Report) -> Result<String, fmt::Error> {
         write_runs(&mut out, &report.runs)?;
     }
     if let Some(matrix) = Matrix::of(&report) {
-        write_choice(&mut out, &matrix)?;
+        write_choice(&mut out, &matrix, &compare::shown(&report))?;
         write_matrix(&mut out, &matrix, &report)?;
     }
     for (name, run) in matrix::names(&report.runs).iter().zip(&report.runs) {
@@ -81,8 +81,8 @@ fn write_runs(out: &mut String, runs: &[Run]) -> fmt::Result {
 }
 
 /// Which image comes first, and the figures side by side.
-fn write_choice(out: &mut String, matrix: &Matrix<'_>) -> fmt::Result {
-    let ranking = compare::ranking(matrix);
+fn write_choice(out: &mut String, matrix: &Matrix<'_>, comparison: &Comparison) -> fmt::Result {
+    let ranking = compare::ranking(comparison, matrix);
     for Ranked { place, column, why } in &ranking {
         let label = prose(&matrix.columns[*column]);
         writeln!(out, "{place}. {label}: {}", prose(why))?;
@@ -90,17 +90,18 @@ fn write_choice(out: &mut String, matrix: &Matrix<'_>) -> fmt::Result {
     if !ranking.is_empty() {
         writeln!(out)?;
     }
-    let figures = compare::figures(matrix);
+    let figures = compare::figures(comparison, matrix);
     if figures.is_empty() {
         return Ok(());
     }
     open(out, "Figures by run")?;
     let columns: Vec<_> = matrix.columns.iter().map(|label| prose(label)).collect();
-    writeln!(out, "| figure | {} |", columns.join(" | "))?;
-    writeln!(out, "|---{}|", "|---".repeat(columns.len()))?;
+    writeln!(out, "| figure | {} | |", columns.join(" | "))?;
+    writeln!(out, "|---{}|---|", "|---".repeat(columns.len()))?;
     for row in figures {
         let cells: Vec<_> = row.cells.iter().map(|cell| prose(cell)).collect();
-        writeln!(out, "| {} | {} |", prose(&row.name), cells.join(" | "))?;
+        let (name, remark) = (prose(&row.name), prose(&row.remark));
+        writeln!(out, "| {name} | {} | {remark} |", cells.join(" | "))?;
     }
     writeln!(out)?;
     close(out)

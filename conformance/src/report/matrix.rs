@@ -11,6 +11,8 @@ pub struct Matrix<'a> {
     pub columns: Vec<String>,
     /// The runs, one per column.
     pub runs: Vec<&'a Run>,
+    /// Which of the report's runs each of them is, from 0.
+    pub numbers: Vec<usize>,
     /// One row per check, in the order of the runs.
     pub rows: Vec<Row<'a>>,
 }
@@ -28,7 +30,8 @@ impl<'a> Matrix<'a> {
     /// The matrix of a report; `None` if it has fewer than two runs. Companions have no column,
     /// since they have records of few checks.
     pub fn of(report: &'a Report) -> Option<Self> {
-        let runs: Vec<&Run> = report.runs.iter().filter(|run| !run.companion).collect();
+        let all = report.runs.iter().enumerate();
+        let (numbers, runs): (Vec<_>, Vec<&Run>) = all.filter(|(_, run)| !run.companion).unzip();
         if runs.len() < 2 {
             return None;
         }
@@ -50,6 +53,7 @@ impl<'a> Matrix<'a> {
             columns: labels(&runs),
             rows,
             runs,
+            numbers,
         })
     }
 }

@@ -264,18 +264,26 @@ pub fn comparison(run: &Run) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// A measurement of a run on one line, with the baseline's if there is one, and with what is good.
+/// A measurement of a run on one line, with the baseline's if there is one, with what is good, and
+/// with what known pauses have.
 pub fn measured(run: &Run, name: &str, measurement: &Measurement) -> String {
     let there = run.baseline.as_ref();
     let there = there.and_then(|it| it.measurements.get(name));
-    let figures = text::measurement_beside(measurement, there);
-    match measurement.good {
-        Some(good) => {
-            let good = text::quantity(good, &measurement.unit);
-            format!("{figures}  (good: at most {good})")
-        }
-        None => figures,
+    let figures = text::measurement_beside(name, measurement, there);
+    let quantity = |it: f64| text::quantity(it, &measurement.unit);
+    let good = measurement
+        .good
+        .map(|good| format!("good: at most {}", quantity(good)));
+    let known = measurement.known.iter();
+    let known: Vec<_> = known
+        .map(|(name, it)| format!("{name} {}", quantity(*it)))
+        .collect();
+    let known = (!known.is_empty()).then(|| format!("known: {}", known.join(", ")));
+    let remarks: Vec<_> = good.into_iter().chain(known).collect();
+    if remarks.is_empty() {
+        return figures;
     }
+    format!("{figures}  ({})", remarks.join("; "))
 }
 
 /// The reason why a run could not be judged, if no red record shows it.

@@ -15,7 +15,7 @@ use crate::report::junit;
 use crate::report::output::Output;
 use crate::report::patient::Patient;
 use crate::report::spec::{Format, ReportSpec};
-use crate::report::{Reporter, github, gitlab, html, json, markdown, sarif, tap};
+use crate::report::{Reporter, github, gitlab, html, json, markdown, sarif, tap, wrap};
 
 /// A report that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +131,7 @@ fn open(spec: &ReportSpec, detail: Detail) -> io::Result<Box<dyn Reporter>> {
             let stdout: Box<dyn Write> = Box::new(Patient::stdout());
             let stdout = AutoStream::new(stdout, colours);
             let human = Human::new(BufWriter::new(stdout)).saying(detail);
-            return Ok(Box::new(match columns() {
+            return Ok(Box::new(match wrap::terminal_columns() {
                 Some(columns) => human.wrapped(columns),
                 None => human,
             }));
@@ -165,12 +165,6 @@ fn people(report: &Report, detail: Detail) -> io::Result<Vec<u8>> {
     let mut human = Human::new(StripStream::new(Vec::new())).saying(detail);
     human.whole(report)?;
     Ok(human.into_inner().into_inner())
-}
-
-/// How many columns the terminal has that stdout is.
-fn columns() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
-    (size.ws_col > 0).then(|| usize::from(size.ws_col))
 }
 
 fn finished<E>(text: Result<String, E>) -> io::Result<Vec<u8>>

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 pub use pause_image::escape_text as escape;
 
-use crate::event::{Baseline, Host, Measurement, Part, Record, Report, Run, Tool};
+use crate::event::{
+    Baseline, Comparison, Difference, FOR_P99, Host, Measurement, Part, Record, Report, Run,
+    SideBySide, Tool,
+};
 
 /// The longest line that a report for people shows, in characters.
 const LONGEST: usize = 1000;
@@ -45,6 +48,7 @@ pub fn legible(report: &Report) -> Report {
         conclusion,
         interrupted,
         runs,
+        comparison,
     } = report;
     Report {
         schema_version: *schema_version,
@@ -62,6 +66,25 @@ pub fn legible(report: &Report) -> Report {
         conclusion: *conclusion,
         interrupted: *interrupted,
         runs: runs.iter().map(legible_run).collect(),
+        comparison: comparison.as_ref().map(legible_comparison),
+    }
+}
+
+fn legible_comparison(comparison: &Comparison) -> Comparison {
+    let Comparison { ranking, figures } = comparison;
+    let figure = |figure: &SideBySide| {
+        let SideBySide { name, runs, best } = figure;
+        let legible = |it: &Option<Measurement>| it.as_ref().map(legible_measurement);
+        SideBySide {
+            name: line(name),
+            runs: runs.iter().map(legible).collect(),
+            best: best.clone(),
+        }
+    };
+    Comparison {
+        // In the suite's own words.
+        ranking: ranking.clone(),
+        figures: figures.iter().map(figure).collect(),
     }
 }
 
@@ -226,21 +249,33 @@ fn legible_measurement(measurement: &Measurement) -> Measurement {
         unit,
         value,
         samples,
+        p25,
         p50,
+        p75,
         p99,
         max,
+        rounds,
+        bins,
         good,
+        known,
         names,
+        all,
     } = measurement;
     Measurement {
         unit: line(unit),
         value: *value,
         samples: *samples,
+        p25: *p25,
         p50: *p50,
+        p75: *p75,
         p99: *p99,
         max: *max,
+        rounds: rounds.clone(),
+        bins: bins.clone(),
         good: *good,
+        known: known.iter().map(|(name, it)| (line(name), *it)).collect(),
         names: lines(names),
+        all: all.clone(),
     }
 }
 
@@ -298,18 +333,25 @@ pub fn measurement(measurement: &Measurement) -> String {
             quantity(value, unit)
         });
     }
-    let distribution = [
-        ("p50", measurement.p50),
-        ("p99", measurement.p99),
-        ("max", measurement.max),
-    ];
-    for (name, value) in distribution {
+    if let Some(median) = measurement.p50 {
+        let median = format!("p50 {}", quantity(median, unit));
+        parts.push(match (measurement.p25, measurement.p75) {
+            (Some(low), Some(high)) => {
+                let (low, high) = (quantity(low, unit), quantity(high, unit));
+                format!("{median} (half of all: {low} to {high})")
+            }
+            _ => median,
+        });
+    }
+    for (name, value) in [("p99", measurement.p99), ("max", measurement.max)] {
         if let Some(value) = value {
             parts.push(format!("{name} {}", quantity(value, unit)));
         }
     }
     if let Some(samples) = measurement.samples {
-        parts.push(format!("({samples} samples)"));
+        let too_few = measurement.p99.is_none() && samples < FOR_P99 as u64;
+        let too_few = if too_few { ", too few for a p99" } else { "" };
+        parts.push(format!("({samples} samples{too_few})"));
     }
     if !measurement.names.is_empty() {
         parts.push(measurement.names.join(", "));
@@ -317,8 +359,27 @@ pub fn measurement(measurement: &Measurement) -> String {
     parts.join("  ")
 }
 
-/// The same, with the baseline's measurement and the difference.
-pub fn measurement_beside(here: &Measurement, there: Option<&Measurement>) -> String {
+/// A measurement beside others: its figure, or its median and spread.
+pub fn brief(measurement: &Measurement) -> String {
+    let unit = measurement.unit.as_str();
+    let Some(figure) = measurement.figure() else {
+        return String::new();
+    };
+    let figure = quantity(figure, unit);
+    match (measurement.p25, measurement.p75) {
+        (Some(low), Some(high)) => {
+            format!(
+                "{figure} ({} to {})",
+                quantity(low, unit),
+                quantity(high, unit)
+            )
+        }
+        _ => figure,
+    }
+}
+
+/// As of [`measurement`], with the baseline's of this name and the difference.
+pub fn measurement_beside(name: &str, here: &Measurement, there: Option<&Measurement>) -> String {
     let text = measurement(here);
     let Some(there) = there else { return text };
     if !here.names.is_empty() || !there.names.is_empty() {
@@ -342,10 +403,12 @@ pub fn measurement_beside(here: &Measurement, there: Option<&Measurement>) -> St
     if other == text {
         return format!("{text}  (baseline the same)");
     }
-    let figure = |of: &Measurement| of.value.or(of.p50);
-    let change = match (figure(here), figure(there)) {
-        (Some(here), Some(there)) if there > 0.0 => format!(", {}", change(here / there)),
-        _ => String::new(),
+    let change = match here.difference(name, there) {
+        Difference::None => String::new(),
+        Difference::NotShown => ", no difference shown".to_owned(),
+        // By nothing, nothing is divided.
+        Difference::Shown(ratio) if !ratio.is_finite() => String::new(),
+        Difference::Shown(ratio) => format!(", {}", change(ratio)),
     };
     format!("{text}  (baseline {other}{change})")
 }

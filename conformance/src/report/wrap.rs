@@ -6,6 +6,12 @@ const NARROWEST: usize = 40;
 /// Labels of lines that a user pastes into a shell, which stay whole.
 const WHOLE: [&str; 2] = ["rerun ", "explain "];
 
+/// How many columns the terminal has that stdout is; `None` where it is none.
+pub fn terminal_columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    (size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
 /// The text in lines of at most so many columns, broken at spaces. What goes on is indented by two
 /// more than its line. A word that is longer stays whole, and so does a command.
 pub fn wrap(text: &str, width: usize) -> String {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::plan::{self, Chosen, Planned, Unread};
 use super::{
-    Baselines, Failure, SPEC_VERSION, Suite, describe_host, find_wasi_engine, jobs, load_failure,
-    measure_host, prepare, suffices, time_of_day, tool, unread_expectations, unwritten,
-    without_sandbox,
+    Baselines, Failure, Ran, SPEC_VERSION, Suite, describe_host, find_wasi_engine, jobs,
+    load_failure, measure_host, prepare, suffices, time_of_day, tool, unread_expectations,
+    unwritten, without_sandbox,
 };
 use crate::backend::embedded::Embedded;
 use crate::backend::oci::Oci;
@@ -17,10 +17,11 @@ use crate::budget::Budget;
 use crate::check::{Check, Needs};
 use crate::checks::FAMILIES;
 use crate::cli::{ContainerEngine, Judge, Runtime};
-use crate::event::{Conclusion, Event, Report, Run, SCHEMA_VERSION};
+use crate::event::{Conclusion, Event, Report, SCHEMA_VERSION};
 use crate::expect::Expectations;
 use crate::interrupt::{self, InOrder};
 use crate::profile::Profile;
+use crate::report::compare;
 use crate::report::reporters::Reporters;
 use crate::shortage::needs::Room;
 use crate::subject::{self, LoadOptions, Platform, Platforms, Reference, Subject};
@@ -73,6 +74,7 @@ impl Asked {
             conclusion: Conclusion::NotJudged,
             interrupted: false,
             runs: Vec::new(),
+            comparison: None,
         }
     }
 
@@ -194,16 +196,21 @@ impl<'a> Prepared<'a> {
         self.suite.calibrate(&mut self.planned);
         let baselines = self.run_baselines(&mut reporters);
         report.interrupted = interrupt::is_asked();
+        let mut again = Vec::new();
         for planned in repeated(&self.planned[self.baselines..], self.suite.options.repeat) {
             if report.interrupted {
                 break;
             }
             let emit = &mut |event: &Event<'_>| reporters.event(event);
-            let run = self.suite.run(planned, baselines.as_ref(), emit);
+            let Ran { run, timed } = self.suite.run(planned, baselines.as_ref(), emit);
             report.interrupted = run.interrupted || interrupt::is_asked();
             report.runs.push(run);
+            again.push(timed);
         }
+        let emit = &mut |event: &Event<'_>| reporters.event(event);
+        let in_turn = self.suite.side_by_side(&report.runs, &again, emit);
         report.conclude();
+        report.comparison = compare::of(&report, &in_turn);
         reporters.event(&Event::SuiteFinished { report: &report });
         if let Some(error) = reporters.finish().first() {
             return Err(unwritten(error));
@@ -215,7 +222,7 @@ impl<'a> Prepared<'a> {
     /// image.
     fn run_baselines(&self, reporters: &mut Reporters<'_>) -> Option<Baselines<'a>> {
         let image = self.suite.options.baseline.as_ref()?;
-        let mut run = |planned: &Planned| -> Run {
+        let mut run = |planned: &Planned| -> Ran {
             self.suite
                 .run(planned, None, &mut |event| reporters.aside(event))
         };

@@ -8,7 +8,7 @@ use crate::calibration::tests as calibration;
 use crate::check::{Finding, Level, Outcome, Pass};
 use crate::checks::FAMILIES;
 use crate::cli::Cli;
-use crate::event::Verdict;
+use crate::event::{ROUNDS, Verdict};
 use crate::kubernetes::Minor;
 use crate::need::Needs;
 use crate::report::human::Detail;
@@ -150,7 +150,8 @@ fn run(options: &Judge, checks: &[&'static Check], planned: &Planned, expect: &s
     let path = folder.path().join("expected");
     std::fs::write(&path, expect).expect("written");
     let expectations = Expectations::read(&path, FAMILIES).expect("it is sound");
-    suite(options, checks, &expectations).run(planned, None, &mut |_| {})
+    let suite = suite(options, checks, &expectations);
+    suite.run(planned, None, &mut |_| {}).run
 }
 
 const fn check(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Check {
@@ -189,12 +190,16 @@ fn a_run_is_compared_with_the_baselines_of_its_platform() {
         };
         let baselines = Baselines {
             image: "y",
-            runs: vec![there],
+            runs: vec![Ran {
+                run: there,
+                timed: None,
+            }],
         };
         let expectations = Expectations::parse(expect, FAMILIES).expect("it is sound");
         let checks: [&'static Check; 1] = [&FAILS];
         let suite = suite(&options, &checks, &expectations);
         let run = suite.run(&planned(subject()), Some(&baselines), &mut |_| {});
+        let run = run.run;
         let error = run.baseline.expect("a baseline").error;
         (run.conclusion, run.checks[0].baseline, error)
     };
@@ -298,4 +303,72 @@ fn each_emulator_is_tried_once_and_the_host_not_at_all() {
     assert!(is_same(&first, &same));
     assert!(old.is_some() && other.is_some() && !is_same(&old, &other));
     assert!(own.is_none());
+}
+
+/// Measures 30 times in each round.
+static TIMED: Check = check("signals/term-latency", |cx| {
+    let samples: Vec<u64> = (100..130).collect();
+    cx.measure_all("term_latency", "us", &samples);
+    cx.measure("reap_throughput", "1/s", 7.0);
+    cx.measure("rss", "bytes", 4096.0);
+    Ok(Pass::new("measured"))
+});
+
+fn term_latency(run: &Run) -> &crate::event::Measurement {
+    run.measurements.get("term_latency").expect("measured")
+}
+
+#[test]
+fn times_are_measured_once_unless_they_are_compared_or_a_p99_is_asked_for() {
+    let once = run(&judge(&[]), &[&TIMED], &planned(subject()), "");
+    let latency = term_latency(&once);
+    assert_eq!((latency.samples, latency.p99), (Some(30), None));
+    assert!(latency.rounds.is_empty());
+    let options = judge(&["--budget", "term_latency_p99=1ms"]);
+    let again = run(&options, &[&TIMED], &planned(subject()), "");
+    let latency = term_latency(&again);
+    assert_eq!((latency.samples, latency.p99), (Some(120), Some(129.0)));
+    assert_eq!(again.conclusion, Conclusion::Conformant);
+}
+
+#[test]
+fn the_times_of_a_baseline_are_measured_in_turn_with_the_images() {
+    let (options, expectations) = (judge(&[]), Expectations::default());
+    let checks: [&'static Check; 1] = [&TIMED];
+    let suite = suite(&options, &checks, &expectations);
+    let baselines = Baselines {
+        image: "y",
+        runs: vec![suite.run(&planned(subject()), None, &mut |_| {})],
+    };
+    let here = suite.run(&planned(subject()), Some(&baselines), &mut |_| {});
+    let there = here.run.baseline.as_ref().expect("a baseline");
+    let there = there.measurements.get("term_latency").expect("measured");
+    for latency in [term_latency(&here.run), there] {
+        assert_eq!(latency.rounds.len(), ROUNDS);
+        assert_eq!(latency.samples, Some(30 * ROUNDS as u64));
+        assert_eq!(latency.good, Some(1e6));
+    }
+    // What is no time stays as it was measured.
+    assert!(here.run.measurements.contains_key("rss"));
+    let runs = [here.run.clone(), here.run.clone()];
+    let again = [here.timed, None];
+    assert!(suite.side_by_side(&runs, &again, &mut |_| {}).is_empty());
+}
+
+#[test]
+fn several_images_are_measured_in_turn() {
+    let options = judge(&["--image", "y"]);
+    let expectations = Expectations::default();
+    let checks: [&'static Check; 1] = [&TIMED];
+    let suite = suite(&options, &checks, &expectations);
+    let both = [(); 2].map(|()| suite.run(&planned(subject()), None, &mut |_| {}));
+    let runs: Vec<_> = both.iter().map(|ran| ran.run.clone()).collect();
+    let again = both.map(|ran| ran.timed);
+    let measured = suite.side_by_side(&runs, &again, &mut |_| {});
+    assert_eq!(measured.keys().copied().collect::<Vec<_>>(), [0, 1]);
+    for of in measured.values() {
+        assert_eq!(of["term_latency"].rounds.len(), ROUNDS);
+        assert_eq!(of["reap_throughput"].rounds.len(), ROUNDS);
+        assert!(!of.contains_key("rss"));
+    }
 }

@@ -29,6 +29,9 @@ use table::{Expected, Row};
 
 /// The variable with the number of runs of each subject; the long form sets it.
 const TIMES: &str = "PAUSE_CONFORMANCE_CORPUS";
+/// The variable with the folder where the report of each subject is kept, and what it is about;
+/// `cargo xtask scoreboard` sets it.
+const REPORTS: &str = "PAUSE_CONFORMANCE_REPORTS";
 const TABLE: &str = include_str!("table.txt");
 
 fn main() -> ExitCode {
@@ -85,7 +88,10 @@ fn judge(row: &Row, folder: &Path) -> Result<(), Failed> {
     let times = times.and_then(|times| times.parse().ok()).unwrap_or(1);
     let mut wrong: BTreeMap<String, u32> = BTreeMap::new();
     for number in 1..=times {
-        let lines = run(row, &image).map(|report| differences(row, &report));
+        let lines = run(row, &image).and_then(|report| {
+            keep(row, &report)?;
+            Ok(differences(row, &report))
+        });
         for line in lines.unwrap_or_else(|error| vec![error.to_string()]) {
             // At once: hours may be left, and what is wrong can be looked at meanwhile.
             eprintln!("{}, run {number}: {line}", row.name);
@@ -160,6 +166,18 @@ fn run(row: &Row, image: &Path) -> anyhow::Result<Value> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(report)
+}
+
+/// Keeps a report where the scoreboard asks for it.
+fn keep(row: &Row, report: &Value) -> anyhow::Result<()> {
+    let Some(folder) = std::env::var_os(REPORTS) else {
+        return Ok(());
+    };
+    let (made, base, command) = (row.program.made_by(), &row.base, &row.command);
+    let about = json!({ "made": made, "base": base, "command": command });
+    let kept = json!({ "about": about, "report": report });
+    let file = Path::new(&folder).join(format!("{}.json", row.name));
+    Ok(fs::write(file, kept.to_string())?)
 }
 
 fn records(report: &Value) -> impl Iterator<Item = &Value> {

@@ -68,6 +68,26 @@ impl Program {
         (!status.is_ok_and(|status| status.success())).then_some(name.to_owned())
     }
 
+    /// The tool or package that it is of, and its version, in a line.
+    pub(crate) fn made_by(&self) -> String {
+        let output = match self {
+            Self::Host(path) => Command::new("sh")
+                .arg("-c")
+                .arg("dpkg-query --show --showformat '${Package} ${Version}' \"$(dpkg-query --search \"$1\" | cut -d: -f1)\"")
+                .arg("sh")
+                .arg(path)
+                .output(),
+            Self::Built(tool, _) => tool.version().output(),
+        };
+        let text = output.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
+        let text = text.unwrap_or_default();
+        let line = text.lines().next().unwrap_or_default();
+        match self {
+            Self::Built(Tool::Zig, _) => format!("zig {line}"),
+            _ => line.to_owned(),
+        }
+    }
+
     pub(crate) fn is_of_host(&self) -> bool {
         matches!(self, Self::Host(_))
     }

@@ -17,7 +17,7 @@ const TERM: &str = "signals/term-exits-zero";
 pub(super) fn trials(room: &Arc<Room>) -> Vec<Trial> {
     // Programs of this host take the place of an emulator, so what they do on TERM, it does.
     let own = [
-        ("crashes-on-term", Verdict::Inconclusive, "signaled "),
+        ("crashes-on-term", Verdict::Inconclusive, "killed by "),
         (
             "gives-up-on-term",
             Verdict::Inconclusive,

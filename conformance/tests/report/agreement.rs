@@ -18,6 +18,7 @@ fn reports() -> Vec<(String, Report)> {
         ("good".to_owned(), sample::good()),
         ("interrupted".to_owned(), sample::interrupted()),
         ("part".to_owned(), sample::part()),
+        ("compared".to_owned(), sample::compared_images()),
         ("not judged".to_owned(), sample::not_judged()),
     ];
     let mut between = sample::good();

@@ -7,6 +7,7 @@ use conformance::event::{
     Baseline, Conclusion, Host, Measurement, Part, Record, Report, Run, RunHead, SCHEMA_VERSION,
     Tool, Verdict, Want,
 };
+use conformance::report::compare;
 
 /// A name that might fool a reader or a program.
 pub(crate) const HOSTILE: &str = "\x1b[2J\x1b]0;own\x07\u{202e}|`<b>&\"]]>\u{9b}31m\r\n# SKIP \\ \u{fffe}@you [x](http://evil.example) \0";
@@ -88,6 +89,7 @@ pub(crate) fn report(strict: bool, runs: Vec<Run>) -> Report {
         conclusion: Conclusion::NotJudged,
         interrupted: false,
         runs,
+        comparison: None,
     };
     report.conclude();
     report
@@ -179,16 +181,52 @@ pub(crate) fn good() -> Report {
 }
 
 fn blank(unit: &str) -> Measurement {
-    Measurement {
-        unit: unit.to_owned(),
-        value: None,
-        samples: None,
-        p50: None,
-        p99: None,
-        max: None,
-        good: None,
-        names: Vec::new(),
-    }
+    Measurement::new(unit)
+}
+
+/// Latencies around this one, in rounds, each with samples enough for a p99 of all.
+fn latency(around: u64) -> Measurement {
+    let round = |round: u64| (0..25).map(|n| around + round + n * n).collect();
+    let rounds: Vec<Vec<u64>> = (0..10).map(round).collect();
+    let mut latency = Measurement::distribution("us", &rounds).expect("samples");
+    // Reports have no samples.
+    latency.all.clear();
+    latency.good = Some(1e6);
+    latency
+}
+
+/// Three images, the second with a hostile name: one that fails a MUST, one that is larger than the
+/// third and slower to end.
+pub(crate) fn compared_images() -> Report {
+    let of = |image: &str, term: Verdict, size: f64, ends: u64| {
+        let mut run = run(
+            "linux/amd64",
+            vec![
+                record("startup/stays", Level::Must, Verdict::Pass),
+                record("signals/term-exits-zero", Level::Must, term),
+            ],
+        );
+        image.clone_into(&mut run.image);
+        let figures = [
+            ("image_size", Measurement::one("bytes", size)),
+            ("rss", Measurement::one("bytes", 16_384.0 + size)),
+            ("reap_latency", latency(60)),
+            ("term_latency", latency(ends)),
+        ];
+        let figures = figures.map(|(name, figure)| (name.to_owned(), figure));
+        run.measurements.extend(figures);
+        run
+    };
+    let mut report = report(
+        false,
+        vec![
+            of("registry.example/broken:1", Verdict::Fail, 560.0, 250),
+            of(HOSTILE, Verdict::Pass, 743_952.0, 9_000),
+            of("registry.example/small:1", Verdict::Pass, 13_000.0, 250),
+        ],
+    );
+    report.comparison = compare::of(&report, &BTreeMap::new());
+    report
 }
 
 /// One of each verdict at the levels where it differs.

@@ -50,6 +50,13 @@ fn a_report_beside_a_baseline() {
 }
 
 #[test]
+fn a_report_of_several_images() {
+    for (format, text) in all(&sample::compared_images()) {
+        insta::assert_snapshot!(format!("compared_{format}"), text);
+    }
+}
+
+#[test]
 fn a_report_that_was_interrupted() {
     for (format, text) in all(&sample::interrupted()) {
         insta::assert_snapshot!(format!("interrupted_{format}"), text);

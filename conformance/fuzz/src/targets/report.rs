@@ -236,14 +236,9 @@ fn filled_run(number: usize, seed: u8, text: &mut impl FnMut() -> String) -> Run
     let mut run = Run::new(&head, checks);
     run.error = (seed & 16 != 0).then(&mut *text);
     let measurement = Measurement {
-        unit: "names".to_owned(),
         value: Some(1.0),
-        samples: None,
-        p50: None,
-        p99: None,
-        max: None,
-        good: None,
         names: vec![text(), text()],
+        ..Measurement::new("names")
     };
     run.baseline = (seed & 32 != 0).then(|| Baseline {
         image: text(),
@@ -286,6 +281,7 @@ fn report(seed: &[u8], texts: &[&str]) -> Report {
         conclusion: Conclusion::NotJudged,
         interrupted: seed & 64 != 0,
         runs,
+        comparison: None,
     };
     report.conclude();
     report

@@ -61,6 +61,7 @@ fn report(strict: bool, runs: Vec<Run>) -> Report {
         conclusion: Conformant,
         interrupted: false,
         runs,
+        comparison: None,
     }
 }
 

@@ -92,16 +92,7 @@ fn figures_are_scaled_by_their_unit(#[case] value: f64, #[case] unit: &str, #[ca
 }
 
 fn blank(unit: &str) -> Measurement {
-    Measurement {
-        unit: unit.to_owned(),
-        value: None,
-        samples: None,
-        p50: None,
-        p99: None,
-        max: None,
-        good: None,
-        names: Vec::new(),
-    }
+    Measurement::new(unit)
 }
 
 #[test]
@@ -190,7 +181,7 @@ fn a_measurement_stands_beside_the_baselines(
     #[case] there: Option<Measurement>,
     #[case] shown: &str,
 ) {
-    assert_eq!(measurement_beside(&here, there.as_ref()), shown);
+    assert_eq!(measurement_beside("size", &here, there.as_ref()), shown);
 }
 
 #[rstest]
