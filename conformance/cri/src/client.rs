@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
@@ -88,12 +87,10 @@ impl Client {
             socket: socket.to_owned(),
             cause,
         };
-        // The kernel's own word; the connection that is used is made when the first call needs it.
-        UnixStream::connect(socket).map_err(unreached)?;
         let mut client = Self {
             socket: socket.to_owned(),
             options,
-            tasks: begin(socket).map_err(unreached)?,
+            tasks: begin(socket, options.question).map_err(unreached)?,
             version: Arc::default(),
         };
         client.version = Arc::new(client.ask_version()?);
@@ -212,11 +209,17 @@ where
 }
 
 /// Starts the thread that carries calls, until no copy of the client is left.
-fn begin(socket: &Path) -> io::Result<UnboundedSender<TaskBox>> {
+fn begin(socket: &Path, limit: Duration) -> io::Result<UnboundedSender<TaskBox>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()?;
+    // The kernel's own word; the connection that is used is made when the first call needs it.
+    let connected = runtime.block_on(async {
+        let connect = tokio::net::UnixStream::connect(socket);
+        tokio::time::timeout(limit, connect).await
+    });
+    connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let (tasks, given) = unbounded_channel();
     let socket = socket.to_owned();
     std::thread::Builder::new()

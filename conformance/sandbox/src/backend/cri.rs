@@ -197,10 +197,8 @@ impl Cri {
             Maker::Own(..) => made.adopt(&made.reference.clone())?,
             // It runs another, which is as good for a trial.
             Maker::Host(host) => {
-                made.images = Mutex::new(vec![(
-                    Arc::clone(&made.reference.rootfs),
-                    Place::of(Runtime::Host(Arc::clone(host))),
-                )])
+                let place = Place::of(Runtime::Host(Arc::clone(host)));
+                made.images = Mutex::new(vec![(Arc::clone(&made.reference.rootfs), place)]);
             }
         }
         // The first also makes what is made once.

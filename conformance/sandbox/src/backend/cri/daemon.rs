@@ -409,7 +409,7 @@ mod tests {
 
     #[test]
     fn the_last_line_says_why() {
-        assert_eq!(last_line("one\ntwo\u{1b}[0m\n\n"), "two\\u{1b}[0m");
+        assert_eq!(last_line("one\ntwo\u{1b}[0m\n\n"), "two\\x1b[0m");
         assert_eq!(last_line(""), "it says nothing");
         assert_eq!(last_line(&"é".repeat(1000)).chars().count(), SAID);
     }

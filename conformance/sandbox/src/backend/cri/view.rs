@@ -114,7 +114,7 @@ mod tests {
             of(&answer),
             [
                 "crictl pods: 0123456789abc SANDBOX_READY default/pod attempt 0",
-                "crictl inspectp: image pause:3.9\\u{1b}[31m, pid 7, address 198.18.0.2",
+                "crictl inspectp: image pause:3.9\\x1b[31m, pid 7, address 198.18.0.2",
                 "crictl inspectp: namespaces network POD, pid NODE, ipc POD",
             ]
         );
