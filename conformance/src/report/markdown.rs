@@ -82,10 +82,10 @@ fn write_runs(out: &mut String, runs: &[Run]) -> fmt::Result {
 
 /// Which image comes first, and the figures side by side.
 fn write_choice(out: &mut String, matrix: &Matrix<'_>, comparison: &Comparison) -> fmt::Result {
+    let columns = numbered(&matrix.columns);
     let ranking = compare::ranking(comparison, matrix);
     for Ranked { place, column, why } in &ranking {
-        let label = prose(&matrix.columns[*column]);
-        writeln!(out, "{place}. {label}: {}", prose(why))?;
+        writeln!(out, "{place}. {}: {}", columns[*column], prose(why))?;
     }
     if !ranking.is_empty() {
         writeln!(out)?;
@@ -95,7 +95,6 @@ fn write_choice(out: &mut String, matrix: &Matrix<'_>, comparison: &Comparison) 
         return Ok(());
     }
     open(out, "Figures by run")?;
-    let columns: Vec<_> = matrix.columns.iter().map(|label| prose(label)).collect();
     writeln!(out, "| figure | {} | |", columns.join(" | "))?;
     writeln!(out, "|---{}|---|", "|---".repeat(columns.len()))?;
     for row in figures {
@@ -107,9 +106,16 @@ fn write_choice(out: &mut String, matrix: &Matrix<'_>, comparison: &Comparison) 
     close(out)
 }
 
+/// The labels of columns, each with its number.
+fn numbered(columns: &[String]) -> Vec<String> {
+    let all = columns.iter().enumerate();
+    all.map(|(column, label)| prose(&format!("[{}] {label}", column + 1)))
+        .collect()
+}
+
 fn write_matrix(out: &mut String, matrix: &Matrix<'_>, report: &Report) -> fmt::Result {
     open(out, "Checks by run")?;
-    let columns: Vec<_> = matrix.columns.iter().map(|label| prose(label)).collect();
+    let columns = numbered(&matrix.columns);
     writeln!(out, "| check | {} |", columns.join(" | "))?;
     writeln!(out, "|---{}|", "|---".repeat(columns.len()))?;
     for row in &matrix.rows {

@@ -119,6 +119,8 @@ fn each_sample_is_in_one_bin_that_holds_it() {
 #[case::a_small_one_and_its_page("rss", 20_480.0, 24_576.0, false)]
 #[case::a_heap("rss_anonymous", 446_464.0, 479_232.0, false)]
 #[case::a_heap_and_an_arena("rss_anonymous", 454_656.0, 585_728.0, false)]
+#[case::a_busy_host("least_memory", 278_528.0, 114_688.0, false)]
+#[case::less_memory("least_memory", 819_200.0, 49_152.0, true)]
 #[case::no_heap("rss_anonymous", 8_192.0, 454_656.0, true)]
 #[case::another_program("rss", 20_480.0, 708_608.0, true)]
 #[case::a_byte_of_a_file("program_size", 560.0, 561.0, true)]
