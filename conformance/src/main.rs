@@ -4,13 +4,14 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use conformance::audit;
+use conformance::catalogue::{self, ListFormat};
 use conformance::checks::FAMILIES;
 #[cfg(feature = "schema")]
 use conformance::cli::SchemaOf;
 use conformance::cli::{Cli, Command, UsageError};
 use conformance::report::wrap;
 use conformance::suite::{self, Failure};
-use conformance::{audit, catalogue};
 use conformance::{inherited, interrupt, self_test};
 
 fn main() -> ExitCode {

@@ -7,7 +7,6 @@
 mod daemons;
 #[path = "../../xtask/tests/engines/room.rs"]
 mod room;
-#[allow(dead_code, reason = "this test uses a part")]
 #[path = "common/through.rs"]
 mod through;
 

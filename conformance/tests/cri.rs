@@ -248,17 +248,17 @@ fn main() -> ExitCode {
     let is_root = rustix::process::geteuid().is_root();
     let in_ci = std::env::var_os("CI").is_some();
     let is_there = in_ci || is_installed("containerd");
-    let tests: [(&str, fn() -> Result<(), Failed>, bool); 3] = [
-        ("what_is_none_is_named", what_is_none_is_named, true),
-        (
+    let trial = |name, test: fn() -> Result<(), Failed>, can_run: bool| {
+        Trial::test(name, test).with_ignored_flag(!is_root || !can_run)
+    };
+    let trials = vec![
+        trial("what_is_none_is_named", what_is_none_is_named, true),
+        trial(
             "judges_what_holds_its_pods",
             judges_what_holds_its_pods,
             is_there,
         ),
-        ("leaves_nothing", leaves_nothing, is_there),
+        trial("leaves_nothing", leaves_nothing, is_there),
     ];
-    let trials = tests.map(|(name, test, can_run)| {
-        Trial::test(name, test).with_ignored_flag(!is_root || !can_run)
-    });
-    libtest_mimic::run(&arguments, trials.into()).exit_code()
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
