@@ -171,6 +171,10 @@ impl Start {
                 is_still(&mut self.stuck, pod, switches, self.settle)
             }
             Look::Timed => waited >= self.settle,
+            Look::Held => {
+                (self.quiet, self.stuck) = (None, None);
+                false
+            }
             // Its end shows only once the members that it took along are reaped.
             Look::Gone => {
                 pod.reap_members();
@@ -252,7 +256,7 @@ pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result
                 return Ok(false);
             }
             Look::Gone => pod.reap_members(),
-            Look::Timed | Look::Busy | Look::Stuck => {}
+            Look::Timed | Look::Busy | Look::Stuck | Look::Held => {}
         }
         if watch.wall() > context.scaled(Duration::from_secs(30)) {
             return Err(Stop::Inconclusive(format!(
@@ -277,8 +281,10 @@ enum Look {
     Timed,
     /// Not asleep, or a signal awaits delivery.
     Busy,
-    /// Stopped, or in a sleep that no signal ends: for memory, a disk, a child of vfork(2).
+    /// Stopped, or in a sleep that no signal ends, for a child of vfork(2).
     Stuck,
+    /// In such a sleep for the host: for memory, a disk, a lock of the kernel's.
+    Held,
     /// Not to be read; it is ending.
     Gone,
 }
@@ -345,7 +351,11 @@ fn glance(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
         match status.state.chars().next() {
             // A pending signal that all threads block stays so, and disturbs none of them.
             Some('S') if pending & !status.sigblk == 0 => {}
-            Some('D' | 'T' | 't') => return (Look::Stuck, switches.with(&status)),
+            Some('D') => match calls.of(task.pid, task.tid) {
+                Call::Forks | Call::Unknown => return (Look::Stuck, switches.with(&status)),
+                _ => return (Look::Held, switches),
+            },
+            Some('T' | 't') => return (Look::Stuck, switches.with(&status)),
             _ => return (Look::Busy, switches),
         }
         let is_first = task.tid == task.pid;
@@ -359,7 +369,7 @@ fn glance(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
                 continue;
             }
             Call::Other if !native && is_first => awaits = true,
-            Call::Futex | Call::Other | Call::Unknown => {}
+            Call::Futex | Call::Forks | Call::Other | Call::Unknown => {}
         }
         awaits |= native && awaits_term(&status, pod.blocked);
         switches = switches.with(&status);

@@ -19,6 +19,8 @@ pub(super) enum Call {
     Timed,
     /// It awaits another thread.
     Futex,
+    /// It makes a process, and may wait for that to execute or to end (vfork(2)).
+    Forks,
     Other,
     /// It does not wait, whatever its state says.
     None,
@@ -77,7 +79,7 @@ impl Calls {
         match self.kind(words.next()?.parse().ok()?) {
             Call::Takes => {}
             Call::None | Call::Unknown => return None,
-            Call::Timed | Call::Futex | Call::Other => return Some(0),
+            Call::Timed | Call::Futex | Call::Forks | Call::Other => return Some(0),
         }
         // rt_sigtimedwait(2): the first argument is where the set is.
         let address = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
@@ -94,12 +96,16 @@ impl Calls {
                 libc::SYS_rt_sigtimedwait => Call::Takes,
                 libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Call::Timed,
                 libc::SYS_futex => Call::Futex,
+                libc::SYS_clone | libc::SYS_clone3 => Call::Forks,
+                #[cfg(target_arch = "x86_64")]
+                libc::SYS_vfork => Call::Forks,
                 _ => Call::Other,
             },
             Self::Of(abi) => match u64::try_from(number).ok().and_then(|it| abi.name(it)) {
                 Some("rt_sigtimedwait" | "rt_sigtimedwait_time64") => Call::Takes,
                 Some("nanosleep" | "clock_nanosleep" | "clock_nanosleep_time64") => Call::Timed,
                 Some("futex" | "futex_time64") => Call::Futex,
+                Some("clone" | "clone3" | "vfork") => Call::Forks,
                 _ => Call::Other,
             },
         }
@@ -126,6 +132,9 @@ mod tests {
     #[case(407, Call::Timed)]
     #[case(240, Call::Futex)]
     #[case(422, Call::Futex)]
+    #[case(120, Call::Forks)]
+    #[case(190, Call::Forks)]
+    #[case(435, Call::Forks)]
     #[case(128, Call::Other)]
     #[case(-1, Call::Other)]
     fn the_numbers_of_32_bits_mean_what_they_mean_there(
@@ -173,6 +182,7 @@ mod tests {
         assert_eq!(own.kind(libc::SYS_rt_sigtimedwait), Call::Takes);
         assert_eq!(own.kind(libc::SYS_clock_nanosleep), Call::Timed);
         assert_eq!(own.kind(libc::SYS_futex), Call::Futex);
+        assert_eq!(own.kind(libc::SYS_clone), Call::Forks);
         assert_eq!(own.kind(libc::SYS_ppoll), Call::Other);
     }
 }
