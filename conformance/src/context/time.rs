@@ -4,10 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::waits::{Call, Calls};
+
 /// How often a process that waits for a processor is looked at when its time is up.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Longest that a deadline is put off for a process that never gets a processor.
+/// Longest that a deadline is put off for a process that never gets a processor, and for what the
+/// kernel holds it in all.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Descendants that are looked at: more than a sandbox may have.
@@ -16,7 +19,9 @@ const DESCENDANTS: usize = 256;
 /// Time in which a process could have acted: wall time less what its threads spent
 /// runnable without a processor (/proc/PID/task/TID/schedstat, in nanoseconds), unless
 /// another of its threads, or a descendant of its own, had the processor meanwhile. The kernel adds
-/// a wait only once it is over; one that goes on shows in figures that do not change.
+/// a wait only once it is over; one that goes on shows in figures that do not change. So does a
+/// sleep that no signal ends, for memory, a disk or a lock of the kernel's, of which it keeps no sum:
+/// that is left out as far as it was seen.
 ///
 /// The kernel gives sums, not intervals, so both parts are bounds, and the time that
 /// counts is never more than what it had: all waits added up are at least the time in which
@@ -46,6 +51,8 @@ struct Use {
     turns: u64,
     /// It has or awaits a processor.
     runnable: bool,
+    /// The kernel holds it in a sleep that no signal ends.
+    held: bool,
 }
 
 /// The highest of what was measured so far.
@@ -61,6 +68,8 @@ struct Threads {
     last: HashMap<i32, u64>,
     /// Those that were runnable then, and since when they may not have run.
     waiting: HashMap<i32, (Use, Instant)>,
+    /// How long they were held, as far as it was seen and is over.
+    held: Duration,
     looked: Instant,
 }
 
@@ -131,7 +140,7 @@ impl Stopwatch {
         // Once each thread has had its turn, the time stays up, even if one waits again.
         let first = at_limit.get_or_insert_with(|| now.clone());
         let waits_since =
-            |(thread, then): (&i32, &Use)| then.runnable && now.get(thread) == Some(then);
+            |(thread, then): (&i32, &Use)| then.waits() && now.get(thread) == Some(then);
         if first.iter().any(waits_since) {
             LOOK
         } else {
@@ -154,6 +163,7 @@ impl Threads {
             before: waits(now),
             last: HashMap::new(),
             waiting: HashMap::new(),
+            held: Duration::ZERO,
             looked: at,
         };
         threads.look(now, at);
@@ -162,6 +172,11 @@ impl Threads {
 
     /// One that waits now, and did not then, may have waited since then.
     fn look(&mut self, now: &HashMap<i32, Use>, at: Instant) {
+        let over = |(thread, (it, since)): (&i32, &(Use, Instant))| {
+            let is_over = it.held && now.get(thread) != Some(it);
+            is_over.then(|| self.looked.saturating_duration_since(*since))
+        };
+        self.held += self.waiting.iter().filter_map(over).sum::<Duration>();
         let since = |(thread, it): (&i32, &Use)| {
             let known = self.waiting.get(thread).filter(|(same, _)| same == it);
             (
@@ -169,8 +184,8 @@ impl Threads {
                 (*it, known.map_or(self.looked, |(_, since)| *since)),
             )
         };
-        let runnable = now.iter().filter(|(_, it)| it.runnable);
-        self.waiting = runnable.map(since).collect();
+        let waiting = now.iter().filter(|(_, it)| it.waits());
+        self.waiting = waiting.map(since).collect();
         self.looked = at;
     }
 
@@ -181,9 +196,15 @@ impl Threads {
         let ended = |(thread, waited): (&i32, &u64)| {
             waited.saturating_sub(self.before.get(thread).copied().unwrap_or_default())
         };
-        let goes_on = |(_, since): &(Use, Instant)| at.saturating_duration_since(*since);
+        let goes_on = |held: bool| -> Duration {
+            let these = self.waiting.values().filter(|(it, _)| it.held == held);
+            these
+                .map(|(_, since)| at.saturating_duration_since(*since))
+                .sum()
+        };
         Duration::from_nanos(self.last.iter().map(ended).sum())
-            + self.waiting.values().map(goes_on).sum::<Duration>()
+            + goes_on(false)
+            + (self.held + goes_on(true)).min(PATIENCE)
     }
 }
 
@@ -239,13 +260,21 @@ impl Use {
             .split_ascii_whitespace()
             .map(|figure| figure.parse::<u64>().unwrap_or_default());
         let mut figure = || figures.next().unwrap_or_default();
+        // Behind the name, which may hold anything: proc_pid_stat(5).
+        let state = stat.rsplit(") ").next()?;
+        // A child of vfork(2) may well be the program's own doing.
+        let is_held = || !matches!(Calls::Own.of(pid, thread), Call::Forks | Call::Unknown);
         Some(Self {
             ran: figure(),
             waited: figure(),
             turns: figure(),
-            // Behind the name, which may hold anything: proc_pid_stat(5).
-            runnable: stat.rsplit(") ").next()?.starts_with('R'),
+            runnable: state.starts_with('R'),
+            held: state.starts_with('D') && is_held(),
         })
+    }
+
+    fn waits(self) -> bool {
+        self.runnable || self.held
     }
 }
 
@@ -346,6 +375,32 @@ mod tests {
             (turn(2, 40), 90, 40 + 30),
         ] {
             let waited = threads.waited(&of_one(it), began + MS * at);
+            assert_eq!(waited, MS * wanted, "at {at} ms");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_held_is_left_out_as_far_as_it_was_seen() {
+        const MS: Duration = Duration::from_millis(1);
+        let held = Use {
+            held: true,
+            ..Use::default()
+        };
+        let began = Instant::now();
+        let of_one = |it: Use| HashMap::from([(1, it)]);
+        let mut threads = Threads::of(&of_one(Use::default()), began);
+        let again = Use { turns: 3, ..held };
+        let long = 2 * PATIENCE.as_millis() as u32;
+        for (now, at, wanted) in [
+            (of_one(held), 30, 30),
+            (of_one(held), 50, 50),
+            (of_one(Use::default()), 60, 50),
+            (of_one(again), 90, 50 + 30),
+            // It has ended.
+            (HashMap::new(), 95, 50 + 30),
+            (of_one(held), long, PATIENCE.as_millis() as u32),
+        ] {
+            let waited = threads.waited(&now, began + MS * at);
             assert_eq!(waited, MS * wanted, "at {at} ms");
         }
     }
