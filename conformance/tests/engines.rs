@@ -143,7 +143,7 @@ impl Engine {
     }
 
     fn ask(&self, words: &[&str]) -> String {
-        room::text((self.client)(&self.room).args(words))
+        room::listed((self.client)(&self.room).args(words))
     }
 
     /// Its networks, of which the suite makes none.

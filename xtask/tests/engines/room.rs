@@ -268,3 +268,15 @@ pub(crate) fn text(command: &mut Command) -> String {
     let text = String::from_utf8(succeeds(command).stdout).expect("text");
     text.trim_end().to_owned()
 }
+
+/// What a command lists; its error where it fails, as podman does while an image goes: then something
+/// is left.
+pub(crate) fn listed(command: &mut Command) -> String {
+    let output = command.output().expect("it starts");
+    let text = if output.status.success() {
+        output.stdout
+    } else {
+        output.stderr
+    };
+    String::from_utf8_lossy(&text).trim_end().to_owned()
+}

@@ -11,7 +11,7 @@ use pause_cri::messages::{Empty, ListPodSandboxResponse};
 
 use crate::cri::Client;
 use crate::daemons::{containerd, dockerd_with_network};
-use crate::room::{Daemon, Room, succeeds, text};
+use crate::room::{Daemon, Room, listed, succeeds, text};
 use crate::{Image, host, room_for, says};
 use xtask::{build, link};
 
@@ -243,7 +243,7 @@ fn podman_is_walked_through() {
         env,
     };
     walked.ends_well();
-    let podman = |args: &[&str]| text(walked.command("podman").args(args));
+    let podman = |args: &[&str]| listed(walked.command("podman").args(args));
     let left = || {
         podman(&["pod", "ls", "--quiet"])
             + &podman(&["volume", "ls", "--quiet"])
