@@ -116,7 +116,7 @@ fn is_shown(run: &Value) {
     let facts = run["engine_facts"].as_array().expect("facts");
     let facts: Vec<_> = facts.iter().filter_map(Value::as_str).collect();
     for part in [
-        "signaled 9 (SIGKILL) when the pod is stopped",
+        "killed by SIGKILL (9) when the pod is stopped",
         "crictl pods: ",
         "SANDBOX_READY",
         "crictl inspectp: image localhost/pause-conformance:subject, pid ",

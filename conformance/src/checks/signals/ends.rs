@@ -102,7 +102,7 @@ fn kill_is_137(cx: &Context<'_>) -> Outcome {
     pod.signal(KILL)?;
     let took = pod.expect_end(ExitStatus::Signaled(KILL), PROMPTLY, "SIGKILL")?;
     Ok(Pass::new(format!(
-        "signaled 9 (status 137 in container engines) {took:.1?} after SIGKILL"
+        "killed by SIGKILL (status 137 in container engines) {took:.1?} after SIGKILL"
     )))
 }
 

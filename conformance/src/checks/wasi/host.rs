@@ -195,7 +195,7 @@ fn killed(cx: &Context<'_>) -> Outcome {
         )?;
     }
     Ok(Pass::new(format!(
-        "signaled 9; its {} children and a member ended with it",
+        "killed by SIGKILL; its {} children and a member ended with it",
         children.len()
     ))
     .with(engine(cx)))
