@@ -7,15 +7,18 @@
 //! fails with each error, in all kinds of sandboxes; with the name of a call, each occurrence of
 //! that call; with `NAME:NUMBER`, that occurrence.
 
+#[path = "common/cgroups.rs"]
+mod cgroups;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cgroups::Cgroups;
 use conformance::backend::embedded::Embedded;
 use conformance::backend::{Backend as _, Join, Launch, Spec};
 use conformance::subject::{Platform, Subject};
@@ -201,7 +204,7 @@ struct Made {
 /// Makes sandboxes while one call fails. Returns the result, or an error if something is left
 /// behind.
 fn run(kind: &str, fault: Option<Fault>) -> Result<Made, String> {
-    let mounts = mounts();
+    let (mounts, cgroups) = (mounts(), Cgroups::now());
     let mut child = Command::new(std::env::current_exe().expect("its path"))
         .env(MAKE, kind)
         .env("RUST_BACKTRACE", "0")
@@ -237,7 +240,7 @@ fn run(kind: &str, fault: Option<Fault>) -> Result<Made, String> {
     let mut said = String::new();
     let stderr = child.stderr.as_mut().expect("piped");
     stderr.read_to_string(&mut said).expect("UTF-8");
-    let left = left_behind(pid);
+    let left = left_behind(pid, &cgroups);
     for pid in children() {
         // It is no other trial's.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
@@ -318,7 +321,7 @@ fn answer(
 }
 
 /// Processes that the suite left behind and that do not end in time, and its cgroups.
-fn left_behind(suite: Pid) -> Vec<String> {
+fn left_behind(suite: Pid, before: &Cgroups) -> Vec<String> {
     let deadline = Instant::now() + GONE;
     loop {
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -327,8 +330,8 @@ fn left_behind(suite: Pid) -> Vec<String> {
             }
         }
         let mut left: Vec<_> = children().map(name).collect();
-        let name = format!("pause-conformance-{}", suite.as_raw_pid());
-        left.extend(cgroups(Path::new("/sys/fs/cgroup"), &name).map(|it| it.display().to_string()));
+        let groups = before.left_by(suite.as_raw_pid());
+        left.extend(groups.iter().map(|group| group.display().to_string()));
         if left.is_empty() || Instant::now() > deadline {
             return left;
         }
@@ -348,23 +351,6 @@ fn name(pid: Pid) -> String {
     let path = format!("/proc/{}/stat", pid.as_raw_pid());
     let stat = fs::read_to_string(path).unwrap_or_default();
     stat.split(')').next().unwrap_or_default().to_owned()
-}
-
-/// Cgroups of that name, in this process's cgroup of each hierarchy.
-fn cgroups(place: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let mut found = Vec::new();
-    for line in own.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
-            continue;
-        };
-        let path = path.trim_start_matches('/');
-        for mount in [controllers, "unified", ""] {
-            found.push(place.join(mount).join(path).join(name));
-        }
-    }
-    found.into_iter().filter(|path| path.exists())
 }
 
 fn mounts() -> BTreeSet<String> {

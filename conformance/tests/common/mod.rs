@@ -1,6 +1,7 @@
 //! Helpers for tests of images: handmade programs, loading, judging.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod cgroups;
 pub(crate) mod server;
 pub(crate) mod suite;
 

@@ -15,6 +15,8 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 
+use super::cgroups::Cgroups;
+
 /// How many bytes of memory the suite may use; a quarter of that for an image of a megabyte.
 pub(crate) const MEMORY: u64 = 256 << 20;
 /// The limit of a run, on however busy a machine.
@@ -69,7 +71,7 @@ pub(crate) fn run(mut command: Command, folder: &Path) -> Ended {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
     }
     let output = |name: &str| File::create(own.path().join(name)).expect("a file");
-    let (files, mounts) = (listing(folder), mounts());
+    let (files, mounts, cgroups) = (listing(folder), mounts(), Cgroups::now());
 
     if !command.get_envs().any(|(name, _)| name == "DOCKER_CONFIG") {
         command.env("DOCKER_CONFIG", own.path());
@@ -103,8 +105,7 @@ pub(crate) fn run(mut command: Command, folder: &Path) -> Ended {
         "{command:?} left files"
     );
     assert_eq!(listing(folder), files, "{command:?} left files");
-    let group = format!("pause-conformance-{pid}-");
-    let groups = cgroups(Path::new("/sys/fs/cgroup"), &group, 6);
+    let groups = cgroups.left_by(pid.as_raw());
     assert!(groups.is_empty(), "{command:?} left cgroups: {groups:?}");
     assert!(peak <= MEMORY, "{command:?} used {} MiB", peak >> 20);
 
@@ -204,23 +205,6 @@ fn mounts() -> BTreeSet<String> {
 fn listing(folder: &Path) -> BTreeSet<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder").flatten();
     entries.map(|entry| entry.path()).collect()
-}
-
-/// Cgroups whose names begin with this prefix, down to a depth.
-fn cgroups(place: &Path, prefix: &str, depth: usize) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
-            found.push(entry.path());
-        }
-        if depth > 0 {
-            found.extend(cgroups(&entry.path(), prefix, depth - 1));
-        }
-    }
-    found
 }
 
 /// How many times longer than on an idle machine it takes to get some processor time.

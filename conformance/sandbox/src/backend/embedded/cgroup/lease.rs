@@ -37,16 +37,23 @@ impl Lease {
     fn make(place: &Path) -> io::Result<Option<Self>> {
         let directory = place.join(name());
         fs::create_dir(&directory)?;
-        let lock = match File::open(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?,
+        let locked = Self::locked(&directory);
+        if locked.is_err() {
+            let _ = fs::remove_dir(&directory);
+        }
+        Ok(locked?.map(|lock| Self { directory, lock }))
+    }
+
+    fn locked(directory: &Path) -> io::Result<Option<File>> {
+        let Some(lock) = unless_gone(File::open(directory))? else {
+            return Ok(None);
         };
         // A sweep that has the lock removes the directory, and gives the lock up. Where a
         // filesystem has no locks no sweep gets one either.
         let _ = flock(&lock, FlockOperation::LockExclusive);
         let locked = lock.metadata()?.ino();
-        let there = fs::metadata(&directory).is_ok_and(|data| data.ino() == locked);
-        Ok(there.then_some(Self { directory, lock }))
+        let there = unless_gone(fs::metadata(directory))?;
+        Ok(there.filter(|data| data.ino() == locked).map(|_| lock))
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -56,6 +63,13 @@ impl Lease {
     /// The lock that keeps it, for as long as a process has it open.
     pub(super) fn lock(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
+    }
+}
+
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }
 
