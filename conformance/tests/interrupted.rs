@@ -51,7 +51,11 @@ impl Suite {
 
     /// A command that runs it, with its output in files of the folder.
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pause-conformance"));
+        // What the tests are started with may ignore SIGHUP, and the suite would leave it so.
+        let mut command = Command::new("env");
+        command
+            .arg("--default-signal=HUP")
+            .arg(env!("CARGO_BIN_EXE_pause-conformance"));
         let file = |name: &str| fs::File::create(self.path(name)).expect("a file");
         command
             .current_dir(self.folder.path())

@@ -6,6 +6,8 @@
 
 #[path = "common/busy.rs"]
 mod busy;
+#[path = "common/cgroups.rs"]
+mod cgroups;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,6 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use cgroups::Cgroups;
 use conformance::programs;
 use conformance::subject::build::{ImageBuilder, LayoutBuilder, Tar};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
@@ -66,19 +69,26 @@ impl Mark {
 
     /// The suite's command, marked.
     fn command(&self) -> Command {
+        // What the tests are started with may ignore SIGHUP, and the suite would leave it so.
+        let heeds = ["env", "--default-signal=HUP"];
         let suite = env!("CARGO_BIN_EXE_pause-conformance");
         match self {
-            Self::Name { .. } => Command::new(suite),
+            Self::Name { .. } => {
+                let mut command = Command::new(heeds[0]);
+                command.arg(heeds[1]).arg(suite);
+                command
+            }
             Self::User(id) => {
                 let mut command = Command::new("setpriv");
                 let id = id.to_string();
-                command.args(["--reuid", &id, "--regid", &id, "--clear-groups", suite]);
+                command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+                command.args(heeds).arg(suite);
                 command
             }
             Self::Cgroup(path) => {
                 let mut command = Command::new("sh");
                 let enter = r#"echo $$ > "$0/cgroup.procs" && exec "$@""#;
-                command.args(["-c", enter]).arg(path).arg(suite);
+                command.args(["-c", enter]).arg(path).args(heeds).arg(suite);
                 command
             }
         }
@@ -153,6 +163,7 @@ struct Watched {
     folder: tempfile::TempDir,
     image: PathBuf,
     mounts: BTreeSet<String>,
+    cgroups: Cgroups,
 }
 
 impl Watched {
@@ -167,12 +178,12 @@ impl Watched {
         for (path, mode) in [(folder.path(), 0o755), (&temporary, 0o777), (&image, 0o755)] {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
         }
-        let mounts = mounts();
         Self {
             mark,
             folder,
             image,
-            mounts,
+            mounts: mounts(),
+            cgroups: Cgroups::now(),
         }
     }
 
@@ -225,10 +236,7 @@ impl Watched {
         Left {
             processes: self.mark.processes(),
             mounts: mounts().difference(&self.mounts).cloned().collect(),
-            cgroups: cgroups(
-                Path::new("/sys/fs/cgroup"),
-                &format!("pause-conformance-{pid}-"),
-            ),
+            cgroups: self.cgroups.left_by(pid.cast_signed()),
             files: files.map(|entry| entry.path()).collect(),
         }
     }
@@ -255,21 +263,6 @@ fn mounts() -> BTreeSet<String> {
     let lines = fs::read_to_string("/proc/self/mountinfo").expect("it can be read");
     let mount = |line: &str| line.split(' ').skip(2).collect::<Vec<_>>().join(" ");
     lines.lines().map(mount).collect()
-}
-
-/// The cgroups of all hierarchies whose names begin with this prefix.
-fn cgroups(place: &Path, prefix: &str) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
-            found.insert(entry.path());
-        }
-        found.extend(cgroups(&entry.path(), prefix));
-    }
-    found
 }
 
 fn kills() -> u64 {

@@ -76,10 +76,10 @@ fn a_first_signal_other_than_its_own_ends_it_outside_a_pod() {
     let pause = Program::build(platform::host().expect("a row for this machine").name);
     let mut child = Command::new(&pause.path).spawn().expect("it starts");
     let pid = Pid::from_raw(child.id().cast_signed());
-    kill(pid, Signal::SIGHUP).expect("it is there");
+    kill(pid, Signal::SIGUSR1).expect("it is there");
     assert_eq!(
         child.wait().expect("it ends").signal(),
-        Some(Signal::SIGHUP as i32)
+        Some(Signal::SIGUSR1 as i32)
     );
 }
 
