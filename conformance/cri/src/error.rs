@@ -149,10 +149,12 @@ pub(crate) fn words(text: &str) -> String {
     shown
 }
 
-/// Control characters, and those that turn the direction of what follows.
+/// Control characters, separators of lines, marks of direction, and what is invisible.
 fn is_unsafe(char: char) -> bool {
     char.is_control()
-        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(u32::from(char),
+            0x00ad | 0x061c | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e
+            | 0x2060..=0x206f | 0xfeff | 0xfff9..=0xfffb | 0xfffe | 0xffff | 0xe0000..=0xe007f)
 }
 
 fn cause_of_connect(cause: &io::Error) -> String {

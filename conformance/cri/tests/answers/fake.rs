@@ -79,9 +79,12 @@ async fn serve(stream: tokio::net::UnixStream, answer: Arc<Answer>) {
     };
     let (close, mut closed) = tokio::sync::mpsc::unbounded_channel::<()>();
     loop {
+        // The end first: else a reset of the one call may go out before the connection is closed,
+        // and the client's next call on the connection that is just closing.
         let accepted = tokio::select! {
-            accepted = connection.accept() => accepted,
+            biased;
             _ = closed.recv() => return,
+            accepted = connection.accept() => accepted,
         };
         let Some(Ok((request, respond))) = accepted else {
             return;
