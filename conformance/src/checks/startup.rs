@@ -8,7 +8,7 @@ use crate::backend::{Root, Spec};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop};
 use crate::context::{Context, Pod};
 
-mod confined;
+pub(super) mod confined;
 mod days;
 mod limits;
 mod read_only;

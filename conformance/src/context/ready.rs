@@ -68,9 +68,12 @@ pub(super) fn await_ready(pod: &mut Pod<'_>) -> Result<(), Stop> {
             Readiness::NotYet => {}
         }
         if began.elapsed() > context.scaled(Duration::from_secs(30)) {
-            return Err(Stop::Inconclusive(
-                "the host gave the program too little processor time to become ready".to_owned(),
-            ));
+            let why = if start.is_held {
+                "the host held the program, for memory, a disk or a lock, and it is not known to be ready"
+            } else {
+                "the host gave the program too little processor time to become ready"
+            };
+            return Err(Stop::Inconclusive(why.to_owned()));
         }
         pod.await_event(pause)?;
         pause = (pause * 2).min(Duration::from_millis(4));
@@ -104,6 +107,8 @@ struct Start {
     stuck: Option<(Switches, Stopwatch)>,
     /// Since when it is able to take TERM, where it does not sleep.
     taken: Option<Stopwatch>,
+    /// The kernel held it when it was last looked at.
+    is_held: bool,
 }
 
 impl Start {
@@ -122,6 +127,7 @@ impl Start {
             quiet: None,
             stuck: None,
             taken: None,
+            is_held: false,
         }
     }
 
@@ -147,6 +153,7 @@ impl Start {
         }
         let watch = self.watch.get_or_insert_with(|| pod.stopwatch());
         let waited = watch.elapsed();
+        self.is_held = matches!(seen, Look::Held);
         let is_settled = match seen {
             Look::Quiet if self.blocked => return Readiness::Blocked,
             Look::Quiet => {

@@ -212,6 +212,9 @@ fn survives_together(cx: &Context<'_>, numbers: &[i32]) -> Result<Vec<i32>, Stop
     let mut pod = cx.start(spec())?;
     let discarded = pod.discarded(numbers);
     let some = if all { numbers } else { &discarded };
+    if some.len() < 2 {
+        return Ok(Vec::new());
+    }
     let mut survives = || {
         for number in some {
             pod.signal(*number)?;
