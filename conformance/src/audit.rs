@@ -1,5 +1,6 @@
 //! `audit` and `merge`, from what was typed to an exit status.
 
+use std::env;
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cli::{self, AuditFormat, Merge, MergeFormat};
+use crate::event::Host;
 use crate::interrupt::{self, InOrder};
 use crate::node::checks::{self, Options};
 use crate::node::gather::{Gathered, gather};
@@ -28,6 +30,8 @@ mod judge;
 
 /// The largest report that is merged.
 const MOST: u64 = 256 << 20;
+/// The variable with the node's name, where a manifest sets it.
+const NODE_NAME: &str = "NODE_NAME";
 
 /// Audits this node.
 ///
@@ -42,7 +46,7 @@ pub fn run(options: &cli::Audit) -> Result<ExitCode, Failure> {
     let specs = spec::plan(&options.reports)
         .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
     let outputs = open(&specs)?;
-    let (mut audit, seen) = look(options)?;
+    let (mut audit, seen) = look(options, true)?;
     write(options, &audit, &outputs)?;
     if let Some(done) = &options.done {
         tell(done, &specs)?;
@@ -101,8 +105,8 @@ fn unwritten(spec: &ReportSpec<AuditFormat>, error: &io::Error) -> Failure {
     )
 }
 
-/// Looks at the node once.
-fn look(options: &cli::Audit) -> Result<(Audit, Gathered), Failure> {
+/// Looks at the node once. The first time, what the user names must be there.
+fn look(options: &cli::Audit, is_first: bool) -> Result<(Audit, Gathered), Failure> {
     let began = Instant::now();
     let started = suite::time_of_day();
     let unread = |error: io::Error| {
@@ -115,10 +119,15 @@ fn look(options: &cli::Audit) -> Result<(Audit, Gathered), Failure> {
     let root = ProcRoot::open(&options.proc).map_err(unread)?;
     let sources = source::all(&root, &options.sockets);
     let mut seen = gather(&root, &sources).map_err(unread)?;
-    asked_in_vain(options, &seen)?;
-    if let Some(wanted) = &options.pod {
-        only(&mut seen, wanted)?;
+    if is_first {
+        asked_in_vain(options, &seen)?;
     }
+    let wanted = options.pod.as_deref().map(|wanted| which(&seen, wanted));
+    let wanted = match wanted {
+        // Later it may go away.
+        Some(found) if is_first => Some(found?),
+        other => other.map(Result::unwrap_or_default),
+    };
     let how = Options {
         zombie_age: f64::from(options.zombie_age),
         kubernetes: options.kubernetes,
@@ -127,12 +136,26 @@ fn look(options: &cli::Audit) -> Result<(Audit, Gathered), Failure> {
         tool: suite::tool(),
         started,
         duration_us: 0,
-        host: suite::describe_host(1.0),
+        host: host(),
         strict: options.strict,
     };
+    // The node is judged by all of its pods.
     let mut audit = Audit::of(&seen, &how, head);
+    if let Some(wanted) = wanted {
+        audit.leave(&wanted);
+        seen.pods.retain(|pod| wanted.contains(&pod.told.id));
+    }
     audit.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     Ok((audit, seen))
+}
+
+/// This node. In a pod the host's name is the pod's, so that its manifest tells the node's.
+fn host() -> Host {
+    let mut host = suite::describe_host(1.0);
+    if let Some(name) = env::var(NODE_NAME).ok().filter(|name| !name.is_empty()) {
+        host.name = name;
+    }
+    host
 }
 
 /// A runtime that the user names is to answer.
@@ -156,19 +179,20 @@ fn asked_in_vain(options: &cli::Audit, seen: &Gathered) -> Result<(), Failure> {
     })
 }
 
-/// Leaves one pod.
-fn only(seen: &mut Gathered, wanted: &str) -> Result<(), Failure> {
+/// The ids of the pods that are meant.
+fn which(seen: &Gathered, wanted: &str) -> Result<Vec<String>, Failure> {
     let title = |pod: &crate::node::gather::PodFacts| match &pod.told.namespace {
         Some(namespace) => format!("{namespace}/{}", pod.told.name),
         None => pod.told.name.clone(),
     };
     let known: Vec<_> = seen.pods.iter().map(title).collect();
-    seen.pods.retain(|pod| {
+    let meant = seen.pods.iter().filter(|pod| {
         let uid = pod.told.uid.as_deref();
         title(pod) == wanted || pod.told.id == wanted || uid == Some(wanted)
     });
-    if !seen.pods.is_empty() {
-        return Ok(());
+    let ids: Vec<_> = meant.map(|pod| pod.told.id.clone()).collect();
+    if !ids.is_empty() {
+        return Ok(ids);
     }
     let near = crate::suggest::nearest(wanted, known.iter().map(String::as_str));
     Err(Failure::not_judged(
@@ -238,7 +262,7 @@ fn keep_watching(
 ) -> Result<Audit, Failure> {
     let _in_order = InOrder::begin();
     while interrupt::pause(interval).is_ok() {
-        let (now, _) = look(options)?;
+        let (now, _) = look(options, false)?;
         for (spec, output) in outputs.iter().filter(|(spec, _)| spec.file.is_some()) {
             let text = render(&now, spec.format, view(options));
             let written = text.and_then(|text| output.commit(text.as_bytes()));
@@ -250,8 +274,16 @@ fn keep_watching(
             // Writing to a string does not fail.
             let _ = writeln!(lines, "{} {change}", now.started);
         }
-        // A reader that has gone is no error, but the end.
-        if anstream::stdout().write_all(lines.as_bytes()).is_err() {
+        // Nothing follows a document. A reader that has gone is no error, but the end.
+        let is_document = outputs
+            .iter()
+            .any(|(spec, _)| spec.file.is_none() && spec.format != AuditFormat::Human);
+        let written = if is_document {
+            anstream::stderr().write_all(lines.as_bytes())
+        } else {
+            anstream::stdout().write_all(lines.as_bytes())
+        };
+        if written.is_err() {
             return Ok(now);
         }
         before = now;

@@ -278,7 +278,7 @@ fn audit_alone(room: &Room) -> Command {
 }
 
 /// Calls by which a process may be harmed, or entered, or a file be changed.
-const HARMS: [&str; 24] = [
+const HARMS: [&str; 35] = [
     "kill",
     "tkill",
     "tgkill",
@@ -303,6 +303,17 @@ const HARMS: [&str; 24] = [
     "fchown",
     "truncate",
     "execve",
+    "renameat",
+    "chmod",
+    "fchmodat",
+    "chown",
+    "fchownat",
+    "ftruncate",
+    "symlinkat",
+    "linkat",
+    "mknodat",
+    "chroot",
+    "pivot_root",
 ];
 
 fn it_only_reads() -> Result<(), Failed> {

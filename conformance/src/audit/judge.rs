@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{AuditFormat, Cli};
+use crate::event::Conclusion;
 use crate::node::gather::Gathered;
 use crate::node::inside;
 use crate::report::spec::ReportSpec;
@@ -19,8 +20,8 @@ use crate::suite::{self, Failure};
 /// Statuses of the suite by how much they weigh, the heaviest last.
 const BY_WEIGHT: [u8; 4] = [0, 3, 2, 1];
 
-/// Judges them, read from the processes that execute them; the exit status of the suite, `None`
-/// where there is nothing to judge.
+/// Judges them, read from the processes that execute them; the exit status of the suite, that of
+/// what was not judged where none can be read, and `None` where no pause runs.
 ///
 /// # Errors
 /// As the suite's.
@@ -49,8 +50,12 @@ pub(super) fn each(
         images.push(format!("binary:{}", path.display()));
     }
     if images.is_empty() {
-        anstream::eprintln!("--judge: no program of a pause could be read");
-        return Ok(None);
+        if seen.pods.iter().all(|pod| pod.pause.is_none()) {
+            anstream::eprintln!("--judge: no pause is seen");
+            return Ok(None);
+        }
+        anstream::eprintln!("--judge: no pause's program can be read, or an emulator runs each");
+        return Ok(Some(Conclusion::NotJudged.exit_status()));
     }
     let mut words = vec!["pause-conformance".to_owned()];
     for image in images {

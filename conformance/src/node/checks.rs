@@ -181,12 +181,19 @@ fn pause(pod: &PodFacts) -> Result<&PauseFacts, Miss> {
     })
 }
 
-/// It could not be read: another user of this host might.
+/// It could not be read: root might be able to.
 fn unseen(what: &str, why: &str) -> Miss {
-    Miss::Skip(
-        Want::Host,
-        format!("cannot read {what}: {why}; run as root"),
-    )
+    let hint = if rustix::process::geteuid().is_root() {
+        ""
+    } else {
+        "; run as root"
+    };
+    missing(what, &format!("{why}{hint}"))
+}
+
+/// This kernel does not say it, to any user.
+fn missing(what: &str, why: &str) -> Miss {
+    Miss::Skip(Want::Host, format!("cannot read {what}: {why}"))
 }
 
 #[cfg(test)]

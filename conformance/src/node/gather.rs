@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use procfs::process::Status;
 
+use crate::interrupt;
 use crate::node::inside::{self, Inside, Program, Seen, words};
 use crate::node::place::PodKey;
 use crate::node::proc::{Handle, ProcRoot, Process, Snapshot};
@@ -18,6 +20,8 @@ pub use zombies::{Owner, Zombie};
 
 /// Descriptors that are named of a process; it may have a million.
 const MOST_DESCRIPTORS: usize = 16;
+/// How long a runtime may take to know that a process has ended, on a busy node.
+const KNOWS_WITHIN: Duration = Duration::from_millis(500);
 
 /// A node as it was seen.
 #[derive(Debug, Default)]
@@ -209,6 +213,11 @@ impl PodFacts {
         (&self.told.namespace, &self.told.name, &self.told.id)
     }
 
+    /// Its source says that it has a pause, and none is seen.
+    fn is_lost(&self) -> bool {
+        self.pause.is_none() && !matches!(self.told.pause, ToldPause::Without(_))
+    }
+
     fn has(&self, container: &str) -> bool {
         self.told.id == container || self.told.members.iter().any(|it| it.id == container)
     }
@@ -288,26 +297,33 @@ impl<'a> Join<'a> {
             .into_iter()
             .map(|told| self.pod(source.name(), told))
             .collect();
-        let is_lost = |pod: &PodFacts| {
-            pod.pause.is_none() && !matches!(pod.told.pause, ToldPause::Without(_))
-        };
-        if !pods.iter().any(is_lost) {
+        if !pods.iter().any(PodFacts::is_lost) {
             return pods;
         }
         // Where not one is seen it may be that they are in a /proc of others.
-        let elsewhere = self.is_part && pods.iter().all(is_lost);
-        let again = source.ask(self.snapshot).map(|told| told.pods);
-        let still = |pod: &PodFacts| match &again {
-            Ok(again) => again
-                .iter()
-                .any(|it| it.id == pod.told.id && it.pause == pod.told.pause),
-            Err(_) => false,
-        };
-        pods.retain(|pod| !is_lost(pod) || still(pod));
-        for pod in pods.iter_mut().filter(|pod| is_lost(pod) && elsewhere) {
-            pod.unseen = Some("its processes are not in this /proc".to_owned());
+        let elsewhere = self.snapshot.hides || (self.is_part && pods.iter().all(PodFacts::is_lost));
+        self.ask_again(source, &mut pods);
+        if elsewhere {
+            for pod in pods.iter_mut().filter(|pod| pod.is_lost()) {
+                if matches!(pod.told.pause, ToldPause::Runs { .. }) {
+                    pod.unseen = Some("its processes are not in this /proc".to_owned());
+                }
+            }
+        } else if pods.iter().any(PodFacts::is_lost) && interrupt::pause(KNOWS_WITHIN).is_ok() {
+            self.ask_again(source, &mut pods);
         }
         pods
+    }
+
+    /// Drops each pod whose pause is not seen and of which the source no longer says the same.
+    fn ask_again(&self, source: &dyn Source, pods: &mut Vec<PodFacts>) {
+        let again = source.ask(self.snapshot).map(|told| told.pods);
+        let again = again.unwrap_or_default();
+        let is_said = |told: &ToldPod| {
+            let mut again = again.iter();
+            again.any(|it| it.id == told.id && it.pause == told.pause)
+        };
+        pods.retain(|pod| !pod.is_lost() || is_said(&pod.told));
     }
 
     fn pod(&self, source: &'static str, told: ToldPod) -> PodFacts {

@@ -1,7 +1,7 @@
 //! What is read of a pod's own files: its program, as it runs and as it lies in the pod's root.
 //!
 //! The filesystem is the pod's. So a path is resolved below its root and on that mount only, a file
-//! is opened for reading once it is known to be a regular one, and who serves it has a time limit.
+//! is opened for reading once it is known to be a regular one, and what serves it has a time limit.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::node::proc::Handle;
@@ -31,9 +32,31 @@ pub struct Program {
     /// Where the image has its program, by the process' first argument.
     pub path: String,
     /// SHA-256 of the file at that path.
-    pub file: Seen<String>,
+    pub file: Result<String, NoFile>,
     /// The emulator that it runs in, by its name.
     pub emulator: Option<String>,
+}
+
+/// Why the program of the image could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoFile {
+    /// No path can be resolved below a root here: the kernel is older than 5.6, or a seccomp
+    /// profile refuses openat2(2).
+    Host(String),
+    /// Another mount is at the path, as where an engine puts its own program over the image.
+    Mounted,
+    /// The path leads to no regular file that can be read.
+    Missing(String),
+}
+
+impl From<&io::Error> for NoFile {
+    fn from(error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::NOSYS | Errno::PERM) => Self::Host(words(error)),
+            Some(Errno::XDEV) => Self::Mounted,
+            _ => Self::Missing(words(error)),
+        }
+    }
 }
 
 /// What only the pod's own filesystem knows.
@@ -50,7 +73,7 @@ pub fn look(handle: &Arc<Handle>) -> Inside {
     let (sender, answer) = mpsc::channel();
     let held = Arc::clone(handle);
     let begun = std::thread::Builder::new().spawn(move || {
-        // Whoever has stopped waiting is gone.
+        // Nobody may wait any more.
         let _ = sender.send(Inside {
             program: program(&held).map_err(|error| words(&error)),
             at_root: at_root(&held).map_err(|error| words(&error)),
@@ -91,7 +114,7 @@ fn program(handle: &Handle) -> io::Result<Program> {
     let file = below(&root, &path).and_then(|file| digest_of(&file));
     Ok(Program {
         digest,
-        file: file.map_err(|error| words(&error)),
+        file: file.map_err(|error| NoFile::from(&error)),
         path,
         emulator: emulator.map(str::to_owned),
     })

@@ -240,6 +240,13 @@ pub struct Head {
     pub strict: bool,
 }
 
+/// A node without a pod has nothing wrong.
+fn worst(pods: &[Pod], node: &Node) -> Conclusion {
+    let all = pods.iter().map(|pod| pod.conclusion);
+    all.chain([node.conclusion])
+        .fold(Conclusion::Conformant, Conclusion::worse)
+}
+
 impl Audit {
     /// Judges what was seen.
     pub fn of(seen: &Gathered, options: &Options, head: Head) -> Self {
@@ -263,15 +270,10 @@ impl Audit {
             tally,
             checks,
         };
-        // A node without a pod has nothing wrong.
-        let all = pods
-            .iter()
-            .map(|pod| pod.conclusion)
-            .chain([node.conclusion]);
         let conclusion = if is_blind(seen) {
             Conclusion::NotJudged
         } else {
-            all.fold(Conclusion::Conformant, Conclusion::worse)
+            worst(&pods, &node)
         };
         let records = pods.iter().flat_map(|pod| &pod.checks).chain(&node.checks);
         let advice = records
@@ -295,6 +297,14 @@ impl Audit {
             duration_us: head.duration_us,
             host: head.host,
             strict,
+        }
+    }
+
+    /// Leaves the pods of these ids, and the node.
+    pub fn leave(&mut self, ids: &[String]) {
+        self.pods.retain(|pod| ids.contains(&pod.id));
+        if self.conclusion != Conclusion::NotJudged {
+            self.conclusion = worst(&self.pods, &self.node);
         }
     }
 
@@ -419,7 +429,13 @@ impl Pod {
                 .iter()
                 .flat_map(|it| shared(it, &seen.members))
                 .collect(),
-            zombies: seen.zombies.iter().map(Zombie::of).collect(),
+            // Those that were reaped while the audit looked are none.
+            zombies: seen
+                .zombies
+                .iter()
+                .filter(|it| it.stays)
+                .map(Zombie::of)
+                .collect(),
             conclusion,
             tally,
             checks,

@@ -65,14 +65,15 @@ pub struct Process {
 }
 
 impl Process {
-    /// It has ended, and nobody has waited for it.
+    /// It has ended, and nobody has waited for it. Where only its first thread has ended, the state
+    /// is the same and the other threads are counted.
     pub fn is_zombie(&self) -> bool {
-        self.state == 'Z'
+        self.state == 'Z' && self.threads <= 1
     }
 
     /// It lives.
     pub fn is_alive(&self) -> bool {
-        !matches!(self.state, 'Z' | 'X' | 'x')
+        !self.is_zombie() && !matches!(self.state, 'X' | 'x')
     }
 }
 
@@ -85,6 +86,8 @@ pub struct Snapshot {
     pub uptime: f64,
     /// Clock ticks in a second.
     pub ticks_per_second: u64,
+    /// Some processes are left out: one that is not here may live.
+    pub hides: bool,
     /// Why this is not all, a line each.
     pub notes: Vec<String>,
 }
@@ -160,6 +163,7 @@ impl ProcRoot {
             if all.processes.len() >= MOST_PROCESSES {
                 let most = format!("more than {MOST_PROCESSES} processes: the others are left out");
                 all.notes.push(most);
+                all.hides = true;
                 break;
             }
             match self.process(pid).and_then(|handle| handle.process()) {
@@ -173,6 +177,7 @@ impl ProcRoot {
         }
         // Read last: no process is younger than the picture.
         all.uptime = self.uptime();
+        all.hides |= unread > 0 || !all.processes.contains_key(&1);
         all.notes.extend(self.hidden(&all, unread));
         Ok(all)
     }

@@ -9,6 +9,18 @@ use crate::node::model::{Audit, Pod};
 pub fn changes(before: &Audit, now: &Audit) -> Vec<String> {
     let (old, new) = (by_id(before), by_id(now));
     let mut lines = Vec::new();
+    for source in &now.sources {
+        let (name, place) = (&source.name, &source.place);
+        let mut known = before.sources.iter();
+        let known = known.find(|it| (&it.name, &it.place) == (name, place));
+        match (known.map(|it| it.error.is_some()), &source.error) {
+            (Some(false), Some(why)) => {
+                lines.push(format!("{name} at {place} does not answer: {why}"));
+            }
+            (Some(true), None) => lines.push(format!("{name} at {place} answers")),
+            _ => {}
+        }
+    }
     for (id, pod) in &old {
         if !new.contains_key(id) {
             lines.push(format!("{}: gone", pod.title()));
@@ -31,10 +43,10 @@ pub fn changes(before: &Audit, now: &Audit) -> Vec<String> {
     lines
 }
 
-fn by_id(audit: &Audit) -> BTreeMap<(&str, &str), &Pod> {
+/// The pods by id, whoever tells of them: a runtime that does not answer for once ends no pod.
+fn by_id(audit: &Audit) -> BTreeMap<&str, &Pod> {
     let pods = audit.pods.iter();
-    pods.map(|pod| ((pod.source.as_str(), pod.id.as_str()), pod))
-        .collect()
+    pods.map(|pod| (pod.id.as_str(), pod)).collect()
 }
 
 fn verdicts(pod: &Pod) -> String {
@@ -58,7 +70,7 @@ fn of_pod(old: &Pod, new: &Pod) -> Vec<String> {
         let (old, new) = (old.zombies.len(), new.zombies.len());
         lines.push(format!("{title}: zombies {old} → {new}"));
     }
-    if old.image != new.image {
+    if old.source == new.source && old.image != new.image {
         let words = |pod: &Pod| pod.image.clone().unwrap_or_else(|| "none".to_owned());
         lines.push(format!("{title}: image {} → {}", words(old), words(new)));
     }

@@ -111,6 +111,39 @@ fn a_container_named_pause_is_not_taken_for_the_sandbox() {
 }
 
 #[test]
+fn a_process_whose_first_thread_has_ended_is_no_zombie() {
+    let pause = Process::pause(100, 1);
+    let alive = Process {
+        threads: 3,
+        ..Process::zombie(102, 100, &pause)
+    };
+    let audit = audit(&Tree::of(&[pause, alive]));
+    assert_eq!(audit.pods[0].zombies, []);
+}
+
+#[test]
+fn pauses_inside_of_one_container_are_pods_of_their_own() {
+    let node = format!("0::/docker/{}", "d".repeat(64));
+    let inside = |pid, pod| Process {
+        cgroup: format!("{node}/pods\n"),
+        pids: "77 7 1",
+        started: 3_000,
+        ..Process::pause(pid, pod)
+    };
+    let init = Process {
+        name: "init",
+        cgroup: format!("{node}\n"),
+        ..Process::member(400, 4, 0)
+    };
+    // It is in none of them.
+    let zombie = Process::zombie(403, 400, &init);
+    let audit = audit(&Tree::of(&[init, inside(401, 5), inside(402, 6), zombie]));
+    let ids: Vec<_> = audit.pods.iter().map(|pod| pod.id.as_str()).collect();
+    assert_eq!(ids, ["pid-401", "pid-402"]);
+    assert!(audit.pods.iter().all(|pod| pod.zombies.is_empty()));
+}
+
+#[test]
 fn a_pid_that_is_anothers_now_is_not_held() {
     let tree = Tree::of(&[Process::pause(100, 1)]);
     let root = ProcRoot::open(tree.path()).expect("the folder is there");

@@ -164,8 +164,18 @@ impl Tree {
         self.folder.path()
     }
 
+    /// A new process is there as a whole at once: an audit may look meanwhile.
     pub(crate) fn add(&self, process: &Process) {
-        let folder = self.path().join(process.pid.to_string());
+        let place = self.path().join(process.pid.to_string());
+        if place.exists() {
+            return Self::fill(&place, process);
+        }
+        let new = self.path().join("new");
+        Self::fill(&new, process);
+        fs::rename(&new, &place).expect("a name of its own");
+    }
+
+    fn fill(folder: &Path, process: &Process) {
         let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("written");
         for name in ["", "ns", "fd", "root", "elsewhere"] {
             fs::create_dir_all(folder.join(name)).expect("a folder");

@@ -1,7 +1,7 @@
 //! What a pause is there for: it lives, alone, as the first process, holds what the pod shares, and
 //! reaps.
 
-use super::{Judgement, Miss, NodeCheck, pause, unseen};
+use super::{Judgement, Miss, NodeCheck, missing, pause, unseen};
 use crate::advice::{Advice, REAP};
 use crate::event::Want;
 use crate::node::gather::{Owner, PodFacts, Zombie};
@@ -87,7 +87,7 @@ pub(super) static FIRST_PROCESS: NodeCheck<PodFacts> = NodeCheck {
     judge: |pod, _| {
         let pause = pause(pod)?;
         let pids = pause.status.nspid.as_ref();
-        let pids = pids.ok_or_else(|| unseen("NSpid", "this kernel is older than 4.1"))?;
+        let pids = pids.ok_or_else(|| missing("NSpid", "this kernel is older than 4.1"))?;
         if pids.last() == Some(&1) {
             return Ok(Pass::new("it is"));
         }
@@ -118,10 +118,8 @@ pub(super) static NAMESPACES_SHARED: NodeCheck<PodFacts> = NodeCheck {
 
 fn namespaces_shared(pod: &PodFacts, _: &super::Options) -> Judgement {
     let pause = pause(pod)?;
-    let by_kind = pod
-        .told
-        .kubernetes
-        .then(|| vec![Kind::Net, Kind::Ipc, Kind::Uts]);
+    // What every runtime has containers share; cri-dockerd gives each a host name of its own.
+    let by_kind = pod.told.kubernetes.then(|| vec![Kind::Net, Kind::Ipc]);
     let mut compared = 0;
     let mut apart = Vec::new();
     let mut hidden = None;
@@ -158,7 +156,12 @@ fn namespaces_shared(pod: &PodFacts, _: &super::Options) -> Judgement {
             let why = "no other container of it runs that is to share one".to_owned();
             Err(Miss::Skip(Want::Subject, why))
         }
-        (n, _) => Ok(Pass::new(format!("{n} as they are to be"))),
+        (n, hidden) => {
+            let pass = Pass::new(format!("{n} as they are to be"));
+            Ok(hidden.into_iter().fold(pass, |pass, why| {
+                pass.with(format!("others cannot be read: {why}"))
+            }))
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::node::source::ToldImage;
 use crate::outcome::{Finding, Pass};
 use crate::requirement::{Level, Source};
 use crate::subject::{Platform, Version};
+use pause_image::RegistryName;
 
 const COLLECTED: Source = Source {
     title: "kubernetes#81756",
@@ -48,13 +49,25 @@ fn configured(node: &Gathered) -> Result<&[(&'static str, ToldImage)], Miss> {
     Ok(&node.images)
 }
 
-/// Judges each configured image; the first that fails fails the check.
+/// Judges each configured image: the first that fails fails the check, and it passes where none was
+/// left unjudged.
 fn each(node: &Gathered, judge: impl Fn(&ToldImage) -> Judgement) -> Judgement {
-    let mut last = Pass::new("");
+    let mut last = Ok(Pass::new(""));
     for (source, image) in configured(node)? {
-        last = judge(image)?.with(format!("configured in {source}"));
+        match judge(image) {
+            Ok(pass) => last = last.map(|_| pass.with(format!("configured in {source}"))),
+            Err(Miss::Fail(finding)) => return Err(finding.into()),
+            Err(unjudged) => last = Err(unjudged),
+        }
     }
-    Ok(last)
+    last
+}
+
+/// A name completed: a runtime that is configured with `pause:3.10` says of its pods that they have
+/// `docker.io/library/pause:3.10`.
+fn full(name: &str) -> String {
+    name.parse::<RegistryName>()
+        .map_or_else(|_| name.to_owned(), |name| name.to_string())
 }
 
 fn name(image: &ToldImage) -> String {
@@ -123,16 +136,21 @@ pub(super) static PLATFORM: NodeCheck<Gathered> = NodeCheck {
         "Name an image in the runtime's configuration whose index holds this platform.",
     ),
     judge: |node, _| {
-        let host = Platform::host().to_string();
+        let host = Platform::host();
+        // A runtime leaves the variant out: `linux/arm` is `linux/arm/v7`.
+        let is_host = |text: &str| {
+            text.parse::<Platform>()
+                .is_ok_and(|it| !it.contradicts(&host))
+        };
         each(node, |image| match &image.platform {
             None => {
                 let why = "the runtime does not say which platform it is for".to_owned();
                 Err(Miss::Skip(Want::Host, why))
             }
-            Some(platform) if *platform == host => Ok(Pass::new(host.clone())),
+            Some(platform) if is_host(platform) => Ok(Pass::new(host.to_string())),
             Some(platform) => {
                 let platform = pause_image::escape_text(platform);
-                Err(Finding::new(host.clone(), platform).into())
+                Err(Finding::new(host.to_string(), platform).into())
             }
         })
     },
@@ -149,9 +167,9 @@ pub(super) static USED: NodeCheck<Gathered> = NodeCheck {
         "Drain the node, or wait until the pods are replaced.",
     ),
     judge: |node, _| {
-        let known: BTreeSet<&str> = configured(node)?
+        let known: BTreeSet<String> = configured(node)?
             .iter()
-            .map(|(_, image)| image.reference.as_str())
+            .map(|(_, image)| full(&image.reference))
             .collect();
         let sources: BTreeSet<&str> = node.images.iter().map(|(source, _)| *source).collect();
         let pods = node.pods.iter().filter(|pod| sources.contains(pod.source));
@@ -160,7 +178,7 @@ pub(super) static USED: NodeCheck<Gathered> = NodeCheck {
         let mut count = 0;
         for (image, _) in used {
             count += 1;
-            if !known.contains(image) {
+            if !known.contains(&full(image)) {
                 *others.entry(image).or_default() += 1;
             }
         }
@@ -170,7 +188,10 @@ pub(super) static USED: NodeCheck<Gathered> = NodeCheck {
                 n => Ok(Pass::new(format!("{n} do"))),
             };
         }
-        let known: Vec<_> = known.into_iter().map(pause_image::escape_text).collect();
+        let known: Vec<_> = known
+            .iter()
+            .map(|it| pause_image::escape_text(it))
+            .collect();
         let other: usize = others.values().sum();
         let found = Finding::new(known.join(", "), format!("{other} of {count} run another"));
         let lines = others.iter();
@@ -230,7 +251,7 @@ pub(super) static KUBELET_AGREES: NodeCheck<Gathered> = NodeCheck {
             return Err(Miss::Skip(Want::Subject, why));
         };
         each(node, |image| {
-            if image.reference == *named {
+            if full(&image.reference) == full(named) {
                 return Ok(Pass::new(name(image)));
             }
             Err(Finding::new(name(image), pause_image::escape_text(named)).into())

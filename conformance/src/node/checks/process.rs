@@ -1,9 +1,10 @@
 //! The pause as a process: its program, what it keeps, what it may do, what it costs.
 
-use super::{Judgement, Miss, NodeCheck, Options, pause, unseen};
+use super::{Judgement, Miss, NodeCheck, Options, missing, pause, unseen};
 use crate::advice::{self, Advice};
 use crate::event::Want;
 use crate::node::gather::{PauseFacts, PodFacts};
+use crate::node::inside::NoFile;
 use crate::node::source::Kind;
 use crate::node::source::proc::SANDBOX_SCORE;
 use crate::outcome::{Finding, Pass};
@@ -53,7 +54,12 @@ fn own_program(pod: &PodFacts, _: &Options) -> Judgement {
             format!("sha256:{}", program.digest),
         )
         .into()),
-        Err(why) => Err(Miss::Inconclusive(format!(
+        Err(NoFile::Host(why)) => Err(missing("the program of its image", why)),
+        Err(NoFile::Mounted) => Err(Miss::Skip(
+            Want::Subject,
+            format!("{path} is mounted into its root: its image does not hold it"),
+        )),
+        Err(NoFile::Missing(why)) => Err(Miss::Inconclusive(format!(
             "its first argument leads to no program in its root: {path}: {why}"
         ))),
     }
@@ -232,7 +238,7 @@ pub(super) static NO_NEW_PRIVILEGES: NodeCheck<PodFacts> = NodeCheck {
         let status = &pause(pod)?.status;
         of_kubernetes(pod)?;
         match status.nonewprivs {
-            None => Err(unseen("NoNewPrivs", "this kernel is older than 4.10")),
+            None => Err(missing("NoNewPrivs", "this kernel is older than 4.10")),
             Some(1) => Ok(Pass::new("set")),
             Some(_) => Err(Finding::new("set", "not set").into()),
         }
@@ -256,7 +262,7 @@ pub(super) static SECCOMP: NodeCheck<PodFacts> = NodeCheck {
         let status = &pause(pod)?.status;
         of_kubernetes(pod)?;
         match status.seccomp {
-            None => Err(unseen("Seccomp", "this kernel has none")),
+            None => Err(missing("Seccomp", "this kernel has none")),
             Some(2) => Ok(Pass::new("filtered")),
             Some(mode) => Err(Finding::new("mode 2, filtered", format!("mode {mode}")).into()),
         }
@@ -305,7 +311,7 @@ pub(super) static MEMORY: NodeCheck<PodFacts> = NodeCheck {
             return Err(Miss::Skip(Want::Host, why));
         }
         match pause.status.vmrss {
-            None => Err(unseen("VmRSS", "it is not in its status")),
+            None => Err(missing("VmRSS", "it is not in its status")),
             Some(size) if size <= GOOD_MEMORY => Ok(Pass::new(format!("{size} KiB"))),
             Some(size) => {
                 let found = Finding::new(format!("{GOOD_MEMORY} KiB"), format!("{size} KiB"));

@@ -53,6 +53,9 @@ pub(super) fn assign(root: &ProcRoot, snapshot: &Snapshot, pods: &mut [PodFacts]
                     .place
                     .container
                     .clone()
+                    // A pause may be inside a larger container, such as a node of kind: what else
+                    // is in that is not its pod's.
+                    .filter(|id| *id == pod.told.id)
                     .map(|id| (id, (number, None))),
             );
         }
@@ -69,7 +72,7 @@ pub(super) fn assign(root: &ProcRoot, snapshot: &Snapshot, pods: &mut [PodFacts]
         let (number, owner) = if let Some(number) = pauses.get(&zombie.parent) {
             (*number, Owner::Pause)
         } else if let Some((number, name)) = parent.and_then(place_of) {
-            // Who was started in the sandbox's own container, and is not the pause.
+            // The parent was started in the sandbox's own container, and is not the pause.
             let name = name.clone().unwrap_or_else(|| "the sandbox".to_owned());
             (*number, Owner::Container(name))
         } else if let Some((number, _)) = place_of(zombie) {

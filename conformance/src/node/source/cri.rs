@@ -28,6 +28,9 @@ const CRICTL: &str = "/etc/crictl.yaml";
 const LIMIT: Duration = Duration::from_secs(10);
 /// The most that is read of a file of configuration.
 const MOST: u64 = 64 << 10;
+/// How the types of shims begin whose sandbox is a machine, as containerd names them: Kata
+/// Containers, gVisor.
+const MACHINES: [&str; 2] = ["io.containerd.kata", "io.containerd.runsc"];
 
 /// A runtime at its socket.
 #[derive(Debug)]
@@ -99,7 +102,13 @@ impl Source for Cri {
                 Ok(status) => pods.extend(answers.pod(sandbox, &status)),
                 // It was removed while others were asked about.
                 Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(words(&error)),
+                // A runtime that is about to remove it may answer with any error.
+                Err(error) => {
+                    let now = client.pod_sandboxes(None).map_err(|error| words(&error))?;
+                    if now.iter().any(|it| it.id == sandbox.id) {
+                        return Err(words(&error));
+                    }
+                }
             }
         }
         let version = client.version();
@@ -121,6 +130,8 @@ struct Answers {
     /// Those that run, by sandbox.
     containers: BTreeMap<String, Vec<Container>>,
     images: Vec<Image>,
+    /// What it has all containers of a pod share.
+    shares: Vec<Kind>,
 }
 
 impl Answers {
@@ -137,6 +148,7 @@ impl Answers {
             sandboxes,
             containers,
             images: client.images()?,
+            shares: shared_in(&client.version().runtime_name),
         })
     }
 
@@ -152,7 +164,7 @@ impl Answers {
         let modes = linux.and_then(|it| it.namespaces.as_ref()?.options.as_ref());
         let members = self.containers.get(&sandbox.id);
         let members = members
-            .map(|all| members_of(all, modes))
+            .map(|all| members_of(all, modes, &self.shares))
             .unwrap_or_default();
         let pause = if state == PodSandboxState::Ready as i32 {
             pause(&info, &sandbox.id)
@@ -180,8 +192,21 @@ impl Answers {
     }
 }
 
-/// The process of a sandbox that holds: a runtime that runs none says 0.
+/// What a runtime of this name has all containers of a pod share. Docker, below cri-dockerd, gives
+/// each a UTS namespace of its own, with the pod's host name in it.
+fn shared_in(runtime: &str) -> Vec<Kind> {
+    let uts = (runtime != "docker").then_some(Kind::Uts);
+    [Kind::Net, Kind::Ipc].into_iter().chain(uts).collect()
+}
+
+/// The process of a sandbox that holds: a runtime that runs none says 0, and the process of a
+/// machine is no pause.
 fn pause(info: &Value, sandbox: &str) -> ToldPause {
+    let shim = info["runtimeType"].as_str().unwrap_or_default();
+    if MACHINES.iter().any(|begin| shim.starts_with(begin)) {
+        let shim = pause_image::escape_text(shim);
+        return ToldPause::Without(format!("{shim} holds the sandbox, in a machine of its own"));
+    }
     match info["pid"].as_i64().map(i32::try_from) {
         Some(Ok(0)) => ToldPause::Without(
             "its runtime holds the sandbox without one (drop_infra_ctr, or a shim's sandbox)"
@@ -194,20 +219,24 @@ fn pause(info: &Value, sandbox: &str) -> ToldPause {
     }
 }
 
-fn members_of(containers: &[Container], modes: Option<&NamespaceOption>) -> Vec<ToldMember> {
+fn members_of(
+    containers: &[Container],
+    modes: Option<&NamespaceOption>,
+    shared: &[Kind],
+) -> Vec<ToldMember> {
     // Those of the node are the pause's too.
     let shares_pid = modes.is_some_and(|it| {
         [NamespaceMode::Pod as i32, NamespaceMode::Node as i32].contains(&it.pid)
     });
-    let mut shares = vec![Kind::Net, Kind::Ipc, Kind::Uts];
-    shares.extend(shares_pid.then_some(Kind::Pid));
+    let mut kinds = shared.to_vec();
+    kinds.extend(shares_pid.then_some(Kind::Pid));
     let members = containers.iter().map(|container| {
         let metadata = container.metadata.clone().unwrap_or_default();
         ToldMember {
             id: container.id.clone(),
             name: metadata.name,
             pid: None,
-            shares: Some(shares.clone()),
+            shares: Some(kinds.clone()),
         }
     });
     members.collect()
@@ -222,7 +251,9 @@ fn is_named(image: &Image, name: &str) -> bool {
 fn configured(client: &Client) -> Result<Option<ToldImage>, Error> {
     let status = client.status(true)?;
     let config = document(&status.info, "config");
-    let Some(reference) = config["sandboxImage"].as_str() else {
+    let named = config["sandboxImage"].as_str();
+    // Containerd 2.0 does not say it.
+    let Some(reference) = named.filter(|name| !name.is_empty()) else {
         return Ok(None);
     };
     let found = client.image_status(reference, true)?;
@@ -251,7 +282,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    use super::{Cri, ToldPause, endpoint, pause};
+    use super::{Cri, Kind, ToldPause, endpoint, pause, shared_in};
 
     #[rstest]
     #[case(
@@ -272,12 +303,23 @@ mod tests {
     }
 
     #[test]
+    fn containers_of_docker_have_a_host_name_of_their_own() {
+        assert_eq!(shared_in("docker"), [Kind::Net, Kind::Ipc]);
+        let all = [Kind::Net, Kind::Ipc, Kind::Uts];
+        assert_eq!(shared_in("containerd"), all);
+    }
+
+    #[test]
     fn a_sandbox_without_a_process_is_no_sandbox_whose_pause_died() {
         let runs = |pid| ToldPause::Runs {
             pid,
             container: Some("a".to_owned()),
         };
         assert_eq!(pause(&json!({"pid": 12}), "a"), runs(Some(12)));
+        let native = json!({"pid": 12, "runtimeType": "io.containerd.runc.v2"});
+        assert_eq!(pause(&native, "a"), runs(Some(12)));
+        let machine = json!({"pid": 12, "runtimeType": "io.containerd.kata.v2"});
+        assert!(matches!(pause(&machine, "a"), ToldPause::Without(_)));
         assert_eq!(pause(&json!({}), "a"), runs(None));
         assert!(matches!(
             pause(&json!({"pid": 0}), "a"),

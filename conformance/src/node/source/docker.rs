@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::http::{Engine, is_plain, list, pid, text};
+use super::http::{Engine, is_plain, list, pid, text, told};
 use super::{Kind, Source, Told, ToldMember, ToldPause, ToldPod};
 use crate::node::proc::Snapshot;
 
@@ -57,16 +57,7 @@ impl Source for Docker {
         let mut kept = BTreeMap::new();
         let sandboxes = all.iter().filter(|it| it.is_sandbox(&joined));
         let pods = sandboxes.map(|sandbox| self.pod(sandbox, &all, &mut kept));
-        Ok(Told {
-            version: format!("docker {}", text(&version["Version"]).unwrap_or_default()),
-            // One that ended while it was asked about is no pod any more.
-            pods: pods
-                .collect::<Result<Vec<_>, _>>()?
-                .into_iter()
-                .flatten()
-                .collect(),
-            image: None,
-        })
+        told("docker", &version, pods)
     }
 }
 

@@ -7,6 +7,8 @@ use pause_image::unix_http;
 use serde_json::Value;
 use ureq::Agent;
 
+use super::{Told, ToldPod};
+
 /// How long an engine may take for one answer: an audit is quick, and goes on without it.
 const LIMIT: Duration = Duration::from_secs(10);
 /// The most that is read of an answer.
@@ -73,6 +75,26 @@ fn words(error: &ureq::Error) -> String {
         ureq::Error::Timeout(_) => format!("no answer within {LIMIT:?}"),
         other => other.to_string(),
     }
+}
+
+/// What an engine says: its name and version, and its pods without those that ended while it was
+/// asked about them.
+///
+/// # Errors
+/// As the pods'.
+pub(super) fn told(
+    name: &str,
+    version: &Value,
+    pods: impl Iterator<Item = Result<Option<ToldPod>, String>>,
+) -> Result<Told, String> {
+    let version = text(&version["Version"]).unwrap_or_default();
+    Ok(Told {
+        version: format!("{name} {version}"),
+        pods: pods
+            .filter_map(Result::transpose)
+            .collect::<Result<_, _>>()?,
+        image: None,
+    })
 }
 
 /// A text of a document, if it is one and not empty.

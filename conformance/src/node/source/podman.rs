@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::http::{Engine, is_plain, list, pid, text};
+use super::http::{Engine, is_plain, list, pid, text, told};
 use super::{Kind, Source, Told, ToldMember, ToldPause, ToldPod};
 use crate::node::proc::Snapshot;
 
@@ -128,16 +128,7 @@ impl Source for Podman {
     fn ask(&self, _snapshot: &Snapshot) -> Result<Told, String> {
         let version = self.engine.must("/version")?;
         let listed = self.engine.must(&format!("{API}/pods/json"))?;
-        let pods = list(&listed).map(|row| self.pod(row));
-        Ok(Told {
-            version: format!("podman {}", text(&version["Version"]).unwrap_or_default()),
-            pods: pods
-                .collect::<Result<Vec<_>, _>>()?
-                .into_iter()
-                .flatten()
-                .collect(),
-            image: None,
-        })
+        told("podman", &version, list(&listed).map(|row| self.pod(row)))
     }
 }
 

@@ -153,7 +153,10 @@ impl Processes<'_> {
                 let beside = net.and_then(|net| nets.get(&net)).into_iter().flatten();
                 let own = process.place.container.as_deref();
                 let beside = beside.filter(|(id, _)| Some(*id) != own);
-                let id = own.map_or_else(|| format!("pid-{}", process.pid), str::to_owned);
+                // Inside of one container, such as a node of kind, there may be many.
+                let holds = |id: &&str| containers.get(*id).is_some_and(|it| it.pid == process.pid);
+                let id = own.filter(holds);
+                let id = id.map_or_else(|| format!("pid-{}", process.pid), str::to_owned);
                 Some(ToldPod {
                     name: short(&id).to_owned(),
                     id,

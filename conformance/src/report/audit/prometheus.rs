@@ -2,8 +2,8 @@
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
 //! Names and units are by Prometheus' conventions: base units, `_total` for what only rises. The
-//! node is no label: Prometheus adds it. A series of a pod has its namespace and name, and the begin
-//! of its id, by which it is one series however pods are named.
+//! node is no label: Prometheus adds it. A series of a pod has its namespace and name, and the id of
+//! its sandbox, by which it is one series however pods are named.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
@@ -109,7 +109,7 @@ fn totals(audit: &Audit, started: f64) -> [(&'static str, &'static str, f64); 7]
         ),
         (
             "node_sound",
-            "1 where no binding check of the node or of a pod failed.",
+            "1 where the conclusion of the audit is conformant.",
             sound,
         ),
     ]
@@ -169,7 +169,7 @@ const FIGURES: [Figure; 4] = [
 ];
 
 fn pods(out: &mut String, audit: &Audit) -> fmt::Result {
-    let help = "1 where no binding check of the pod failed.";
+    let help = "1 where the conclusion of the pod is conformant.";
     let mut family = Family::begin(out, "pod_sound", "gauge", help)?;
     for pod in &audit.pods {
         let sound = pod.conclusion == Conclusion::Conformant;

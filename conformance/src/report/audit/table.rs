@@ -29,10 +29,11 @@ pub fn render(audit: &Audit, view: View) -> Result<String, fmt::Error> {
     let mut out = String::new();
     match view {
         View::Pods => pods(&mut out, audit)?,
-        View::Pod => audit
-            .pods
-            .iter()
-            .try_for_each(|pod| explain(&mut out, audit, pod))?,
+        View::Pod => {
+            let mut pods = audit.pods.iter();
+            pods.try_for_each(|pod| explain(&mut out, audit, pod))?;
+            node_failures(&mut out, audit)?;
+        }
         View::Zombies => return zombies(audit),
     }
     for note in &audit.notes {
@@ -51,20 +52,20 @@ fn pods(out: &mut String, audit: &Audit) -> fmt::Result {
     let rows = audit.pods.iter().map(row);
     write!(out, "{}", Columns([head].into_iter().chain(rows).collect()))?;
     writeln!(out)?;
-    for record in audit
-        .node
-        .checks
-        .iter()
-        .filter(|it| it.verdict == Verdict::Fail)
-    {
-        failed(out, audit, "node", record)?;
-    }
+    node_failures(out, audit)?;
     for pod in &audit.pods {
         for record in pod.failed() {
             failed(out, audit, &pod.title(), record)?;
         }
     }
     mending(out, audit)
+}
+
+/// What is wrong with the node as a whole.
+fn node_failures(out: &mut String, audit: &Audit) -> fmt::Result {
+    let checks = audit.node.checks.iter();
+    let mut failures = checks.filter(|it| it.verdict == Verdict::Fail);
+    failures.try_for_each(|record| failed(out, audit, "node", record))
 }
 
 /// What failed, in a line, with its evidence.
