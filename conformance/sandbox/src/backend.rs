@@ -29,6 +29,8 @@ pub mod engine;
 mod executed;
 mod facts;
 mod inside;
+#[cfg(any(feature = "cri", feature = "engines"))]
+mod kept;
 mod lease;
 mod member;
 pub mod oci;
@@ -236,6 +238,33 @@ pub struct Launch<'a> {
     pub rootfs: &'a Arc<Rootfs>,
     /// Its program, arguments, environment and user.
     pub program: &'a Program,
+}
+
+impl<'a> Launch<'a> {
+    /// The program that a subject names.
+    ///
+    /// # Errors
+    /// Where it names none that can be started.
+    fn of(subject: &'a Subject) -> Result<Self, StartError> {
+        let program = subject.program.as_ref();
+        Ok(Self {
+            rootfs: &subject.rootfs,
+            program: program.map_err(|why| StartError::Unable {
+                why: why.to_string(),
+            })?,
+        })
+    }
+}
+
+/// Why a backend lacks a feature: its own reason, else that of the default backend beside it.
+fn why_lacking<'a>(
+    lacking: &'a [(Features, String)],
+    embedded: &'a Embedded,
+    need: Features,
+) -> Option<&'a str> {
+    let own = lacking.iter().find(|(bit, _)| *bit == need);
+    own.map(|(_, why)| why.as_str())
+        .or_else(|| embedded.lacks(need))
 }
 
 /// Why a sandbox did not start.

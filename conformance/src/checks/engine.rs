@@ -9,6 +9,7 @@ use procfs::process::Stat;
 
 use super::namespaces::network::{ADDRESS, PORT, plug_in, same_network};
 use super::namespaces::told;
+use super::startup::confined::inside;
 use crate::advice::Advice;
 use crate::backend::{Join, Member, Spec, Stopped};
 use crate::check::{Check, Family, Finding, Level, Needs, Outcome, Pass, Source, Stop, ensure};
@@ -104,7 +105,9 @@ fn takes_image(cx: &Context<'_>) -> Outcome {
     )?;
     let status = pod.status()?;
     let wanted = (program.uid, program.gid);
-    let runs_as = (status.ruid, status.rgid);
+    // An engine may map ids, as docker's userns-remap does.
+    let id = |map, id| Ok::<_, Stop>(inside(&pod, map, id)?.unwrap_or(id));
+    let runs_as = (id("uid_map", status.ruid)?, id("gid_map", status.rgid)?);
     ensure(
         wanted.0.is_none_or(|uid| uid == runs_as.0) && wanted.1.is_none_or(|gid| gid == runs_as.1),
         format!("it runs as user {}", user_in_words(wanted)),
@@ -148,8 +151,9 @@ fn stop_is_clean(cx: &Context<'_>) -> Outcome {
         (_, Some(ExitStatus::Exited(0))) => Ok(Pass::new(format!(
             "exited 0 when its engine stopped it, in {took:.1?}"
         ))),
-        (Stopped::Killed, Some(status)) if status == killed => Ok(Pass::new(
-            "the engine kills what it stops, and did: that is not the image's",
+        // Nothing was asked of the pause process.
+        (Stopped::Killed, Some(status)) if status == killed => Err(Stop::Skip(
+            "the engine stops a pause container by SIGKILL".to_owned(),
         )),
         (_, status) => {
             let observed = match status {
@@ -329,7 +333,11 @@ fn pause_path(cx: &Context<'_>) -> Outcome {
         ..Spec::default()
     })?;
     let status = pod.status()?;
-    if (status.ruid, status.rgid) != (0, 0) {
+    let ids = (
+        inside(&pod, "uid_map", status.ruid)?,
+        inside(&pod, "gid_map", status.rgid)?,
+    );
+    if ids != (Some(0), Some(0)) {
         let observed = format!("the engine has it run as user {}", status.ruid);
         return Err(Stop::Error(observed));
     }
@@ -377,17 +385,19 @@ fn ps(cx: &Context<'_>) -> Outcome {
     let words = told(&mut pod, "read /proc/1/cmdline of a container", read)?;
     let shown = in_words(&words);
     let program = cx.subject().program.as_ref();
+    // The kernel puts the interpreter of a script before it.
+    let is_script = program.is_ok_and(|program| program.format == subject::Format::Script);
     let named = program.map_or(String::new(), |program| {
         subject::escape(program.argv.join(" ").as_bytes())
     });
     ensure(
-        shown == named,
+        is_script || shown == named,
         format!("ps in a container shows PID 1 as {named}"),
         format!("it shows {shown}"),
     )?;
     pod.expect_running("a container looked at it")?;
     Ok(Pass::new(format!(
-        "ps in a container shows PID 1 as {named}"
+        "ps in a container shows PID 1 as {shown}"
     )))
 }
 

@@ -218,13 +218,7 @@ impl Cri {
 
     /// Starts the reference and ends it, and sees what can be seen of that.
     fn try_out(&mut self) -> Result<(), StartError> {
-        let program = self.reference.program.as_ref();
-        let launch = Launch {
-            rootfs: &self.reference.rootfs,
-            program: program.map_err(|why| StartError::Unable {
-                why: why.to_string(),
-            })?,
-        };
+        let launch = Launch::of(&self.reference)?;
         let sandbox = self.create(&launch, &Spec::default())?;
         let stopped = || -> io::Result<Option<ExitStatus>> {
             let pidfd = sandbox.inside.child.pidfd.as_fd();
@@ -364,11 +358,7 @@ impl Backend for Cri {
     }
 
     fn lacks(&self, need: Features) -> Option<&str> {
-        self.lacking
-            .iter()
-            .find(|(bit, _)| *bit == need)
-            .map(|(_, why)| why.as_str())
-            .or_else(|| self.embedded.lacks(need))
+        super::why_lacking(&self.lacking, &self.embedded, need)
     }
 
     fn adopt(&self, subject: &Subject) -> Result<(), StartError> {

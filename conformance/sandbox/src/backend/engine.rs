@@ -160,13 +160,7 @@ impl Engine {
 
     /// Starts the reference and ends it, and sees what can be seen of that.
     fn try_out(&mut self, spec: &Spec) -> Result<(), StartError> {
-        let program = self.reference.program.as_ref();
-        let launch = Launch {
-            rootfs: &self.reference.rootfs,
-            program: program.map_err(|why| StartError::Unable {
-                why: why.to_string(),
-            })?,
-        };
+        let launch = Launch::of(&self.reference)?;
         let sandbox = self.create(&launch, spec)?;
         let Pause::Found(inside) = &sandbox.pause else {
             let cause = io::Error::other("the reference ended at once");
@@ -198,7 +192,7 @@ impl Engine {
             }
             inside.signal(libc::SIGKILL)?;
             crate::wait::readable(pidfd, Duration::from_mins(1))?;
-            sys::await_reaping(pidfd, Duration::from_secs(10))?;
+            sys::await_reaping(pidfd, Duration::from_mins(1))?;
             match sys::exit_of_another(pidfd) {
                 Ok(status) => Ok(status == Some(ExitStatus::Signaled(libc::SIGKILL))),
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(false),
@@ -299,13 +293,7 @@ impl Engine {
 
     /// A container whose pid namespace another joins, as a pod does that shares its node's.
     fn node(&self) -> Result<EngineSandbox, StartError> {
-        let program = self.reference.program.as_ref();
-        let launch = Launch {
-            rootfs: &self.reference.rootfs,
-            program: program.map_err(|why| StartError::Unable {
-                why: why.to_string(),
-            })?,
-        };
+        let launch = Launch::of(&self.reference)?;
         self.create(&launch, &Spec::default())
     }
 
@@ -352,7 +340,7 @@ fn maker(
     let info = info.map_err(|refusal| at("ask what it is")(refusal.into()))?;
     // Systemd makes and removes cgroups itself, and asks for a slice.
     let is_plain = info["CgroupDriver"].as_str() == Some("cgroupfs");
-    let subject = member::image();
+    let subject = super::member::image();
     let image = load(kind.name, (api, keeper), made, &subject);
     let image = image.map_err(|not_loaded| match not_loaded {
         NotLoaded::Here(why) | NotLoaded::Refused(why) => StartError::Unable { why },
@@ -413,11 +401,7 @@ impl Backend for Engine {
     }
 
     fn lacks(&self, need: Features) -> Option<&str> {
-        self.lacking
-            .iter()
-            .find(|(bit, _)| *bit == need)
-            .map(|(_, why)| why.as_str())
-            .or_else(|| self.embedded.lacks(need))
+        super::why_lacking(&self.lacking, &self.embedded, need)
     }
 
     fn adopt(&self, subject: &Subject) -> Result<(), StartError> {

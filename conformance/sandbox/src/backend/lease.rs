@@ -129,7 +129,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.alive = None;
         // It removes the cgroups, which are empty unless a removal has failed.
-        let _ = crate::wait::readable(self.leash.pidfd.as_fd(), PATIENCE * 2);
+        let _ = crate::wait::readable(self.leash.pidfd.as_fd(), Duration::from_mins(1));
         for directory in &self.directories {
             let _ = fs::remove_dir(directory);
         }

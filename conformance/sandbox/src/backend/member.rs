@@ -4,6 +4,8 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use pause_image::{Platform, Subject};
+
 /// A container that is to be made of a pod, in the network and IPC namespaces of the pause process.
 /// Its program is the suite's own: it stays, with one child.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +14,12 @@ pub struct Member {
     pub port: Option<u16>,
     /// In the pod's pid namespace; else it is PID 1 of its own.
     pub shares_pid: bool,
+}
+
+/// The image of such a container: the suite's probe alone.
+pub(super) fn image() -> Subject {
+    let probe = crate::programs::PROBE.into();
+    Subject::of_program("the suite's probe", probe, Platform::host())
 }
 
 /// A container of a pod that its engine has made and started. Dropping it removes it.

@@ -167,12 +167,7 @@ impl Oci {
         let reference = crate::programs::REFERENCE.into();
         let platform = pause_image::Platform::host();
         let subject = pause_image::Subject::of_program("the reference", reference, platform);
-        let launch = Launch {
-            rootfs: &subject.rootfs,
-            program: subject.program.as_ref().map_err(|why| StartError::Unable {
-                why: why.to_string(),
-            })?,
-        };
+        let launch = Launch::of(&subject)?;
         let sandbox = self.start(&launch, &Spec::default())?;
         if joined {
             let member = Member {
@@ -341,11 +336,7 @@ impl Backend for Oci {
     }
 
     fn lacks(&self, need: Features) -> Option<&str> {
-        self.lacking
-            .iter()
-            .find(|(bit, _)| *bit == need)
-            .map(|(_, why)| why.as_str())
-            .or_else(|| self.embedded.lacks(need))
+        super::why_lacking(&self.lacking, &self.embedded, need)
     }
 
     fn cost(&self) -> Duration {

@@ -12,8 +12,15 @@ use crate::process::proc;
 /// # Errors
 /// Where /proc does not tell.
 pub(super) fn name_of_run() -> io::Result<String> {
+    name_of(std::process::id())
+}
+
+/// The same of another process, in this pid namespace.
+///
+/// # Errors
+/// Where there is none, and where /proc does not tell.
+pub(super) fn name_of(pid: u32) -> io::Result<String> {
     let namespace = fs::metadata("/proc/self/ns/pid")?.ino();
-    let pid = std::process::id();
     let started = start_of(pid)?.ok_or(io::ErrorKind::NotFound)?;
     Ok(format!("{namespace}-{pid}-{started}"))
 }

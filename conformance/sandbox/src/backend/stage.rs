@@ -177,6 +177,8 @@ impl Stage {
         };
         let child = sys::spawn(NewNamespaces::empty(), &order)?;
         if !crate::wait::readable(child.pidfd.as_fd(), ORDER)? {
+            let _ = sys::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+            let _ = sys::wait(child.pidfd.as_fd());
             return Err(io::ErrorKind::TimedOut.into());
         }
         sys::try_wait(child.pidfd.as_fd())?.ok_or_else(|| io::ErrorKind::InvalidData.into())

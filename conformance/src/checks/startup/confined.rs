@@ -94,12 +94,16 @@ fn any_uid(cx: &Context<'_>) -> Outcome {
 }
 
 /// The id, inside the process's user namespace, of an id outside (user_namespaces(7)).
-fn inside(pod: &Pod<'_>, map: &str, outside: u32) -> Result<Option<u32>, Stop> {
+pub(in crate::checks) fn inside(
+    pod: &Pod<'_>,
+    map: &str,
+    outside: u32,
+) -> Result<Option<u32>, Stop> {
     Ok(id_map(pod, map)?
         .into_iter()
         .find_map(|[first, base, count]| {
             let offset = outside.checked_sub(base)?;
-            (offset < count).then_some(first + offset)
+            first.checked_add(offset).filter(|_| offset < count)
         }))
 }
 

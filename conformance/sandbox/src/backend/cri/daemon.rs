@@ -122,7 +122,7 @@ impl Daemon {
             lease: Arc::clone(lease),
         };
         daemon.import(programs, IMAGE, subject)?;
-        daemon.import(programs, member::IMAGE, &member::image())?;
+        daemon.import(programs, member::IMAGE, &crate::backend::member::image())?;
         Ok(daemon)
     }
 

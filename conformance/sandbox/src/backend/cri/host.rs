@@ -96,10 +96,13 @@ fn sandbox_image(config: &str) -> Option<String> {
     (!image.is_empty()).then(|| image.to_owned())
 }
 
+/// A kubelet, and the programs of k3s and MicroK8s that are one among other things.
+const KUBELETS: [&str; 4] = ["kubelet", "k3s-server", "k3s-agent", "kubelite"];
+
 fn has_kubelet() -> bool {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut names = processes.filter_map(|it| fs::read_to_string(it.path().join("comm")).ok());
-    names.any(|name| name.trim_end() == "kubelet")
+    names.any(|name| KUBELETS.contains(&name.trim_end()))
 }
 
 #[cfg(test)]

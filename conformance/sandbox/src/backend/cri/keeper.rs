@@ -6,34 +6,27 @@
 //! where it was killed as well, the next suite does.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, Write as _};
-use std::os::fd::AsFd as _;
-use std::os::unix::process::CommandExt as _;
+use std::io::{self, BufRead};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pause_cri::{Client, Options};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::pod::LABEL;
+use crate::backend::kept::{Line, REMOVAL};
 use crate::backend::run::is_dead;
 
 /// The first argument of the suite, its name, where it is to be the keeper.
 pub const NAME: &str = "pause-conformance-cri-keeper";
 /// How long a runtime may take to make what a suite has asked for last.
 const LATE: Duration = Duration::from_secs(30);
-/// How long the removal of all may take.
-const REMOVAL: Duration = Duration::from_mins(4);
 /// How often the runtime is asked meanwhile: it tells of no event.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// The suite's end of it.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    input: Mutex<Option<ChildStdin>>,
-    child: Child,
+    line: Line,
 }
 
 impl Keeper {
@@ -43,20 +36,9 @@ impl Keeper {
     /// Where the runtime does not answer, or no process can be made.
     pub(super) fn start(client: &Client, run: &str) -> io::Result<Self> {
         sweep(client, &is_dead)?;
-        // Also where its file has been replaced meanwhile, as a build does.
-        let mut child = Command::new("/proc/self/exe")
-            .arg0(NAME)
-            .arg(client.socket())
-            .arg(run)
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // An interrupt from the terminal is not for it.
-            .process_group(0)
-            .spawn()?;
-        let input = Mutex::new(child.stdin.take());
-        Ok(Self { input, child })
+        let words = vec![client.socket().into(), run.into()];
+        let line = Line::start(NAME, words)?;
+        Ok(Self { line })
     }
 
     /// Says that a sandbox is being made, before that is asked for.
@@ -64,33 +46,13 @@ impl Keeper {
     /// # Errors
     /// Where the keeper has gone: what it would not remove is not made.
     pub(super) fn makes(&self) -> io::Result<()> {
-        self.tell("+")
+        self.line.tell("+")
     }
 
     /// Says that the runtime has answered.
     pub(super) fn made(&self) {
         // It has gone: then what is made next fails.
-        let _ = self.tell("-");
-    }
-
-    fn tell(&self, sign: &str) -> io::Result<()> {
-        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
-        let input = input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        input.write_all(format!("{sign}\n").as_bytes())
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        let input = self.input.get_mut().unwrap_or_else(PoisonError::into_inner);
-        drop(input.take());
-        let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty());
-        let ended = pidfd
-            .map_err(io::Error::from)
-            .and_then(|pidfd| crate::wait::readable(pidfd.as_fd(), REMOVAL));
-        if matches!(ended, Ok(true)) {
-            let _ = self.child.wait();
-        }
+        let _ = self.line.tell("-");
     }
 }
 

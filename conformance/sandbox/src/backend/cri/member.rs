@@ -9,7 +9,6 @@ use pause_cri::messages::{
     ContainerConfig, ContainerMetadata, ContainerState, ImageSpec, LinuxContainerConfig,
     LinuxContainerSecurityContext, NamespaceMode, NamespaceOption, PodSandboxConfig,
 };
-use pause_image::{Platform, Subject};
 
 use super::Place;
 use super::pod::{Found, process};
@@ -20,12 +19,6 @@ use crate::sys::Child;
 pub(super) const IMAGE: &str = "localhost/pause-conformance:member";
 /// A container has nothing to do at its end.
 const AT_ONCE: Duration = Duration::ZERO;
-
-/// The image of members: the probe alone.
-pub(super) fn image() -> Subject {
-    let probe = crate::programs::PROBE.into();
-    Subject::of_program("the suite's probe", probe, Platform::host())
-}
 
 /// A container that runs. Dropping it removes it.
 pub(super) struct CriMember {

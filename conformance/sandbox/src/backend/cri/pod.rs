@@ -222,5 +222,6 @@ fn open(pid: Pid, id: &str) -> Option<OwnedFd> {
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     let path = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
     let groups = std::fs::read_to_string(path).ok()?;
-    groups.contains(id).then_some(pidfd)
+    // Every text contains an empty one.
+    (!id.is_empty() && groups.contains(id)).then_some(pidfd)
 }

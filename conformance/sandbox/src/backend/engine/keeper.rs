@@ -9,12 +9,9 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, BufRead, Write as _};
+use std::io::{self, BufRead};
 use std::os::fd::AsFd as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -22,9 +19,10 @@ use serde_json::{Value, json};
 
 use super::api::{Api, LABEL};
 use super::pod;
+use crate::backend::kept::{Line, REMOVAL};
 use crate::backend::lease::hierarchies;
-use crate::backend::run::is_dead;
 pub(in crate::backend) use crate::backend::run::name_of_run;
+use crate::backend::run::{is_dead, name_of};
 
 /// The first argument of the suite, its name, where it is to be the keeper.
 pub const NAME: &str = "pause-conformance-keeper";
@@ -40,15 +38,14 @@ const LATE: u64 = 30;
 const STARTING: Duration = Duration::from_mins(2);
 /// How long an engine's monitors may take to end after their containers.
 const MONITORS: Duration = Duration::from_secs(20);
-/// How long the removal of all may take.
-const REMOVAL: Duration = Duration::from_mins(4);
+/// The file with the name of the daemon's process, in its folder.
+const DAEMON: &str = "daemon";
 
 /// The suite's end of it.
 #[derive(Debug)]
 pub(in crate::backend) struct Keeper {
     run: String,
-    input: Mutex<Option<ChildStdin>>,
-    child: Child,
+    line: Line,
 }
 
 /// A daemon that was started for the suite: its process, and the folder of its socket.
@@ -74,24 +71,20 @@ impl Keeper {
         swept().or_else(|_| swept()).or_else(|_| swept())?;
         remove_cgroups(&is_dead);
         let (pid, folder) = match daemon {
-            Some(daemon) => (daemon.pid.to_string(), daemon.folder.clone()),
+            Some(daemon) => {
+                fs::write(daemon.folder.join(DAEMON), name_of(daemon.pid)?)?;
+                (daemon.pid.to_string(), daemon.folder.clone())
+            }
             None => ("0".to_owned(), PathBuf::new()),
         };
-        // Also where its file has been replaced meanwhile, as a build does.
-        let mut child = Command::new("/proc/self/exe")
-            .arg0(NAME)
-            .arg(api.socket())
-            .args([&run, &pid])
-            .arg(folder)
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // An interrupt from the terminal is not for it.
-            .process_group(0)
-            .spawn()?;
-        let input = Mutex::new(child.stdin.take());
-        Ok(Self { run, input, child })
+        let words = vec![
+            api.socket().into(),
+            run.clone().into(),
+            pid.into(),
+            folder.into(),
+        ];
+        let line = Line::start(NAME, words)?;
+        Ok(Self { run, line })
     }
 
     /// The name of the run.
@@ -120,33 +113,13 @@ impl Keeper {
     /// # Errors
     /// Where the keeper has gone: what it would not remove is not made.
     pub(super) fn makes(&self, name: &str) -> io::Result<()> {
-        self.tell('+', name)
+        self.line.tell(&format!("+{name}"))
     }
 
     /// Says that the engine has answered.
     pub(super) fn made(&self, name: &str) {
         // It has gone: then what is made next fails.
-        let _ = self.tell('-', name);
-    }
-
-    fn tell(&self, sign: char, name: &str) -> io::Result<()> {
-        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
-        let input = input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        input.write_all(format!("{sign}{name}\n").as_bytes())
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        let input = self.input.get_mut().unwrap_or_else(PoisonError::into_inner);
-        drop(input.take());
-        let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty());
-        let ended = pidfd
-            .map_err(io::Error::from)
-            .and_then(|pidfd| crate::wait::readable(pidfd.as_fd(), REMOVAL));
-        if matches!(ended, Ok(true)) {
-            let _ = self.child.wait();
-        }
+        let _ = self.line.tell(&format!("-{name}"));
     }
 }
 
@@ -205,14 +178,31 @@ fn sweep_once(api: &Api, these: &dyn Fn(&str) -> bool) -> io::Result<usize> {
     Ok(found)
 }
 
-/// Removes the folders of runs whose suite and keeper were killed.
+/// Removes the folders of runs whose suite and keeper were killed, and ends their daemons.
 fn sweep_folders() {
     for entry in fs::read_dir(folders()).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let run = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
         if run.is_some_and(is_dead) {
+            end_daemon(&entry.path());
             let _ = fs::remove_dir_all(entry.path());
         }
+    }
+}
+
+/// Ends the daemon whose folder this is, where it still runs.
+fn end_daemon(folder: &Path) {
+    let name = fs::read_to_string(folder.join(DAEMON)).unwrap_or_default();
+    let pid = name.split('-').nth(1).and_then(|pid| pid.parse().ok());
+    let Some(pid) = pid.and_then(Pid::from_raw) else {
+        return;
+    };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return;
+    };
+    // The number may be another's by now.
+    if name_of(pid.as_raw_pid().cast_unsigned()).is_ok_and(|now| now == name) {
+        let _ = pidfd_send_signal(&pidfd, Signal::TERM);
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pause_image::{Platform, Subject};
+use pause_image::Subject;
 
 use super::api::Api;
 use super::config::{self, Place};
@@ -28,12 +28,6 @@ pub(super) struct Maker {
     pub(super) limits_core: bool,
     /// The cgroup below which its own is to be, where not the engine's.
     pub(super) cgroup: Option<String>,
-}
-
-/// The image of members: the probe alone.
-pub(super) fn image() -> Subject {
-    let probe = crate::programs::PROBE.into();
-    Subject::of_program("the suite's probe", probe, Platform::host())
 }
 
 impl Maker {

@@ -116,9 +116,9 @@ impl Output {
                 .and_then(|mut pipe| pipe.write_all(&self.mark));
             match written {
                 Ok(()) => self.await_mark(index, count)?,
-                // It has ended meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                // It has ended meanwhile, or closed it: the kernel has several errors for that.
+                Err(_) if pipe_of(self.pid, number) != *pipe => {}
                 Err(error) => return Err(error),
             }
         }

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pause_image::{Platform, Subject};
+use pause_image::Subject;
 
 use super::config::{self, Place};
 use super::container::{Container, await_exec, executable};
 use crate::backend::embedded::{Embedded, LentRoot, cgroup, limits};
 use crate::backend::lease::Lease;
+use crate::backend::member::image;
 use crate::backend::stage::Stage;
 use crate::backend::{Launch, Member, PodContainer, Spec, StartError, at, member};
 use crate::sys::{self, Child};
@@ -43,9 +44,8 @@ pub(super) struct Image {
 /// As the start of a sandbox.
 pub(super) fn attach(embedded: &Embedded, stage: &Stage) -> Result<Image, StartError> {
     const ROOT: &str = "member";
-    let probe = crate::programs::PROBE.into();
-    let subject = Subject::of_program("the suite's probe", probe, Platform::host());
-    let launch = launch(&subject)?;
+    let subject = image();
+    let launch = Launch::of(&subject)?;
     let lent = embedded.lend_root(&launch, (0, 0), false, false)?;
     stage
         .make_folder(ROOT)
@@ -55,16 +55,6 @@ pub(super) fn attach(embedded: &Embedded, stage: &Stage) -> Result<Image, StartE
         subject,
         root: ROOT,
         lent,
-    })
-}
-
-fn launch(subject: &Subject) -> Result<Launch<'_>, StartError> {
-    let program = subject.program.as_ref();
-    Ok(Launch {
-        rootfs: &subject.rootfs,
-        program: program.map_err(|why| StartError::Unable {
-            why: why.to_string(),
-        })?,
     })
 }
 
@@ -97,7 +87,7 @@ impl Maker {
     ) -> Result<OciMember, StartError> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let container = self.container(number)?;
-        let launch = launch(&self.member.subject)?;
+        let launch = Launch::of(&self.member.subject)?;
         let place = Place {
             root: self.stage.path(self.member.root),
             cgroup: self.lease.cgroup(number),
