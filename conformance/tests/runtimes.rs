@@ -1,6 +1,6 @@
 //! The suite with sandboxes that OCI runtimes make, and containerd by the Container Runtime
-//! Interface: the reference is conformant, each kind of
-//! fault is found by the check that is for it, and nothing is left where the suite is killed.
+//! Interface: the reference is conformant, each kind of fault is found by the check that is for it,
+//! and nothing is left where the suite is killed.
 //!
 //! Each runs in a mount namespace in which cgroups are of version 1 alone where the host has both:
 //! crun refuses hosts with both.
@@ -59,8 +59,8 @@ const BY_CRI: [(&str, &str); 9] = [
 
 /// In the first part of a run it prepares, and judges.
 const PART: Duration = Duration::from_secs(2);
-/// Within this everything must be gone.
-const SOON: Duration = Duration::from_secs(5);
+/// Within this everything must be gone, also on a machine that is busy.
+const SOON: Duration = Duration::from_mins(1);
 
 /// Has one hierarchy of cgroups for each controller where there is one of version 2 besides.
 const SCRIPT: &str = "if [ -d /sys/fs/cgroup/unified ]; then \
@@ -100,8 +100,8 @@ fn conformant(runtime: &str) -> Result<(), Failed> {
     assert!(of_files(own) && !of_files(through));
     let passed = with_verdict(through, &["pass"]);
     let of_engines = passed.iter().filter(|id| id.starts_with("engine/"));
-    // The interface names no program: it is the image's.
-    let made = if runtime == CRI { 5 } else { 6 };
+    // The interface names no program: it is the image's. And containerd kills what it stops.
+    let made = if runtime == CRI { 4 } else { 6 };
     assert_eq!(of_engines.count(), made, "{through:#}");
     if runtime == CRI {
         is_shown(through);

@@ -4,6 +4,9 @@
 //! The suite's table of hosts has its containers in such rooms too.
 #![allow(dead_code, reason = "each test uses a part")]
 
+#[path = "../../../conformance/tests/common/script.rs"]
+mod script;
+
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io::{BufRead as _, BufReader};
 use std::os::fd::OwnedFd;
@@ -153,10 +156,7 @@ impl Room {
         let script = format!("#!/bin/sh\nexec env {} \"$@\"\n", words.join(" "));
         let folder = self.path("programs");
         std::fs::create_dir_all(&folder).expect("a folder");
-        let path = folder.join(name);
-        std::fs::write(&path, script).expect("a file");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(path, mode).expect("it is ours");
+        script::write(&folder.join(name), &script);
         folder
     }
 
@@ -223,7 +223,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Waits until it answers this `curl`, which retries.
     pub(crate) fn answers(&self, curl: &mut Command) {
-        let retry = ["--retry", "60", "--retry-delay", "1", "--retry-all-errors"];
+        let retry = ["--retry", "240", "--retry-delay", "1", "--retry-all-errors"];
         let output = curl
             .args(["--fail", "--silent", "--show-error"])
             .args(retry);

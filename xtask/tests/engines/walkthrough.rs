@@ -124,7 +124,7 @@ impl Walked<'_> {
         walk.wait().expect("it is ours");
         let begun = Instant::now();
         while !left().is_empty() || !self.folders().is_empty() {
-            let late = begun.elapsed() > Duration::from_mins(1);
+            let late = begun.elapsed() > Duration::from_mins(4);
             assert!(!late, "left: {}, {:?}", left(), self.folders());
         }
     }
