@@ -223,7 +223,11 @@ impl Budget {
         let id = self.check();
         let measurement = run.measurements.get(self.figure.name);
         if let Some(samples) = measurement.and_then(|it| it.samples) {
-            let why = format!("too few samples: a p99 takes {FOR_P99}, and there are {samples}");
+            let why = if samples >= FOR_P99 as u64 {
+                format!("{id} did not pass each time, so its p99 is not known")
+            } else {
+                format!("too few samples: a p99 takes {FOR_P99}, and there are {samples}")
+            };
             return (Verdict::Inconclusive, None, why);
         }
         let Some(check) = run.checks.iter().find(|record| record.id == id) else {

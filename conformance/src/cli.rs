@@ -70,6 +70,8 @@ static LONG_VERSION: LazyLock<String> = LazyLock::new(long_version);
 fn long_version() -> String {
     let checks: usize = FAMILIES.iter().map(|family| family.checks.len()).sum();
     let features = [
+        (cfg!(feature = "cri"), "cri"),
+        (cfg!(feature = "engines"), "engines"),
         (cfg!(feature = "junit"), "junit"),
         (cfg!(feature = "registry"), "registry"),
         (cfg!(feature = "schema"), "schema"),

@@ -29,37 +29,28 @@ pub struct Noise {
     pub share: f64,
 }
 
+impl Noise {
+    const fn of(least: f64, share: f64) -> Self {
+        Self { least, share }
+    }
+}
+
 /// The same each time.
-const EXACT: Noise = Noise {
-    least: 0.0,
-    share: 0.0,
-};
+const EXACT: Noise = Noise::of(0.0, 0.0);
 
 /// Two pages: the kernel counts them in advance, and maps neighbours that are cached.
-const PAGES: Noise = Noise {
-    least: 8192.0,
-    share: 0.25,
-};
+const PAGES: Noise = Noise::of(8192.0, 0.25);
 
 /// A heap with a collector has a thread, or an arena, more or less: seen are 444 and 572 KiB of one
 /// program.
-const HEAP: Noise = Noise {
-    least: 8192.0,
-    share: 0.5,
-};
+const HEAP: Noise = Noise::of(8192.0, 0.5);
 
 /// It is found in steps of 16 KiB, and what a start takes depends on what else the host does: seen are
 /// 112 and 272 KiB of one program.
-const STEPS: Noise = Noise {
-    least: 32_768.0,
-    share: 0.75,
-};
+const STEPS: Noise = Noise::of(32_768.0, 0.75);
 
 /// What other programs, and the kernel's clock, add or take.
-const EVENTS: Noise = Noise {
-    least: 2.0,
-    share: 0.25,
-};
+const EVENTS: Noise = Noise::of(2.0, 0.25);
 
 const fn one(name: &'static str, unit: &'static str, check: &'static str, good: f64) -> Figure {
     Figure {

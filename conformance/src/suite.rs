@@ -267,9 +267,13 @@ impl Suite<'_> {
         };
         self.weigh(planned, &mut run);
         let there = baseline.and_then(|baseline| baseline.compare(&mut run));
-        self.measure_again(&mut run, timed.as_ref(), there, emit);
+        // Budgets are the image's, not the baseline's.
+        let is_baseline = baseline.is_none() && self.options.baseline.is_some();
+        if !is_baseline {
+            self.measure_again(&mut run, timed.as_ref(), there, emit);
+        }
         run.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        if !run.companion && run.error.is_none() {
+        if !run.companion && !is_baseline && run.error.is_none() {
             let reproduce = self.options.reproduce(&run.image, &planned.runtime);
             let budgets = self.options.budgets.iter();
             let records: Vec<_> = budgets.map(|it| it.record(&run, &reproduce)).collect();

@@ -129,6 +129,7 @@ fn known(subjects: &[Subject]) -> String {
     let mut lines = Vec::new();
     for (name, words) in KNOWN {
         let Some(subject) = subjects.iter().find(|it| it.name == name) else {
+            eprintln!("warning: {name} was not judged, so known.txt has no figures of it");
             continue;
         };
         let figures = subject.figures();

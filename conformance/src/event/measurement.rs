@@ -142,7 +142,9 @@ impl Measurement {
         };
         let all = rounds.concat();
         let whole = summary(&all)?;
-        let at = |quantile| Some(whole.value_at_quantile(quantile) as f64);
+        let most = all.iter().copied().max()? as f64;
+        // The histogram rounds up: capped, so that no budget fails that every sample keeps.
+        let at = |quantile| Some((whole.value_at_quantile(quantile) as f64).min(most));
         let of_round = |round: &Vec<u64>| Some(summary(round)?.value_at_quantile(0.5) as f64);
         let medians: Vec<f64> = rounds.iter().filter_map(of_round).collect();
         Some(Self {
@@ -151,7 +153,7 @@ impl Measurement {
             p50: at(0.5),
             p75: at(0.75),
             p99: at(0.99).filter(|_| all.len() >= FOR_P99),
-            max: Some(whole.max() as f64),
+            max: Some(most),
             rounds: if medians.len() > 1 {
                 medians
             } else {

@@ -205,10 +205,11 @@ impl<'a> Prepared<'a> {
             let Ran { run, timed } = self.suite.run(planned, baselines.as_ref(), emit);
             report.interrupted = run.interrupted || interrupt::is_asked();
             report.runs.push(run);
-            again.push(timed);
+            again.push(timed.filter(|_| self.suite.is_side_by_side()));
         }
         let emit = &mut |event: &Event<'_>| reporters.event(event);
         let in_turn = self.suite.side_by_side(&report.runs, &again, emit);
+        report.interrupted |= interrupt::is_asked();
         report.conclude();
         report.comparison = compare::of(&report, &in_turn);
         reporters.event(&Event::SuiteFinished { report: &report });

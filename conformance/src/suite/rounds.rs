@@ -59,6 +59,8 @@ pub(super) struct Timed {
 struct Rounds {
     distributions: BTreeMap<String, Vec<Vec<u64>>>,
     figures: BTreeMap<String, (String, Vec<f64>)>,
+    /// How many times each check did not pass, so that nothing was measured, by its id.
+    lost: BTreeMap<&'static str, usize>,
 }
 
 impl Timed {
@@ -105,6 +107,7 @@ impl Timed {
         };
         let ran = runner::run(&[check], &self.shared, &self.settings, waiting);
         if !ran.records.iter().all(|it| it.verdict == Verdict::Pass) {
+            *rounds.lost.entry(check.id).or_default() += 1;
             return;
         }
         for (name, measurement) in std::mem::take(&mut *measurements()) {
@@ -114,6 +117,17 @@ impl Timed {
 }
 
 impl Rounds {
+    /// The distributions that were measured before are the first round.
+    fn after(first: &BTreeMap<String, Measurement>) -> Self {
+        let mut rounds = Self::default();
+        for (name, measurement) in first {
+            if measurement.value.is_none() {
+                rounds.add(name.clone(), measurement.clone());
+            }
+        }
+        rounds
+    }
+
     fn add(&mut self, name: String, measurement: Measurement) {
         if !measurement.is_timed() {
             return;
@@ -132,7 +146,13 @@ impl Rounds {
         }
     }
 
-    /// How many samples the distribution that a check measures has.
+    /// A check has too few samples for a 99th percentile, and mostly passes.
+    fn may_have_more(&self, check: &str) -> bool {
+        let lost = self.lost.get(check).copied().unwrap_or_default();
+        lost < ROUNDS && !self.has_enough(check)
+    }
+
+    /// Whether each distribution that a check measures has the samples for a 99th percentile.
     fn has_enough(&self, check: &str) -> bool {
         let samples = |name: &str| {
             let rounds = self.distributions.get(name);
@@ -144,7 +164,12 @@ impl Rounds {
 
     fn summary(self) -> BTreeMap<String, Measurement> {
         let many = self.distributions.into_iter().filter_map(|(name, rounds)| {
-            let measurement = Measurement::distribution("us", &rounds)?;
+            let mut measurement = Measurement::distribution("us", &rounds)?;
+            // What took too long to pass would be among the samples.
+            let check = figures::find(&name).map(|figure| figure.check);
+            if check.is_some_and(|check| self.lost.contains_key(check)) {
+                measurement.p99 = None;
+            }
             Some((name, measurement))
         });
         let one = self.figures.into_iter().filter_map(|(name, it)| {
@@ -154,6 +179,16 @@ impl Rounds {
         let mut all: BTreeMap<_, _> = many.chain(one).collect();
         judge(&mut all);
         all
+    }
+}
+
+/// Takes what was measured again for what was measured first, of which the largest stays: more
+/// measuring makes no figure better.
+fn replace(first: &mut BTreeMap<String, Measurement>, again: BTreeMap<String, Measurement>) {
+    for (name, mut measurement) in again {
+        let most = first.get(&name).and_then(|it| it.max);
+        measurement.max = measurement.max.map(|max| max.max(most.unwrap_or(max)));
+        first.insert(name, measurement);
     }
 }
 
@@ -167,13 +202,14 @@ pub(super) fn judge(measurements: &mut BTreeMap<String, Measurement>) {
 
 /// Measures the times of these subjects in turn, forward and back again: as often as they can be
 /// told apart, where there are several, and until there is a 99th percentile of what the checks of
-/// `p99` measure.
+/// `p99` measure, or a check has not passed in ten rounds. What was measured `first` is kept.
 fn in_turn(
     subjects: &[&Timed],
+    first: &BTreeMap<String, Measurement>,
     p99: &[&str],
     emit: &mut dyn FnMut(&Event<'_>),
 ) -> Vec<BTreeMap<String, Measurement>> {
-    let mut all: Vec<Rounds> = subjects.iter().map(|_| Rounds::default()).collect();
+    let mut all: Vec<Rounds> = subjects.iter().map(|_| Rounds::after(first)).collect();
     let least = if subjects.len() > 1 { ROUNDS } else { 0 };
     let has = |subject: &Timed, check: &Check| subject.checks.iter().any(|it| it.id == check.id);
     let mut checks: Vec<&'static Check> = Vec::new();
@@ -187,7 +223,7 @@ fn in_turn(
     for round in 0..MOST {
         checks.retain(|check| {
             let lacks = |(subject, rounds): (&&Timed, &Rounds)| {
-                has(subject, check) && !rounds.has_enough(check.id)
+                has(subject, check) && rounds.may_have_more(check.id)
             };
             let lacks = p99.contains(&check.id) && subjects.iter().zip(&all).any(lacks);
             round < least || lacks
@@ -227,11 +263,23 @@ impl Suite<'_> {
             return;
         };
         let subjects: Vec<_> = std::iter::once(timed).chain(there).collect();
-        let mut measured = in_turn(&subjects, &p99, emit).into_iter();
-        run.measurements.extend(measured.next().unwrap_or_default());
+        // What is compared is measured in turn alone.
+        let nothing: BTreeMap<String, Measurement> = BTreeMap::new();
+        let first = if there.is_some() {
+            &nothing
+        } else {
+            &run.measurements
+        };
+        let mut measured = in_turn(&subjects, first, &p99, emit).into_iter();
+        replace(&mut run.measurements, measured.next().unwrap_or_default());
         if let (Some(baseline), Some(there)) = (&mut run.baseline, measured.next()) {
-            baseline.measurements.extend(there);
+            replace(&mut baseline.measurements, there);
         }
+    }
+
+    /// Whether the times of several images are measured in turn: where each is judged once.
+    pub(super) fn is_side_by_side(&self) -> bool {
+        self.options.images.len() > 1 && self.options.repeat <= 1
     }
 
     /// Measures the times of several images in turn: those of one platform, on one backend. By the
@@ -243,7 +291,7 @@ impl Suite<'_> {
         emit: &mut dyn FnMut(&Event<'_>),
     ) -> InTurn {
         let mut measured = InTurn::new();
-        if self.options.images.len() < 2 || self.options.repeat > 1 {
+        if !self.is_side_by_side() {
             return measured;
         }
         let mut groups: BTreeMap<(&str, &str), Vec<(usize, &Timed)>> = BTreeMap::new();
@@ -255,7 +303,7 @@ impl Suite<'_> {
         }
         for group in groups.values().filter(|group| group.len() > 1) {
             let subjects: Vec<_> = group.iter().map(|(_, timed)| *timed).collect();
-            let all = in_turn(&subjects, &[], emit);
+            let all = in_turn(&subjects, &BTreeMap::new(), &[], emit);
             measured.extend(group.iter().map(|(number, _)| *number).zip(all));
         }
         measured
