@@ -19,6 +19,22 @@ fn main() {
     println!("cargo::rerun-if-changed={}", lock.display());
     let version = locked_version(&lock, "wasmi").unwrap_or_default();
     println!("cargo::rustc-env=WASMI_VERSION={version}");
+
+    println!("cargo::rerun-if-env-changed={COMMIT}");
+    let commit = env::var(COMMIT).ok().or_else(packaged_commit);
+    println!("cargo::rustc-env={COMMIT}={}", commit.unwrap_or_default());
+}
+
+/// The commit of a release. A build of a checkout names none: each commit would build it again.
+const COMMIT: &str = "PAUSE_CONFORMANCE_COMMIT";
+
+/// The commit from which `cargo package` made this package.
+fn packaged_commit() -> Option<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cargo_vcs_info.json");
+    let info = fs::read_to_string(path).ok()?;
+    let (_, rest) = info.split_once("\"sha1\": \"")?;
+    let commit: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+    Some(commit).filter(|commit| commit.len() == 40)
 }
 
 /// Names a folder as `cargo xtask build --fixtures` writes it. What it holds is built in, so that a

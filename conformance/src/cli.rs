@@ -66,7 +66,7 @@ pub struct Cli {
 /// What [`long_version`] says.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(long_version);
 
-/// Version, requirements and features, for `--version`; `-V` prints the version alone.
+/// Version, commit, requirements and features, for `--version`; `-V` prints the version alone.
 fn long_version() -> String {
     let checks: usize = FAMILIES.iter().map(|family| family.checks.len()).sum();
     let features = [
@@ -80,8 +80,12 @@ fn long_version() -> String {
     ];
     let features = features.iter().filter(|(built_in, _)| *built_in);
     let features: Vec<_> = features.map(|(_, name)| *name).collect();
+    let commit = match env!("PAUSE_CONFORMANCE_COMMIT") {
+        "" => "not recorded: built from a checkout",
+        commit => commit,
+    };
     format!(
-        "{}\nrequirements {SPEC_VERSION}, {checks} checks\nreport schema {SCHEMA_VERSION}\nfeatures {}",
+        "{}\ncommit {commit}\nrequirements {SPEC_VERSION}, {checks} checks\nreport schema {SCHEMA_VERSION}\nfeatures {}",
         env!("CARGO_PKG_VERSION"),
         if features.is_empty() {
             "none".to_owned()

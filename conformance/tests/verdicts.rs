@@ -487,6 +487,8 @@ fn the_version_names_requirements_and_features() {
         long.starts_with(&short) && long.contains(&format!(", {all} checks\n")),
         "{long}"
     );
+    let commit = long.lines().find_map(|line| line.strip_prefix("commit "));
+    assert!(commit.is_some_and(|commit| !commit.is_empty()), "{long}");
     assert!(
         long.contains("\nfeatures ") && long.contains("\nreport schema 1\n"),
         "{long}"

@@ -108,7 +108,8 @@ fn command(route: &Route, folder: &Path, built_in: &Path) -> Result<Command> {
         .arg(folder)
         .env("RUSTC", &route.toolchain.rustc)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join(UNIT_SEPARATOR))
-        .env("PAUSE_CONFORMANCE_BUILD_IN", built_in);
+        .env("PAUSE_CONFORMANCE_BUILD_IN", built_in)
+        .env("PAUSE_CONFORMANCE_COMMIT", commit());
     // What cargo takes by itself is left to it.
     if linker != NATIVE {
         command.env(format!("CARGO_TARGET_{variable}_LINKER"), linker);
@@ -117,6 +118,23 @@ fn command(route: &Route, folder: &Path, built_in: &Path) -> Result<Command> {
         command.env(format!("CC_{}", variable.to_lowercase()), route.compiler);
     }
     Ok(command)
+}
+
+/// The commit that is checked out, and whether the tree differs from it. Empty where there is no
+/// git, as in an archive of the sources.
+fn commit() -> String {
+    let git = |args: &[&str]| {
+        let mut git = Command::new("git");
+        let output = git.current_dir(crate::workspace()).args(args).output();
+        let output = output.ok().filter(|output| output.status.success())?;
+        String::from_utf8(output.stdout).ok()
+    };
+    let Some(head) = git(&["rev-parse", "HEAD"]) else {
+        return String::new();
+    };
+    let same = git(&["status", "--porcelain", "--untracked-files=no"]);
+    let same = same.is_some_and(|changes| changes.is_empty());
+    format!("{}{}", head.trim(), if same { "" } else { ", changed" })
 }
 
 /// Messages of a panic name source files: by names that are the same on every machine.
