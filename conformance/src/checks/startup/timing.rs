@@ -321,11 +321,15 @@ fn lost_calls(cx: &Context<'_>) -> String {
         Ok(calls) => {
             cx.measure("term_loss_calls", "count", calls.lost as f64);
             let (lost, all) = (calls.lost, calls.all);
-            match calls.first_safe {
-                Some(place) => format!(
+            match (calls.first_safe, lost) {
+                (Some(_), 0) => format!("lost right before none of {all} calls until it waits"),
+                (Some(place), 1) => {
+                    format!("lost right before the first of {all} calls; safe from {place}, on")
+                }
+                (Some(place), _) => format!(
                     "lost right before each of the first {lost} of {all} calls; safe from {place}, on"
                 ),
-                None => format!("lost right before each of {all} calls until it waits"),
+                (None, _) => format!("lost right before each of {all} calls until it waits"),
             }
         }
     }
