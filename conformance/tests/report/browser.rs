@@ -5,8 +5,9 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use assert_cmd::Command;
 use conformance::report::html;
 use serde_json::Value;
 
@@ -14,6 +15,9 @@ use crate::sample;
 
 /// The variable with which the long form demands a browser.
 const DEMANDED: &str = "PAUSE_CONFORMANCE_BROWSER";
+
+/// Time that no browser needs for one page, on however busy a machine.
+const HANGS: Duration = Duration::from_mins(3);
 
 /// A telephone, a tablet, a screen.
 const WIDTHS: [u32; 3] = [380, 800, 1400];
@@ -77,6 +81,7 @@ fn page(report: &str) -> String {
 fn look(browser: &Path, folder: &Path, dark: bool) -> Vec<Value> {
     let scheme = u8::from(!dark);
     let output = Command::new(browser)
+        .timeout(HANGS)
         .args(["--headless", "--no-sandbox", "--disable-gpu"])
         .args(["--disable-dev-shm-usage", "--no-first-run", "--dump-dom"])
         .arg("--hide-scrollbars")
@@ -84,7 +89,6 @@ fn look(browser: &Path, folder: &Path, dark: bool) -> Vec<Value> {
         .arg(format!("--user-data-dir={}", folder.join("user").display()))
         .arg(format!("file://{}", folder.join("page.html").display()))
         .env("HOME", folder)
-        .stdin(Stdio::null())
         .output()
         .unwrap();
     let dom = String::from_utf8_lossy(&output.stdout);
