@@ -380,9 +380,8 @@ fn it_ends_amid_its_checks_with_a_partial_report(
 fn a_hangup_that_the_parent_ignores_is_ignored() {
     let suite = Suite::new();
     let mut command = Command::new("nohup");
-    let program = suite.command();
     command
-        .arg(program.get_program())
+        .arg(env!("CARGO_BIN_EXE_pause-conformance"))
         .args(["--image", "binary:pause", "--report", "json"])
         .current_dir(suite.folder.path())
         .stdin(Stdio::null())
