@@ -7,19 +7,16 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
+use crate::node::patience::{Key, Patience};
 use crate::node::proc::Handle;
 
 /// The largest program that is read.
 const MOST: u64 = 256 << 20;
-/// How long the filesystem of a pod may take: it may be one that a pod serves itself.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What could be seen, or why it could not, in a few words.
 pub type Seen<T> = Result<T, String>;
@@ -68,26 +65,26 @@ pub struct Inside {
     pub at_root: Seen<bool>,
 }
 
-/// Looks at a process' program and working directory.
-pub fn look(handle: &Arc<Handle>) -> Inside {
-    let (sender, answer) = mpsc::channel();
-    let held = Arc::clone(handle);
-    let begun = std::thread::Builder::new().spawn(move || {
-        // Nobody may wait any more.
-        let _ = sender.send(Inside {
-            program: program(&held).map_err(|error| words(&error)),
-            at_root: at_root(&held).map_err(|error| words(&error)),
-        });
+/// Looks at the program and working directory of each process.
+pub fn look(patience: &Patience, at: Vec<(Key, Arc<Handle>)>) -> Vec<Inside> {
+    let answers = patience.each(at, |handle| Inside {
+        program: program(handle).map_err(|error| words(&error)),
+        at_root: at_root(handle).map_err(|error| words(&error)),
     });
-    let late = || "its filesystem does not answer".to_owned();
-    let answer = match begun {
-        Ok(_) => answer.recv_timeout(PATIENCE).map_err(|_| late()),
-        Err(error) => Err(words(&error)),
-    };
-    answer.unwrap_or_else(|why| Inside {
-        program: Err(why.clone()),
-        at_root: Err(why),
-    })
+    let all = answers.into_iter();
+    all.map(|answer| answer.unwrap_or_else(Inside::silent))
+        .collect()
+}
+
+impl Inside {
+    /// Of a process that has not been looked at, or that does not let itself be.
+    pub fn silent() -> Self {
+        let why = "its memory or its filesystem does not answer".to_owned();
+        Self {
+            program: Err(why.clone()),
+            at_root: Err(why),
+        }
+    }
 }
 
 /// An error in the words of the other reports.

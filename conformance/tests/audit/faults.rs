@@ -6,7 +6,7 @@ use conformance::node::checks::{OF_PODS, OF_THE_NODE, Options};
 use conformance::node::gather::gather;
 use conformance::node::model::{Audit, Blamed, Pod};
 use conformance::node::proc::ProcRoot;
-use conformance::node::source::{Told, ToldImage, ToldPause, ToldPod};
+use conformance::node::source::{Basis, Told, ToldImage, ToldPause, ToldPod};
 
 use crate::tree::{Process, Tree, container, namespaces, uid};
 use crate::{Runtime, audit, audit_with, head, with_verdict};
@@ -163,6 +163,7 @@ fn told() -> ToldPod {
 fn image() -> ToldImage {
     ToldImage {
         reference: "registry.k8s.io/pause:3.10".to_owned(),
+        basis: Basis::Configured,
         present: true,
         pinned: Some(true),
         platform: Some(pause_image::Platform::host().to_string()),
@@ -416,5 +417,85 @@ fn a_pause_of_another_architecture_is_not_blamed_for_its_emulator() {
     let skipped = with_verdict(&audit, Verdict::Skipped);
     for id in ["node/own-program", "node/single-thread", "node/memory"] {
         assert!(skipped.contains(&id), "{id}");
+    }
+}
+
+#[test]
+fn an_image_that_only_the_pods_name_is_judged_as_such() {
+    let by_pods = || ToldImage {
+        basis: Basis::Pods,
+        ..image()
+    };
+    let of = |image| audit_with(&Tree::of(&pod()), Some(says(vec![told()], image)));
+    let sound = of(by_pods());
+    assert_eq!(with_verdict(&sound, Verdict::Fail), Vec::<&str>::new());
+    let record = |audit: &Audit, id: &str| {
+        let found = audit.node.checks.iter().find(|it| it.id == id);
+        found.expect("a record").clone()
+    };
+    for id in ["node/image-present", "node/image-pinned"] {
+        let record = record(&sound, id);
+        assert_eq!(record.verdict, Verdict::Pass);
+        let evidence = record.evidence.join("\n");
+        assert!(evidence.contains("most pods of cri run it"), "{evidence}");
+    }
+    // It cannot be compared with itself.
+    assert_eq!(record(&sound, "node/image-used").verdict, Verdict::Skipped);
+    // What nothing but the configuration decides is not decided.
+    let gone = of(ToldImage {
+        present: false,
+        ..by_pods()
+    });
+    assert_eq!(with_verdict(&gone, Verdict::Fail), Vec::<&str>::new());
+    let present = record(&gone, "node/image-present");
+    assert_eq!(present.verdict, Verdict::Inconclusive);
+    let loose = of(ToldImage {
+        pinned: Some(false),
+        ..by_pods()
+    });
+    assert_eq!(with_verdict(&loose, Verdict::Fail), ["node/image-pinned"]);
+    // Of two different ones that run not both are configured.
+    let other = ToldPod {
+        image: Some("k8s.gcr.io/pause:3.2".to_owned()),
+        ..told()
+    };
+    let mixed = audit_with(&Tree::of(&pod()), Some(says(vec![other], by_pods())));
+    assert_eq!(with_verdict(&mixed, Verdict::Fail), ["node/image-used"]);
+}
+
+#[test]
+fn all_descriptors_are_counted_and_some_are_named() {
+    let mut many = Process::pause(100, 1);
+    many.descriptors
+        .extend((3..43).map(|number| (number, "/leak")));
+    let audit = audit(&Tree::of(&[many]));
+    let mut all = audit.pods[0].checks.iter();
+    let record = all.find(|it| it.id == "node/no-descriptors");
+    let record = record.expect("a record");
+    assert_eq!(record.observed.as_deref(), Some("40"));
+    assert_eq!(record.evidence.len(), 17);
+    assert_eq!(record.evidence[16], "and 24");
+}
+
+#[test]
+fn a_machine_that_holds_a_sandbox_is_no_pause() {
+    for executes in ["runsc", "qemu-system-x86_64", "containerd-shim-kata-v2"] {
+        let machine = Process {
+            name: "exe",
+            arguments: "runsc-sandbox\0boot\0",
+            executes,
+            threads: 20,
+            memory: 200_000,
+            uid: 0,
+            ..Process::pause(100, 1)
+        };
+        // By /proc alone, and by a runtime that tells nothing of it but its pid, as CRI-O.
+        for told in [None, Some(says(vec![told()], image()))] {
+            let audit = audit_with(&Tree::of(std::slice::from_ref(&machine)), told);
+            assert_eq!(with_verdict(&audit, Verdict::Fail), Vec::<&str>::new());
+            let why = audit.pods[0].without_pause.clone().unwrap_or_default();
+            assert!(why.contains("in a machine of its own"), "{why}");
+            assert!(why.contains(executes), "{why}");
+        }
     }
 }

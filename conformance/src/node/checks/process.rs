@@ -147,14 +147,15 @@ pub(super) static NO_DESCRIPTORS: NodeCheck<PodFacts> = NodeCheck {
     judge: |pod, _| {
         let seen = pause(pod)?.descriptors.as_ref();
         let seen = seen.map_err(|why| unseen("its descriptors", why))?;
-        if seen.is_empty() {
+        if seen.count == 0 {
             return Ok(Pass::new("none"));
         }
-        let found = Finding::new("none", format!("{}", seen.len()));
-        Err(seen
-            .iter()
-            .fold(found, |found, it| found.with(it.clone()))
-            .into())
+        let or_more = if seen.is_part { " or more" } else { "" };
+        let found = Finding::new("none", format!("{}{or_more}", seen.count));
+        let found = seen.shown.iter().cloned().fold(found, Finding::with);
+        let rest = seen.count - seen.shown.len();
+        let rest = (rest > 0).then(|| format!("and {rest}{or_more}"));
+        Err(rest.into_iter().fold(found, Finding::with).into())
     },
 };
 
