@@ -116,6 +116,7 @@ fn each_fault_of_a_pause_is_found_by_its_check_alone() {
 fn each_check_has_its_fault() {
     let elsewhere = [
         "node/pause-alive",
+        "node/architecture",
         "node/image-kept",
         "node/image-present",
         "node/image-pinned",
@@ -401,7 +402,8 @@ fn a_pod_made_by_hand_is_found_by_its_name() {
 #[test]
 fn a_pause_of_another_architecture_is_not_blamed_for_its_emulator() {
     let emulated = Process {
-        executes: "qemu-aarch64-static",
+        arguments: "/usr/bin/qemu-s390x-static\0/pause\0",
+        executes: "qemu-s390x-static",
         program: "qemu",
         threads: 2,
         memory: 11_500,
@@ -411,9 +413,18 @@ fn a_pause_of_another_architecture_is_not_blamed_for_its_emulator() {
         platform: Some("linux/mips".to_owned()),
         ..image()
     };
-    let audit = audit_with(&Tree::of(&[emulated]), Some(says(vec![told()], image)));
-    // What is wrong is said of the node.
-    assert_eq!(with_verdict(&audit, Verdict::Fail), ["node/image-platform"]);
+    let tree = Tree::of(&[emulated]);
+    let head = b"\x7fELF\x02\x02\x01\0\0\0\0\0\0\0\0\0\0\x02\0\x16";
+    std::fs::write(tree.of_process(100, "root/pause"), head).expect("written");
+    let audit = audit_with(&tree, Some(says(vec![told()], image)));
+    assert_eq!(
+        with_verdict(&audit, Verdict::Fail),
+        ["node/image-platform", "node/architecture"]
+    );
+    let mut checks = audit.pods[0].checks.iter();
+    let found = checks.find(|it| it.id == "node/architecture");
+    let found = found.and_then(|it| it.observed.clone()).unwrap_or_default();
+    assert_eq!(found, "qemu-s390x-static runs a program for s390x");
     let skipped = with_verdict(&audit, Verdict::Skipped);
     for id in ["node/own-program", "node/single-thread", "node/memory"] {
         assert!(skipped.contains(&id), "{id}");
