@@ -28,7 +28,7 @@ impl Raised {
 impl Drop for Raised {
     fn drop(&mut self) {
         // It is below the hard limit, as it was.
-        let _ = setrlimit(Resource::Nofile, self.before.clone());
+        let _ = setrlimit(Resource::Nofile, self.before);
     }
 }
 

@@ -122,7 +122,7 @@ fn pods_that_do_not_answer_keep_no_other_from_its_verdict() {
     let audit = audit(&tree);
     let took = began.elapsed();
     drop(stuck);
-    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert!(took < Duration::from_mins(1), "{took:?}");
     assert_eq!(audit.pods.len(), 19);
     assert_eq!(with_verdict(&audit, Verdict::Fail), Vec::<&str>::new());
     for (number, pod) in (1..).zip(&audit.pods) {

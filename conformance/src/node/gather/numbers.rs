@@ -43,10 +43,9 @@ impl Numbers {
         }
         match is_here(&source.place(), root) {
             Some(false) => Self::Others,
-            Some(true) => Self::These,
             // Only the kernel's first namespace has all processes.
             None if snapshot.is_below => Self::Others,
-            None => Self::These,
+            Some(true) | None => Self::These,
         }
     }
 }

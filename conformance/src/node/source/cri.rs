@@ -253,9 +253,8 @@ fn is_named(image: &Image, name: &str) -> bool {
 fn sandbox_image(client: &Client, pods: &[ToldPod]) -> Result<Option<ToldImage>, Error> {
     let status = client.status(true)?;
     let configured = configured(&document(&status.info, "config"));
-    let (reference, basis) = match configured.or_else(|| most_run(pods)) {
-        Some(found) => found,
-        None => return Ok(None),
+    let Some((reference, basis)) = configured.or_else(|| most_run(pods)) else {
+        return Ok(None);
     };
     let found = client.image_status(&reference, true)?;
     let spec = document(&found.info, "info")["imageSpec"].clone();
