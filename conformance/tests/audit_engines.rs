@@ -438,13 +438,18 @@ fn make_pods(room: &Room, podman: &Podman<'_>) -> Result<(), Failed> {
     podman.run(&[&create[..], &["bare", "--infra=false"]].concat());
     let run = ["run", "--detach", "--ulimit", "host", "--pod"];
     let containers = [
-        (["web", "--name", "server"], LEAVES_A_ZOMBIE),
-        (["bare", "--network", "none"], "exec sleep 1000"),
+        (&["web", "--name", "server"][..], LEAVES_A_ZOMBIE),
+        // It shares less than its pod does, as it was asked to.
+        (
+            &["web", "--name", "apart", "--ipc=private"],
+            "exec sleep 1000",
+        ),
+        (&["bare", "--network", "none"], "exec sleep 1000"),
     ];
     for (how, text) in containers {
         let words = script(IMAGE, text);
         let words: Vec<_> = words.iter().map(String::as_str).collect();
-        podman.run(&[&run[..], &how, &words].concat());
+        podman.run(&[&run[..], how, &words].concat());
     }
     Ok(())
 }
@@ -478,6 +483,11 @@ fn podman_pods_are_judged() -> Result<(), Failed> {
         "image-kept",
     ];
     passed(web, &ids);
+    let shared = web["namespaces"].as_array().into_iter().flatten();
+    let counts = shared.map(|it| (it["kind"].as_str(), it["members"].as_u64()));
+    let counts: Vec<_> = counts.collect();
+    assert!(counts.contains(&(Some("net"), Some(2))), "{web:#}");
+    assert!(counts.contains(&(Some("ipc"), Some(1))), "{web:#}");
     let bare = pod(&report, "bare");
     assert_eq!(bare["without_pause"], "made with --infra=false", "{bare:#}");
     assert_eq!(with_verdict(bare, &["fail"]), Vec::<String>::new());
