@@ -233,6 +233,20 @@ fn kubelet_names_another_image() {
     let tree = Tree::of(&[&pod()[..], std::slice::from_ref(&kubelet)].concat());
     let audit = audit_with(&tree, Some(says(vec![told()], image())));
     assert_eq!(with_verdict(&audit, Verdict::Fail), ["node/kubelet-agrees"]);
+    // It keeps the one that it names.
+    let its = |reference: &str| ToldImage {
+        reference: reference.to_owned(),
+        pinned: Some(false),
+        ..image()
+    };
+    let pinned = |image| {
+        let audit = audit_with(&tree, Some(says(vec![told()], image)));
+        let mut all = audit.node.checks.iter();
+        let found = all.find(|it| it.id == "node/image-pinned");
+        found.expect("a record").verdict
+    };
+    assert_eq!(pinned(its("example.org/pause:1")), Verdict::Pass);
+    assert_eq!(pinned(its("example.org/pause:2")), Verdict::Fail);
     // One in a pod is anybody's.
     let in_a_pod = Process {
         cgroup: crate::tree::cgroup(1, 3),

@@ -88,6 +88,11 @@ fn name(image: &ToldImage) -> String {
     pause_image::escape_text(&image.reference).into_owned()
 }
 
+fn is_kubelets(node: &Gathered, image: &ToldImage) -> bool {
+    let named = node.kubelet.as_deref().map(full);
+    named.is_some_and(|named| named == full(&image.reference))
+}
+
 pub(super) static PRESENT: NodeCheck<Gathered> = NodeCheck {
     id: "node/image-present",
     title: "the configured sandbox image is there",
@@ -133,6 +138,11 @@ pub(super) static PINNED: NodeCheck<Gathered> = NodeCheck {
         each(node, |image| match (image.present, image.pinned) {
             (false, _) => Err(Miss::Skip(Want::Subject, "it is not there".to_owned())),
             (_, Some(true)) => Ok(Pass::new(format!("{} is", name(image)))),
+            // Kubelet spares the one that it names itself, whatever the runtime says.
+            (_, Some(false)) if is_kubelets(node, image) => Ok(Pass::new(format!(
+                "kubelet names {}, and keeps it",
+                name(image)
+            ))),
             (_, Some(false)) => {
                 Err(Finding::new("pinned", format!("{} is not", name(image))).into())
             }
