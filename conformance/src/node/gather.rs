@@ -235,9 +235,10 @@ impl PodFacts {
         (&self.told.namespace, &self.told.name, &self.told.id)
     }
 
-    /// Its source says that it has a pause, and none is seen.
+    /// Its source says that it has a pause, and none is seen; nothing is known to keep it from that.
     fn is_lost(&self) -> bool {
-        self.pause.is_none() && !matches!(self.told.pause, ToldPause::Without(_))
+        let is_known = self.pause.is_some() || self.unseen.is_some();
+        !is_known && !matches!(self.told.pause, ToldPause::Without(_))
     }
 
     fn has(&self, container: &str) -> bool {

@@ -157,6 +157,8 @@ fn pids_of_another_namespace_are_not_taken_for_those_here() {
         notes.contains("docker tells pids of another pid namespace"),
         "{notes}"
     );
+    let pods = report["pods"].as_array().map_or(0, Vec::len);
+    assert_eq!(pods, 1, "{report:#}");
     let pod = &report["pods"][0];
     assert_eq!(pod["pause"], Value::Null, "{pod:#}");
     let checks = pod["checks"].as_array().into_iter().flatten();

@@ -112,8 +112,7 @@ impl<'a> Join<'a> {
         if elsewhere {
             for pod in pods.iter_mut().filter(|pod| pod.is_lost()) {
                 if matches!(pod.told.pause, ToldPause::Runs { .. }) {
-                    let why = || "its processes are not in this /proc".to_owned();
-                    pod.unseen.get_or_insert_with(why);
+                    pod.unseen = Some("its processes are not in this /proc".to_owned());
                 }
             }
         } else if pods.iter().any(PodFacts::is_lost) && interrupt::pause(KNOWS_WITHIN).is_ok() {
@@ -130,7 +129,7 @@ impl<'a> Join<'a> {
             let mut again = again.iter();
             again.any(|it| it.id == told.id && it.pause == told.pause)
         };
-        pods.retain(|pod| !pod.is_lost() || pod.unseen.is_some() || is_said(&pod.told));
+        pods.retain(|pod| !pod.is_lost() || is_said(&pod.told));
     }
 
     fn pod(&self, source: &'static str, mut told: ToldPod, numbers: Numbers) -> PodFacts {
@@ -139,6 +138,10 @@ impl<'a> Join<'a> {
             ToldPause::Without(_) | ToldPause::Ended => Err(Unseen::Gone),
         };
         let members = self.members(&told, numbers);
+        // Another's number would be taken for that of a process here.
+        if let (Numbers::Others, ToldPause::Runs { pid, .. }) = (numbers, &mut told.pause) {
+            *pid = pause.as_ref().ok().map(|it| it.process.pid);
+        }
         let mut unseen = None;
         let pause = match pause {
             Ok(pause) => Some(pause),

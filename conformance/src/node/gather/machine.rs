@@ -15,8 +15,8 @@ const MACHINES: [(&str, &str); 7] = [
     ("stratovirt", "StratoVirt"),
 ];
 
-/// The machine that a process is, if it is one: by what it executes, which its image does not
-/// choose; by its name where that may not be read.
+/// The machine that a process is, if it is one: by the name of what it executes, by its own name where
+/// that may not be read.
 pub(super) fn of(process: &Process, handle: &Handle) -> Option<String> {
     let program = handle
         .link("exe")
