@@ -123,6 +123,32 @@ fn the_table_names_what_is_wrong_and_how_it_is_mended() {
 }
 
 #[test]
+fn the_catalogue_has_them_and_no_image_is_judged_by_them() {
+    let says = |arguments: &[&str]| {
+        let output = program().args(arguments).output().expect("it starts");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).expect("text"))
+    };
+    let (status, list) = says(&["list"]);
+    assert_eq!(status, Some(0), "{list}");
+    assert!(
+        list.contains("startup/stays") && list.contains("(audit)"),
+        "{list}"
+    );
+    let (status, some) = says(&["list", "--filter", "node/user"]);
+    assert_eq!((status, some.lines().count()), (Some(0), 1), "{some}");
+    let (_, explained) = says(&["explain", "node"]);
+    assert!(explained.contains("node/zombies-reaped: "), "{explained}");
+    for option in ["--filter", "--skip"] {
+        let (status, refused) = says(&["--image", "oci:none", option, "node/user"]);
+        assert_eq!(status, Some(64), "{refused}");
+        let first = format!("error: {option} node/user: pods that run are judged by it");
+        assert!(refused.starts_with(&first), "{refused}");
+        assert!(refused.contains("pause-conformance audit"), "{refused}");
+    }
+}
+
+#[test]
 fn one_pod_is_explained_and_zombies_have_ancestors() {
     let tree = node();
     let uid = crate::tree::uid(2);
