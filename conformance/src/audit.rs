@@ -11,6 +11,7 @@ use crate::cli::{self, AuditFormat, Merge, MergeFormat};
 use crate::event::Host;
 use crate::interrupt::{self, InOrder};
 use crate::node::checks::{self, Options};
+use crate::node::descriptors::Raised;
 use crate::node::gather::{Gathered, gather};
 use crate::node::merge::Matrix;
 use crate::node::model::{Audit, Head};
@@ -46,15 +47,18 @@ pub fn run(options: &cli::Audit) -> Result<ExitCode, Failure> {
     let specs = spec::plan(&options.reports)
         .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
     let outputs = open(&specs)?;
-    let (mut audit, seen) = look(options, true)?;
+    let descriptors = Raised::begin();
+    let root = ProcRoot::open(&options.proc).map_err(|error| unread(options, &error))?;
+    let (mut audit, seen) = look(options, &root, true)?;
     write(options, &audit, &outputs)?;
     if let Some(done) = &options.done {
         tell(done, &specs)?;
     }
     if let Some(interval) = options.watch {
-        audit = keep_watching(options, audit, &outputs, interval)?;
+        audit = keep_watching(options, &root, audit, &outputs, interval)?;
     }
     let mut status = audit.conclusion.exit_status();
+    drop(descriptors);
     if options.judge {
         let judged = judge::each(&seen, &options.reports)?;
         status = judged.map_or(status, |judged| judge::worse(status, judged));
@@ -105,20 +109,25 @@ fn unwritten(spec: &ReportSpec<AuditFormat>, error: &io::Error) -> Failure {
     )
 }
 
+fn unread(options: &cli::Audit, error: &io::Error) -> Failure {
+    let path = options.proc.display();
+    Failure::not_judged(
+        format!("cannot read {path}: {}", io_words(error)),
+        Some("mount it: mount -t proc proc /proc, or name it with --proc".to_owned()),
+    )
+}
+
 /// Looks at the node once. The first time, what the user names must be there.
-fn look(options: &cli::Audit, is_first: bool) -> Result<(Audit, Gathered), Failure> {
+fn look(
+    options: &cli::Audit,
+    root: &ProcRoot,
+    is_first: bool,
+) -> Result<(Audit, Gathered), Failure> {
     let began = Instant::now();
     let started = suite::time_of_day();
-    let unread = |error: io::Error| {
-        let path = options.proc.display();
-        Failure::not_judged(
-            format!("cannot read {path}: {}", io_words(&error)),
-            Some("mount it: mount -t proc proc /proc, or name it with --proc".to_owned()),
-        )
-    };
-    let root = ProcRoot::open(&options.proc).map_err(unread)?;
-    let sources = source::all(&root, &options.sockets);
-    let mut seen = gather(&root, &sources).map_err(unread)?;
+    root.patience().renew();
+    let sources = source::all(root, &options.sockets);
+    let mut seen = gather(root, &sources).map_err(|error| unread(options, &error))?;
     if is_first {
         asked_in_vain(options, &seen)?;
     }
@@ -256,13 +265,14 @@ fn began(audit: &Audit) -> f64 {
 /// said.
 fn keep_watching(
     options: &cli::Audit,
+    root: &ProcRoot,
     mut before: Audit,
     outputs: &Outputs<'_>,
     interval: Duration,
 ) -> Result<Audit, Failure> {
     let _in_order = InOrder::begin();
     while interrupt::pause(interval).is_ok() {
-        let (now, _) = look(options, false)?;
+        let (now, _) = look(options, root, false)?;
         for (spec, output) in outputs.iter().filter(|(spec, _)| spec.file.is_some()) {
             let text = render(&now, spec.format, view(options));
             let written = text.and_then(|text| output.commit(text.as_bytes()));

@@ -9,8 +9,14 @@ use std::fmt::{self, Write};
 use serde::Serialize;
 use wildmatch::WildMatch;
 
-use crate::advice::Recipe;
+use crate::advice::{Advice, Recipe};
 use crate::check::{Check, Family, Level, Needs};
+use crate::node::checks::{self as passive, Entry as Passive};
+use crate::requirement::Source;
+
+mod of_audit;
+
+pub use of_audit::{FAMILY as OF_AUDIT, select as select_of_audit};
 
 /// Each need in words; "needs …" goes before them.
 const WORDS: &[(Needs, &str)] = &[
@@ -173,6 +179,7 @@ impl UnknownCheck {
     pub fn hint(&self) -> String {
         match self.nearest {
             Some(nearest) => format!("did you mean `{nearest}`?"),
+            None if of_audit::is_one(&self.id) => of_audit::HINT.to_owned(),
             None => "`list` shows all checks".to_owned(),
         }
     }
@@ -193,7 +200,8 @@ pub fn find(families: &[&'static Family], id: &str) -> Result<&'static Check, Un
         .find(|check| check.id == id)
         .ok_or_else(|| UnknownCheck {
             id: id.to_owned(),
-            nearest: crate::suggest::nearest(id, checks(families).map(|check| check.id)),
+            nearest: crate::suggest::nearest(id, checks(families).map(|check| check.id))
+                .filter(|_| !of_audit::is_one(id)),
         })
 }
 
@@ -208,7 +216,7 @@ pub enum ListFormat {
     Markdown,
 }
 
-/// These checks, in the order of the registry. `breakers` names the fixtures that a check must
+/// These checks, in the order of the registry, and these of `audit`. `breakers` names the fixtures that a check must
 /// fail on: the document says how each requirement is known to be checked.
 ///
 /// # Errors
@@ -216,19 +224,25 @@ pub enum ListFormat {
 pub fn list(
     families: &[&'static Family],
     these: &[&'static Check],
+    passive: &[Passive],
     format: ListFormat,
     breakers: &dyn Fn(&str) -> Vec<&'static str>,
 ) -> serde_json::Result<String> {
     match format {
-        ListFormat::Human => Ok(lines(these)),
-        ListFormat::Json => json(families, these),
-        ListFormat::Markdown => Ok(document(families, these, breakers)),
+        ListFormat::Human => Ok(lines(these, passive)),
+        ListFormat::Json => json(families, these, passive),
+        ListFormat::Markdown => Ok(document(families, these, passive, breakers)),
     }
 }
 
-fn json(families: &[&'static Family], these: &[&'static Check]) -> serde_json::Result<String> {
+fn json(
+    families: &[&'static Family],
+    these: &[&'static Check],
+    passive: &[Passive],
+) -> serde_json::Result<String> {
     let entries: Vec<_> = of_families(families, these)
         .map(|(family, check)| Entry::of(family, check))
+        .chain(passive.iter().map(Entry::of_audit))
         .collect();
     serde_json::to_string_pretty(&entries).map(|text| text + "\n")
 }
@@ -244,16 +258,17 @@ fn of_families<'a>(
     all.filter(|(_, check)| these.iter().any(|this| this.id == check.id))
 }
 
-fn lines(these: &[&'static Check]) -> String {
-    let width = these.iter().map(|check| check.id.chars().count());
+fn lines(these: &[&'static Check], passive: &[Passive]) -> String {
+    let these = these.iter().map(|it| (it.level, it.id, it.title, ""));
+    let passive = passive.iter();
+    let passive = passive.map(|it| (it.level, it.id, it.title, " (audit)"));
+    let all: Vec<_> = these.chain(passive).collect();
+    let width = all.iter().map(|(_, id, ..)| id.chars().count());
     let width = width.max().unwrap_or(0);
     let mut out = String::new();
-    for Check {
-        id, title, level, ..
-    } in these
-    {
+    for (level, id, title, mark) in all {
         // Writing to a string does not fail.
-        let _ = writeln!(out, "{level:<6}  {id:<width$}  {title}");
+        let _ = writeln!(out, "{level:<6}  {id:<width$}  {title}{mark}");
     }
     out
 }
@@ -274,9 +289,30 @@ struct Entry {
     code: Option<&'static Recipe>,
     needs: Vec<&'static str>,
     after: &'static [&'static str],
+    /// The command that judges by it, where that is not the one that judges images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'static str>,
 }
 
 impl Entry {
+    fn of_audit(check: &Passive) -> Self {
+        Self {
+            id: check.id,
+            family: OF_AUDIT.0,
+            level: check.level,
+            title: check.title,
+            requirement: check.requirement,
+            source: check.source.title,
+            source_url: check.source.url,
+            why: check.advice.why,
+            mend: check.advice.mend,
+            code: check.advice.code,
+            needs: Vec::new(),
+            after: &[],
+            command: Some("audit"),
+        }
+    }
+
     fn of(family: &Family, check: &Check) -> Self {
         Self {
             id: check.id,
@@ -291,6 +327,7 @@ impl Entry {
             code: check.advice.code,
             needs: needs_in_words(check.needs),
             after: check.after,
+            command: None,
         }
     }
 }
@@ -305,31 +342,31 @@ pub fn explain(
     format: ListFormat,
 ) -> Result<serde_json::Result<String>, UnknownCheck> {
     for filter in filters {
-        if !checks(families).any(|check| matches(filter, check.id)) {
+        let is_known = checks(families).any(|check| matches(filter, check.id))
+            || passive::all().any(|check| matches(filter, check.id));
+        if !is_known {
             find(families, filter)?;
         }
     }
-    let chosen = |check: &&'static Check| filters.iter().any(|it| matches(it, check.id));
-    let these: Vec<_> = checks(families).filter(chosen).collect();
-    let mut out = String::new();
-    for (number, check) in these.iter().enumerate() {
+    let chosen = |id: &str| filters.iter().any(|it| matches(it, id));
+    let these = checks(families).filter(|check| chosen(check.id));
+    let these: Vec<_> = these.collect();
+    let passive: Vec<_> = passive::all().filter(|check| chosen(check.id)).collect();
+    if format == ListFormat::Json {
+        return Ok(json(families, &these, &passive));
+    }
+    let of_images = these.iter().map(|check| {
+        let mut text = String::new();
         // Writing to a string does not fail.
         let _ = match format {
-            ListFormat::Json => break,
-            ListFormat::Human => {
-                out.push_str(if number == 0 { "" } else { "\n" });
-                write_explanation(&mut out, check)
-            }
-            ListFormat::Markdown => {
-                out.push_str(if number == 0 { "" } else { "\n" });
-                write_explanation_in_markdown(&mut out, check)
-            }
+            ListFormat::Markdown => write_explanation_in_markdown(&mut text, check),
+            ListFormat::Human | ListFormat::Json => write_explanation(&mut text, check),
         };
-    }
-    Ok(match format {
-        ListFormat::Json => json(families, &these),
-        ListFormat::Human | ListFormat::Markdown => Ok(out),
-    })
+        text
+    });
+    let of_audit = passive.iter().map(|it| of_audit::explanation(it, format));
+    let all: Vec<_> = of_images.chain(of_audit).collect();
+    Ok(Ok(all.join("\n")))
 }
 
 fn write_explanation(out: &mut String, check: &Check) -> fmt::Result {
@@ -346,18 +383,7 @@ fn write_explanation(out: &mut String, check: &Check) -> fmt::Result {
     } = check;
     writeln!(out, "{id}: {title}\n")?;
     writeln!(out, "  {level}: {requirement}\n")?;
-    writeln!(out, "  why     {}", advice.why)?;
-    writeln!(out, "  mend    {}", advice.mend)?;
-    for (language, lines) in advice.code.iter().flat_map(|recipe| recipe.languages()) {
-        for (number, line) in lines.lines().enumerate() {
-            let label = match number {
-                0 => format!("in {language}"),
-                _ => String::new(),
-            };
-            writeln!(out, "  {label:<7} {}", line.replace('\t', "    "))?;
-        }
-    }
-    writeln!(out, "  source  {}\n          {}", source.title, source.url)?;
+    write_advice(out, advice, *source)?;
     for (number, need) in needs_in_words(*needs).into_iter().enumerate() {
         writeln!(
             out,
@@ -372,6 +398,21 @@ fn write_explanation(out: &mut String, check: &Check) -> fmt::Result {
         writeln!(out, "  runs alone, with no other check at the same time")?;
     }
     writeln!(out, "\n  {}", weight(*level))
+}
+
+fn write_advice(out: &mut String, advice: &Advice, source: Source) -> fmt::Result {
+    writeln!(out, "  why     {}", advice.why)?;
+    writeln!(out, "  mend    {}", advice.mend)?;
+    for (language, lines) in advice.code.iter().flat_map(|recipe| recipe.languages()) {
+        for (number, line) in lines.lines().enumerate() {
+            let label = match number {
+                0 => format!("in {language}"),
+                _ => String::new(),
+            };
+            writeln!(out, "  {label:<7} {}", line.replace('\t', "    "))?;
+        }
+    }
+    writeln!(out, "  source  {}\n          {}", source.title, source.url)
 }
 
 /// What a failure of this level does to the verdict.
@@ -397,11 +438,13 @@ fn write_explanation_in_markdown(out: &mut String, check: &Check) -> fmt::Result
 fn document(
     families: &[&'static Family],
     these: &[&'static Check],
+    passive: &[Passive],
     breakers: &dyn Fn(&str) -> Vec<&'static str>,
 ) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
     let _ = write_document(&mut out, families, these, breakers);
+    let _ = of_audit::write_section(&mut out, passive);
     out
 }
 

@@ -11,12 +11,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::budget::Budget;
-use crate::catalogue::{ListFormat, matches};
+use crate::catalogue::{self, ListFormat, matches};
 use crate::check::{Check, Level, Needs};
 use crate::checks::FAMILIES;
 use crate::emulator::EmulationMode;
 use crate::event::{Part, SCHEMA_VERSION};
 use crate::kubernetes::Minor;
+use crate::node::checks::Entry as Passive;
 use crate::profile::Profile;
 use crate::report::human::Detail;
 use crate::report::spec::{ReportSpec, SpecError};
@@ -423,6 +424,18 @@ impl Select {
         let filters = self.filters.iter().map(named("--filter"));
         for (option, filter) in filters.chain(self.skips.iter().map(named("--skip"))) {
             if !all().any(|check| matches(&filter, check.id)) {
+                let filter = pause_image::escape_text(&filter);
+                if !catalogue::select_of_audit(&[filter.to_string()], &[], Level::Info).is_empty() {
+                    return Err(UsageError {
+                        message: format!(
+                            "{option} {filter}: pods that run are judged by it, no image"
+                        ),
+                        hint: Some(
+                            "`pause-conformance audit` judges them, `explain` says by what"
+                                .to_owned(),
+                        ),
+                    });
+                }
                 let near = crate::suggest::nearest(&filter, all().map(|check| check.id));
                 return Err(UsageError {
                     message: format!("no check matches {option} {filter}"),
@@ -435,11 +448,7 @@ impl Select {
                 });
             }
         }
-        let level = match self.level {
-            Some(LevelArgument::Must) => Level::Must,
-            Some(LevelArgument::Should) => Level::Should,
-            None => Level::Info,
-        };
+        let level = self.least();
         let any = |filters: &[String], id| filters.iter().any(|filter| matches(filter, id));
         let checks: Vec<_> = all()
             .filter(|check| *self.levels.get(check.id).unwrap_or(&check.level) <= level)
@@ -453,6 +462,41 @@ impl Select {
             });
         }
         Ok(checks)
+    }
+
+    /// The same of the catalogue, which has the checks of `audit` too.
+    ///
+    /// # Errors
+    /// As [`Select::checks`].
+    pub fn listed(&self) -> Result<(Vec<&'static Check>, Vec<Passive>), UsageError> {
+        let of_audit = catalogue::select_of_audit(&self.filters, &self.skips, self.least());
+        let is_of_audit = |filter: &String| {
+            let mut all = FAMILIES.iter().flat_map(|family| family.checks.iter());
+            let known = catalogue::select_of_audit(std::slice::from_ref(filter), &[], Level::Info);
+            !known.is_empty() && !all.any(|check| matches(filter, check.id))
+        };
+        let others = |these: &[String]| {
+            let others = these.iter().filter(|it| !is_of_audit(it));
+            others.cloned().collect::<Vec<_>>()
+        };
+        let of_images = Self {
+            filters: others(&self.filters),
+            skips: others(&self.skips),
+            ..self.clone()
+        };
+        if of_images.filters.is_empty() && !self.filters.is_empty() && !of_audit.is_empty() {
+            return Ok((Vec::new(), of_audit));
+        }
+        Ok((of_images.checks()?, of_audit))
+    }
+
+    /// The level that binds least, of those that are asked for.
+    fn least(&self) -> Level {
+        match self.level {
+            Some(LevelArgument::Must) => Level::Must,
+            Some(LevelArgument::Should) => Level::Should,
+            None => Level::Info,
+        }
     }
 
     /// The options as they were typed.

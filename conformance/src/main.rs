@@ -82,10 +82,11 @@ fn unwritten(error: &serde_json::Error) -> Failure {
 fn perform(command: &Command) -> Result<ExitCode, Failure> {
     let text = match command {
         Command::List { select, format } => {
-            let these = select
-                .checks()
+            let (these, of_audit) = select
+                .listed()
                 .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
-            let text = catalogue::list(FAMILIES, &these, *format, &self_test::breakers)
+            let breakers = &self_test::breakers;
+            let text = catalogue::list(FAMILIES, &these, &of_audit, *format, breakers)
                 .map_err(|error| unwritten(&error))?;
             fitted(text, *format)
         }

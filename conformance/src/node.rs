@@ -10,10 +10,12 @@
 //! the outside in; no file of a pod is opened before it is known to be a regular one.
 
 pub mod checks;
+pub mod descriptors;
 pub mod gather;
 pub mod inside;
 pub mod merge;
 pub mod model;
+pub mod patience;
 pub mod place;
 pub mod proc;
 pub mod source;

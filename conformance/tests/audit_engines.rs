@@ -5,6 +5,8 @@
 
 #[path = "../../xtask/tests/engines/daemons.rs"]
 mod daemons;
+#[path = "common/foreign.rs"]
+mod foreign;
 #[path = "../../xtask/tests/engines/room.rs"]
 mod room;
 #[path = "common/through.rs"]
@@ -93,12 +95,19 @@ fn zombies(pod: &Value) -> usize {
 
 /// A root with a program as `/pause`, as a tar file in the room.
 fn root_of(room: &Room, name: &str, program: &[u8]) -> Result<String, Failed> {
+    root_with(room, name, &[("pause", program)])
+}
+
+/// A root with these programs.
+fn root_with(room: &Room, name: &str, programs: &[(&str, &[u8])]) -> Result<String, Failed> {
     let path = room.path(&format!("{name}.tar"));
     let mut tar = tar::Builder::new(fs::File::create(&path)?);
-    let mut header = tar::Header::new_gnu();
-    header.set_size(program.len() as u64);
-    header.set_mode(0o755);
-    tar.append_data(&mut header, "pause", program)?;
+    for (name, program) in programs {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(program.len() as u64);
+        header.set_mode(0o755);
+        tar.append_data(&mut header, name, *program)?;
+    }
     for folder in PROGRAMS {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Directory);
@@ -212,7 +221,11 @@ fn docker_pods_are_judged() -> Result<(), Failed> {
     docker.member("bad", &["network", "pid"], LEAVES_AN_ORPHAN);
     let audit = || docker.audit(&["--zombie-age", "0"]);
     let names = ["sound", "bad"];
-    let all = |report: &Value| names.iter().all(|name| zombies(pod(report, name)) > 0);
+    // The orphan's is another's child for a moment.
+    let all = |report: &Value| {
+        let orphan = &pod(report, "bad")["zombies"][0];
+        zombies(pod(report, "sound")) > 0 && orphan["owner"] == "pause"
+    };
     let (report, output) = until(audit, all)?;
     assert_eq!(output.status.code(), Some(1), "{report:#}");
     is_sound(pod(&report, "sound"));
@@ -376,6 +389,37 @@ fn each_pause_is_judged_once() -> Result<(), Failed> {
     Ok(())
 }
 
+/// A pause for another architecture, executed as the kernel has binfmt_misc execute it: the emulator,
+/// with the program's path.
+fn a_pause_under_an_emulator_is_said_to_be_that() -> Result<(), Failed> {
+    let docker = Docker::start()?;
+    let emulator = ["/usr/bin/", EMULATOR].concat();
+    let programs: [(&str, &[u8]); 2] = [
+        ("pause", &fs::read(foreign::arm64().join("pause"))?),
+        (EMULATOR, &fs::read(emulator)?),
+    ];
+    let archive = root_with(&docker.room, "emulated", &programs)?;
+    let entry = format!("ENTRYPOINT [\"/{EMULATOR}\", \"/pause\"]");
+    let import = ["import", "--change", &entry, "--change", "USER 65535"];
+    docker.run(&[&import[..], &[&archive, "pause:arm64"]].concat());
+    docker.sandbox("emulated", "pause:arm64");
+    let (report, output) = json(docker.audit(&[]))?;
+    assert_eq!(output.status.code(), Some(1), "{report:#}");
+    let pod = pod(&report, "emulated");
+    assert_eq!(with_verdict(pod, &["fail"]), ["node/architecture"]);
+    let checks = pod["checks"].as_array().into_iter().flatten();
+    let of = |id| checks.clone().find(|it| it["id"] == id).expect("a record");
+    let observed = &of("node/architecture")["observed"];
+    assert_eq!(*observed, format!("{EMULATOR} runs a program for arm64"));
+    let own = of("node/own-program");
+    assert_eq!(own["verdict"], "skipped", "{own:#}");
+    let why = own["reason"].as_str().unwrap_or_default();
+    assert!(why.contains("runs /pause for arm64"), "{why}");
+    Ok(())
+}
+
+const EMULATOR: &str = "qemu-aarch64-static";
+
 /// Podman's pods `web`, with a pause and a server that leaves a zombie, and `bare`, with none.
 fn make_pods(room: &Room, podman: &Podman<'_>) -> Result<(), Failed> {
     const IMAGE: &str = "localhost/pause:1.0";
@@ -394,13 +438,18 @@ fn make_pods(room: &Room, podman: &Podman<'_>) -> Result<(), Failed> {
     podman.run(&[&create[..], &["bare", "--infra=false"]].concat());
     let run = ["run", "--detach", "--ulimit", "host", "--pod"];
     let containers = [
-        (["web", "--name", "server"], LEAVES_A_ZOMBIE),
-        (["bare", "--network", "none"], "exec sleep 1000"),
+        (&["web", "--name", "server"][..], LEAVES_A_ZOMBIE),
+        // It shares less than its pod does, as it was asked to.
+        (
+            &["web", "--name", "apart", "--ipc=private"],
+            "exec sleep 1000",
+        ),
+        (&["bare", "--network", "none"], "exec sleep 1000"),
     ];
     for (how, text) in containers {
         let words = script(IMAGE, text);
         let words: Vec<_> = words.iter().map(String::as_str).collect();
-        podman.run(&[&run[..], &how, &words].concat());
+        podman.run(&[&run[..], how, &words].concat());
     }
     Ok(())
 }
@@ -434,6 +483,11 @@ fn podman_pods_are_judged() -> Result<(), Failed> {
         "image-kept",
     ];
     passed(web, &ids);
+    let shared = web["namespaces"].as_array().into_iter().flatten();
+    let counts = shared.map(|it| (it["kind"].as_str(), it["members"].as_u64()));
+    let counts: Vec<_> = counts.collect();
+    assert!(counts.contains(&(Some("net"), Some(2))), "{web:#}");
+    assert!(counts.contains(&(Some("ipc"), Some(1))), "{web:#}");
     let bare = pod(&report, "bare");
     assert_eq!(bare["without_pause"], "made with --infra=false", "{bare:#}");
     assert_eq!(with_verdict(bare, &["fail"]), Vec::<String>::new());
@@ -605,6 +659,45 @@ fn containerd_pods_are_judged() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The pods that the promise of a second is about.
+const MANY: usize = 200;
+
+fn two_hundred_pods_take_a_second() -> Result<(), Failed> {
+    let containerd = Containerd::start()?;
+    for number in 0..MANY {
+        let config = sandbox_of(
+            &containerd.room,
+            &format!("pod-{number}"),
+            NamespaceMode::Container,
+        );
+        containerd.client.run_pod_sandbox(config, "")?;
+    }
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        let began = Instant::now();
+        let (report, _) = json(containerd.audit())?;
+        let whole = began.elapsed();
+        assert_eq!(pods(&report), MANY);
+        let judged = report["pods"].as_array().into_iter().flatten();
+        let own = "node/own-program".to_owned();
+        let judged = judged.filter(|pod| with_verdict(pod, &["pass"]).contains(&own));
+        assert_eq!(judged.count(), MANY);
+        let own = report["duration_us"].as_u64().ok_or("no duration")?;
+        all.push((Duration::from_micros(own), whole));
+    }
+    all.sort();
+    let (best, median) = (all[0], all[all.len() / 2]);
+    let is_dev = cfg!(debug_assertions);
+    let profile = if is_dev { "dev" } else { "release" };
+    eprintln!(
+        "{MANY} pods, {profile}: the audit takes {:?} (best {:?}), with its start and report {:?}",
+        median.0, best.0, median.1
+    );
+    // A busy machine delays each of five.
+    assert!(is_dev || best.0 < Duration::from_secs(1), "{all:?}");
+    Ok(())
+}
+
 /// A client, once the runtime answers; all of it is ready a moment after its socket is there.
 fn connected(socket: &Path) -> Result<Client, Failed> {
     let began = Instant::now();
@@ -642,7 +735,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(1);
     let is_root = rustix::process::geteuid().is_root();
     let in_ci = std::env::var_os("CI").is_some();
-    let tests: [Test; 5] = [
+    let tests: [Test; 6] = [
         (
             "docker_pods_are_judged",
             &["dockerd"],
@@ -653,6 +746,11 @@ fn main() -> ExitCode {
             "each_pause_is_judged_once",
             &["dockerd"],
             each_pause_is_judged_once,
+        ),
+        (
+            "a_pause_under_an_emulator_is_said_to_be_that",
+            &["dockerd", EMULATOR],
+            a_pause_under_an_emulator_is_said_to_be_that,
         ),
         (
             "podman_pods_are_judged",
@@ -671,5 +769,11 @@ fn main() -> ExitCode {
         let ignored = !is_root || !(in_ci || installed);
         Trial::test(name, run).with_ignored_flag(ignored)
     });
-    libtest_mimic::run(&arguments, trials.into()).exit_code()
+    // The long form: 200 sandboxes take minutes to make.
+    let many = Trial::test(
+        "two_hundred_pods_take_a_second",
+        two_hundred_pods_take_a_second,
+    );
+    let trials = trials.into_iter().chain([many.with_ignored_flag(true)]);
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

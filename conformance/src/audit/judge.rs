@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 
@@ -13,6 +14,7 @@ use crate::cli::{AuditFormat, Cli};
 use crate::event::Conclusion;
 use crate::node::gather::Gathered;
 use crate::node::inside;
+use crate::node::patience::Patience;
 use crate::report::spec::ReportSpec;
 use crate::subject::io_words;
 use crate::suite::{self, Failure};
@@ -30,6 +32,7 @@ pub(super) fn each(
     reports: &[ReportSpec<AuditFormat>],
 ) -> Result<Option<u8>, Failure> {
     let folder = tempfile::tempdir().map_err(|error| unread(&error))?;
+    let patience = Patience::default();
     let mut known = BTreeSet::new();
     let mut images = Vec::new();
     for pause in seen.pods.iter().filter_map(|pod| pod.pause.as_ref()) {
@@ -41,9 +44,12 @@ pub(super) fn each(
         }
         let name: String = program.digest.chars().take(12).collect();
         let path = folder.path().join(format!("pause-{name}"));
-        let opened = inside::executable(&pause.handle);
-        // It may have ended meanwhile; another pod may run the same.
-        if opened.and_then(|file| copy(file, &path)).is_err() {
+        // It may have ended meanwhile, or not answer; another pod may run the same.
+        let about = (Arc::clone(&pause.handle), path.clone());
+        let copied = patience.each(vec![(pause.process.key(), about)], |(handle, path)| {
+            copy(inside::executable(handle)?, path)
+        });
+        if !matches!(copied[..], [Some(Ok(()))]) {
             known.remove(&program.digest);
             continue;
         }

@@ -10,6 +10,8 @@ use clap::{Command, CommandFactory as _, ValueEnum as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
+use conformance::catalogue::OF_AUDIT;
+use conformance::check::{Level, Source};
 use conformance::checks::FAMILIES;
 use conformance::cli::Cli;
 use conformance::report::spec::Format;
@@ -127,20 +129,27 @@ fn checks_page() -> io::Result<Vec<u8>> {
     page.text([roman(format!(
         "{title} - what a Kubernetes pause image is required to do"
     ))]);
+    let entry = |page: &mut Roff, id: &str, level: Level, requirement: &str, source: Source| {
+        page.control("TP", []);
+        page.text([bold(id), italic(format!(" {level}"))]);
+        page.text([roman(requirement)]);
+        page.control("br", []);
+        page.text([roman(format!("{}:", source.title))]);
+        page.control("br", []);
+        page.text([roman(source.url)]);
+    };
     for family in FAMILIES {
         page.control("SH", [family.name]);
         page.text([roman(family.title)]);
-        for check in family.checks {
-            page.control("TP", []);
-            let level = format!(" {}", check.level);
-            page.text([bold(check.id), italic(level)]);
-            page.text([roman(check.requirement)]);
-            page.control("br", []);
-            let source = check.source;
-            page.text([roman(format!("{}:", source.title))]);
-            page.control("br", []);
-            page.text([roman(source.url)]);
+        for it in family.checks {
+            entry(&mut page, it.id, it.level, it.requirement, it.source);
         }
+    }
+    let (name, title) = OF_AUDIT;
+    page.control("SH", [name]);
+    page.text([roman(title)]);
+    for it in conformance::node::checks::all() {
+        entry(&mut page, it.id, it.level, it.requirement, it.source);
     }
     page.control("SH", ["SEE ALSO"]);
     page.text([bold(NAME), roman("(1)")]);

@@ -1,6 +1,8 @@
 //! The catalogue over a small registry of its own.
 
-use super::{ListFormat, WORDS, explain, find, list, missing_in_words, needs_in_words};
+use super::{
+    ListFormat, WORDS, explain, find, list, missing_in_words, needs_in_words, select_of_audit,
+};
 use crate::advice::TERM as TERM_RECIPE;
 use crate::check::{Advice, Check, Family, Level, Needs, Pass, Source};
 use crate::suggest::nearest;
@@ -105,15 +107,43 @@ fn list_and_explain_read_well() {
         "startup/stays" => vec!["exits-1", "spins"],
         _ => Vec::new(),
     };
-    let list = |format| list(&FAMILIES, &[&STAYS, &TERM], format, &breakers).unwrap();
+    let of_audit = select_of_audit(&["node/user".to_owned()], &[], Level::Info);
+    let list = |format| list(&FAMILIES, &[&STAYS, &TERM], &of_audit, format, &breakers).unwrap();
     insta::assert_snapshot!("list_human", list(ListFormat::Human));
     insta::assert_snapshot!("list_json", list(ListFormat::Json));
     insta::assert_snapshot!("list_markdown", list(ListFormat::Markdown));
     let explain = |format| {
-        let filters = ["startup", "signals/term-exits-zero"].map(str::to_owned);
+        let filters = ["startup", "signals/term-exits-zero", "node/user"].map(str::to_owned);
         explain(&FAMILIES, &filters, format).unwrap()
     };
     insta::assert_snapshot!("explain", explain(ListFormat::Human).unwrap());
     insta::assert_snapshot!("explain_json", explain(ListFormat::Json).unwrap());
     insta::assert_snapshot!("explain_markdown", explain(ListFormat::Markdown).unwrap());
+}
+
+#[test]
+fn checks_of_audit_are_selected_as_others_and_are_of_no_image() {
+    let select = |filters: &[&str], skips: &[&str], level| {
+        let [filters, skips] = [filters, skips].map(|all| {
+            let all = all.iter().map(|it| (*it).to_owned());
+            all.collect::<Vec<_>>()
+        });
+        let found = select_of_audit(&filters, &skips, level).into_iter();
+        found.map(|it| it.id).collect::<Vec<_>>()
+    };
+    let all = select(&[], &[], Level::Info);
+    assert_eq!(select(&["node"], &[], Level::Info), all);
+    assert_eq!(select(&["node/us*"], &[], Level::Info), ["node/user"]);
+    assert!(select(&["node/user"], &[], Level::Must).is_empty());
+    assert!(select(&["signals"], &[], Level::Info).is_empty());
+    assert_eq!(
+        select(&[], &["node/user"], Level::Info).len(),
+        all.len() - 1
+    );
+    let unknown = find(&FAMILIES, "node/user").unwrap_err();
+    assert!(unknown.hint().contains("pause-conformance audit"));
+    let family = ["node".to_owned()];
+    let text = explain(&FAMILIES, &family, ListFormat::Human).unwrap();
+    let text = text.unwrap();
+    assert_eq!(text.matches("\n  judged by").count(), all.len());
 }

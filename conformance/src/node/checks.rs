@@ -72,6 +72,7 @@ pub static OF_PODS: &[&NodeCheck<PodFacts>] = &[
     &holder::ZOMBIES_REAPED,
     &holder::ZOMBIES_OF_CONTAINERS,
     &process::OWN_PROGRAM,
+    &process::ARCHITECTURE,
     &process::SINGLE_THREAD,
     &process::NO_CHILDREN,
     &process::NO_DESCRIPTORS,
@@ -135,23 +136,58 @@ impl<T> NodeCheck<T> {
     }
 }
 
-/// All checks, in the order of reports, with what each asks for, where that is from, and how a
-/// failure is mended.
+/// What the catalogue has of a check.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// `node/…`.
+    pub id: &'static str,
+    /// One line, without a full stop.
+    pub title: &'static str,
+    /// RFC 2119 level.
+    pub level: Level,
+    /// One sentence that holds the level's word.
+    pub requirement: &'static str,
+    /// Where the requirement comes from.
+    pub source: Source,
+    /// What a failure means, and how it is mended.
+    pub advice: &'static Advice,
+}
+
+impl<T> From<&'static NodeCheck<T>> for Entry {
+    fn from(check: &'static NodeCheck<T>) -> Self {
+        Self {
+            id: check.id,
+            title: check.title,
+            level: check.level,
+            requirement: check.requirement,
+            source: check.source,
+            advice: &check.advice,
+        }
+    }
+}
+
+/// All checks, in the order of reports: the node's, and those of each pod.
+pub fn all() -> impl Iterator<Item = Entry> {
+    let node = OF_THE_NODE.iter().map(|it| Entry::from(*it));
+    node.chain(OF_PODS.iter().map(|it| Entry::from(*it)))
+}
+
+/// All checks, with what each asks for, where that is from, and how a failure is mended.
 pub fn list() -> String {
     use std::fmt::Write as _;
-    let node = OF_THE_NODE
-        .iter()
-        .map(|it| (it.id, it.level, it.requirement, it.source, it.advice));
-    let pods = OF_PODS
-        .iter()
-        .map(|it| (it.id, it.level, it.requirement, it.source, it.advice));
     let mut text = String::new();
-    for (id, level, requirement, source, advice) in node.chain(pods) {
+    for it in all() {
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "{id} ({level})\n  {requirement}\n  source {}, {}\n  why    {}\n  mend   {}\n",
-            source.title, source.url, advice.why, advice.mend
+            "{} ({})\n  {}\n  source {}, {}\n  why    {}\n  mend   {}\n",
+            it.id,
+            it.level,
+            it.requirement,
+            it.source.title,
+            it.source.url,
+            it.advice.why,
+            it.advice.mend
         );
     }
     text
@@ -159,11 +195,7 @@ pub fn list() -> String {
 
 /// What a failure of the check with this id means, and how it is mended.
 pub fn advice(id: &str) -> Option<&'static Advice> {
-    let pods = OF_PODS.iter().map(|it| (it.id, &it.advice));
-    let node = OF_THE_NODE.iter().map(|it| (it.id, &it.advice));
-    pods.chain(node)
-        .find(|(known, _)| *known == id)
-        .map(|(_, advice)| advice)
+    all().find(|it| it.id == id).map(|it| it.advice)
 }
 
 /// The pause, where the pod has one that is seen.
@@ -200,25 +232,20 @@ fn missing(what: &str, why: &str) -> Miss {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{OF_PODS, OF_THE_NODE};
+    use super::all;
 
     #[test]
     fn each_check_says_its_level_and_where_it_is_from() {
-        let pods = OF_PODS
-            .iter()
-            .map(|it| (it.id, it.level, it.requirement, it.source));
-        let node = OF_THE_NODE
-            .iter()
-            .map(|it| (it.id, it.level, it.requirement, it.source));
         let mut ids = BTreeSet::new();
-        for (id, level, requirement, source) in pods.chain(node) {
+        for it in all() {
+            let (id, requirement) = (it.id, it.requirement);
             assert!(id.starts_with("node/"), "{id}");
             assert!(ids.insert(id), "{id} is there twice");
             let words = ["MUST", "SHOULD"].map(|word| requirement.contains(word));
-            let level = level.to_string();
+            let level = it.level.to_string();
             let expected = ["MUST", "SHOULD"].map(|word| word == level);
             assert_eq!(words, expected, "{id}: {requirement}");
-            assert!(source.url.starts_with("https://"), "{id}");
+            assert!(it.source.url.starts_with("https://"), "{id}");
         }
     }
 }

@@ -4,24 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use procfs::process::Status;
 
-use crate::interrupt;
-use crate::node::inside::{self, Inside, Program, Seen, words};
+use crate::node::inside::{self, Inside, Program, Seen};
 use crate::node::place::PodKey;
 use crate::node::proc::{Handle, ProcRoot, Process, Snapshot};
 use crate::node::source::{Kind, Source, Told, ToldImage, ToldPause, ToldPod};
 
+mod join;
+mod machine;
+mod numbers;
 mod zombies;
 
+use join::Join;
 pub use zombies::{Owner, Zombie};
-
-/// Descriptors that are named of a process; it may have a million.
-const MOST_DESCRIPTORS: usize = 16;
-/// How long a runtime may take to know that a process has ended, on a busy node.
-const KNOWS_WITHIN: Duration = Duration::from_millis(500);
 
 /// A node as it was seen.
 #[derive(Debug, Default)]
@@ -89,12 +86,23 @@ pub struct PauseFacts {
     pub namespaces: BTreeMap<Kind, Seen<u64>>,
     /// Those of its namespaces that are the node's own.
     pub of_the_node: BTreeSet<Kind>,
-    /// Descriptors above the standard streams, and what they lead to.
-    pub descriptors: Seen<Vec<String>>,
+    /// Descriptors above the standard streams.
+    pub descriptors: Seen<Descriptors>,
     /// Its program and working directory.
     pub inside: Inside,
     /// Its living children: pid and name.
     pub children: Vec<(i32, String)>,
+}
+
+/// Open descriptors of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Descriptors {
+    /// How many.
+    pub count: usize,
+    /// There are more than were counted.
+    pub is_part: bool,
+    /// What some of them lead to.
+    pub shown: Vec<String>,
 }
 
 impl PauseFacts {
@@ -151,6 +159,8 @@ pub fn gather(root: &ProcRoot, sources: &[Box<dyn Source + '_>]) -> std::io::Res
         let fresh: Vec<_> = fresh.collect();
         gathered.pods.extend(join.pods(source, fresh));
     }
+    gathered.notes.extend(join.notes());
+    gathered.look_inside(root);
     gathered.count_sandboxes();
     zombies::assign(root, &snapshot, &mut gathered.pods);
     gathered.pods.sort_by(|a, b| a.order().cmp(&b.order()));
@@ -194,6 +204,18 @@ impl Gathered {
         })
     }
 
+    /// Reads what only the pods' own memory and filesystems know, of all pods side by side.
+    fn look_inside(&mut self, root: &ProcRoot) {
+        let pauses = self.pods.iter_mut().filter_map(|pod| pod.pause.as_mut());
+        let mut pauses: Vec<_> = pauses.collect();
+        let handles = pauses.iter();
+        let handles = handles.map(|it| (it.process.key(), Arc::clone(&it.handle)));
+        let seen = inside::look(root.patience(), handles.collect());
+        for (pause, inside) in pauses.iter_mut().zip(seen) {
+            pause.inside = inside;
+        }
+    }
+
     fn count_sandboxes(&mut self) {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for pod in &self.pods {
@@ -213,9 +235,10 @@ impl PodFacts {
         (&self.told.namespace, &self.told.name, &self.told.id)
     }
 
-    /// Its source says that it has a pause, and none is seen.
+    /// Its source says that it has a pause, and none is seen; nothing is known to keep it from that.
     fn is_lost(&self) -> bool {
-        self.pause.is_none() && !matches!(self.told.pause, ToldPause::Without(_))
+        let is_known = self.pause.is_some() || self.unseen.is_some();
+        !is_known && !matches!(self.told.pause, ToldPause::Without(_))
     }
 
     fn has(&self, container: &str) -> bool {
@@ -244,207 +267,11 @@ fn kubelet(root: &ProcRoot, snapshot: &Snapshot) -> Option<String> {
     // One in a container may be anybody's.
     let all = snapshot.processes.values();
     let mut all = all.filter(|it| it.name == "kubelet" && it.place.container.is_none());
-    let arguments = root.hold(all.next()?)?.arguments().ok()?;
+    let arguments = root.arguments(&[all.next()?]);
+    let arguments = arguments.into_values().next()?;
     let at = arguments.iter().position(|word| word.starts_with(OPTION))?;
     match arguments[at].strip_prefix(OPTION)?.strip_prefix('=') {
         Some(image) => Some(image.to_owned()),
         None => arguments.get(at + 1).cloned(),
     }
-}
-
-/// What pods are joined with.
-struct Join<'a> {
-    root: &'a ProcRoot,
-    snapshot: &'a Snapshot,
-    containers: Containers<'a>,
-    pods: BTreeMap<&'a str, BTreeSet<&'a str>>,
-    node: BTreeMap<Kind, Seen<u64>>,
-    /// Only a part of the node is seen.
-    is_part: bool,
-}
-
-impl<'a> Join<'a> {
-    fn new(root: &'a ProcRoot, snapshot: &'a Snapshot) -> Self {
-        let mut containers = Containers::new();
-        let mut pods: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for process in snapshot.processes.values() {
-            let Some(id) = process.place.container.as_deref() else {
-                continue;
-            };
-            containers.entry(id).or_default().push(process);
-            if let Some(PodKey::Kubernetes(uid)) = &process.place.pod {
-                pods.entry(uid.as_str()).or_default().insert(id);
-            }
-        }
-        for members in containers.values_mut() {
-            members.sort_by_key(|it| (it.started, it.pid));
-        }
-        let node = root.process(1);
-        Self {
-            root,
-            snapshot,
-            containers,
-            pods,
-            node: node.map(|it| namespaces(&it)).unwrap_or_default(),
-            is_part: !snapshot.notes.is_empty(),
-        }
-    }
-
-    /// The pods of one source. What it said runs and is not there is asked for again: it may have
-    /// ended meanwhile.
-    fn pods(&self, source: &dyn Source, told: Vec<ToldPod>) -> Vec<PodFacts> {
-        let mut pods: Vec<_> = told
-            .into_iter()
-            .map(|told| self.pod(source.name(), told))
-            .collect();
-        if !pods.iter().any(PodFacts::is_lost) {
-            return pods;
-        }
-        // Where not one is seen it may be that they are in a /proc of others.
-        let elsewhere = self.snapshot.hides || (self.is_part && pods.iter().all(PodFacts::is_lost));
-        self.ask_again(source, &mut pods);
-        if elsewhere {
-            for pod in pods.iter_mut().filter(|pod| pod.is_lost()) {
-                if matches!(pod.told.pause, ToldPause::Runs { .. }) {
-                    pod.unseen = Some("its processes are not in this /proc".to_owned());
-                }
-            }
-        } else if pods.iter().any(PodFacts::is_lost) && interrupt::pause(KNOWS_WITHIN).is_ok() {
-            self.ask_again(source, &mut pods);
-        }
-        pods
-    }
-
-    /// Drops each pod whose pause is not seen and of which the source no longer says the same.
-    fn ask_again(&self, source: &dyn Source, pods: &mut Vec<PodFacts>) {
-        let again = source.ask(self.snapshot).map(|told| told.pods);
-        let again = again.unwrap_or_default();
-        let is_said = |told: &ToldPod| {
-            let mut again = again.iter();
-            again.any(|it| it.id == told.id && it.pause == told.pause)
-        };
-        pods.retain(|pod| !pod.is_lost() || is_said(&pod.told));
-    }
-
-    fn pod(&self, source: &'static str, told: ToldPod) -> PodFacts {
-        let pause = match &told.pause {
-            ToldPause::Runs { pid, container } => self.pause(*pid, container.as_deref()),
-            ToldPause::Without(_) | ToldPause::Ended => None,
-        };
-        let members = self.members(&told);
-        PodFacts {
-            source,
-            pause,
-            members,
-            told,
-            unseen: None,
-            sandboxes: 0,
-            zombies: Vec::new(),
-        }
-    }
-
-    /// The process, if it lives and is that container's.
-    fn pause(&self, pid: Option<i32>, container: Option<&str>) -> Option<PauseFacts> {
-        let of_container = || Some(*self.containers.get(container?)?.first()?);
-        let process = match pid {
-            Some(pid) => self.snapshot.processes.get(&pid)?,
-            None => of_container()?,
-        };
-        let own = process.place.container.as_deref();
-        if !process.is_alive() || (own.is_some() && container.is_some() && own != container) {
-            return None;
-        }
-        let handle = Arc::new(self.root.hold(process)?);
-        let status = handle.status().ok()?;
-        let seen = namespaces(&handle);
-        let of_the_node = |kind: &Kind| match (seen.get(kind), self.node.get(kind)) {
-            (Some(Ok(own)), Some(Ok(node))) => own == node,
-            _ => false,
-        };
-        let score = handle.text("oom_score_adj").map_err(|error| words(&error));
-        let children = self
-            .snapshot
-            .children(process.pid)
-            .filter(|it| it.is_alive());
-        Some(PauseFacts {
-            age: self.snapshot.age(process),
-            cpu: self.snapshot.seconds(process.ticks),
-            score: score.and_then(|text| text.trim().parse().map_err(|_| "no number".to_owned())),
-            of_the_node: Kind::ALL.into_iter().filter(of_the_node).collect(),
-            descriptors: descriptors(&handle),
-            inside: inside::look(&handle),
-            children: children.map(|it| (it.pid, it.name.clone())).collect(),
-            namespaces: seen,
-            process: process.clone(),
-            status,
-            handle,
-        })
-    }
-
-    /// The other containers: those that were told of, and those that the pod's cgroup holds.
-    fn members(&self, told: &ToldPod) -> Vec<MemberFacts> {
-        let own = match &told.pause {
-            ToldPause::Runs { container, .. } => container.as_deref(),
-            _ => None,
-        };
-        let known = |id: &str| told.members.iter().any(|it| it.id == id);
-        let beside = told.uid.as_deref().and_then(|uid| self.pods.get(uid));
-        let beside = beside.into_iter().flatten().copied();
-        let beside = beside.filter(|id| !known(id) && Some(*id) != own && *id != told.id);
-        let unnamed = beside.map(|id| {
-            let first = self.containers.get(id).and_then(|all| all.first());
-            let name = first.map(|first| first.name.clone()).unwrap_or_default();
-            (id, name, None, first.copied())
-        });
-        let named = told.members.iter().map(|member| {
-            let oldest = self.containers.get(member.id.as_str());
-            let oldest = oldest.and_then(|all| all.first()).copied();
-            let by_pid = member.pid.and_then(|pid| self.snapshot.processes.get(&pid));
-            let by_pid = by_pid.filter(|it| {
-                let own = it.place.container.as_deref();
-                own.is_none_or(|own| own == member.id)
-            });
-            let first = oldest.or(by_pid);
-            (
-                member.id.as_str(),
-                member.name.clone(),
-                member.shares.clone(),
-                first,
-            )
-        });
-        let all = named.chain(unnamed).map(|(id, name, shares, first)| {
-            let handle = first.filter(|it| it.is_alive());
-            let handle = handle.and_then(|it| self.root.hold(it));
-            MemberFacts {
-                id: id.to_owned(),
-                name,
-                shares,
-                namespaces: handle.map(|it| namespaces(&it)).unwrap_or_default(),
-            }
-        });
-        all.collect()
-    }
-}
-
-fn namespaces(handle: &Handle) -> BTreeMap<Kind, Seen<u64>> {
-    let read = |kind: Kind| {
-        handle
-            .namespace(kind.as_str())
-            .map_err(|error| words(&error))
-    };
-    Kind::ALL.map(|kind| (kind, read(kind))).into()
-}
-
-fn descriptors(handle: &Handle) -> Seen<Vec<String>> {
-    let names = handle.names("fd").map_err(|error| words(&error))?;
-    let above = names.iter().filter(|name| {
-        let number = name.parse::<u32>();
-        number.is_ok_and(|number| number > 2)
-    });
-    let shown = above.take(MOST_DESCRIPTORS).map(|name| {
-        let target = handle.link(&format!("fd/{name}"));
-        let target = target.map_or_else(|_| "?".into(), |it| it.to_string_lossy().into_owned());
-        format!("{name} → {}", pause_image::escape_text(&target))
-    });
-    Ok(shown.collect())
 }

@@ -6,20 +6,19 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::time::Duration;
 
+use pause_image::Architecture;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
+use crate::node::patience::{Key, Patience};
 use crate::node::proc::Handle;
 
 /// The largest program that is read.
 const MOST: u64 = 256 << 20;
-/// How long the filesystem of a pod may take: it may be one that a pod serves itself.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What could be seen, or why it could not, in a few words.
 pub type Seen<T> = Result<T, String>;
@@ -29,12 +28,15 @@ pub type Seen<T> = Result<T, String>;
 pub struct Program {
     /// SHA-256 of what it executes, in hexadecimal digits.
     pub digest: String,
-    /// Where the image has its program, by the process' first argument.
+    /// Where the image has its program: the process' first argument, or one of an emulator's.
     pub path: String,
     /// SHA-256 of the file at that path.
     pub file: Result<String, NoFile>,
     /// The emulator that it runs in, by its name.
     pub emulator: Option<String>,
+    /// The architecture of the image's program, as the OCI image specification names it; `None` of
+    /// one that is no ELF file, or of an architecture that is not known.
+    pub architecture: Option<&'static str>,
 }
 
 /// Why the program of the image could not be read.
@@ -68,26 +70,26 @@ pub struct Inside {
     pub at_root: Seen<bool>,
 }
 
-/// Looks at a process' program and working directory.
-pub fn look(handle: &Arc<Handle>) -> Inside {
-    let (sender, answer) = mpsc::channel();
-    let held = Arc::clone(handle);
-    let begun = std::thread::Builder::new().spawn(move || {
-        // Nobody may wait any more.
-        let _ = sender.send(Inside {
-            program: program(&held).map_err(|error| words(&error)),
-            at_root: at_root(&held).map_err(|error| words(&error)),
-        });
+/// Looks at the program and working directory of each process.
+pub fn look(patience: &Patience, at: Vec<(Key, Arc<Handle>)>) -> Vec<Inside> {
+    let answers = patience.each(at, |handle| Inside {
+        program: program(handle).map_err(|error| words(&error)),
+        at_root: at_root(handle).map_err(|error| words(&error)),
     });
-    let late = || "its filesystem does not answer".to_owned();
-    let answer = match begun {
-        Ok(_) => answer.recv_timeout(PATIENCE).map_err(|_| late()),
-        Err(error) => Err(words(&error)),
-    };
-    answer.unwrap_or_else(|why| Inside {
-        program: Err(why.clone()),
-        at_root: Err(why),
-    })
+    let all = answers.into_iter();
+    all.map(|answer| answer.unwrap_or_else(Inside::silent))
+        .collect()
+}
+
+impl Inside {
+    /// Of a process that has not been looked at, or that does not let itself be.
+    pub fn silent() -> Self {
+        let why = "its memory or its filesystem does not answer".to_owned();
+        Self {
+            program: Err(why.clone()),
+            at_root: Err(why),
+        }
+    }
 }
 
 /// An error in the words of the other reports.
@@ -104,24 +106,68 @@ pub fn executable(handle: &Handle) -> io::Result<File> {
     regular(&path)
 }
 
+/// How the names of programs begin that run those of other architectures.
+const EMULATORS: [&str; 4] = ["qemu-", "box64", "box86", "FEX"];
+/// The arguments of an emulator of which one is the program's path.
+const MOST_ARGUMENTS: usize = 16;
+
 fn program(handle: &Handle) -> io::Result<Program> {
-    let digest = digest(executable(handle)?)?;
+    let file = executable(handle)?;
+    let own = architecture(&file);
+    let digest = digest(file)?;
     let exe = handle.link("exe")?.to_string_lossy().into_owned();
     let name = exe.trim_end_matches(" (deleted)").rsplit('/').next();
-    let emulator = name.filter(|name| name.starts_with("qemu-"));
-    let path = handle.arguments()?.into_iter().next().unwrap_or_default();
+    let emulator = name.filter(|name| EMULATORS.iter().any(|it| name.starts_with(it)));
     let root = handle.open("root", OFlags::PATH | OFlags::DIRECTORY)?;
-    let file = below(&root, &path).and_then(|file| digest_of(&file));
+    let (path, file) = of_image(&root, &handle.arguments()?, emulator.is_some());
+    let read = file.and_then(|file| {
+        let architecture = architecture(&file);
+        Ok((self::digest(file)?, architecture))
+    });
+    let architecture = match (emulator, &read) {
+        (None, _) => own,
+        (Some(_), Ok((_, architecture))) => *architecture,
+        (Some(_), Err(_)) => None,
+    };
     Ok(Program {
         digest,
-        file: file.map_err(|error| NoFile::from(&error)),
+        file: read.map(|it| it.0).map_err(|error| NoFile::from(&error)),
         path,
         emulator: emulator.map(str::to_owned),
+        architecture,
     })
 }
 
-fn digest_of(path: &OwnedFd) -> io::Result<String> {
-    digest(regular(path)?)
+/// The program in an image's root, and the argument that names it. An emulator is given it after its
+/// own name, and after options of its own; the kernel gives it none.
+fn of_image(root: &OwnedFd, arguments: &[String], emulated: bool) -> (String, io::Result<File>) {
+    let open = |path: &str| below(root, path).and_then(|found| regular(&found));
+    if emulated {
+        let rest = arguments.iter().skip(1).take(MOST_ARGUMENTS);
+        let mut found = rest.filter_map(|path| Some((path.clone(), open(path).ok()?)));
+        if let Some((path, file)) = found.next() {
+            return (path, Ok(file));
+        }
+    }
+    let first = arguments.first().cloned().unwrap_or_default();
+    let file = open(&first);
+    (first, file)
+}
+
+/// What the head of an ELF file says (elf(5)).
+fn architecture(file: &File) -> Option<&'static str> {
+    let mut head = [0; 20];
+    file.read_exact_at(&mut head, 0).ok()?;
+    let (magic, rest) = head.split_at(4);
+    let (wide, little) = (rest[0] == 2, rest[1] == 1);
+    let machine = [head[18], head[19]];
+    let machine = if little {
+        u16::from_le_bytes(machine)
+    } else {
+        u16::from_be_bytes(machine)
+    };
+    let found = Architecture::of_elf(machine, wide, little);
+    found.filter(|_| magic == b"\x7fELF").map(|it| it.name)
 }
 
 /// A path below a root, on the root's own mount; nothing is opened yet.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Conclusion, Record, Tally};
-use crate::node::checks::{OF_PODS, OF_THE_NODE};
+use crate::node::checks;
 use crate::node::model::Audit;
 
 /// Nodes × checks.
@@ -65,8 +65,6 @@ impl Matrix {
 
     /// The checks that failed on some node, in the order of reports.
     pub fn failed(&self) -> Vec<&'static str> {
-        let all = OF_THE_NODE.iter().map(|it| it.id);
-        let all = all.chain(OF_PODS.iter().map(|it| it.id));
         let failed: BTreeSet<&str> = self
             .nodes
             .iter()
@@ -74,6 +72,7 @@ impl Matrix {
             .filter(|(_, tally)| tally.fail > 0)
             .map(|(id, _)| id.as_str())
             .collect();
+        let all = checks::all().map(|it| it.id);
         all.filter(|id| failed.contains(id)).collect()
     }
 }

@@ -10,11 +10,13 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use procfs::FromRead as _;
 use procfs::process::{Stat, Status};
 use rustix::fs::{Dir, Mode, OFlags};
 
+use crate::node::patience::{Key, Patience};
 use crate::node::place::Place;
 
 /// More processes than any node runs: the kernel's most is 4 Mi.
@@ -22,17 +24,18 @@ pub const MOST_PROCESSES: usize = 1 << 18;
 /// The most that is read of a file: `status` lists up to 65,536 groups.
 const MOST_BYTES: u64 = 1 << 20;
 /// The most names that are read of a folder.
-const MOST_NAMES: usize = 4096;
+pub const MOST_NAMES: usize = 4096;
 /// The kernel's own threads have this flag (include/linux/sched.h, PF_KTHREAD).
 const KERNEL_THREAD: u32 = 0x0020_0000;
 /// The inode of the first pid namespace (include/linux/proc_ns.h, PROC_PID_INIT_INO).
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// A mounted /proc, or a folder that looks like one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProcRoot {
-    dir: OwnedFd,
+    dir: Arc<OwnedFd>,
     path: PathBuf,
+    patience: Arc<Patience>,
 }
 
 /// One process, by its folder in /proc: it never becomes another's, however pids are reused.
@@ -71,6 +74,11 @@ impl Process {
         self.state == 'Z' && self.threads <= 1
     }
 
+    /// What tells it from every other.
+    pub fn key(&self) -> Key {
+        (self.pid, self.started)
+    }
+
     /// It lives.
     pub fn is_alive(&self) -> bool {
         !self.is_zombie() && !matches!(self.state, 'X' | 'x')
@@ -88,6 +96,8 @@ pub struct Snapshot {
     pub ticks_per_second: u64,
     /// Some processes are left out: one that is not here may live.
     pub hides: bool,
+    /// It is of a pid namespace below the node's.
+    pub is_below: bool,
     /// Why this is not all, a line each.
     pub notes: Vec<String>,
 }
@@ -117,14 +127,41 @@ impl ProcRoot {
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self {
-            dir: rustix::fs::open(path, flags, Mode::empty())?,
+            dir: Arc::new(rustix::fs::open(path, flags, Mode::empty())?),
             path: path.to_owned(),
+            patience: Arc::default(),
         })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The time that its processes are given where they may not answer.
+    pub fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    /// The arguments of processes; none of one that has ended or does not answer.
+    pub fn arguments(&self, of: &[&Process]) -> BTreeMap<i32, Vec<String>> {
+        let asked = of
+            .iter()
+            .map(|it| (it.key(), (self.clone(), (*it).clone())));
+        let answers = self.patience.each(asked.collect(), |(root, process)| {
+            let handle = root.hold(process).ok()??;
+            handle.arguments().ok()
+        });
+        let pids = of.iter().map(|it| it.pid).zip(answers);
+        pids.filter_map(|(pid, answer)| Some((pid, answer??)))
+            .collect()
+    }
+
+    /// Whether it is of the pid namespace that this process is in.
+    pub fn is_own(&self) -> bool {
+        let own = rustix::fs::readlinkat(&self.dir, "self", Vec::new()).ok();
+        let own = own.and_then(|link| link.to_str().ok()?.parse::<u32>().ok());
+        own == Some(std::process::id())
     }
 
     /// Holds a process.
@@ -138,10 +175,19 @@ impl ProcRoot {
     }
 
     /// Holds the process of a snapshot; `None` where it has ended, or its pid is another's.
-    pub fn hold(&self, process: &Process) -> Option<Handle> {
-        let handle = self.process(process.pid).ok()?;
-        let stat = handle.stat().ok()?;
-        (stat.starttime == process.started).then_some(handle)
+    ///
+    /// # Errors
+    /// Where it cannot be held, as for want of descriptors: that says nothing about it.
+    pub fn hold(&self, process: &Process) -> io::Result<Option<Handle>> {
+        let handle = match self.process(process.pid) {
+            Err(error) if is_gone(&error) => return Ok(None),
+            other => other?,
+        };
+        match handle.stat() {
+            Ok(stat) => Ok((stat.starttime == process.started).then_some(handle)),
+            Err(error) if is_short(&error) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Reads all processes.
@@ -178,6 +224,7 @@ impl ProcRoot {
         // Read last: no process is younger than the picture.
         all.uptime = self.uptime();
         all.hides |= unread > 0 || !all.processes.contains_key(&1);
+        all.is_below = self.is_below();
         all.notes.extend(self.hidden(&all, unread));
         Ok(all)
     }
@@ -196,6 +243,21 @@ impl ProcRoot {
         first.and_then(|word| word.parse().ok()).unwrap_or_default()
     }
 
+    /// Whether it shows only a part of the node. Of another namespace's /proc process 1 tells: this
+    /// process has no number there, or another namespace.
+    fn is_below(&self) -> bool {
+        let of = if self.is_own() {
+            "self/ns/pid"
+        } else if is_procfs(&self.dir) {
+            "1/ns/pid"
+        } else {
+            return false;
+        };
+        let link = rustix::fs::readlinkat(&self.dir, of, Vec::new());
+        let namespace = link.ok().and_then(|it| inode("pid", &it.to_string_lossy()));
+        namespace.is_some_and(|it| it != FIRST_PID_NAMESPACE)
+    }
+
     /// What of the node this /proc does not show.
     fn hidden(&self, all: &Snapshot, unread: usize) -> Vec<String> {
         let path = self.path.display();
@@ -209,11 +271,7 @@ impl ProcRoot {
                 "{path} does not let {unread} processes be read: pods may be missing"
             ));
         }
-        let own = rustix::fs::readlinkat(&self.dir, "self/ns/pid", Vec::new());
-        let namespace = own
-            .ok()
-            .and_then(|link| inode("pid", &link.to_string_lossy()));
-        if namespace.is_some_and(|it| it != FIRST_PID_NAMESPACE) {
+        if all.is_below {
             notes.push(format!(
                 "{path} is of a pid namespace below the node's: only pods in that are seen"
             ));
@@ -350,6 +408,17 @@ fn inode(kind: &str, link: &str) -> Option<u64> {
 pub fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
         || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+/// Whether it says that this process, or the node, has no more of something.
+pub fn is_short(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|it| short.contains(&it))
+}
+
+fn is_procfs(dir: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(dir).is_ok_and(|it| it.f_type == rustix::fs::PROC_SUPER_MAGIC)
 }
 
 fn bounded(file: OwnedFd) -> io::Result<Vec<u8>> {

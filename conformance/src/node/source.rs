@@ -36,7 +36,7 @@ pub struct Told {
     pub version: String,
     /// Its pods.
     pub pods: Vec<ToldPod>,
-    /// The sandbox image that it is configured with, where it says.
+    /// Its sandbox image, where that is known.
     pub image: Option<ToldImage>,
 }
 
@@ -131,17 +131,29 @@ impl Kind {
     }
 }
 
-/// The sandbox image that a runtime is configured with.
+/// The sandbox image of a runtime.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToldImage {
-    /// As it is configured.
+    /// As it is configured, or as its pods name it.
     pub reference: String,
+    /// How it is known to be the one.
+    pub basis: Basis,
     /// It is in the runtime's store.
     pub present: bool,
     /// It is kept from garbage collection; `None` where the runtime does not say.
     pub pinned: Option<bool>,
     /// `os/architecture`, where the runtime says.
     pub platform: Option<String>,
+}
+
+/// How a sandbox image is known to be a runtime's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Basis {
+    /// The runtime says that it is configured with it.
+    #[default]
+    Configured,
+    /// The runtime does not say: most of its pods run it.
+    Pods,
 }
 
 /// All sources of this host, in the order in which they are believed; `sockets` are those of CRI

@@ -6,7 +6,7 @@ use conformance::node::checks::{OF_PODS, OF_THE_NODE, Options};
 use conformance::node::gather::gather;
 use conformance::node::model::{Audit, Blamed, Pod};
 use conformance::node::proc::ProcRoot;
-use conformance::node::source::{Told, ToldImage, ToldPause, ToldPod};
+use conformance::node::source::{Basis, Told, ToldImage, ToldPause, ToldPod};
 
 use crate::tree::{Process, Tree, container, namespaces, uid};
 use crate::{Runtime, audit, audit_with, head, with_verdict};
@@ -116,6 +116,7 @@ fn each_fault_of_a_pause_is_found_by_its_check_alone() {
 fn each_check_has_its_fault() {
     let elsewhere = [
         "node/pause-alive",
+        "node/architecture",
         "node/image-kept",
         "node/image-present",
         "node/image-pinned",
@@ -163,6 +164,7 @@ fn told() -> ToldPod {
 fn image() -> ToldImage {
     ToldImage {
         reference: "registry.k8s.io/pause:3.10".to_owned(),
+        basis: Basis::Configured,
         present: true,
         pinned: Some(true),
         platform: Some(pause_image::Platform::host().to_string()),
@@ -231,6 +233,20 @@ fn kubelet_names_another_image() {
     let tree = Tree::of(&[&pod()[..], std::slice::from_ref(&kubelet)].concat());
     let audit = audit_with(&tree, Some(says(vec![told()], image())));
     assert_eq!(with_verdict(&audit, Verdict::Fail), ["node/kubelet-agrees"]);
+    // It keeps the one that it names.
+    let its = |reference: &str| ToldImage {
+        reference: reference.to_owned(),
+        pinned: Some(false),
+        ..image()
+    };
+    let pinned = |image| {
+        let audit = audit_with(&tree, Some(says(vec![told()], image)));
+        let mut all = audit.node.checks.iter();
+        let found = all.find(|it| it.id == "node/image-pinned");
+        found.expect("a record").verdict
+    };
+    assert_eq!(pinned(its("example.org/pause:1")), Verdict::Pass);
+    assert_eq!(pinned(its("example.org/pause:2")), Verdict::Fail);
     // One in a pod is anybody's.
     let in_a_pod = Process {
         cgroup: crate::tree::cgroup(1, 3),
@@ -400,7 +416,8 @@ fn a_pod_made_by_hand_is_found_by_its_name() {
 #[test]
 fn a_pause_of_another_architecture_is_not_blamed_for_its_emulator() {
     let emulated = Process {
-        executes: "qemu-aarch64-static",
+        arguments: "/usr/bin/qemu-s390x-static\0/pause\0",
+        executes: "qemu-s390x-static",
         program: "qemu",
         threads: 2,
         memory: 11_500,
@@ -410,11 +427,100 @@ fn a_pause_of_another_architecture_is_not_blamed_for_its_emulator() {
         platform: Some("linux/mips".to_owned()),
         ..image()
     };
-    let audit = audit_with(&Tree::of(&[emulated]), Some(says(vec![told()], image)));
-    // What is wrong is said of the node.
-    assert_eq!(with_verdict(&audit, Verdict::Fail), ["node/image-platform"]);
+    let tree = Tree::of(&[emulated]);
+    let head = b"\x7fELF\x02\x02\x01\0\0\0\0\0\0\0\0\0\0\x02\0\x16";
+    std::fs::write(tree.of_process(100, "root/pause"), head).expect("written");
+    let audit = audit_with(&tree, Some(says(vec![told()], image)));
+    assert_eq!(
+        with_verdict(&audit, Verdict::Fail),
+        ["node/image-platform", "node/architecture"]
+    );
+    let mut checks = audit.pods[0].checks.iter();
+    let found = checks.find(|it| it.id == "node/architecture");
+    let found = found.and_then(|it| it.observed.clone()).unwrap_or_default();
+    assert_eq!(found, "qemu-s390x-static runs a program for s390x");
     let skipped = with_verdict(&audit, Verdict::Skipped);
     for id in ["node/own-program", "node/single-thread", "node/memory"] {
         assert!(skipped.contains(&id), "{id}");
+    }
+}
+
+#[test]
+fn an_image_that_only_the_pods_name_is_judged_as_such() {
+    let by_pods = || ToldImage {
+        basis: Basis::Pods,
+        ..image()
+    };
+    let of = |image| audit_with(&Tree::of(&pod()), Some(says(vec![told()], image)));
+    let sound = of(by_pods());
+    assert_eq!(with_verdict(&sound, Verdict::Fail), Vec::<&str>::new());
+    let record = |audit: &Audit, id: &str| {
+        let found = audit.node.checks.iter().find(|it| it.id == id);
+        found.expect("a record").clone()
+    };
+    for id in ["node/image-present", "node/image-pinned"] {
+        let record = record(&sound, id);
+        assert_eq!(record.verdict, Verdict::Pass);
+        let evidence = record.evidence.join("\n");
+        assert!(evidence.contains("most pods of cri run it"), "{evidence}");
+    }
+    // It cannot be compared with itself.
+    assert_eq!(record(&sound, "node/image-used").verdict, Verdict::Skipped);
+    // What nothing but the configuration decides is not decided.
+    let gone = of(ToldImage {
+        present: false,
+        ..by_pods()
+    });
+    assert_eq!(with_verdict(&gone, Verdict::Fail), Vec::<&str>::new());
+    let present = record(&gone, "node/image-present");
+    assert_eq!(present.verdict, Verdict::Inconclusive);
+    let loose = of(ToldImage {
+        pinned: Some(false),
+        ..by_pods()
+    });
+    assert_eq!(with_verdict(&loose, Verdict::Fail), ["node/image-pinned"]);
+    // Of two different ones that run not both are configured.
+    let other = ToldPod {
+        image: Some("k8s.gcr.io/pause:3.2".to_owned()),
+        ..told()
+    };
+    let mixed = audit_with(&Tree::of(&pod()), Some(says(vec![other], by_pods())));
+    assert_eq!(with_verdict(&mixed, Verdict::Fail), ["node/image-used"]);
+}
+
+#[test]
+fn all_descriptors_are_counted_and_some_are_named() {
+    let mut many = Process::pause(100, 1);
+    many.descriptors
+        .extend((3..43).map(|number| (number, "/leak")));
+    let audit = audit(&Tree::of(&[many]));
+    let mut all = audit.pods[0].checks.iter();
+    let record = all.find(|it| it.id == "node/no-descriptors");
+    let record = record.expect("a record");
+    assert_eq!(record.observed.as_deref(), Some("40"));
+    assert_eq!(record.evidence.len(), 17);
+    assert_eq!(record.evidence[16], "and 24");
+}
+
+#[test]
+fn a_machine_that_holds_a_sandbox_is_no_pause() {
+    for executes in ["runsc", "qemu-system-x86_64", "containerd-shim-kata-v2"] {
+        let machine = Process {
+            name: "exe",
+            arguments: "runsc-sandbox\0boot\0",
+            executes,
+            threads: 20,
+            memory: 200_000,
+            uid: 0,
+            ..Process::pause(100, 1)
+        };
+        // By /proc alone, and by a runtime that tells nothing of it but its pid, as CRI-O.
+        for told in [None, Some(says(vec![told()], image()))] {
+            let audit = audit_with(&Tree::of(std::slice::from_ref(&machine)), told);
+            assert_eq!(with_verdict(&audit, Verdict::Fail), Vec::<&str>::new());
+            let why = audit.pods[0].without_pause.clone().unwrap_or_default();
+            assert!(why.contains("in a machine of its own"), "{why}");
+            assert!(why.contains(executes), "{why}");
+        }
     }
 }

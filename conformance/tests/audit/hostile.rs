@@ -1,8 +1,11 @@
 //! What a pod may do to be missed, to be taken for another, or to hold the audit up.
 
 use std::fs;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use conformance::event::{Conclusion, Verdict};
 use conformance::node::proc::ProcRoot;
@@ -63,6 +66,78 @@ fn what_is_no_file_is_not_opened() {
         with_verdict(&audit, Verdict::Inconclusive),
         ["node/own-program"]
     );
+}
+
+/// A file that never answers: of a filesystem whose server does not even greet the kernel.
+struct Stuck {
+    at: PathBuf,
+    _server: fs::File,
+}
+
+impl Stuck {
+    /// Over this file.
+    fn over(at: &Path) -> std::io::Result<Self> {
+        let server = fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/fuse")?;
+        let (fd, regular) = (server.as_raw_fd(), 0o100_644);
+        let how = format!("fd={fd},rootmode={regular:o},user_id=0,group_id=0");
+        let how = std::ffi::CString::new(how)?;
+        let flags = rustix::mount::MountFlags::NOSUID | rustix::mount::MountFlags::NODEV;
+        rustix::mount::mount("stuck", at, "fuse", flags, Some(how.as_c_str()))?;
+        Ok(Self {
+            at: at.to_owned(),
+            _server: server,
+        })
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        // Forced, it fails whoever waits; without a server it ends in any case.
+        let _ = rustix::mount::unmount(
+            &self.at,
+            rustix::mount::UnmountFlags::FORCE | rustix::mount::UnmountFlags::DETACH,
+        );
+    }
+}
+
+#[test]
+fn pods_that_do_not_answer_keep_no_other_from_its_verdict() {
+    let pauses: Vec<_> = (1..20)
+        .map(|pod| Process::pause(pod * 100, pod as u32))
+        .collect();
+    let tree = Tree::of(&pauses);
+    // More than are asked at first: arguments that are never told, and a program that never is read.
+    let mut stuck = Vec::new();
+    for (number, name) in (1..=12).zip(["cmdline", "program"].into_iter().cycle()) {
+        match Stuck::over(&tree.of_process(number * 100, name)) {
+            Ok(one) => stuck.push(one),
+            // As an ordinary user nothing can be mounted.
+            Err(error) => return eprintln!("left out: no FUSE here: {error}"),
+        }
+    }
+    let began = Instant::now();
+    let audit = audit(&tree);
+    let took = began.elapsed();
+    drop(stuck);
+    assert!(took < Duration::from_mins(1), "{took:?}");
+    assert_eq!(audit.pods.len(), 19);
+    assert_eq!(with_verdict(&audit, Verdict::Fail), Vec::<&str>::new());
+    for (number, pod) in (1..).zip(&audit.pods) {
+        let mut own = pod.checks.iter();
+        let own = own
+            .find(|it| it.id == "node/own-program")
+            .expect("a record");
+        if number <= 12 {
+            assert_eq!(own.verdict, Verdict::Skipped, "{}", pod.name);
+            let why = own.reason.clone().unwrap_or_default();
+            assert!(why.contains("does not answer"), "{why}");
+        } else {
+            assert_eq!(own.verdict, Verdict::Pass, "{}: {:?}", pod.name, own.reason);
+        }
+    }
 }
 
 #[test]
@@ -149,13 +224,13 @@ fn a_pid_that_is_anothers_now_is_not_held() {
     let root = ProcRoot::open(tree.path()).expect("the folder is there");
     let snapshot = root.snapshot().expect("it can be read");
     let before = &snapshot.processes[&100];
-    assert!(root.hold(before).is_some());
+    assert!(root.hold(before).is_ok_and(|it| it.is_some()));
     // The same number, started later.
     tree.add(&Process {
         started: 5_000,
         ..Process::pause(100, 1)
     });
-    assert!(root.hold(before).is_none());
+    assert!(root.hold(before).is_ok_and(|it| it.is_none()));
 }
 
 #[test]

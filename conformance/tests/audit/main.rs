@@ -1,5 +1,7 @@
 //! The audit of a node: faked nodes, one fault each; hostile ones; all reports.
 
+#[cfg(feature = "engines")]
+mod engines;
 mod faults;
 mod hostile;
 mod reports;

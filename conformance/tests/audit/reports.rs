@@ -78,6 +78,35 @@ fn the_exit_status_is_that_of_the_verdict() {
 }
 
 #[test]
+fn descriptors_are_as_many_as_may_be_and_fewer_judge_nothing_wrong() {
+    let pauses = (1..=60).map(|pod| Process::pause(pod * 100, pod.unsigned_abs()));
+    let tree = Tree::of(&pauses.collect::<Vec<_>>());
+    let limited = |limit: &str| {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script]).arg(program().get_program());
+        shell
+            .args(["audit", "--report", "json", "--proc"])
+            .arg(tree.path());
+        for (name, value) in program().get_envs() {
+            shell.env(name, value.unwrap_or_default());
+        }
+        let output = shell.output().expect("a shell");
+        let audit: Audit = serde_json::from_slice(&output.stdout).expect("a report");
+        assert_eq!(output.status.code(), Some(0), "{:?}", audit.notes);
+        audit
+    };
+    let seen = |audit: &Audit| audit.pods.iter().filter(|pod| pod.pause.is_some()).count();
+    let soft = limited("-S -n 80");
+    assert_eq!((seen(&soft), soft.notes.len()), (60, 0), "{:?}", soft.notes);
+    let hard = limited("-n 80");
+    assert_eq!((seen(&hard), hard.pods.len()), (16, 60));
+    let notes = hard.notes.join("\n");
+    assert!(notes.contains("RLIMIT_NOFILE is 80"), "{notes}");
+    assert_eq!(with_verdict(&hard, Verdict::Fail), Vec::<&str>::new());
+}
+
+#[test]
 fn the_table_names_what_is_wrong_and_how_it_is_mended() {
     let text = text(&run(&node(), &[]));
     for words in [
@@ -90,6 +119,32 @@ fn the_table_names_what_is_wrong_and_how_it_is_mended() {
         "docker at /nonexistent/docker.sock does not answer",
     ] {
         assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn the_catalogue_has_them_and_no_image_is_judged_by_them() {
+    let says = |arguments: &[&str]| {
+        let output = program().args(arguments).output().expect("it starts");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).expect("text"))
+    };
+    let (status, list) = says(&["list"]);
+    assert_eq!(status, Some(0), "{list}");
+    assert!(
+        list.contains("startup/stays") && list.contains("(audit)"),
+        "{list}"
+    );
+    let (status, some) = says(&["list", "--filter", "node/user"]);
+    assert_eq!((status, some.lines().count()), (Some(0), 1), "{some}");
+    let (_, explained) = says(&["explain", "node"]);
+    assert!(explained.contains("node/zombies-reaped: "), "{explained}");
+    for option in ["--filter", "--skip"] {
+        let (status, refused) = says(&["--image", "oci:none", option, "node/user"]);
+        assert_eq!(status, Some(64), "{refused}");
+        let first = format!("error: {option} node/user: pods that run are judged by it");
+        assert!(refused.starts_with(&first), "{refused}");
+        assert!(refused.contains("pause-conformance audit"), "{refused}");
     }
 }
 

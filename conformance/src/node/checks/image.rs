@@ -6,7 +6,7 @@ use super::{Judgement, Miss, NodeCheck, Options};
 use crate::advice::Advice;
 use crate::event::Want;
 use crate::node::gather::{Gathered, PodFacts};
-use crate::node::source::ToldImage;
+use crate::node::source::{Basis, ToldImage};
 use crate::outcome::{Finding, Pass};
 use crate::requirement::{Level, Source};
 use crate::subject::{Platform, Version};
@@ -40,23 +40,37 @@ pub(super) static KEPT: NodeCheck<PodFacts> = NodeCheck {
     },
 };
 
-/// The images that runtimes of this node are configured with.
-fn configured(node: &Gathered) -> Result<&[(&'static str, ToldImage)], Miss> {
+/// The sandbox images of this node's runtimes.
+fn known(node: &Gathered) -> Result<&[(&'static str, ToldImage)], Miss> {
     if node.images.is_empty() {
-        let why = "no runtime says which sandbox image it is configured with".to_owned();
-        return Err(Miss::Skip(Want::Host, why));
+        return Err(untold());
     }
     Ok(&node.images)
+}
+
+fn untold() -> Miss {
+    let why = "no runtime says which sandbox image it is configured with".to_owned();
+    Miss::Skip(Want::Host, why)
+}
+
+/// How it is known that an image is this source's.
+fn by(source: &str, basis: Basis) -> String {
+    match basis {
+        Basis::Configured => format!("configured in {source}"),
+        Basis::Pods => {
+            format!("most pods of {source} run it, which does not say what it is configured with")
+        }
+    }
 }
 
 /// Judges each configured image: the first that fails fails the check, and it passes where none was
 /// left unjudged.
 fn each(node: &Gathered, judge: impl Fn(&ToldImage) -> Judgement) -> Judgement {
     let mut last = Ok(Pass::new(""));
-    for (source, image) in configured(node)? {
+    for (source, image) in known(node)? {
         match judge(image) {
-            Ok(pass) => last = last.map(|_| pass.with(format!("configured in {source}"))),
-            Err(Miss::Fail(finding)) => return Err(finding.into()),
+            Ok(pass) => last = last.map(|_| pass.with(by(source, image.basis))),
+            Err(Miss::Fail(finding)) => return Err(finding.with(by(source, image.basis)).into()),
             Err(unjudged) => last = Err(unjudged),
         }
     }
@@ -74,6 +88,11 @@ fn name(image: &ToldImage) -> String {
     pause_image::escape_text(&image.reference).into_owned()
 }
 
+fn is_kubelets(node: &Gathered, image: &ToldImage) -> bool {
+    let named = node.kubelet.as_deref().map(full);
+    named.is_some_and(|named| named == full(&image.reference))
+}
+
 pub(super) static PRESENT: NodeCheck<Gathered> = NodeCheck {
     id: "node/image-present",
     title: "the configured sandbox image is there",
@@ -86,10 +105,18 @@ pub(super) static PRESENT: NodeCheck<Gathered> = NodeCheck {
     ),
     judge: |node, _| {
         each(node, |image| {
-            if image.present {
-                return Ok(Pass::new(name(image)));
+            match (image.present, image.basis) {
+                (true, _) => Ok(Pass::new(name(image))),
+                (false, Basis::Configured) => {
+                    Err(Finding::new(name(image), "it is not there").into())
+                }
+                // It may have been configured with another since those pods were made.
+                (false, Basis::Pods) => Err(Miss::Inconclusive(format!(
+                    "most pods run {}, which is not there, and the runtime does not say which it \
+                     is configured with",
+                    name(image)
+                ))),
             }
-            Err(Finding::new(name(image), "it is not there").into())
         })
     },
 };
@@ -111,6 +138,11 @@ pub(super) static PINNED: NodeCheck<Gathered> = NodeCheck {
         each(node, |image| match (image.present, image.pinned) {
             (false, _) => Err(Miss::Skip(Want::Subject, "it is not there".to_owned())),
             (_, Some(true)) => Ok(Pass::new(format!("{} is", name(image)))),
+            // Kubelet spares the one that it names itself, whatever the runtime says.
+            (_, Some(false)) if is_kubelets(node, image) => Ok(Pass::new(format!(
+                "kubelet names {}, and keeps it",
+                name(image)
+            ))),
             (_, Some(false)) => {
                 Err(Finding::new("pinned", format!("{} is not", name(image))).into())
             }
@@ -167,7 +199,8 @@ pub(super) static USED: NodeCheck<Gathered> = NodeCheck {
         "Drain the node, or wait until the pods are replaced.",
     ),
     judge: |node, _| {
-        let known: BTreeSet<String> = configured(node)?
+        let all = known(node)?;
+        let known: BTreeSet<String> = all
             .iter()
             .map(|(_, image)| full(&image.reference))
             .collect();
@@ -185,6 +218,8 @@ pub(super) static USED: NodeCheck<Gathered> = NodeCheck {
         if others.is_empty() {
             return match count {
                 0 => Err(Miss::Skip(Want::Subject, "no pod runs".to_owned())),
+                // They would be compared with themselves.
+                _ if all.iter().all(|(_, image)| image.basis == Basis::Pods) => Err(untold()),
                 n => Ok(Pass::new(format!("{n} do"))),
             };
         }
@@ -251,10 +286,19 @@ pub(super) static KUBELET_AGREES: NodeCheck<Gathered> = NodeCheck {
             return Err(Miss::Skip(Want::Subject, why));
         };
         each(node, |image| {
-            if full(&image.reference) == full(named) {
+            let named = pause_image::escape_text(named);
+            if full(&image.reference) == full(&named) {
                 return Ok(Pass::new(name(image)));
             }
-            Err(Finding::new(name(image), pause_image::escape_text(named)).into())
+            match image.basis {
+                Basis::Configured => Err(Finding::new(name(image), named).into()),
+                // It may have been configured with kubelet's since those pods were made.
+                Basis::Pods => Err(Miss::Inconclusive(format!(
+                    "kubelet names {named}, most pods run {}, and the runtime does not say which \
+                     it is configured with",
+                    name(image)
+                ))),
+            }
         })
     },
 };

@@ -9,6 +9,7 @@ use crate::node::source::Kind;
 use crate::node::source::proc::SANDBOX_SCORE;
 use crate::outcome::{Finding, Pass};
 use crate::requirement::{Level, Source};
+use crate::subject::Platform;
 
 /// Resident memory that is good, in KiB.
 const GOOD_MEMORY: u64 = 1024;
@@ -42,7 +43,9 @@ fn own_program(pod: &PodFacts, _: &Options) -> Judgement {
     let path = pause_image::escape_text(&program.path);
     if let Some(emulator) = &program.emulator {
         let emulator = pause_image::escape_text(emulator);
-        let why = format!("{emulator} runs it: what is executed is the emulator's");
+        let of = program.architecture.map(|it| format!(" for {it}"));
+        let of = of.unwrap_or_default();
+        let why = format!("{emulator} runs {path}{of}: what is executed is the emulator's");
         return Err(Miss::Skip(Want::Host, why));
     }
     match &program.file {
@@ -62,6 +65,51 @@ fn own_program(pod: &PodFacts, _: &Options) -> Judgement {
         Err(NoFile::Missing(why)) => Err(Miss::Inconclusive(format!(
             "its first argument leads to no program in its root: {path}: {why}"
         ))),
+    }
+}
+
+pub(super) static ARCHITECTURE: NodeCheck<PodFacts> = NodeCheck {
+    id: "node/architecture",
+    title: "its program is for this node's architecture",
+    level: Level::Must,
+    requirement: "The program of the pause MUST be one that the node's processor executes, not an emulator.",
+    source: Source {
+        title: "kubernetes#87325",
+        url: "https://github.com/kubernetes/kubernetes/issues/87325",
+    },
+    advice: Advice::new(
+        "An emulator takes the memory of many pauses in every pod, and where it is not registered no pod starts.",
+        "Name an image in the runtime's configuration whose index holds this platform, and make the pods anew.",
+    ),
+    judge: architecture,
+};
+
+fn architecture(pod: &PodFacts, _: &Options) -> Judgement {
+    let program = pause(pod)?.inside.program.as_ref();
+    let program = program.map_err(|why| unseen("its program", why))?;
+    let host = Platform::host().architecture;
+    if let Some(emulator) = &program.emulator {
+        let of = program.architecture.map_or_else(
+            || "a program of an architecture that is not known".to_owned(),
+            |it| format!("a program for {it}"),
+        );
+        let emulator = pause_image::escape_text(emulator);
+        let found = Finding::new(
+            format!("a program for {host}"),
+            format!("{emulator} runs {of}"),
+        );
+        let path = pause_image::escape_text(&program.path);
+        return Err(found.with(format!("{path} of its image")).into());
+    }
+    match program.architecture {
+        Some(own) if own == host => Ok(Pass::new(host)),
+        Some(own) => Ok(Pass::new(format!(
+            "{own}, which this kernel executes itself"
+        ))),
+        None => Err(missing(
+            "its architecture",
+            "its program is no ELF file that is known",
+        )),
     }
 }
 
@@ -147,14 +195,15 @@ pub(super) static NO_DESCRIPTORS: NodeCheck<PodFacts> = NodeCheck {
     judge: |pod, _| {
         let seen = pause(pod)?.descriptors.as_ref();
         let seen = seen.map_err(|why| unseen("its descriptors", why))?;
-        if seen.is_empty() {
+        if seen.count == 0 {
             return Ok(Pass::new("none"));
         }
-        let found = Finding::new("none", format!("{}", seen.len()));
-        Err(seen
-            .iter()
-            .fold(found, |found, it| found.with(it.clone()))
-            .into())
+        let or_more = if seen.is_part { " or more" } else { "" };
+        let found = Finding::new("none", format!("{}{or_more}", seen.count));
+        let found = seen.shown.iter().cloned().fold(found, Finding::with);
+        let rest = seen.count - seen.shown.len();
+        let rest = (rest > 0).then(|| format!("and {rest}{or_more}"));
+        Err(rest.into_iter().fold(found, Finding::with).into())
     },
 };
 

@@ -109,9 +109,11 @@ fn look_again(root: &ProcRoot, pods: &mut [PodFacts]) {
 
 fn look(root: &ProcRoot, pods: &mut [PodFacts]) {
     for zombie in pods.iter_mut().flat_map(|pod| &mut pod.zombies) {
-        let now = root.hold(&zombie.process).and_then(|it| it.stat().ok());
-        zombie.stays =
-            now.is_some_and(|stat| stat.state == 'Z' && stat.ppid == zombie.process.parent);
+        // One that cannot be looked at again is what it was.
+        zombie.stays = root.hold(&zombie.process).map_or(true, |held| {
+            let now = held.and_then(|it| it.stat().ok());
+            now.is_some_and(|stat| stat.state == 'Z' && stat.ppid == zombie.process.parent)
+        });
     }
 }
 

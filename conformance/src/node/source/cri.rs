@@ -12,7 +12,7 @@ use pause_cri::messages::{
 use pause_cri::{Client, Error};
 use serde_json::Value;
 
-use super::{Kind, Source, Told, ToldImage, ToldMember, ToldPause, ToldPod};
+use super::{Basis, Kind, Source, Told, ToldImage, ToldMember, ToldPause, ToldPod};
 use crate::node::proc::Snapshot;
 
 /// Where crictl looks, in its order, and where k3s has its own containerd.
@@ -112,10 +112,11 @@ impl Source for Cri {
             }
         }
         let version = client.version();
+        let image = sandbox_image(&client, &pods).map_err(|error| words(&error))?;
         Ok(Told {
             version: format!("{} {}", version.runtime_name, version.runtime_version),
             pods,
-            image: configured(&client).map_err(|error| words(&error))?,
+            image,
         })
     }
 }
@@ -247,28 +248,56 @@ fn is_named(image: &Image, name: &str) -> bool {
     names.chain([&image.id]).any(|it| it == name)
 }
 
-/// The sandbox image that it is configured with, where it says.
-fn configured(client: &Client) -> Result<Option<ToldImage>, Error> {
+/// The sandbox image that it is configured with; where it does not say, the one that most of its
+/// pods run.
+fn sandbox_image(client: &Client, pods: &[ToldPod]) -> Result<Option<ToldImage>, Error> {
     let status = client.status(true)?;
-    let config = document(&status.info, "config");
-    let named = config["sandboxImage"].as_str();
-    // Containerd 2.0 does not say it.
-    let Some(reference) = named.filter(|name| !name.is_empty()) else {
+    let configured = configured(&document(&status.info, "config"));
+    let Some((reference, basis)) = configured.or_else(|| most_run(pods)) else {
         return Ok(None);
     };
-    let found = client.image_status(reference, true)?;
+    let found = client.image_status(&reference, true)?;
     let spec = document(&found.info, "info")["imageSpec"].clone();
     let platform = match (spec["os"].as_str(), spec["architecture"].as_str()) {
         (Some(os), Some(architecture)) => Some(format!("{os}/{architecture}")),
         _ => None,
     };
     Ok(Some(ToldImage {
-        reference: reference.to_owned(),
+        reference,
+        basis,
         present: found.image.is_some(),
         // One that does not know the field says no: so does one that does not pin.
         pinned: found.image.map(|image| image.pinned),
         platform,
     }))
+}
+
+/// Where a runtime's configuration has the sandbox image. Containerd 2 keeps it among the pinned
+/// images of its image service, whose configuration not every release of it shows.
+const CONFIGURED: [&str; 3] = [
+    "/sandboxImage",
+    "/pinnedImages/sandbox",
+    "/pinned_images/sandbox",
+];
+
+fn configured(config: &Value) -> Option<(String, Basis)> {
+    let mut named = CONFIGURED
+        .iter()
+        .filter_map(|at| config.pointer(at)?.as_str());
+    let named = named.find(|name| !name.is_empty())?;
+    Some((named.to_owned(), Basis::Configured))
+}
+
+/// Of two that as many pods run, the one that is first by name.
+fn most_run(pods: &[ToldPod]) -> Option<(String, Basis)> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let ready = pods.iter().filter(|pod| pod.pause != ToldPause::Ended);
+    for image in ready.filter_map(|pod| pod.image.as_deref()) {
+        *counts.entry(image).or_default() += 1;
+    }
+    // The last of equal ones is the greatest, so that the order is turned.
+    let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
+    most.map(|(image, _)| (image.to_owned(), Basis::Pods))
 }
 
 /// A document of a runtime's own; null where there is none.
@@ -282,7 +311,9 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    use super::{Cri, Kind, ToldPause, endpoint, pause, shared_in};
+    use super::{
+        Basis, Cri, Kind, ToldPause, ToldPod, configured, endpoint, most_run, pause, shared_in,
+    };
 
     #[rstest]
     #[case(
@@ -300,6 +331,41 @@ mod tests {
     fn an_endpoint_is_a_path_with_its_scheme_or_without() {
         let paths = ["unix:///run/a.sock", "/run/a.sock"].map(|it| Cri::at(it).socket);
         assert_eq!(paths[0], paths[1]);
+    }
+
+    #[rstest]
+    #[case(json!({"sandboxImage": "r/pause:1"}), Some("r/pause:1"))]
+    #[case(json!({"pinnedImages": {"sandbox": "r/pause:2"}}), Some("r/pause:2"))]
+    #[case(json!({"sandboxImage": "", "pinned_images": {"sandbox": "r/pause:3"}}), Some("r/pause:3"))]
+    #[case(json!({"containerd": {"runtimes": {}}}), None)]
+    #[case(json!(null), None)]
+    fn a_configuration_names_the_sandbox_image(
+        #[case] config: serde_json::Value,
+        #[case] found: Option<&str>,
+    ) {
+        let found = found.map(|name| (name.to_owned(), Basis::Configured));
+        assert_eq!(configured(&config), found);
+    }
+
+    #[test]
+    fn where_no_configuration_names_it_the_pods_do() {
+        let pod = |image: &str, pause| ToldPod {
+            image: Some(image.to_owned()),
+            pause,
+            ..ToldPod::default()
+        };
+        let runs = || ToldPause::Runs {
+            pid: Some(1),
+            container: None,
+        };
+        let new = "r/pause:3.10";
+        let mut pods = vec![pod("r/pause:3.9", runs()), pod(new, runs())];
+        pods.extend([pod(new, runs()), pod("r/pause:3.9", ToldPause::Ended)]);
+        assert_eq!(most_run(&pods), Some((new.to_owned(), Basis::Pods)));
+        assert_eq!(most_run(&[]), None);
+        // One of two, always the same.
+        let tie = Some(("r/pause:3.10".to_owned(), Basis::Pods));
+        assert_eq!(most_run(&pods[..2]), tie);
     }
 
     #[test]

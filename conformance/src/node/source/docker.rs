@@ -14,6 +14,9 @@ use crate::node::proc::Snapshot;
 /// Where the daemon listens by default.
 const SOCKET: &str = "/var/run/docker.sock";
 
+/// How far joins are followed: docker makes no circle, a daemon that lies may.
+const MOST_JOINED: usize = 16;
+
 /// Docker's daemon.
 #[derive(Debug)]
 pub struct Docker {
@@ -74,9 +77,13 @@ impl Docker {
         else {
             return Ok(None);
         };
+        // Others join any container: a proxy, or what one looks into. Only a pause makes it a pod.
+        if !sandbox.is_named_so() && !runs_pause(&found) {
+            return Ok(None);
+        }
         let mut members = Vec::new();
-        for container in all.iter().filter(|it| it.is_member_of(sandbox)) {
-            members.extend(self.member(container, sandbox)?);
+        for container in all.iter().filter(|it| it.is_member_of(sandbox, all)) {
+            members.extend(self.member(container, sandbox, all)?);
         }
         let runs = found["State"]["Running"].as_bool() == Some(true);
         let pause = match pid(&found["State"]["Pid"]) {
@@ -130,6 +137,7 @@ impl Docker {
         &self,
         container: &Container,
         sandbox: &Container,
+        all: &[Container],
     ) -> Result<Option<ToldMember>, String> {
         let Some(found) = self
             .engine
@@ -143,6 +151,8 @@ impl Docker {
             let joined = mode.strip_prefix("container:");
             joined.is_some_and(|name| sandbox.is_called(name))
         };
+        // Through another member it has the sandbox's network too.
+        let has_network = || sandbox.is_joined_by(container, all);
         let modes = [
             (Kind::Net, "NetworkMode"),
             (Kind::Ipc, "IpcMode"),
@@ -150,7 +160,7 @@ impl Docker {
         ];
         let mut shares: Vec<_> = modes
             .iter()
-            .filter(|(_, mode)| joins(mode))
+            .filter(|(kind, mode)| joins(mode) || (*kind == Kind::Net && has_network()))
             .map(|(kind, _)| *kind)
             .collect();
         // With another's network docker gives its host name, but no namespace.
@@ -200,18 +210,32 @@ impl Container {
     fn is_sandbox(&self, joined: &BTreeSet<&str>) -> bool {
         match self.label("io.kubernetes.docker.type").as_deref() {
             Some(kind) => kind == "podsandbox",
-            None => {
-                joined.iter().any(|name| self.is_called(name))
-                    || (self.joins.is_none() && names_pause(&self.image))
-            }
+            // One that joins another itself holds nothing.
+            None if self.joins.is_some() => false,
+            None => joined.iter().any(|name| self.is_called(name)) || names_pause(&self.image),
         }
     }
 
-    fn is_member_of(&self, sandbox: &Self) -> bool {
+    /// Whether its label or its image says that it is a sandbox.
+    fn is_named_so(&self) -> bool {
+        self.label("io.kubernetes.docker.type").is_some() || names_pause(&self.image)
+    }
+
+    fn is_member_of(&self, sandbox: &Self, all: &[Self]) -> bool {
         match self.label("io.kubernetes.sandbox.id") {
             Some(id) => id == sandbox.id,
-            None => self.joins.as_ref().is_some_and(|it| sandbox.is_called(it)),
+            None => sandbox.is_joined_by(self, all),
         }
+    }
+
+    /// Whether a container has its network, by joining it or one that does.
+    fn is_joined_by(&self, container: &Self, all: &[Self]) -> bool {
+        let joined = |it: &&Self| {
+            let name = it.joins.as_ref()?;
+            all.iter().find(|other| other.is_called(name))
+        };
+        let above = std::iter::successors(Some(container), joined);
+        above.skip(1).take(MOST_JOINED).any(|it| it.id == self.id)
     }
 
     fn is_called(&self, name: &str) -> bool {
@@ -222,6 +246,14 @@ impl Container {
         let label = self.label("io.kubernetes.pod.name");
         label.unwrap_or_else(|| self.name.clone())
     }
+}
+
+/// Whether a container starts a pause, by the program's name.
+fn runs_pause(found: &Value) -> bool {
+    let name = found["Path"].as_str().unwrap_or_default();
+    let name = name.rsplit('/').next().unwrap_or_default();
+    let mut arguments = list(&found["Args"]).filter_map(Value::as_str);
+    name == "pause" || (name == "catatonit" && arguments.any(|word| word == "-P"))
 }
 
 /// Whether the last part of an image's name is pause, as in `registry.k8s.io/pause:3.10`.
@@ -263,7 +295,11 @@ mod tests {
         );
         let none = BTreeSet::new();
         assert!(sandbox.is_sandbox(&none) && !member.is_sandbox(&none));
-        assert!(member.is_member_of(&sandbox) && !sandbox.is_member_of(&member));
+        let all = [&sandbox, &member].map(|it| Container {
+            labels: it.labels.clone(),
+            ..row(&it.id, json!({}))
+        });
+        assert!(member.is_member_of(&sandbox, &all) && !sandbox.is_member_of(&member, &all));
         // An id that would lead elsewhere in a path is no id.
         assert!(Container::of(&json!({"Id": "../images"})).is_none());
         assert!(Container::of(&json!({})).is_none());

@@ -64,7 +64,7 @@ impl Podman {
                 id,
                 name: text(&found["Name"]).unwrap_or_default(),
                 pid: pid(&found["State"]["Pid"]),
-                shares: Some(shares.clone()),
+                shares: Some(joined(&shares, &found["HostConfig"])),
             }));
         }
         let mut told = ToldPod {
@@ -107,6 +107,26 @@ impl Podman {
     }
 }
 
+/// Of the namespaces that a pod shares those that a container joins: it may be made with one of its
+/// own, or the node's (`--ipc=private`, `--network=host`).
+fn joined(shares: &[Kind], host: &Value) -> Vec<Kind> {
+    let leaves = |kind: &&Kind| {
+        let mode = match kind {
+            Kind::Net => "NetworkMode",
+            Kind::Ipc => "IpcMode",
+            Kind::Uts => "UTSMode",
+            Kind::Pid => "PidMode",
+        };
+        let mode = host[mode].as_str().unwrap_or_default();
+        !mode.is_empty() && !mode.starts_with("container:")
+    };
+    shares
+        .iter()
+        .filter(|kind| !leaves(kind))
+        .copied()
+        .collect()
+}
+
 /// The namespaces that a pod's containers share, of those that are known here.
 fn shared(names: &Value) -> Vec<Kind> {
     let names: Vec<&str> = list(names).filter_map(Value::as_str).collect();
@@ -136,12 +156,20 @@ impl Source for Podman {
 mod tests {
     use serde_json::json;
 
-    use super::{Kind, shared};
+    use super::{Kind, joined, shared};
 
     #[test]
     fn shared_namespaces_are_read_in_any_order() {
         let names = json!(["uts", "ipc", "net", "cgroup", 7]);
         assert_eq!(shared(&names), [Kind::Net, Kind::Ipc, Kind::Uts]);
         assert_eq!(shared(&json!(null)), []);
+    }
+
+    #[test]
+    fn a_member_may_have_namespaces_of_its_own() {
+        let all = [Kind::Net, Kind::Ipc, Kind::Uts];
+        let modes = json!({"NetworkMode": "container:ab", "IpcMode": "private", "UTSMode": ""});
+        assert_eq!(joined(&all, &modes), [Kind::Net, Kind::Uts]);
+        assert_eq!(joined(&all, &json!(null)), all);
     }
 }

@@ -13,6 +13,8 @@ use crate::node::proc::{Handle, ProcRoot, Process, Snapshot};
 
 /// The score of a sandbox (kubernetes, pkg/kubelet/qos/policy.go, PodInfraOOMAdj).
 pub const SANDBOX_SCORE: i32 = -998;
+/// The most arguments of which one is looked for.
+const MOST_ARGUMENTS: usize = 16;
 /// The most that a pod's first processes are looked at.
 const MOST_CANDIDATES: usize = 4096;
 
@@ -57,11 +59,12 @@ impl Source for Processes<'_> {
                 *first = process;
             }
         }
+        let arguments = self.root.arguments(&nameless(snapshot, &pods));
         let mut told: Vec<_> = pods
             .iter()
-            .map(|(key, containers)| self.pod(key, containers))
+            .map(|(key, containers)| self.pod(key, containers, &arguments))
             .collect();
-        told.extend(self.by_hand(snapshot, &others));
+        told.extend(self.by_hand(snapshot, &others, &arguments));
         Ok(Told {
             version: String::new(),
             pods: told,
@@ -73,12 +76,35 @@ impl Source for Processes<'_> {
 /// The first process of each container.
 type Containers<'s> = BTreeMap<&'s str, &'s Process>;
 
+/// The arguments of processes, by pid.
+type Arguments = BTreeMap<i32, Vec<String>>;
+
+/// Those whose arguments may tell that they are a pause.
+fn nameless<'s>(
+    snapshot: &'s Snapshot,
+    pods: &BTreeMap<&PodKey, Containers<'s>>,
+) -> Vec<&'s Process> {
+    let in_pods = pods
+        .values()
+        .flat_map(|it| it.values().take(MOST_CANDIDATES));
+    let by_hand = snapshot.processes.values();
+    let by_hand = by_hand.filter(|it| it.is_alive() && it.place.pod.is_none());
+    let by_hand = by_hand
+        .filter(|it| is_short_name(&it.name))
+        .take(MOST_CANDIDATES);
+    let all = in_pods.copied().chain(by_hand);
+    all.filter(|it| it.name != "pause").collect()
+}
+
 impl Processes<'_> {
-    fn pod(&self, key: &PodKey, containers: &Containers<'_>) -> ToldPod {
+    fn pod(&self, key: &PodKey, containers: &Containers<'_>, arguments: &Arguments) -> ToldPod {
         let mut sandboxes: Vec<_> = containers
             .iter()
             .take(MOST_CANDIDATES)
-            .filter_map(|(id, first)| Some((self.likeness(first)?, first.started, first.pid, *id)))
+            .filter_map(|(id, first)| {
+                let likeness = self.likeness(first, arguments)?;
+                Some((likeness, first.started, first.pid, *id))
+            })
             .collect();
         // What kubelet made goes before what has a name that anybody may take.
         sandboxes.sort();
@@ -118,21 +144,26 @@ impl Processes<'_> {
     }
 
     /// Whether this looks like a pause, and how surely.
-    fn likeness(&self, process: &Process) -> Option<Likeness> {
-        let handle = self.root.hold(process)?;
+    fn likeness(&self, process: &Process, arguments: &Arguments) -> Option<Likeness> {
+        let handle = self.root.hold(process).ok()??;
         let score = handle.text("oom_score_adj").unwrap_or_default();
         if score.trim().parse() == Ok(SANDBOX_SCORE) {
             return Some(Likeness::Score);
         }
-        is_named_so(process, &handle).then_some(Likeness::Name)
+        is_named_so(process, arguments).then_some(Likeness::Name)
     }
 
     /// Pods that no pod's cgroup holds.
-    fn by_hand(&self, snapshot: &Snapshot, containers: &Containers<'_>) -> Vec<ToldPod> {
+    fn by_hand(
+        &self,
+        snapshot: &Snapshot,
+        containers: &Containers<'_>,
+        arguments: &Arguments,
+    ) -> Vec<ToldPod> {
         let mut nets: BTreeMap<u64, Vec<(&str, &Process)>> = BTreeMap::new();
         for (id, first) in containers {
-            let net = self.root.hold(first).map(|it| it.namespace("net"));
-            if let Some(Ok(net)) = net {
+            let held = self.root.hold(first).ok().flatten();
+            if let Some(Ok(net)) = held.map(|it| it.namespace("net")) {
                 nets.entry(net).or_default().push((id, first));
             }
         }
@@ -144,8 +175,8 @@ impl Processes<'_> {
             .take(MOST_CANDIDATES);
         named
             .filter_map(|process| {
-                let handle = self.root.hold(process)?;
-                if !(is_named_so(process, &handle) && is_first(&handle)) {
+                let handle = self.root.hold(process).ok()??;
+                if !(is_named_so(process, arguments) && is_first(&handle)) {
                     return None;
                 }
                 let net = handle.namespace("net").ok();
@@ -196,15 +227,16 @@ fn is_short_name(name: &str) -> bool {
 }
 
 /// `pause`, by its own name or that of an emulator's argument; `catatonit -P`, which is podman's.
-fn is_named_so(process: &Process, handle: &Handle) -> bool {
+fn is_named_so(process: &Process, arguments: &Arguments) -> bool {
     if process.name == "pause" {
         return true;
     }
-    let arguments = handle.arguments().unwrap_or_default();
+    let arguments = arguments.get(&process.pid).into_iter().flatten();
+    let mut arguments = arguments.take(MOST_ARGUMENTS);
     let is_pause = |word: &String| word == "pause" || word.ends_with("/pause");
     match process.name.as_str() {
-        "catatonit" => arguments.iter().any(|word| word == "-P"),
-        _ => arguments.iter().take(3).any(is_pause),
+        "catatonit" => arguments.any(|word| word == "-P"),
+        _ => arguments.take(3).any(is_pause),
     }
 }
 
