@@ -204,8 +204,8 @@ pub struct Judge {
     #[arg(help_heading = "Image", long = "platform", value_name = "PLATFORM")]
     pub platforms: Vec<String>,
 
-    /// What runs the sandboxes, `embedded`, an OCI runtime, `runc` or `crun`, a container engine,
-    /// `docker` or `podman`, or `cri`, a containerd of the suite's own; `NAME=PATH` for a program
+    /// What runs the sandboxes, `embedded`, an OCI runtime, `runc`, `crun` or `youki`, a container
+    /// engine, `docker` or `podman`, or `cri`, a containerd of the suite's own; `NAME=PATH` for a program
     /// that is not in PATH, or a socket; repeatable, one run each; default: embedded
     #[arg(
         help_heading = "Sandboxes",

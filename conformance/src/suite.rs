@@ -273,6 +273,9 @@ impl Suite<'_> {
             self.measure_again(&mut run, timed.as_ref(), there, emit);
         }
         run.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if let (Some(backend), Ok(subject)) = (&planned.backend, &planned.subject) {
+            backend.release(subject);
+        }
         if !run.companion && !is_baseline && run.error.is_none() {
             let reproduce = self.options.reproduce(&run.image, &planned.runtime);
             let budgets = self.options.budgets.iter();

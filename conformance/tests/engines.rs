@@ -30,30 +30,7 @@ use pause_image::build::{ImageBuilder, LayoutBuilder, Tar};
 use room::{Daemon, Room};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::{Value, json};
-use through::{Program, is_installed, moments, report, said, with_verdict};
-
-/// A broken program, and the check that is asked.
-const FAULTS: [(&str, &str); 19] = [
-    ("exits-143", "signals/term-exits-zero"),
-    ("ignores-int", "signals/int-exits-zero"),
-    ("obeys-the-outside-alone", "signals/term-from-inside"),
-    ("exits-on-last-real-time", "signals/survives-realtime"),
-    ("never-reaps", "reaping/one-orphan"),
-    ("waits-once", "reaping/burst"),
-    ("kills-orphans", "reaping/spares-the-living"),
-    ("sweeps-ipc-when-it-reaps", "namespaces/held-alone"),
-    ("waits-for-its-members", "namespaces/teardown"),
-    ("leaves-after-an-orphan", "namespaces/stable"),
-    ("exits-at-once", "startup/stays"),
-    ("exits-at-stdin-eof", "startup/stays"),
-    ("refuses-strange-uid", "startup/any-uid"),
-    ("greets", "output/quiet"),
-    ("exits-143", "engine/stop-is-clean"),
-    ("ignores-term", "engine/stop-is-clean"),
-    ("exits-on-a-killed-child", "engine/member-restarts"),
-    ("leaves-after-an-orphan", "engine/members-share"),
-    ("calls-itself-otherwise", "engine/ps"),
-];
+use through::{FAULTS, Program, is_installed, moments, report, said, with_verdict};
 
 /// The first part of a run, from when the keeper is there: while it prepares, and while it judges.
 const PART: Duration = Duration::from_secs(6);
@@ -225,19 +202,15 @@ fn runs_the_reference(start: Start) -> Result<(), Failed> {
     Ok(())
 }
 
-/// One check for each fixture, all in one room.
+/// All families, in one room.
 fn finds_faults(start: Start) -> Result<(), Failed> {
     let engine = start();
-    let mut wrong = Vec::new();
-    for (name, check) in FAULTS {
-        let program = Program::fixture(name)?;
-        let arguments = ["--image", &program.image(), "--filter", check];
-        let (report, output) = engine.judge(&arguments)?;
-        let run = &report["runs"][0];
-        if with_verdict(run, &["fail"]) != [check] || output.status.code() != Some(1) {
-            wrong.push(format!("{name}: {run:#}"));
-        }
-    }
+    let found = FAULTS.map(|(_, faults)| {
+        through::finds(faults, &[], |arguments| engine.judge(arguments))
+            .err()
+            .and_then(|wrong| wrong.message().map(str::to_owned))
+    });
+    let wrong: Vec<_> = found.into_iter().flatten().collect();
     if wrong.is_empty() {
         return Ok(());
     }

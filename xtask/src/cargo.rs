@@ -14,8 +14,15 @@ pub fn command() -> Command {
 
 /// Runs cargo with these arguments.
 pub fn run(args: &[&str]) -> Result<()> {
-    let status = command().args(args).status().context("run cargo")?;
-    ensure!(status.success(), "cargo {}: {status}", args.join(" "));
+    succeeds(command().args(args))
+}
+
+/// Runs this command of cargo.
+pub fn succeeds(command: &mut Command) -> Result<()> {
+    let status = command.status().context("run cargo")?;
+    let words = command.get_args().map(|word| word.to_string_lossy());
+    let words: Vec<_> = words.collect();
+    ensure!(status.success(), "cargo {}: {status}", words.join(" "));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod lanes;
 mod programs;
 mod summary;
+mod youki;
 
 use crate::miri::{self, Miri};
 use crate::sizes::Sizes;
@@ -91,8 +92,8 @@ pub struct Test {
     /// Run only this test program; repeatable
     #[arg(long = "test", value_name = "NAME")]
     programs: Vec<String>,
-    /// Also run what takes hours: 100 kills of the suite, the packages and the suite's image, unit
-    /// tests under Miri, 200 idle and 100 loaded runs
+    /// Also run what takes hours: 100 kills of the suite, youki built from its crate, the packages
+    /// and the suite's image, unit tests under Miri, 200 idle and 100 loaded runs
     #[arg(long)]
     long: bool,
     /// Run only the table of hosts, with all its rows: the suite in containers of runc, docker and
@@ -140,6 +141,7 @@ impl Test {
         // among thousands would keep a sound change from landing.
         if self.long && self.is_whole() {
             cargo::run(&HOSTS)?;
+            youki::run()?;
             cargo::run(&AGE)?;
             cargo::run(&PACKED)?;
             if miri::is_there() {

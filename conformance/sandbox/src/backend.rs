@@ -67,6 +67,10 @@ pub trait Backend: Send + Sync {
         Ok(())
     }
 
+    /// Lets go of what it holds for an image that it has taken, until a sandbox of it is started once
+    /// more.
+    fn release(&self, _subject: &Subject) {}
+
     /// Makes a sandbox and starts the program in it; returns once the program has
     /// been executed (not: once it is ready).
     ///

@@ -109,6 +109,7 @@ mod tests {
             "embedded",
             "runc",
             "crun=/usr/local/bin/crun",
+            "youki=/usr/local/bin/youki",
             "docker=/run/docker.sock",
             "podman",
             "cri",

@@ -311,8 +311,14 @@ pub(crate) fn full() -> Report {
     );
     second.emulator = Some("qemu-aarch64 7.2.22 (private binfmt_misc)".to_owned());
     second.wasi_engine = Some("wasmi 2.0.0, the suite's own host".to_owned());
-    second.engine_facts =
-        vec!["a container of a pod has a UTS namespace of its own, not the pause's".to_owned()];
+    second.engine_facts = [
+        "a container of a pod has a UTS namespace of its own, not the pause's",
+        "crictl pods: 1b107740574ca SANDBOX_READY default/blog attempt 0",
+        "crictl inspectp: image localhost/pause:1, pid 5909, address 198.18.0.79",
+        "crictl ps: 21d1b8630fd0c image localhost/blog:1 CONTAINER_RUNNING blog attempt 1 of pod 1b107740574ca",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     second.root_lacks = vec![
         "its root is the image's, except for 2 files without owners, whose ids are not mapped"
             .to_owned(),

@@ -7,11 +7,11 @@
 //! pause process arguments, streams or limits.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pause_cri::Client;
@@ -41,6 +41,7 @@ use daemon::{Daemon, Programs};
 use host::Host;
 use pod::{Pod, Run};
 use sandbox::CriSandbox;
+use view::Views;
 
 const NAME: &str = "cri";
 /// The program that is taken where none is named.
@@ -63,7 +64,7 @@ pub struct Cri {
     cost: Duration,
     suite_pid_namespace: OwnedFd,
     made: Arc<AtomicU64>,
-    images: Mutex<Vec<(Arc<Rootfs>, Arc<Place>)>>,
+    images: Mutex<Vec<Adopted>>,
     reference: Subject,
 }
 
@@ -100,11 +101,34 @@ impl Maker {
     }
 }
 
+/// An image that was taken.
+struct Adopted {
+    subject: Subject,
+    /// How the runtime has shown its pods.
+    views: Arc<Views>,
+    /// None while it is not run.
+    place: Option<Arc<Place>>,
+}
+
+impl Adopted {
+    fn is_of(&self, rootfs: &Arc<Rootfs>) -> bool {
+        Arc::ptr_eq(&self.subject.rootfs, rootfs)
+    }
+
+    fn of(subject: &Subject, runtime: Runtime) -> Self {
+        let views = Arc::<Views>::default();
+        Self {
+            subject: subject.clone(),
+            place: Some(Place::of(runtime, &views)),
+            views,
+        }
+    }
+}
+
 /// Where the pods of an image are made.
 struct Place {
     runtime: Runtime,
-    /// How the runtime has shown its first sandbox.
-    shown: OnceLock<Vec<String>>,
+    views: Arc<Views>,
 }
 
 enum Runtime {
@@ -113,10 +137,10 @@ enum Runtime {
 }
 
 impl Place {
-    fn of(runtime: Runtime) -> Arc<Self> {
+    fn of(runtime: Runtime, views: &Arc<Views>) -> Arc<Self> {
         Arc::new(Self {
             runtime,
-            shown: OnceLock::new(),
+            views: Arc::clone(views),
         })
     }
 
@@ -197,8 +221,8 @@ impl Cri {
             Maker::Own(..) => made.adopt(&made.reference.clone())?,
             // It runs another, which is as good for a trial.
             Maker::Host(host) => {
-                let place = Place::of(Runtime::Host(Arc::clone(host)));
-                made.images = Mutex::new(vec![(Arc::clone(&made.reference.rootfs), place)]);
+                let runtime = Runtime::Host(Arc::clone(host));
+                made.images = Mutex::new(vec![Adopted::of(&made.reference, runtime)]);
             }
         }
         // The first also makes what is made once.
@@ -206,7 +230,6 @@ impl Cri {
         let began = Instant::now();
         made.try_out()?;
         made.cost = began.elapsed();
-        // Its daemon is not needed any more.
         made.images = Mutex::default();
         let lacking = LACKING.iter();
         made.lacking = lacking
@@ -220,16 +243,8 @@ impl Cri {
     fn try_out(&mut self) -> Result<(), StartError> {
         let launch = Launch::of(&self.reference)?;
         let sandbox = self.create(&launch, &Spec::default())?;
-        let stopped = || -> io::Result<Option<ExitStatus>> {
-            let pidfd = sandbox.inside.child.pidfd.as_fd();
-            sandbox.pod.stop()?;
-            crate::wait::readable(pidfd, STOPPED)?;
-            sys::await_reaping(pidfd, STOPPED)?;
-            sys::exit_of_another(pidfd)
-        };
-        let untold = "learn how its process ended, which the kernel tells since Linux 6.15";
-        let ended = stopped().map_err(at(untold))?;
-        let ended = ended.ok_or_else(|| at(untold)(io::ErrorKind::InvalidData.into()))?;
+        sandbox.pod.stop().map_err(at("stop its pod sandbox"))?;
+        let ended = how_it_ended(sandbox.inside.child.pidfd.as_fd())?;
         let version = sandbox.place.client().version().clone();
         let info = sandbox
             .pod
@@ -242,14 +257,36 @@ impl Cri {
     }
 
     fn place(&self, launch: &Launch<'_>) -> Result<Arc<Place>, StartError> {
-        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        let adopted = images
-            .iter()
-            .find(|(rootfs, _)| Arc::ptr_eq(rootfs, launch.rootfs));
-        let (_, place) = adopted.ok_or_else(|| StartError::Unable {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let adopted = images.iter_mut().find(|it| it.is_of(launch.rootfs));
+        let adopted = adopted.ok_or_else(|| StartError::Unable {
             why: format!("{} was not given this image", self.name),
         })?;
-        Ok(Arc::clone(place))
+        if let Some(place) = &adopted.place {
+            return Ok(Arc::clone(place));
+        }
+        // It was let go of: its times are measured once more.
+        let place = Place::of(self.runtime(&adopted.subject)?, &adopted.views);
+        Ok(Arc::clone(adopted.place.insert(place)))
+    }
+
+    /// What runs pods that this image holds.
+    fn runtime(&self, subject: &Subject) -> Result<Runtime, StartError> {
+        match &self.maker {
+            Maker::Own(programs, lease) => {
+                let number = self.made.fetch_add(1, Ordering::Relaxed);
+                let daemon = Daemon::start(programs, lease, number, subject);
+                daemon
+                    .map(Runtime::Own)
+                    .map_err(|error| StartError::Unable {
+                        why: format!("{} does not take it: {error}", self.name),
+                    })
+            }
+            Maker::Host(host) => {
+                host.is_held_by(subject)?;
+                Ok(Runtime::Host(Arc::clone(host)))
+            }
+        }
     }
 
     /// Has a pod sandbox made, whose pause process runs.
@@ -263,8 +300,9 @@ impl Cri {
             let cause = io::Error::other(cause);
             return Err(StartError::Exec { path, cause });
         };
-        let shown = || pod.status().map(|status| view::of(&status));
-        place.shown.get_or_init(|| shown().unwrap_or_default());
+        place
+            .views
+            .see(view::Stage::Alone, place.client(), pod.id());
         Ok(CriSandbox {
             group: limit(child.pid, pod.id()),
             inside: self.inside(child, launch, spec)?,
@@ -304,6 +342,21 @@ impl Cri {
         };
         entered().map_err(at("look into its sandbox"))
     }
+}
+
+/// How a pause process has ended whose sandbox is stopped: what a runtime does not do in time is not
+/// what the kernel does not tell.
+fn how_it_ended(pidfd: BorrowedFd<'_>) -> Result<ExitStatus, StartError> {
+    let late = || io::Error::from(io::ErrorKind::TimedOut);
+    let step = "await the end of a pause process whose sandbox the runtime has stopped";
+    let ends = crate::wait::readable(pidfd, STOPPED).map_err(at(step))?;
+    ends.then_some(()).ok_or_else(late).map_err(at(step))?;
+    let step = "await that the runtime waits for a pause process that has ended";
+    let reaped = sys::await_reaping(pidfd, STOPPED).map_err(at(step))?;
+    reaped.then_some(()).ok_or_else(late).map_err(at(step))?;
+    let untold = "learn how its process ended, which the kernel tells since Linux 6.15";
+    let ended = sys::exit_of_another(pidfd).map_err(at(untold))?;
+    ended.ok_or_else(|| at(untold)(io::ErrorKind::InvalidData.into()))
 }
 
 /// Limits a sandbox as those of other backends are, which the interface cannot: from now on.
@@ -363,25 +416,21 @@ impl Backend for Cri {
 
     fn adopt(&self, subject: &Subject) -> Result<(), StartError> {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_known = |(rootfs, _): &(Arc<Rootfs>, _)| Arc::ptr_eq(rootfs, &subject.rootfs);
-        if images.iter().any(is_known) {
+        if images.iter().any(|it| it.is_of(&subject.rootfs)) {
             return Ok(());
         }
-        let runtime = match &self.maker {
-            Maker::Own(programs, lease) => {
-                let number = self.made.fetch_add(1, Ordering::Relaxed);
-                let daemon = Daemon::start(programs, lease, number, subject);
-                Runtime::Own(daemon.map_err(|error| StartError::Unable {
-                    why: format!("{} does not take it: {error}", self.name),
-                })?)
-            }
-            Maker::Host(host) => {
-                host.is_held_by(subject)?;
-                Runtime::Host(Arc::clone(host))
-            }
-        };
-        images.push((Arc::clone(&subject.rootfs), Place::of(runtime)));
+        images.push(Adopted::of(subject, self.runtime(subject)?));
         Ok(())
+    }
+
+    /// Its daemon ends with its last sandbox.
+    fn release(&self, subject: &Subject) {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of_it = images.iter_mut().filter(|it| it.is_of(&subject.rootfs));
+        let place = of_it.next().and_then(|it| it.place.take());
+        drop(images);
+        // Not while others wait for the lock.
+        drop(place);
     }
 
     fn cost(&self) -> Duration {
@@ -394,11 +443,8 @@ impl Backend for Cri {
 
     fn shows(&self, subject: &Subject) -> Vec<String> {
         let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_it = images
-            .iter()
-            .find(|(rootfs, _)| Arc::ptr_eq(rootfs, &subject.rootfs));
-        let shown = of_it.and_then(|(_, place)| place.shown.get().cloned());
-        shown.unwrap_or_default()
+        let of_it = images.iter().find(|it| it.is_of(&subject.rootfs));
+        of_it.map_or_else(Vec::new, |it| it.views.lines())
     }
 
     fn start(&self, launch: &Launch<'_>, spec: &Spec) -> Result<Box<dyn Sandbox>, StartError> {

@@ -34,6 +34,16 @@ pub(super) fn of_pod(pause: i32, container: i32) -> io::Result<Vec<String>> {
     Ok(lines.collect())
 }
 
+/// Whether a process ignores this signal. The reference ignores none that it does not start with.
+///
+/// # Errors
+/// Where /proc does not tell.
+pub(super) fn ignores(pause: i32, signal: i32) -> io::Result<bool> {
+    let status = Process::new(pause).and_then(|process| process.status());
+    let status = status.map_err(io::Error::other)?;
+    Ok(status.sigign & 1 << (signal - 1) != 0)
+}
+
 #[cfg(feature = "engines")]
 /// Who the pause process of a pod is, where its engine does not ask the image.
 ///

@@ -15,6 +15,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use rustix::fs::{FlockOperation, flock};
 
 use super::embedded::{before_exec, pipe};
@@ -53,7 +54,6 @@ impl Lease {
         let random = RandomState::new().hash_one(std::process::id());
         let name = format!("{PREFIX}{}-{random:016x}", std::process::id());
         let directories: Vec<_> = hierarchies.iter().map(|it| it.join(&name)).collect();
-        let lock = lock_first(&directories)?;
         let (told, alive) = pipe()?;
         let argv = std::iter::once(b"sandbox-leash".to_vec()).chain(
             directories
@@ -66,7 +66,12 @@ impl Lease {
             argv: StringVector::new(argv)?,
             envp: StringVector::new(Vec::<String>::new())?,
         };
+        // Before anything is made that it is to remove, should the suite be killed at once.
         let leash = sys::spawn(NewNamespaces::empty(), &entry)?;
+        let lock = lock_first(&directories).inspect_err(|_| {
+            let _ = sys::send_signal(leash.pidfd.as_fd(), libc::SIGKILL);
+            let _ = sys::wait(leash.pidfd.as_fd());
+        })?;
         Ok(Self {
             name,
             directories,

@@ -1,4 +1,4 @@
-//! Sandboxes by an OCI runtime, as containerd and CRI-O have them made: runc, crun.
+//! Sandboxes by an OCI runtime, as containerd and CRI-O have them made: runc, crun, youki.
 //!
 //! The runtime is a short-lived child of the suite for each order: create, start, delete. The pause
 //! process becomes the suite's own child, since the suite is a subreaper, so that its true wait
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use nix::libc;
 
 use super::embedded::cgroup::{self, Group};
 use super::embedded::ids::Ids;
@@ -50,20 +52,31 @@ pub struct Kind {
     memory_floor: u64,
     /// Whether it starts a container that may have one process.
     starts_one_process: bool,
+    /// Whether it looks for no program, also not by its path, without a PATH in the environment.
+    needs_path: bool,
 }
 
 /// Those that are known.
-pub static KINDS: [Kind; 2] = [
+pub static KINDS: [Kind; 3] = [
     Kind {
         name: "runc",
         // The container's first process is a Go program until it executes.
         memory_floor: 32 << 20,
         starts_one_process: false,
+        needs_path: false,
     },
     Kind {
         name: "crun",
         memory_floor: 16 << 20,
         starts_one_process: true,
+        needs_path: false,
+    },
+    Kind {
+        name: "youki",
+        // Its first process is a copy of itself, and needs another one beside it until it executes.
+        memory_floor: 32 << 20,
+        starts_one_process: false,
+        needs_path: true,
     },
 ];
 
@@ -137,7 +150,7 @@ impl Oci {
         let stage = Arc::new(stage);
         let member = member::attach(embedded, &stage).map_err(io::Error::other)?;
         let maker = Maker {
-            name: kind.name,
+            kind,
             program,
             stage,
             lease: Arc::new(Lease::take(&embedded.lend_probe()?)?),
@@ -178,6 +191,21 @@ impl Oci {
             let made = made.map_err(at("make a container of its pod"))?;
             let facts = facts::of_pod(sandbox.host_pid(), made.host_pid());
             self.facts = facts.map_err(at("look at its pod"))?;
+            let ignores = facts::ignores(sandbox.host_pid(), libc::SIGPIPE);
+            if ignores.map_err(at("look at its signals"))? {
+                let why =
+                    "starts a program with SIGPIPE ignored, so that none dies of a broken stream";
+                let why = format!("{} {why}", self.kind.name);
+                self.offers.remove(Features::STREAMS);
+                self.facts.push(why.clone());
+                self.lacking.push((Features::STREAMS, why));
+            }
+            if self.kind.needs_path {
+                let name = self.kind.name;
+                let given = "a program whose environment has no PATH is given one";
+                self.facts
+                    .push(format!("{given}: {name} starts none without"));
+            }
         }
         Ok(())
     }
@@ -272,6 +300,7 @@ impl Oci {
             pause: None,
             launch,
             user,
+            needs_path: self.kind.needs_path,
         };
         let name = container.file("config.json");
         config::text(&place, spec)

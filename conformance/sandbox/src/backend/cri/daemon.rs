@@ -7,23 +7,20 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use pause_cri::{Client, Options};
 use pause_image::Subject;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::member;
 use crate::backend::embedded::{before_exec, mounts};
 use crate::backend::lease::Lease;
 use crate::backend::program;
 use crate::backend::stage::{PATH, Stage};
-use crate::sys::{self, Child, InChild, NewNamespaces, StringVector};
+use crate::sys::{self, Child, ExitStatus, InChild, NewNamespaces, StringVector};
 
 /// The image that it runs, by the only name that it knows. That host is not asked for any image.
 const IMAGE: &str = "localhost/pause-conformance:subject";
@@ -88,8 +85,9 @@ pub(super) struct Daemon {
     pub(super) client: Client,
     child: Child,
     stage: Stage,
-    #[expect(dead_code, reason = "held, not used")]
     lease: Arc<Lease>,
+    /// The name of its cgroup.
+    group: String,
 }
 
 impl Daemon {
@@ -111,8 +109,8 @@ impl Daemon {
         let config = config(&stage.path(""), &programs.plugins);
         stage.write("config.toml", config.as_bytes())?;
         stage.write("cni/pods.conflist", network(&stage.path("")).as_bytes())?;
-        let doors = lease.doors(&format!("daemon-{number}"))?;
-        let child = spawn(&stage, programs, doors)?;
+        let group = format!("daemon-{number}");
+        let child = begin(&stage, programs, lease.doors(&group)?)?;
         let socket = format!("/proc/{}/root{}", child.pid, stage.path("socket"));
         let client = await_answer(Path::new(&socket), &child, &stage)?;
         let daemon = Self {
@@ -120,6 +118,7 @@ impl Daemon {
             child,
             stage,
             lease: Arc::clone(lease),
+            group,
         };
         daemon.import(programs, IMAGE, subject)?;
         daemon.import(programs, member::IMAGE, &crate::backend::member::image())?;
@@ -129,17 +128,17 @@ impl Daemon {
     /// Gives it an image, and waits until it knows it.
     fn import(&self, programs: &Programs, name: &str, subject: &Subject) -> io::Result<()> {
         let (id, archive) = subject.docker_archive(name)?;
-        let mut ctr = Command::new(&programs.ctr);
-        ctr.arg("--address").arg(self.client.socket());
-        ctr.args([
+        let words = [
+            "--address",
+            &self.stage.path("socket"),
             "--namespace",
             "k8s.io",
             "images",
             "import",
             "--no-unpack",
             "-",
-        ]);
-        run(ctr.stdin(archive))?;
+        ];
+        self.run(&programs.ctr, &words, archive.into())?;
         let began = Instant::now();
         loop {
             let status = self.client.image_status(name, false);
@@ -157,6 +156,26 @@ impl Daemon {
         }
     }
 
+    /// Runs a program that ends by itself, or with the run: a client waits for a daemon that was
+    /// killed for ever.
+    fn run(&self, program: &Path, words: &[&str], stdin: OwnedFd) -> io::Result<()> {
+        const SAYS: &str = "client.log";
+        let log = open_log(&self.stage, SAYS)?;
+        let null = File::options().write(true).open("/dev/null")?;
+        let streams = [stdin, null.into(), log];
+        let doors = self.lease.doors(&self.group)?;
+        let child = spawn(&self.stage, doors, streams, (program, words))?;
+        let pidfd = child.pidfd.as_fd();
+        if !matches!(crate::wait::readable(pidfd, BEGINS), Ok(true)) {
+            let _ = sys::send_signal(pidfd, libc::SIGKILL);
+        }
+        if sys::wait(pidfd)? == Some(ExitStatus::Exited(0)) {
+            return Ok(());
+        }
+        let said = last_line(&self.stage.read(SAYS).unwrap_or_default());
+        Err(io::Error::other(format!("{}: {said}", program.display())))
+    }
+
     /// Waits a moment, unless it ends.
     fn pause(&self) -> io::Result<()> {
         pause(&self.child, &self.stage)
@@ -169,30 +188,6 @@ impl Drop for Daemon {
         let _ = sys::send_signal(pidfd, libc::SIGKILL);
         let _ = sys::wait(pidfd);
     }
-}
-
-/// Runs a program that ends by itself, with the standard input that it has.
-fn run(command: &mut Command) -> io::Result<()> {
-    let name = command.get_program().to_owned();
-    let child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()?;
-    let pid = Pid::from_child(&child);
-    let ends = pidfd_open(pid, PidfdFlags::empty())
-        .map_err(io::Error::from)
-        .and_then(|pidfd| crate::wait::readable(pidfd.as_fd(), BEGINS));
-    if !matches!(ends, Ok(true)) {
-        let _ = kill_process_group(pid, Signal::KILL);
-    }
-    let output = child.wait_with_output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = last_line(&String::from_utf8_lossy(&output.stderr));
-    let name = Path::new(&name).display().to_string();
-    Err(io::Error::other(format!("{name}: {said}")))
 }
 
 /// What programs say last is why they end.
@@ -281,34 +276,47 @@ fn network(folder: &str) -> String {
     .to_string()
 }
 
-fn spawn(stage: &Stage, programs: &Programs, doors: Vec<File>) -> io::Result<Child> {
-    let name = programs.containerd.as_os_str().as_bytes().to_vec();
-    let log = stage.path("log");
-    stage.write("log", b"")?;
+fn begin(stage: &Stage, programs: &Programs, doors: Vec<File>) -> io::Result<Child> {
+    let null: OwnedFd = File::open("/dev/null")?.into();
+    let log = open_log(stage, "log")?;
+    let streams = [null, log.try_clone()?, log];
+    let words = ["--config", &stage.path("config.toml")];
+    spawn(stage, doors, streams, (&programs.containerd, &words))
+}
+
+/// An empty file in the stage, for what a program writes.
+fn open_log(stage: &Stage, name: &str) -> io::Result<OwnedFd> {
+    stage.write(name, b"")?;
+    let log = stage.path(name);
     let log = stage.within(|| File::options().append(true).open(&log))?;
-    let null = File::open("/dev/null")?;
+    Ok(log.into())
+}
+
+/// Starts a program in the stage that ends with the run.
+fn spawn(
+    stage: &Stage,
+    doors: Vec<File>,
+    streams: [OwnedFd; 3],
+    (program, words): (&Path, &[&str]),
+) -> io::Result<Child> {
+    let name = program.as_os_str().as_bytes().to_vec();
+    let words = words.iter().map(|word| word.as_bytes().to_vec());
     let entry = Entry {
         stage,
         doors,
-        null: null.into(),
-        log: log.into(),
+        streams,
         path: CString::new(name.clone())?,
-        argv: StringVector::new([
-            name,
-            b"--config".to_vec(),
-            stage.path("config.toml").into_bytes(),
-        ])?,
+        argv: StringVector::new(std::iter::once(name).chain(words))?,
         envp: StringVector::new([PATH])?,
     };
     sys::spawn(NewNamespaces::empty(), &entry)
 }
 
-/// containerd, from clone to exec.
+/// containerd, or a client of it, from clone to exec.
 struct Entry<'a> {
     stage: &'a Stage,
     doors: Vec<File>,
-    null: OwnedFd,
-    log: OwnedFd,
+    streams: [OwnedFd; 3],
     path: CString,
     argv: StringVector,
     envp: StringVector,
@@ -325,9 +333,10 @@ impl Entry<'_> {
         }
         self.stage.enter()?;
         sys::close_range_cloexec(3)?;
-        rustix::stdio::dup2_stdin(&self.null)?;
-        rustix::stdio::dup2_stdout(&self.log)?;
-        rustix::stdio::dup2_stderr(&self.log)?;
+        let [stdin, stdout, stderr] = &self.streams;
+        rustix::stdio::dup2_stdin(stdin)?;
+        rustix::stdio::dup2_stdout(stdout)?;
+        rustix::stdio::dup2_stderr(stderr)?;
         before_exec::set_usual_umask();
         sys::reset_signals(0, 0)
     }

@@ -12,6 +12,7 @@ use pause_cri::messages::{
 
 use super::Place;
 use super::pod::{Found, process};
+use super::view::Stage;
 use crate::backend::{Member, PodContainer, member};
 use crate::sys::Child;
 
@@ -43,6 +44,7 @@ impl CriMember {
     ) -> io::Result<Self> {
         let config = config(number, member);
         let (id, child) = start(place, sandbox, &config, of_sandbox)?;
+        place.views.see(Stage::Joined, place.client(), sandbox);
         Ok(Self {
             place: Arc::clone(place),
             sandbox: sandbox.to_owned(),
@@ -146,6 +148,8 @@ impl PodContainer for CriMember {
         }
         let started = start(&self.place, &self.sandbox, &self.config, &self.of_sandbox);
         (self.id, self.child) = started?;
+        let (views, client) = (&self.place.views, self.place.client());
+        views.see(Stage::Restarted, client, &self.sandbox);
         Ok(())
     }
 }

@@ -83,10 +83,14 @@ impl Sandbox for CriSandbox {
         Ok(Box::new(made))
     }
 
-    /// containerd kills what holds a pod (`stopSandboxContainer`): nothing is lost with it.
+    /// The interface does not say how a runtime ends what holds a pod, and containerd sends SIGKILL
+    /// at once (`stopSandboxContainer`): so its end says whether anything was asked of it.
     fn stop(&mut self, _grace: Duration) -> io::Result<Stopped> {
         self.pod.stop()?;
-        Ok(Stopped::Killed)
+        Ok(match self.try_wait()? {
+            Some(ExitStatus::Signaled(libc::SIGKILL)) => Stopped::Killed,
+            _ => Stopped::Asked,
+        })
     }
 
     fn open_gate(&mut self) -> io::Result<()> {

@@ -7,7 +7,7 @@ use oci_spec::runtime::Spec as Config;
 use serde_json::{Value, json};
 
 use crate::backend::embedded::ids::{RANGE, RANGE_BASE};
-use crate::backend::{Launch, Root, Spec};
+use crate::backend::{Launch, Root, Spec, stage};
 
 use crate::shortage::needs;
 
@@ -63,6 +63,8 @@ pub(super) struct Place<'a> {
     pub(super) limits: (u64, u64),
     pub(super) launch: &'a Launch<'a>,
     pub(super) user: (u32, u32),
+    /// The environment must have a PATH.
+    pub(super) needs_path: bool,
 }
 
 /// The text of config.json.
@@ -82,6 +84,7 @@ fn value(place: &Place<'_>, spec: &Spec) -> Value {
         args.truncate(1);
         args.extend(arguments.iter().cloned());
     }
+    let env = spec.env.as_ref().unwrap_or(&program.env);
     let (uid, gid) = place.user;
     let descriptors = needs::program_descriptors();
     let soft = descriptors.current.unwrap_or(u64::MAX);
@@ -92,7 +95,7 @@ fn value(place: &Place<'_>, spec: &Spec) -> Value {
             "terminal": false,
             "user": {"uid": uid, "gid": gid},
             "args": args,
-            "env": spec.env.as_ref().unwrap_or(&program.env),
+            "env": environment(env, place.needs_path),
             "cwd": program.working_dir,
             "capabilities": capabilities(uid, spec),
             "noNewPrivileges": true,
@@ -113,6 +116,13 @@ fn value(place: &Place<'_>, spec: &Spec) -> Value {
         config["hostname"] = "pause-conformance".into();
     }
     config
+}
+
+/// An environment, with a PATH where it must have one.
+fn environment(of_it: &[String], needs_path: bool) -> Vec<String> {
+    let has_path = of_it.iter().any(|entry| entry.starts_with("PATH="));
+    let path = (needs_path && !has_path).then(|| stage::PATH.to_owned());
+    of_it.iter().cloned().chain(path).collect()
 }
 
 /// A program of another user than root has them in the bounding set alone (execve(2)).
@@ -208,9 +218,18 @@ mod tests {
             limits: (1 << 20, 9),
             launch: &launch,
             user,
+            needs_path: false,
         };
         let text = text(&place, spec).expect("of the specification's types");
         serde_json::from_slice(&text).expect("JSON")
+    }
+
+    #[test]
+    fn an_environment_is_given_a_path_where_it_must_have_one() {
+        let own = |words: &[&str]| words.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        assert_eq!(environment(&own(&["A=PATH="]), false), ["A=PATH="]);
+        assert_eq!(environment(&own(&["A=1"]), true), ["A=1", stage::PATH]);
+        assert_eq!(environment(&own(&["PATH=/x"]), true), ["PATH=/x"]);
     }
 
     fn kinds(config: &Value) -> Vec<&str> {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pause_image::Subject;
 
+use super::Kind;
 use super::config::{self, Place};
 use super::container::{Container, await_exec, executable};
 use crate::backend::embedded::{Embedded, LentRoot, cgroup, limits};
@@ -19,8 +20,8 @@ use crate::sys::{self, Child};
 
 /// What it takes to make containers.
 pub(super) struct Maker {
-    /// The container runtime's name, and its program.
-    pub(super) name: &'static str,
+    /// The container runtime, and its program.
+    pub(super) kind: &'static Kind,
     pub(super) program: PathBuf,
     pub(super) stage: Arc<Stage>,
     pub(super) lease: Arc<Lease>,
@@ -68,7 +69,7 @@ impl Maker {
             stage: Arc::clone(&self.stage),
             lease: Arc::clone(&self.lease),
             program: self.program.clone(),
-            name: self.name,
+            name: self.kind.name,
             id: self.lease.id(number),
             folder,
             own_root: None,
@@ -96,6 +97,7 @@ impl Maker {
             limits: (cgroup::MEMORY, limits::processes()),
             launch: &launch,
             user: (0, 0),
+            needs_path: self.kind.needs_path,
         };
         let spec = Spec {
             arguments: Some(member::arguments(&member)),
