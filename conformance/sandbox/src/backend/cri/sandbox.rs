@@ -87,9 +87,10 @@ impl Sandbox for CriSandbox {
     /// at once (`stopSandboxContainer`): so its end says whether anything was asked of it.
     fn stop(&mut self, _grace: Duration) -> io::Result<Stopped> {
         self.pod.stop()?;
+        crate::wait::readable(self.pidfd(), REAPING)?;
         Ok(match self.try_wait()? {
-            Some(ExitStatus::Signaled(libc::SIGKILL)) => Stopped::Killed,
-            _ => Stopped::Asked,
+            None | Some(ExitStatus::Signaled(libc::SIGKILL)) => Stopped::Killed,
+            Some(_) => Stopped::Asked,
         })
     }
 
