@@ -295,38 +295,56 @@ struct Entry {
 }
 
 impl Entry {
-    fn of_audit(check: &Passive) -> Self {
+    fn of(family: &Family, check: &Check) -> Self {
+        let name = (check.id, check.level, check.title);
         Self {
-            id: check.id,
-            family: OF_AUDIT.0,
-            level: check.level,
-            title: check.title,
-            requirement: check.requirement,
-            source: check.source.title,
-            source_url: check.source.url,
-            why: check.advice.why,
-            mend: check.advice.mend,
-            code: check.advice.code,
-            needs: Vec::new(),
-            after: &[],
-            command: Some("audit"),
+            needs: needs_in_words(check.needs),
+            after: check.after,
+            ..Self::head(
+                family.name,
+                name,
+                check.requirement,
+                check.source,
+                &check.advice,
+            )
         }
     }
 
-    fn of(family: &Family, check: &Check) -> Self {
+    fn of_audit(check: &Passive) -> Self {
+        let name = (check.id, check.level, check.title);
         Self {
-            id: check.id,
-            family: family.name,
-            level: check.level,
-            title: check.title,
-            requirement: check.requirement,
-            source: check.source.title,
-            source_url: check.source.url,
-            why: check.advice.why,
-            mend: check.advice.mend,
-            code: check.advice.code,
-            needs: needs_in_words(check.needs),
-            after: check.after,
+            command: Some("audit"),
+            ..Self::head(
+                OF_AUDIT.0,
+                name,
+                check.requirement,
+                check.source,
+                check.advice,
+            )
+        }
+    }
+
+    /// What checks of every kind have.
+    fn head(
+        family: &'static str,
+        (id, level, title): (&'static str, Level, &'static str),
+        requirement: &'static str,
+        source: Source,
+        advice: &Advice,
+    ) -> Self {
+        Self {
+            id,
+            family,
+            level,
+            title,
+            requirement,
+            source: source.title,
+            source_url: source.url,
+            why: advice.why,
+            mend: advice.mend,
+            code: advice.code,
+            needs: Vec::new(),
+            after: &[],
             command: None,
         }
     }

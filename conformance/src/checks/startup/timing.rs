@@ -322,7 +322,7 @@ fn lost_calls(cx: &Context<'_>) -> String {
             cx.measure("term_loss_calls", "count", calls.lost as f64);
             let (lost, all) = (calls.lost, calls.all);
             match (calls.first_safe, lost) {
-                (Some(_), 0) => format!("lost right before none of {all} calls until it waits"),
+                (Some(_), 0) => format!("lost right before none of the {all} calls until it waits"),
                 (Some(place), 1) => {
                     format!("lost right before the first of {all} calls; safe from {place}, on")
                 }
