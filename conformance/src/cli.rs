@@ -428,10 +428,10 @@ impl Select {
                 if !catalogue::select_of_audit(&[filter.to_string()], &[], Level::Info).is_empty() {
                     return Err(UsageError {
                         message: format!(
-                            "{option} {filter}: pods that run are judged by it, no image"
+                            "{option} {filter}: a check of pods that run, not of images"
                         ),
                         hint: Some(
-                            "`pause-conformance audit` judges them, `explain` says by what"
+                            "`pause-conformance audit` judges pods, and does so by all its checks"
                                 .to_owned(),
                         ),
                     });

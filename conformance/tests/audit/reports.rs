@@ -142,7 +142,7 @@ fn the_catalogue_has_them_and_no_image_is_judged_by_them() {
     for option in ["--filter", "--skip"] {
         let (status, refused) = says(&["--image", "oci:none", option, "node/user"]);
         assert_eq!(status, Some(64), "{refused}");
-        let first = format!("error: {option} node/user: pods that run are judged by it");
+        let first = format!("error: {option} node/user: a check of pods that run, not of images\n");
         assert!(refused.starts_with(&first), "{refused}");
         assert!(refused.contains("pause-conformance audit"), "{refused}");
     }

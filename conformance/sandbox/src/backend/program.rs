@@ -27,7 +27,7 @@ pub(in crate::backend) fn find(name: &str) -> io::Result<PathBuf> {
 pub(in crate::backend) fn version(program: &Path) -> io::Result<String> {
     let output = process::ask(program, &["--version"]).map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => io::Error::other("it does not answer --version"),
-        _ => error,
+        _ => io::Error::other(pause_image::io_words(&error)),
     })?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let is_number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
