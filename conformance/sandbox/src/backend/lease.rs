@@ -15,7 +15,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::libc;
 use rustix::fs::{FlockOperation, flock};
 
 use super::embedded::{before_exec, pipe};
@@ -34,8 +33,8 @@ pub(super) struct Lease {
     name: String,
     /// The same cgroup, in each hierarchy that there is.
     directories: Vec<PathBuf>,
-    #[expect(dead_code, reason = "held, not used")]
-    lock: File,
+    /// It keeps other suites' sweeps away; `None` until there is something to keep.
+    lock: Option<File>,
     /// When this closes, the leash ends all.
     alive: Option<OwnedFd>,
     leash: Child,
@@ -68,17 +67,16 @@ impl Lease {
         };
         // Before anything is made that it is to remove, should the suite be killed at once.
         let leash = sys::spawn(NewNamespaces::empty(), &entry)?;
-        let lock = lock_first(&directories).inspect_err(|_| {
-            let _ = sys::send_signal(leash.pidfd.as_fd(), libc::SIGKILL);
-            let _ = sys::wait(leash.pidfd.as_fd());
-        })?;
-        Ok(Self {
+        let mut taken = Self {
             name,
             directories,
-            lock,
+            lock: None,
             alive: Some(alive),
             leash,
-        })
+        };
+        // Where that fails, the leash removes what was made.
+        taken.lock = Some(lock_first(&taken.directories)?);
+        Ok(taken)
     }
 
     /// The path of a sandbox's cgroup, from the root of each hierarchy.
