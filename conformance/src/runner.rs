@@ -273,13 +273,9 @@ impl<'a> Runner<'a> {
         let shared = Arc::clone(self.run.shared);
         let body = move || {
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
-                if let Some(backend) = &shared.backend {
-                    backend.adopt_thread().map_err(|error| {
-                        Stop::Error(format!("cannot prepare a thread for sandboxes: {error}"))
-                    })?;
-                }
                 let gave_up = GaveUp::new();
                 let context = Context::new(&shared).noting(&gave_up);
+                context.adopt_thread()?;
                 let judge = |cx: &Context<'_>| {
                     let outcome = cx.blame_lack(check.id, (check.run)(cx));
                     cx.blame_leaving(outcome)

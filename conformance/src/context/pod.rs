@@ -119,6 +119,16 @@ impl<'a> Pod<'a> {
         self.sandbox.release().map_err(|error| start_error(&error))
     }
 
+    /// A held one, once its program is executed and ready.
+    ///
+    /// # Errors
+    /// As [`Context::start`].
+    pub fn started(mut self) -> Result<Self, Stop> {
+        self.release()?;
+        self.await_ready()?;
+        Ok(self)
+    }
+
     /// Lets a held sandbox go on, and does not wait for its exec: for a tracer.
     ///
     /// # Errors

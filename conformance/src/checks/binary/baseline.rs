@@ -64,14 +64,25 @@ fn baseline_cpu(cx: &Context<'_>) -> Outcome {
         ..Spec::default()
     })?;
     native.signal(signal::TERM)?;
-    if native.await_answer(PROMPTLY)? == Answer::Ended(ExitStatus::Signaled(ILL)) {
+    let answer = native.await_answer(PROMPTLY)?;
+    if answer == Answer::Ended(ExitStatus::Signaled(ILL)) {
         let reason = "it meets an invalid instruction on this processor as well";
         return Err(Stop::Skip(reason.to_owned()));
     }
     drop(native);
-    match run(&baseline, cx.subject().clone(), (true, cx.is_never_ready()))? {
+    let known = Known {
+        is_process_1: true,
+        is_never_ready: cx.is_never_ready(),
+        ends: matches!(answer, Answer::Ended(_)),
+    };
+    match run(&baseline, cx.subject().clone(), &known)? {
         Observed::Ready => Ok(Pass::new(format!(
-            "starts and ends on {} without an instruction that it does not have",
+            "{} on {} without an instruction that it does not have",
+            if known.ends {
+                "starts and ends"
+            } else {
+                "starts"
+            },
             baseline.level
         ))),
         Observed::Illegal => Err(Finding::new(
@@ -100,7 +111,12 @@ fn calibrate(baseline: &Baseline, platform: &Platform) -> Result<(), Stop> {
             program.into(),
             platform.clone(),
         );
-        run(baseline, subject, (false, false))
+        let known = Known {
+            is_process_1: false,
+            is_never_ready: false,
+            ends: true,
+        };
+        run(baseline, subject, &known)
     };
     match (try_out(&[])?, try_out(code.newer)?) {
         (Observed::Other(_), Observed::Illegal) => Ok(()),
@@ -116,19 +132,23 @@ fn calibrate(baseline: &Baseline, platform: &Platform) -> Result<(), Stop> {
     }
 }
 
-/// Runs a program there, as process 1 or not, until it is ready, and ends it.
-fn run(
-    baseline: &Baseline,
-    subject: Subject,
-    (own_pid_namespace, is_never_ready): (bool, bool),
-) -> Result<Observed, Stop> {
+/// How a program is run there, and what this processor has shown of it.
+struct Known {
+    is_process_1: bool,
+    is_never_ready: bool,
+    /// SIGTERM ends it.
+    ends: bool,
+}
+
+/// Runs a program there until it is ready, and ends it where it ends.
+fn run(baseline: &Baseline, subject: Subject, known: &Known) -> Result<Observed, Stop> {
     let shared = baseline.shared(subject);
     let context = Context::new(&shared);
-    if is_never_ready {
+    if known.is_never_ready {
         context.set_never_ready(true);
     }
     let mut pod = context.start_unready(Spec {
-        own_pid_namespace,
+        own_pid_namespace: known.is_process_1,
         own_network: false,
         ..Spec::default()
     })?;
@@ -138,8 +158,10 @@ fn run(
     }
     match started {
         Ok(()) => {
-            pod.signal(signal::TERM)?;
-            pod.await_end(PROMPTLY)?;
+            if known.ends {
+                pod.signal(signal::TERM)?;
+                pod.await_end(PROMPTLY)?;
+            }
             Ok(if is_illegal(&mut pod)? {
                 Observed::Illegal
             } else {

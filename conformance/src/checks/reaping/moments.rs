@@ -3,22 +3,31 @@
 use crate::check::{Finding, Needs, Stop};
 use crate::context::{Came, Context, Moment, Stimulus, Tried};
 
-/// Has an orphan end right before each system call that the program makes once it waits; what to
-/// say of that.
-pub(super) fn reaped_at_every_one(cx: &Context<'_>) -> Result<String, Stop> {
+/// What was shown of the moments in which an orphan may end.
+pub(super) struct Shown {
+    /// Each was tried.
+    pub(super) all: bool,
+    /// What to say of them.
+    pub(super) words: String,
+}
+
+/// Has an orphan end right before each system call that the program makes once it waits.
+pub(super) fn reaped_at_every_one(cx: &Context<'_>) -> Result<Shown, Stop> {
+    let pairs_alone = |words| Shown { all: false, words };
     if !cx.offers(Needs::FOLLOWED) {
-        return Ok("its system calls cannot be followed here: pairs alone were tried".to_owned());
+        let words = "its system calls cannot be followed here: pairs alone were tried";
+        return Ok(pairs_alone(words.to_owned()));
     }
     match try_all(cx) {
-        // Where it cannot be followed, what the pairs have shown stands.
+        // Where it cannot be followed, what the pairs show stands.
         Err(Stop::Skip(why) | Stop::Inconclusive(why)) => {
-            Ok(format!("pairs alone were tried: {why}"))
+            Ok(pairs_alone(format!("pairs alone were tried: {why}")))
         }
         other => other,
     }
 }
 
-fn try_all(cx: &Context<'_>) -> Result<String, Stop> {
+fn try_all(cx: &Context<'_>) -> Result<Shown, Stop> {
     let moments = cx.moments()?;
     let mut came_to = 0;
     for moment in moments.chosen() {
@@ -29,8 +38,10 @@ fn try_all(cx: &Context<'_>) -> Result<String, Stop> {
         }
     }
     moments.expect_tried(came_to)?;
-    let tried = moments.in_words();
-    Ok(format!("one that ended right before {tried} reaped"))
+    Ok(Shown {
+        all: came_to == moments.all,
+        words: format!("one that ended right before {} reaped", moments.in_words()),
+    })
 }
 
 fn judge(moment: Moment, tried: &Tried) -> Result<(), Stop> {

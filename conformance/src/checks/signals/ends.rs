@@ -7,7 +7,7 @@ use fixtures::protocol::Death;
 use super::{AFTER_TERM, CONTAINER, JOINED, PAUSE_C, PID_NAMESPACES, RUNS, SETTLES, spec};
 use crate::advice::{self, Advice};
 use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop};
-use crate::context::{Context, Orphans, PROMPTLY};
+use crate::context::{Ahead, Context, Orphans, PROMPTLY};
 use crate::process::ExitStatus;
 use crate::signal::{CONT, INT, KILL, TERM, name};
 
@@ -241,8 +241,14 @@ fn term_latency(cx: &Context<'_>) -> Outcome {
     const BUDGET: Duration = Duration::from_millis(120);
     let began = Instant::now();
     let mut took = Vec::with_capacity(SAMPLES);
+    let can_be_held = cx.offers(Needs::HELD.union(Needs::EXEC_ON_ORDER));
+    let mut ahead = Ahead::of(cx);
     while took.len() < SAMPLES && (took.is_empty() || began.elapsed() < BUDGET) {
-        let mut pod = cx.start(spec())?;
+        let mut pod = if can_be_held {
+            ahead.next()?.started()?
+        } else {
+            cx.start(spec())?
+        };
         let sent = Instant::now();
         pod.signal(TERM)?;
         match pod.await_end(PROMPTLY)? {

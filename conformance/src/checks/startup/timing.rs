@@ -6,7 +6,7 @@ use super::{RUNS, TERM_WORKS};
 use crate::advice::{self, Advice};
 use crate::backend::Spec;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
-use crate::context::{Answer, Came, Context, Moment, PROMPTLY, Pod, Stimulus};
+use crate::context::{Ahead, Answer, Came, Context, Moment, PROMPTLY, Pod, Stimulus};
 use crate::process::ExitStatus;
 use crate::signal;
 
@@ -282,15 +282,13 @@ fn loss_window(cx: &Context<'_>) -> Outcome {
         [first, ..] if *first >= microseconds(BUDGET) => true,
         some => some.len() >= SAMPLES || some.len() >= 3 && began.elapsed() >= BUDGET,
     };
+    let mut ahead = Ahead::of(cx);
     while !is_over(&windows) {
-        let mut pod = held(cx)?;
+        let mut pod = ahead.next()?;
         pod.release()?;
         windows.push(microseconds(until_ended(&mut pod)?));
         if endings.len() < SAMPLES / 4 {
-            let mut pod = cx.start(Spec {
-                own_network: false,
-                ..Spec::default()
-            })?;
+            let mut pod = ahead.next()?.started()?;
             endings.push(microseconds(until_ended(&mut pod)?));
         }
     }
@@ -384,8 +382,9 @@ fn time_to_ready(cx: &Context<'_>) -> Outcome {
     let limit = cx.scaled(super::WINDOW);
     let began = Instant::now();
     let mut samples = Vec::new();
+    let mut ahead = Ahead::of(cx);
     while samples.len() < SAMPLES && (samples.is_empty() || began.elapsed() < BUDGET) {
-        let mut pod = held(cx)?;
+        let mut pod = ahead.next()?;
         let ordered = Instant::now();
         pod.release()?;
         while !pod.is_ready() {
@@ -409,11 +408,7 @@ fn time_to_ready(cx: &Context<'_>) -> Outcome {
 }
 
 fn held<'a>(cx: &Context<'a>) -> Result<Pod<'a>, Stop> {
-    cx.start_unready(Spec {
-        own_network: false,
-        held: true,
-        ..Spec::default()
-    })
+    Ahead::of(cx).next()
 }
 
 fn microseconds(duration: Duration) -> u64 {
