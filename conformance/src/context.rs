@@ -40,6 +40,7 @@ mod rest;
 mod step;
 mod time;
 mod trace;
+mod twin;
 mod unmount;
 mod waits;
 mod watch;
@@ -59,6 +60,7 @@ pub use pod::{PROMPTLY, Pod, ProcessState};
 pub use rest::Becomes;
 pub use time::Stopwatch;
 pub use trace::{Traced, trace};
+pub use twin::AT_ONCE;
 pub use unmount::UnmountWatch;
 pub use watch::{Watched, first_to_end, which_stay};
 pub use work::{Held, Rested, Worked};
@@ -442,7 +444,6 @@ impl<'a> Context<'a> {
             rootfs: &shared.subject.rootfs,
             program,
         };
-        let blocked = spec.blocked;
         let sandbox = backend
             .start(&launch, &spec)
             .map_err(|error| start_error(&error))?;
@@ -450,7 +451,9 @@ impl<'a> Context<'a> {
         if spec.user.is_none() {
             shared.root_lacks.get_or_init(|| sandbox.lacks().to_vec());
         }
-        Ok(Pod::new(*self, sandbox, blocked))
+        let mut pod = Pod::new(*self, sandbox, spec.blocked);
+        pod.start = Some(spec);
+        Ok(pod)
     }
 
     /// Reports one figure.

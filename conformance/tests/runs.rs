@@ -13,6 +13,7 @@ use filter::Named;
 use libtest_mimic::{Arguments, Trial};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rstest::rstest;
 
 /// Judges only the file of the reference.
 fn suite(folder: &tempfile::TempDir) -> Command {
@@ -71,6 +72,41 @@ fn a_program_that_computes_first_is_not_failed_for_what_it_answers_later() {
     let failed = checks.iter().filter(|check| check["verdict"] != "pass");
     let failed: Vec<_> = failed.map(|check| &check["id"]).collect();
     assert_eq!(failed, slow.breaks, "{report:#}");
+}
+
+/// By another that is started the same way and followed: nobody waits for the second to be over.
+#[rstest]
+#[case::of_its_start(
+    "respects-ignored-term",
+    "signals/blocked-at-exec",
+    "(2), without an end"
+)]
+#[case::of_a_write("blocks-on-stderr", "signals/broken-stderr", "it rests in write(2)")]
+#[case::of_a_zombie(
+    "forgets-older-zombies",
+    "reaping/before-handler",
+    "(2), without an end"
+)]
+fn what_never_comes_is_shown_where_a_program_can_be_followed(
+    #[case] name: &str,
+    #[case] check: &str,
+    #[case] shown: &str,
+) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fixture = fixtures::all().find(|fixture| fixture.name == name);
+    let built = fixture.and_then(|it| it.build(conformance::programs::FIXTURE).ok());
+    let program = folder.path().join(name);
+    std::fs::write(&program, built.expect("it is one of them")).expect("written");
+    let ended = Command::new(env!("CARGO_BIN_EXE_pause-conformance"))
+        .args(["--report", "json", "--filter", check, "--image"])
+        .arg(format!("binary:{}", program.display()))
+        .output()
+        .expect("the suite starts");
+    let report: serde_json::Value = serde_json::from_slice(&ended.stdout).expect("a report");
+    let checks = report["runs"][0]["checks"].as_array().expect("checks");
+    let judged = checks.iter().find(|it| it["id"] == check).expect("made");
+    assert_eq!(judged["verdict"], "fail", "{judged:#}");
+    assert!(judged.to_string().contains(shown), "{judged:#}");
 }
 
 #[test]

@@ -7,10 +7,11 @@ use crate::backend::Spec;
 use crate::outcome::Stop;
 
 /// How many make sandboxes at the same time: making one is for the most part waiting for others.
-const MAKERS: usize = 4;
+const MAKERS: usize = 3;
 
-/// How many are made ahead, once the first has shown how long the program takes.
-const AHEAD: usize = 12;
+/// How many are made ahead, once the first has shown how long the program takes: no more than fit
+/// where there is room for one check.
+const AHEAD: usize = 6;
 
 /// Sandboxes whose program is not executed yet.
 pub struct Ahead<'a> {

@@ -36,7 +36,7 @@ const RESTS: Duration = Duration::from_secs(1);
 const ORPHAN: &str = "an orphan of a program that is followed";
 
 /// A container of a pod that shares its pid namespace.
-const CONTAINER: Join = Join {
+pub(super) const CONTAINER: Join = Join {
     namespaces: Namespaces::PID,
     privileged: false,
     user: None,
@@ -324,15 +324,7 @@ impl Context<'_> {
         for _ in 0..orphans {
             ready.push(make_orphan(&mut pod)?);
         }
-        let mut steps = Steps::begin(&mut pod, is_usual)?;
-        steps.allow(RESTS);
-        Ok(Scene {
-            done: Vec::new(),
-            ready,
-            steps,
-            rests: false,
-            pod,
-        })
+        Scene::begin(pod, ready, is_usual)
     }
 }
 
@@ -351,7 +343,20 @@ fn make_orphan(pod: &mut Pod<'_>) -> Result<Probe, Stop> {
     Ok(probe)
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
+    /// Follows a held program from its exec on.
+    pub(super) fn begin(mut pod: Pod<'a>, ready: Vec<Probe>, is_usual: bool) -> Result<Self, Stop> {
+        let mut steps = Steps::begin(&mut pod, is_usual)?;
+        steps.allow(RESTS);
+        Ok(Self {
+            done: Vec::new(),
+            ready,
+            steps,
+            rests: false,
+            pod,
+        })
+    }
+
     /// One more that is to end.
     pub(super) fn add_orphan(&mut self) -> Result<(), Stop> {
         self.ready.push(make_orphan(&mut self.pod)?);

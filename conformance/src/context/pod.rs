@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use procfs::process::{Process, Stat, Status};
 
-use super::{Answer, Context, Stopwatch, start_error};
-use crate::backend::{Join, Namespaces, Sandbox, Stdio};
+use super::{AT_ONCE, Answer, Context, Stopwatch, start_error};
+use crate::backend::{Join, Namespaces, Sandbox, Spec, Stdio};
 use crate::emulator;
 use crate::need::Needs;
 use crate::outcome::{Finding, Stop};
@@ -46,6 +46,10 @@ pub struct Pod<'a> {
     pub(super) killed: bool,
     /// Signals that it was sent, from outside, to end it.
     pub(super) told: u64,
+    /// All that it was sent from outside.
+    pub(super) sent: Vec<i32>,
+    /// How it was started, where the suite itself executed the program.
+    pub(super) start: Option<Spec>,
     /// Signals that were blocked at exec: the program did not block them.
     pub(super) blocked: u64,
     /// It showed no readiness for so long that it was taken for a program that shows none.
@@ -84,6 +88,8 @@ impl<'a> Pod<'a> {
             provoked: None,
             killed: false,
             told: 0,
+            sent: Vec::new(),
+            start: None,
             blocked,
             assumed: false,
         }
@@ -157,6 +163,7 @@ impl<'a> Pod<'a> {
         if let Err(error) = self.sandbox.signal(number) {
             return Err(self.harness_failed(&format!("send {}", signal::name(number)), &error));
         }
+        self.sent.push(number);
         match number {
             signal::TERM | signal::INT => self.told |= signal::bit(number),
             signal::KILL => {}
@@ -269,7 +276,19 @@ impl<'a> Pod<'a> {
         cause: &str,
     ) -> Result<Duration, Stop> {
         let expected = format!("{wanted} within {limit:?} of {cause}");
-        match self.await_answer(left)? {
+        let mut answer = self.await_answer(left.min(AT_ONCE))?;
+        if answer == Answer::None && left > AT_ONCE {
+            if let Some(why) = self.never_ends()
+                && self.ended()?.is_none()
+            {
+                let state = self.describe();
+                let after = watch.wall();
+                let observed = format!("still running {after:.1?} after {cause}: {why}");
+                return Err(self.finding(expected, observed).with(state).into());
+            }
+            answer = self.await_answer(left - AT_ONCE)?;
+        }
+        match answer {
             Answer::Ended(status) if status == wanted => Ok(watch.wall()),
             Answer::Ended(status) => Err(Stop::Ended(
                 self.finding(expected, format!("{status} after {cause}")),

@@ -98,7 +98,8 @@ fn known<T>(outcome: Result<T, Stop>) -> Result<Option<T>, Stop> {
     }
 }
 
-fn come(scene: &mut Scene<'_>) -> Result<Becomes, Stop> {
+/// What becomes of a program that is followed.
+pub(super) fn come(scene: &mut Scene<'_>) -> Result<Becomes, Stop> {
     let Scene { steps, pod, .. } = scene;
     loop {
         return Ok(match steps.next(pod)? {

@@ -237,7 +237,7 @@ pub(super) static TERM_LATENCY: Check = Check {
 };
 
 fn term_latency(cx: &Context<'_>) -> Outcome {
-    const SAMPLES: usize = 30;
+    const SAMPLES: usize = 20;
     const BUDGET: Duration = Duration::from_millis(120);
     let began = Instant::now();
     let mut took = Vec::with_capacity(SAMPLES);

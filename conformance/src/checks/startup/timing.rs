@@ -245,7 +245,7 @@ fn tell_to_end(cx: &Context<'_>, soon: Duration) -> Result<EarlyTerm, Stop> {
 }
 
 /// Samples of a figure.
-const SAMPLES: usize = 24;
+const SAMPLES: usize = 16;
 
 /// The most time for the samples of a figure.
 const BUDGET: Duration = Duration::from_millis(120);

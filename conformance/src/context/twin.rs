@@ -1,0 +1,87 @@
+//! What a program will never do, shown by a twin that is started the same way and followed: where
+//! that rests for good, nobody need wait until the time of the first is up.
+
+use std::time::Duration;
+
+use fixtures::protocol::Death;
+
+use super::moments::{Scene, usual};
+use super::rest::come;
+use super::{Becomes, Came, Context, Orphans, PROMPTLY, Pod, Stimulus};
+use crate::backend::Spec;
+use crate::need::Needs;
+use crate::outcome::Stop;
+use crate::seccomp;
+
+/// How long a program may take for what most do at once, until its twin is asked.
+pub const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// Orphans that end before the program is executed.
+const OLDER: usize = 3;
+
+impl Pod<'_> {
+    /// Why the one signal that it was sent will never end it; nothing where that is not known.
+    pub(super) fn never_ends(&self) -> Option<String> {
+        let [number] = self.sent[..] else { return None };
+        let spec = self.start.as_ref().filter(|spec| is_plain(spec))?;
+        if !self.members.is_empty() || self.assumed || !self.context.follows() {
+            return None;
+        }
+        let shown = self.context.scene_of(spec.clone(), false, 0);
+        let shown = shown.and_then(|mut scene| {
+            if !matches!(come(&mut scene)?, Becomes::Still(_)) {
+                return Ok(None);
+            }
+            scene.steps.signal(&mut scene.pod, number)?;
+            rests_for_good(&mut scene, Stimulus::Signal(number))
+        });
+        shown.ok().flatten()
+    }
+}
+
+impl Context<'_> {
+    /// Why orphans that ended before the program was executed are never reaped; nothing where that
+    /// is not known.
+    pub fn never_reaps_older(&self) -> Option<String> {
+        let shown = || {
+            let mut pod = self.start_unready(Spec {
+                held: true,
+                ..usual()
+            })?;
+            let probe = pod.enter(&super::moments::CONTAINER)?;
+            let what = "orphans that ended before exec";
+            Orphans::spawn(&mut pod, &probe, OLDER, (Death::Exit, 0), 0, what)?
+                .release(&mut pod)?;
+            let mut scene = Scene::begin(pod, Vec::new(), false)?;
+            scene.done.push(probe);
+            rests_for_good(&mut scene, Stimulus::Orphan)
+        };
+        self.follows().then(shown)?.ok().flatten()
+    }
+
+    /// Whether the program is known to come to rest where it is followed.
+    fn follows(&self) -> bool {
+        self.offers(Needs::FOLLOWED) && self.proof().is_some()
+    }
+}
+
+/// A limit may end the one and spare the other.
+fn is_plain(spec: &Spec) -> bool {
+    spec.seccomp.is_none() && spec.memory_limit.is_none() && spec.pids_limit.is_none()
+}
+
+/// Where it rests, if it does and nothing has come of this.
+fn rests_for_good(scene: &mut Scene<'_>, stimulus: Stimulus) -> Result<Option<String>, Stop> {
+    scene.steps.allow(PROMPTLY);
+    let came = scene.outcome(stimulus)?;
+    let Came::Lost(Some(call)) = came else {
+        return Ok(None);
+    };
+    let call = seccomp::name_of(&call);
+    Ok(scene.rests.then(|| {
+        format!(
+            "it rests in {call}(2), without an end and with no timer, as ptrace shows of one that \
+             is started the same way"
+        )
+    }))
+}
