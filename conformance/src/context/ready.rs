@@ -255,9 +255,10 @@ pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result
                 return Ok(false);
             }
             Look::Stuck if settled(&watch, context.scaled(busy)) => return Ok(false),
+            // By what it ran: one that waits for a processor may be about to sleep again.
             Look::Busy
                 if context.is_never_ready()
-                    && watch.wall() >= context.scaled(STANDS)
+                    && watch.ran() >= context.scaled(STANDS)
                     && has_taken(pod, signal::bit(sent)) =>
             {
                 return Ok(false);
