@@ -34,7 +34,7 @@ impl<'a> Ahead<'a> {
     ///
     /// # Errors
     /// As [`Context::start_unready`].
-    pub fn next(&mut self) -> Result<Pod<'a>, Stop> {
+    pub fn take(&mut self) -> Result<Pod<'a>, Stop> {
         loop {
             if let Some(pod) = self.made.pop() {
                 return Ok(pod);
@@ -62,11 +62,11 @@ impl<'a> Context<'a> {
             let mut left = count;
             let mut makers = Vec::new();
             while left > each {
-                let made = || {
+                let share = || {
                     self.adopt_thread()?;
                     make(each)
                 };
-                let maker = thread::Builder::new().spawn_scoped(scope, made);
+                let maker = thread::Builder::new().spawn_scoped(scope, share);
                 // Where there is no thread to be had, this one makes them.
                 let Ok(maker) = maker else { break };
                 makers.push(maker);

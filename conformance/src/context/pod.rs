@@ -277,7 +277,8 @@ impl<'a> Pod<'a> {
     ) -> Result<Duration, Stop> {
         let expected = format!("{wanted} within {limit:?} of {cause}");
         let mut answer = self.await_answer(left.min(AT_ONCE))?;
-        if answer == Answer::None && left > AT_ONCE {
+        let rest = left.saturating_sub(AT_ONCE);
+        if answer == Answer::None && !rest.is_zero() {
             if let Some(why) = self.never_ends()
                 && self.ended()?.is_none()
             {
@@ -286,7 +287,7 @@ impl<'a> Pod<'a> {
                 let observed = format!("still running {after:.1?} after {cause}: {why}");
                 return Err(self.finding(expected, observed).with(state).into());
             }
-            answer = self.await_answer(left - AT_ONCE)?;
+            answer = self.await_answer(rest)?;
         }
         match answer {
             Answer::Ended(status) if status == wanted => Ok(watch.wall()),

@@ -245,7 +245,7 @@ fn term_latency(cx: &Context<'_>) -> Outcome {
     let mut ahead = Ahead::of(cx);
     while took.len() < SAMPLES && (took.is_empty() || began.elapsed() < BUDGET) {
         let mut pod = if can_be_held {
-            ahead.next()?.started()?
+            ahead.take()?.started()?
         } else {
             cx.start(spec())?
         };

@@ -284,11 +284,11 @@ fn loss_window(cx: &Context<'_>) -> Outcome {
     };
     let mut ahead = Ahead::of(cx);
     while !is_over(&windows) {
-        let mut pod = ahead.next()?;
+        let mut pod = ahead.take()?;
         pod.release()?;
         windows.push(microseconds(until_ended(&mut pod)?));
         if endings.len() < SAMPLES / 4 {
-            let mut pod = ahead.next()?.started()?;
+            let mut pod = ahead.take()?.started()?;
             endings.push(microseconds(until_ended(&mut pod)?));
         }
     }
@@ -384,7 +384,7 @@ fn time_to_ready(cx: &Context<'_>) -> Outcome {
     let mut samples = Vec::new();
     let mut ahead = Ahead::of(cx);
     while samples.len() < SAMPLES && (samples.is_empty() || began.elapsed() < BUDGET) {
-        let mut pod = ahead.next()?;
+        let mut pod = ahead.take()?;
         let ordered = Instant::now();
         pod.release()?;
         while !pod.is_ready() {
@@ -408,7 +408,7 @@ fn time_to_ready(cx: &Context<'_>) -> Outcome {
 }
 
 fn held<'a>(cx: &Context<'a>) -> Result<Pod<'a>, Stop> {
-    Ahead::of(cx).next()
+    Ahead::of(cx).take()
 }
 
 fn microseconds(duration: Duration) -> u64 {
