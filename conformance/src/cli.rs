@@ -512,6 +512,12 @@ impl Select {
 }
 
 impl Judge {
+    /// The first podman that was asked for.
+    pub(crate) fn podman(&self) -> Option<&Runtime> {
+        let mut all = self.runtimes.iter();
+        all.find(|it| matches!(it, Runtime::Engine(ContainerEngine::Podman, _)))
+    }
+
     /// The checks that the options leave, in registry order.
     ///
     /// # Errors

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, PrepareError};
+use crate::backend::{Backend, Entered, Unusable};
 use crate::calibration::{Calibration, Programs};
 use crate::check::Check;
 use crate::checks::FAMILIES;
@@ -84,9 +84,14 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
     let asked = Asked::of(options, profile)?;
     let reports = report::plan(&options.reports)
         .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
+    // Before anything is opened that is not to be opened twice.
+    let entered = enter(options, &asked);
     let reporters =
         Reporters::open(&reports, options.detail()).map_err(|error| unwritten(&error))?;
-    match see_processes().and_then(|()| Prepared::from(options, &asked)) {
+    let prepared = entered
+        .and_then(|()| see_processes())
+        .and_then(|()| Prepared::from(options, &asked));
+    match prepared {
         // Not before: progress may have a thread, and a new user namespace allows one only.
         Ok(prepared) if options.quiet => prepared.run(reporters),
         Ok(prepared) => prepared.run(show_progress(reporters)),
@@ -370,8 +375,9 @@ fn suffices(room: Room) -> Result<(), Failure> {
         .map_err(|short| Failure::not_judged(short.to_string(), Some(short.hint.to_owned())))
 }
 
-fn prepare(emulators: &[Emulator]) -> Result<Arc<Embedded>, Failure> {
-    Embedded::prepare_for(emulators)
+fn prepare(options: &Judge, emulators: &[Emulator]) -> Result<Arc<Embedded>, Failure> {
+    let entered = options.podman().and_then(|_| Entered::find());
+    Embedded::prepare_in(emulators, entered)
         .map(Arc::new)
         .map_err(|error| without_sandbox(cannot_prepare(&error)))
 }
@@ -467,7 +473,7 @@ pub(crate) fn describe_host(time_scale: f64) -> Host {
         machine: uname.machine().to_string_lossy().into_owned(),
         cpus: std::thread::available_parallelism()
             .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
-        root: rustix::process::geteuid().is_root(),
+        root: rustix::process::geteuid().is_root() && Entered::find().is_none(),
         cgroups: cgroups(&mounts).to_owned(),
         time_scale,
     }
@@ -489,6 +495,28 @@ fn cgroups(mounts: &str) -> &'static str {
 }
 
 /// Without /proc nothing can be said about a process.
+/// Has the suite executed once more in the user namespace of an ordinary user's podman, where that
+/// was asked for.
+#[cfg(feature = "engines")]
+fn enter(options: &Judge, asked: &Asked) -> Result<(), Failure> {
+    match options.podman().filter(|_| asked.needs_sandbox()) {
+        Some(Runtime::Engine(_, place)) => {
+            crate::backend::podman::enter(place.as_deref()).map_err(unusable)
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(feature = "engines"))]
+#[expect(clippy::unnecessary_wraps, reason = "as with the feature")]
+fn enter(_: &Judge, _: &Asked) -> Result<(), Failure> {
+    Ok(())
+}
+
+fn unusable(error: Unusable) -> Failure {
+    Failure::not_judged(error.to_string(), Some(error.hint))
+}
+
 fn see_processes() -> Result<(), Failure> {
     crate::process::proc().map(drop).map_err(|error| {
         let hint = "mount it: mount -t proc proc /proc";

@@ -45,6 +45,12 @@ const TRIES: usize = 5;
 struct Engine {
     /// As `--runtime` has it.
     runtime: String,
+    /// The suite's program.
+    suite: PathBuf,
+    /// What runs it, and any other program, in the room.
+    command: fn(&Room, &Path) -> Command,
+    /// Where a run has its folder.
+    folders: &'static str,
     _daemon: Option<Daemon>,
     /// What asks the engine, without arguments.
     client: Box<dyn Fn(&Room) -> Command>,
@@ -59,6 +65,9 @@ impl Engine {
         let host = format!("unix://{socket}");
         Self {
             runtime: format!("docker={socket}"),
+            suite: PROGRAM.into(),
+            command: of_root,
+            folders: "/run",
             _daemon: Some(daemon),
             client: Box::new(move |room| {
                 let mut command = room.command("docker");
@@ -71,26 +80,41 @@ impl Engine {
 
     fn podman() -> Self {
         let room = Room::open();
-        // The suite is in the room already.
-        let command = Podman::new(&room).command();
-        let words: Vec<_> = command.get_args().collect();
-        let program = words.iter().position(|word| *word == "podman");
-        let mut inside = Command::new("podman");
-        inside.args(&words[program.expect("its name") + 1..]);
-        for (key, value) in command.get_envs() {
-            inside.env(key, value.unwrap_or_default());
-        }
-        let folder = room.program("podman", &inside);
+        let program = podman_inside(&room, &Podman::new(&room).command());
         Self {
-            runtime: format!("podman={}", folder.join("podman").display()),
+            runtime: format!("podman={}", program.display()),
+            suite: PROGRAM.into(),
+            command: of_root,
+            folders: "/run",
             _daemon: None,
             client: Box::new(|room| Podman::new(room).command()),
             room,
         }
     }
 
+    /// Podman of an ordinary user, who runs the suite, too.
+    fn users_podman() -> Self {
+        let room = Room::open();
+        let program = podman_inside(&room, &Podman::rootless(&room).command());
+        let suite = room.path("suite");
+        copied::suite(&suite);
+        Self {
+            runtime: format!("podman={}", program.display()),
+            suite,
+            command: daemons::of_user,
+            folders: daemons::RUNTIME,
+            _daemon: None,
+            client: Box::new(|room| Podman::rootless(room).command()),
+            room,
+        }
+    }
+
+    fn is_users(&self) -> bool {
+        self.folders == daemons::RUNTIME
+    }
+
     fn suite(&self, arguments: &[&str]) -> Command {
-        let mut command = self.room.command(env!("CARGO_BIN_EXE_pause-conformance"));
+        let mut command = (self.command)(&self.room, &self.suite);
         command.args(arguments).args(["--runtime", &self.runtime]);
         command
     }
@@ -114,7 +138,7 @@ impl Engine {
             String::new()
         };
         let images = self.ask(&["images", "--all", "--quiet"]);
-        let folders = self.room.run("ls", &["/run"]);
+        let folders = self.room.run("ls", &[self.folders]);
         let folders = folders.lines().filter(|it| it.starts_with("pause-"));
         let folders: Vec<_> = folders.collect();
         [containers, pods, images, folders.join("\n")].join("")
@@ -160,9 +184,35 @@ impl Engine {
     }
 }
 
+/// The suite's program, as root runs it.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_pause-conformance");
+
+fn of_root(room: &Room, program: &Path) -> Command {
+    room.command(program.to_str().expect("text"))
+}
+
+/// A program that is this podman for those who are in its room already, as its user.
+fn podman_inside(room: &Room, command: &Command) -> PathBuf {
+    let words: Vec<_> = command.get_args().collect();
+    let program = words.iter().position(|word| *word == "podman");
+    let mut inside = Command::new("podman");
+    inside.args(&words[program.expect("its name") + 1..]);
+    for (key, value) in command.get_envs() {
+        inside.env(key, value.unwrap_or_default());
+    }
+    room.program("podman", &inside).join("podman")
+}
+
+/// A folder that every user may read.
+fn open_folder() -> Result<tempfile::TempDir, Failed> {
+    let folder = tempfile::tempdir()?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    Ok(folder)
+}
+
 fn runs_the_reference(start: Start) -> Result<(), Failed> {
     let engine = start();
-    let folder = tempfile::tempdir()?;
+    let folder = open_folder()?;
     let architecture = pause_image::Platform::host().architecture;
     let image = ImageBuilder::pause(REFERENCE, &architecture);
     LayoutBuilder::single(&image, "0.1").write(folder.path())?;
@@ -171,7 +221,8 @@ fn runs_the_reference(start: Start) -> Result<(), Failed> {
     let run = &report["runs"][0];
     let name = engine.runtime.split('=').next().unwrap_or_default();
     let described = run["runtime"].as_str().unwrap_or_default();
-    assert!(described.starts_with(&format!("{name} ")), "{described}");
+    let is_it = described.starts_with(&format!("{name} "));
+    assert!(is_it, "{report:#}");
     let fact = if name == "docker" {
         "a container of a pod has a UTS namespace of its own"
     } else {
@@ -196,6 +247,7 @@ fn runs_the_reference(start: Start) -> Result<(), Failed> {
     }
     let of_engines = passed.iter().filter(|id| id.starts_with("engine/"));
     assert_eq!(of_engines.count(), 6, "{run:#}");
+    assert_eq!(report["host"]["root"], !engine.is_users());
     assert!(passed.len() > 80, "{} passed through it", passed.len());
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(engine.left(), "");
@@ -248,7 +300,7 @@ fn finds_broken_images(start: Start) -> Result<(), Failed> {
         // A SHOULD.
         (with_another(), "engine/pause-path", 0),
     ] {
-        let folder = tempfile::tempdir()?;
+        let folder = open_folder()?;
         LayoutBuilder::single(&image, "0.1").write(folder.path())?;
         let image = format!("oci:{}", folder.path().display());
         let (report, output) = engine.judge(&["--image", &image, "--filter", check])?;
@@ -278,13 +330,13 @@ fn children(of: Pid) -> Vec<Pid> {
 }
 
 /// The suite that this `nsenter` has started, once it is executed.
-fn suite_of(nsenter: &Child) -> Result<Pid, Failed> {
+fn suite_of(nsenter: &Child, suite: &Path) -> Result<Pid, Failed> {
     let began = Instant::now();
     while began.elapsed() < BEGUN {
         for pid in children(Pid::from_child(nsenter)) {
             let path = format!("/proc/{}/exe", pid.as_raw_nonzero());
             let program = fs::read_link(path).unwrap_or_default();
-            if program == Path::new(env!("CARGO_BIN_EXE_pause-conformance")) {
+            if program == suite {
                 return Ok(pid);
             }
         }
@@ -327,7 +379,7 @@ fn leaves_nothing(start: Start) -> Result<(), Failed> {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let suite = suite_of(&child)?;
+        let suite = suite_of(&child, &engine.suite)?;
         let pidfd = pidfd_open(suite, PidfdFlags::empty())?;
         let namespace = fs::metadata(format!("/proc/{}/ns/pid", suite.as_raw_nonzero()))?;
         let runs = format!("pause-conformance-engine-{}-", namespace.ino());
@@ -356,7 +408,7 @@ fn kill_both(engine: &Engine, image: &str) -> Result<(), Failed> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let suite = suite_of(&child)?;
+    let suite = suite_of(&child, &engine.suite)?;
     let began = Instant::now();
     let keeper = loop {
         match keeper_of(suite) {
@@ -433,15 +485,12 @@ fn a_missing_engine_is_named() -> Result<(), Failed> {
     is_named("docker=/dev/null", "/dev/null: ", "start docker")
 }
 
-/// Its own podman is not the business of an ordinary user's suite: what is asked of it takes rights
-/// over the namespaces of its containers, which a suite in a user namespace of its own lacks.
 fn an_ordinary_user_is_told() -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    let folder = open_folder()?;
     let (suite, pause) = (folder.path().join("suite"), folder.path().join("pause"));
     copied::suite(&suite);
     fs::write(&pause, REFERENCE)?;
-    for runtime in ["podman", "docker", "runc", "crun"] {
+    for runtime in ["docker", "runc", "crun"] {
         let output = Command::new("setpriv")
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
             .arg(&suite)
@@ -460,6 +509,45 @@ fn an_ordinary_user_is_told() -> Result<(), Failed> {
         );
         assert_eq!(output.status.code(), Some(2), "{said}");
     }
+    Ok(())
+}
+
+/// One line, where an ordinary user's podman has no ids for the users of images, or is not there.
+fn a_user_without_ids_is_told() -> Result<(), Failed> {
+    let engine = Engine::users_podman();
+    daemons::take_ids(&engine.room);
+    let program = Program::of(REFERENCE);
+    let image = program.image();
+    let podman = engine.runtime.strip_prefix("podman=").unwrap_or_default();
+    for (runtime, cause, hint) in [
+        (
+            podman,
+            "it gives the containers of this user fewer ids than images use",
+            "/etc/subuid",
+        ),
+        (
+            "/nonexistent/x",
+            "no such file or directory",
+            "install podman",
+        ),
+        ("/bin/false", "it makes no user namespace", "uidmap"),
+    ] {
+        let mut command = (engine.command)(&engine.room, &engine.suite);
+        let asked = format!("podman={runtime}");
+        let output = command
+            .args(["--image", &image, "--runtime", &asked])
+            .output()?;
+        let said = said(&output);
+        let lines: Vec<_> = said.lines().collect();
+        let first = format!("error: --runtime podman: {runtime}: {cause}");
+        assert!(lines.len() == 2 && lines[0] == first, "{said}");
+        assert!(
+            lines[1].starts_with(" hint: ") && lines[1].contains(hint),
+            "{said}"
+        );
+        assert_eq!(output.status.code(), Some(2), "{said}");
+    }
+    assert_eq!(engine.left(), "");
     Ok(())
 }
 
@@ -530,13 +618,22 @@ fn main() -> ExitCode {
     .into_iter()
     .map(|trial| trial.with_ignored_flag(!is_root))
     .collect::<Vec<_>>();
-    let engines: [(&str, &str, Start); 2] = [
+    let no_rootless = daemons::no_rootless_podman();
+    if let Some(why) = &no_rootless {
+        eprintln!("podman of an ordinary user is left out: {why}");
+    }
+    let engines: [(&str, &str, Start); 3] = [
         ("docker", "dockerd", Engine::docker),
         ("podman", "podman", Engine::podman),
+        ("users_podman", "podman", Engine::users_podman),
     ];
+    let name = "a_user_without_ids_is_told";
+    let can_run = is_root && no_rootless.is_none() && (in_ci || is_installed("podman"));
+    trials.push(Trial::test(name, a_user_without_ids_is_told).with_ignored_flag(!can_run));
     for (name, program, start) in engines {
         // Where all is installed that tests need, nothing is left out.
-        let ignored = !is_root || !(in_ci || is_installed(program));
+        let may_run = name != "users_podman" || no_rootless.is_none();
+        let ignored = !is_root || !may_run || !(in_ci || is_installed(program));
         for (test, run) in TESTS {
             let trial = Trial::test(format!("{name}_{test}"), move || run(start));
             trials.push(trial.with_ignored_flag(ignored));

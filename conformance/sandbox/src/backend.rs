@@ -15,6 +15,7 @@ use crate::sys::ExitStatus;
 use crate::workload::Command;
 use crate::workload::Workload;
 use embedded::Embedded;
+pub use entered::Entered;
 pub use member::{Member, PodContainer, Stopped};
 use pause_image::{Program, Rootfs, Subject};
 
@@ -25,6 +26,7 @@ pub mod docker;
 pub mod embedded;
 #[cfg(feature = "engines")]
 pub mod engine;
+mod entered;
 #[cfg(any(feature = "cri", feature = "engines"))]
 mod executed;
 mod facts;

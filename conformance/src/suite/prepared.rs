@@ -8,7 +8,7 @@ use super::plan::{self, Chosen, Planned, Unread};
 use super::{
     Baselines, Failure, Ran, SPEC_VERSION, Suite, describe_host, find_wasi_engine, jobs,
     load_failure, measure_host, prepare, suffices, time_of_day, tool, unread_expectations,
-    unwritten, without_sandbox,
+    unusable, unwritten, without_sandbox,
 };
 use crate::backend::embedded::Embedded;
 use crate::backend::oci::Oci;
@@ -78,7 +78,7 @@ impl Asked {
         }
     }
 
-    fn needs_sandbox(&self) -> bool {
+    pub(super) fn needs_sandbox(&self) -> bool {
         self.checks
             .iter()
             .any(|check| check.needs.contains(Needs::SANDBOX))
@@ -154,7 +154,7 @@ impl<'a> Prepared<'a> {
                 suffices(room)?;
                 plan::has_places(&subjects)
                     .map_err(|error| without_sandbox(load_failure(&error)))?;
-                prepare(&plan::emulators(&subjects))
+                prepare(options, &plan::emulators(&subjects))
             })
             .transpose()?;
         let runtimes = prepare_runtimes(options, engine.as_ref())?;
@@ -245,7 +245,7 @@ fn prepare_runtimes(
     let Some(engine) = engine else {
         return Ok(Vec::new());
     };
-    let failed = |error: Unusable| Failure::not_judged(error.to_string(), Some(error.hint));
+    let failed = unusable;
     let prepare = |runtime: &Runtime| -> Result<Chosen, Failure> {
         let backend: Arc<dyn Backend> = match runtime {
             Runtime::Embedded => Arc::clone(engine) as _,

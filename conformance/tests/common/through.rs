@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -21,6 +22,9 @@ pub(crate) struct Program {
 impl Program {
     pub(crate) fn of(content: &[u8]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        // For any user as whom the suite runs.
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(folder.path(), open).expect("it is ours");
         let path = folder.path().join("pause");
         fs::write(&path, content).expect("written");
         Self {

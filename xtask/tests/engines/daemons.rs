@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::room::{Daemon, Room, text};
 
-/// The variable with a user's run-time directory (XDG Base Directory Specification).
-const RUNTIME: &str = "/run/user/54321";
+/// A user's run-time directory (XDG Base Directory Specification).
+pub(crate) const RUNTIME: &str = "/run/user/54321";
 /// The ids of an ordinary user in a room, and the first id that the user may map.
 const USER: u32 = 54_321;
 const MAPPED: u32 = 300_000;
@@ -66,18 +66,7 @@ impl<'a> Podman<'a> {
     /// The command, without arguments.
     pub(crate) fn command(&self) -> Command {
         let (mut podman, folder) = if self.rootless {
-            let user = USER.to_string();
-            let mut podman = self.room.command("setpriv");
-            podman.args([
-                "--reuid",
-                &user,
-                "--regid",
-                &user,
-                "--clear-groups",
-                "podman",
-            ]);
-            podman.env("XDG_RUNTIME_DIR", RUNTIME).current_dir("/");
-            podman.env("HOME", self.room.path("home"));
+            let podman = of_user(self.room, Path::new("podman"));
             (podman, self.room.path("home"))
         } else {
             (self.room.command("podman"), self.room.path(""))
@@ -93,6 +82,26 @@ impl<'a> Podman<'a> {
         podman.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]);
         podman.args(["--runtime", "runc"]);
         podman
+    }
+}
+
+/// A command that runs `program` in the room as the user of [`Podman::rootless`].
+pub(crate) fn of_user(room: &Room, program: &Path) -> Command {
+    let user = USER.to_string();
+    let mut command = room.command("setpriv");
+    command
+        .args(["--reuid", &user, "--regid", &user, "--clear-groups"])
+        .arg(program)
+        .env("XDG_RUNTIME_DIR", RUNTIME)
+        .env("HOME", room.path("home"))
+        .current_dir("/");
+    command
+}
+
+/// Takes from that user the ids that containers would have.
+pub(crate) fn take_ids(room: &Room) {
+    for name in ["subuid", "subgid"] {
+        room.file(name, "");
     }
 }
 

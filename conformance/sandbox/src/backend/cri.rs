@@ -335,6 +335,7 @@ impl Cri {
                 user_namespace: None,
                 node: None,
                 own_network: true,
+                own_cgroup: true,
                 own_time: false,
                 suite_pid_namespace: self.suite_pid_namespace.try_clone()?,
                 probe: self.embedded.lend_probe()?,

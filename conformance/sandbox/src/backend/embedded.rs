@@ -21,7 +21,7 @@ use rustix::fs::{MemfdFlags, Mode};
 use rustix::pipe::PipeFlags;
 
 use crate::Features;
-use crate::backend::{Backend, Launch, Root, Sandbox, Spec, StartError, Stdio, Stream};
+use crate::backend::{Backend, Entered, Launch, Root, Sandbox, Spec, StartError, Stdio, Stream};
 use crate::emulator::Emulator;
 use crate::shortage::Counters;
 use crate::sys;
@@ -74,6 +74,8 @@ const ENGINE_USER: (u32, u32) = (65535, 65535);
 #[derive(Debug)]
 pub struct Embedded {
     mapping: Mapping,
+    /// In the user namespace of an engine, whose root is an ordinary user.
+    is_in_engines: bool,
     /// Why sandboxes cannot be made as root, which would offer more.
     instead_of: Option<Refusal>,
     offers: Features,
@@ -142,11 +144,23 @@ impl Embedded {
     /// # Errors
     /// As [`Embedded::prepare`].
     pub fn prepare_for(emulators: &[Emulator]) -> Result<Self, PrepareError> {
+        Self::prepare_in(emulators, None)
+    }
+
+    /// As [`Embedded::prepare_for`], in the user namespace of an engine where the suite has entered
+    /// one.
+    ///
+    /// # Errors
+    /// As [`Embedded::prepare`].
+    pub fn prepare_in(
+        emulators: &[Emulator],
+        entered: Option<Entered>,
+    ) -> Result<Self, PrepareError> {
         sys::return_large_buffers();
         let host = Host::before();
         let mut refused = Vec::new();
-        for way in outer::ways() {
-            match Self::by(way, emulators) {
+        for way in outer::ways(entered) {
+            match Self::by(way, emulators, entered.is_some()) {
                 Ok(mut engine) => {
                     engine.instead_of = refused.pop().map(|(_, refusal)| refusal);
                     return Ok(engine);
@@ -175,7 +189,7 @@ impl Embedded {
         folder::has_place(Cost::of(rootfs).disk)
     }
 
-    fn by(way: Mapping, emulators: &[Emulator]) -> Result<Self, Refusal> {
+    fn by(way: Mapping, emulators: &[Emulator], is_in_engines: bool) -> Result<Self, Refusal> {
         let null = std::fs::File::options()
             .read(true)
             .write(true)
@@ -206,6 +220,7 @@ impl Embedded {
             refuses_overlay: AtomicBool::new(false),
             proc,
             mapping: way,
+            is_in_engines,
             instead_of: None,
             offers: Features::empty(),
             lacking: Vec::new(),
@@ -264,7 +279,8 @@ impl Backend for Embedded {
     fn describe(&self) -> String {
         let way = match self.mapping {
             Mapping::Single { .. } => "rootless",
-            Mapping::Range => "root, user namespace",
+            _ if self.is_in_engines => "rootless, in the engine's user namespace",
+            Mapping::Range { .. } => "root, user namespace",
             Mapping::Host => "root, no user namespace",
         };
         let proc = if self.offers.contains(Features::SANDBOX_PROC) {

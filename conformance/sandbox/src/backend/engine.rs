@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use procfs::process::Process;
 
 use super::embedded::cgroup::Group;
 use super::embedded::ids::Ids;
+use super::embedded::limits::ProgramLimits;
 use super::embedded::{Embedded, pipe};
 use super::inside::Inside;
 use super::{
@@ -43,7 +45,7 @@ use container::{Container, Started};
 use image::{NotLoaded, load};
 use keeper::Keeper;
 use member::Maker;
-use output::Output;
+use output::{Output, Threads};
 use sandbox::{EngineSandbox, Pause};
 
 /// The least memory limit under which engines' OCI runtimes start a container, in bytes.
@@ -79,6 +81,7 @@ pub struct Engine {
     suite_pid_namespace: OwnedFd,
     made: Arc<AtomicU64>,
     maker: Arc<Maker>,
+    threads: Threads,
     /// What it does otherwise than a CRI runtime, as the trial has shown.
     facts: Vec<String>,
     images: Mutex<Vec<Adopted>>,
@@ -104,7 +107,7 @@ impl Engine {
         embedded: &Arc<Embedded>,
     ) -> Result<Self, StartError> {
         let description = describe(kind.name, &api).map_err(at("ask what it is"))?;
-        let namespace = std::fs::File::open("/proc/self/ns/pid");
+        let namespace = embedded.lend_pid_namespace();
         let reference = crate::programs::REFERENCE.into();
         let (api, keeper) = (Arc::new(api), Arc::new(keeper));
         let made = Arc::new(AtomicU64::new(0));
@@ -120,9 +123,10 @@ impl Engine {
             cost: Duration::ZERO,
             is_told: false,
             has_pods: kind.has_pods,
-            suite_pid_namespace: namespace.map_err(at("keep its pid namespace"))?.into(),
+            suite_pid_namespace: namespace.map_err(at("keep its pid namespace"))?,
             made,
             maker: Arc::new(maker),
+            threads: Threads::start().map_err(at("start a thread"))?,
             facts: Vec::new(),
             images: Mutex::default(),
             reference: Subject::of_program("the reference", reference, Platform::host()),
@@ -252,7 +256,8 @@ impl Engine {
         let is_pod = container.pod().is_some();
         let (mut output, mut stdio) = (None, Stdio::default());
         if !is_pod && [spec.stdout, spec.stderr].contains(&Stream::Captured) {
-            let begun = container.attach().and_then(Output::begin);
+            let begun = container.attach();
+            let begun = begun.and_then(|stream| Output::begin(stream, &self.threads));
             // Podman prepares a container for that, as for its start.
             let begun = begun.map_err(|error| refused::failure(launch, "take its output", error));
             let (begun, streams) = begun?;
@@ -263,11 +268,13 @@ impl Engine {
                 if let Some(output) = &mut output {
                     output.of(child.pid);
                 }
-                let cgroup = |controller: &str| {
-                    CgroupPlace::of_process(child.pid, controller).map(|place| place.directory)
-                };
                 let limits = config::limits(spec);
-                let group = Group::found(cgroup("memory"), cgroup("pids"), limits);
+                let group = Group::found(
+                    cgroup_of(child.pid, "memory"),
+                    cgroup_of(child.pid, "pids"),
+                    limits,
+                );
+                ProgramLimits::set_for(child.pid, &group, spec.spared);
                 (Pause::Found(self.inside(child, launch, spec)?), group)
             }
             Started::Gone(status) => {
@@ -283,6 +290,7 @@ impl Engine {
             group,
             memory: config::limits(spec).0,
             judged: spec.memory_limit.is_some() || spec.pids_limit.is_some(),
+            is_spared: spec.spared,
             sent: AtomicI32::new(0),
             is_told: self.is_told,
             maker: Arc::clone(&self.maker),
@@ -310,8 +318,12 @@ impl Engine {
                     status.map_or((0, 0), |status| (status.euid, status.egid))
                 }
             };
+            let own_cgroup = is_another(child.pid, "cgroup")?;
+            let user_namespace = is_another(child.pid, "user")?
+                .then(|| std::fs::File::open(format!("/proc/{}/ns/user", child.pid)))
+                .transpose()?;
             Ok(Inside {
-                user_namespace: foreign_user_namespace(child.pid)?,
+                user_namespace: user_namespace.map(OwnedFd::from),
                 child,
                 ended: None,
                 ids: Ids {
@@ -321,6 +333,7 @@ impl Engine {
                 },
                 node: None,
                 own_network: true,
+                own_cgroup,
                 own_time: false,
                 suite_pid_namespace: self.suite_pid_namespace.try_clone()?,
                 probe: self.embedded.lend_probe()?,
@@ -340,6 +353,8 @@ fn maker(
     let info = info.map_err(|refusal| at("ask what it is")(refusal.into()))?;
     // Systemd makes and removes cgroups itself, and asks for a slice.
     let is_plain = info["CgroupDriver"].as_str() == Some("cgroupfs");
+    // Where a user's may be is the engine's to say.
+    let is_rootless = info["Rootless"].as_bool() == Some(true);
     let subject = super::member::image();
     let image = load(kind.name, (api, keeper), made, &subject);
     let image = image.map_err(|not_loaded| match not_loaded {
@@ -352,21 +367,25 @@ fn maker(
         subject,
         made: Arc::clone(made),
         limits_core: kind.limits_core,
-        cgroup: (kind.leaves_cgroups && is_plain).then(|| keeper.cgroup()),
+        cgroup: (kind.leaves_cgroups && is_plain && !is_rootless).then(|| keeper.cgroup()),
     })
 }
 
-/// The user namespace of a process, where it is not the suite's.
-fn foreign_user_namespace(pid: i32) -> io::Result<Option<OwnedFd>> {
+/// The cgroup of a process in which this controller limits it, where it is not the suite's too: an
+/// engine that may make none leaves its containers there.
+fn cgroup_of(pid: i32, controller: &str) -> Option<PathBuf> {
+    let own = CgroupPlace::of(controller).map(|place| place.directory);
+    let its = CgroupPlace::of_process(pid, controller).map(|place| place.directory);
+    its.filter(|its| own.as_ref() != Some(its))
+}
+
+/// Whether this namespace of a process is not the suite's; one that has ended is not entered.
+fn is_another(pid: i32, kind: &str) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
 
-    let path = format!("/proc/{pid}/ns/user");
-    let own = std::fs::metadata("/proc/self/ns/user")?;
-    match std::fs::metadata(&path) {
-        Ok(its) if its.ino() != own.ino() => Ok(Some(std::fs::File::open(path)?.into())),
-        // One that has ended is not entered.
-        _ => Ok(None),
-    }
+    let own = std::fs::metadata(format!("/proc/self/ns/{kind}"))?;
+    let its = std::fs::metadata(format!("/proc/{pid}/ns/{kind}"));
+    Ok(its.is_ok_and(|its| its.ino() != own.ino()))
 }
 
 /// Name and version, and what the engine does otherwise than a CRI runtime.

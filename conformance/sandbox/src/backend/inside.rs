@@ -30,6 +30,8 @@ pub(in crate::backend) struct Inside {
     /// PID 1 of the namespace that it is in, where that is not its own.
     pub(in crate::backend) node: Option<SandboxInit>,
     pub(in crate::backend) own_network: bool,
+    /// Else it is the suite's, which a suite without root may not even join again.
+    pub(in crate::backend) own_cgroup: bool,
     pub(in crate::backend) own_time: bool,
     /// The pid namespace of the suite's children that belong to no sandbox's.
     pub(in crate::backend) suite_pid_namespace: OwnedFd,
@@ -180,6 +182,9 @@ impl Entry<'_> {
         if !self.sandbox.own_network {
             // It is the suite's, and belongs to the outer user namespace.
             joined -= Namespaces::NETWORK;
+        }
+        if !self.sandbox.own_cgroup {
+            joined -= Namespaces::CGROUP;
         }
         if !self.sandbox.own_time {
             joined -= Namespaces::TIME;

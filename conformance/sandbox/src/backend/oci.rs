@@ -348,6 +348,7 @@ impl Oci {
             user_namespace: None,
             node,
             own_network: spec.own_network,
+            own_cgroup: true,
             own_time: false,
             suite_pid_namespace: suite_pid_namespace.map_err(at("keep its pid namespace"))?,
             probe: self.embedded.lend_probe().map_err(at("keep the probe"))?,

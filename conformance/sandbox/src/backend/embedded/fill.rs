@@ -149,7 +149,7 @@ impl Filler {
         let (uid, gid) = self.mapping.owner(entry.uid, entry.gid);
         let own = match self.mapping {
             Mapping::Single { .. } => (entry.uid, entry.gid) == wide(self.user),
-            Mapping::Range | Mapping::Host => uid.is_some() && gid.is_some(),
+            Mapping::Range { .. } | Mapping::Host => uid.is_some() && gid.is_some(),
         };
         self.lost.owners += usize::from(!own);
         if uid.is_some() || gid.is_some() {
@@ -216,7 +216,7 @@ pub(super) fn mode(mapping: Mapping, user: User, entry: &Entry) -> u32 {
         // The one mapped id owns every file: it gets the access that its user would have in the
         // image.
         Mapping::Single { .. } => mode & !0o700 | access(user, entry) << 6,
-        Mapping::Range | Mapping::Host => mode,
+        Mapping::Range { .. } | Mapping::Host => mode,
     }
 }
 
@@ -270,7 +270,8 @@ mod tests {
             (file(0o4755, 65535, 0), 0o755),
         ] {
             assert_eq!(mode(single, user, &entry), wanted, "{entry:?}");
-            assert_eq!(mode(Mapping::Range, user, &entry), entry.mode & 0o1777);
+            let range = Mapping::Range { base: 1 };
+            assert_eq!(mode(range, user, &entry), entry.mode & 0o1777);
         }
     }
 }

@@ -14,15 +14,19 @@ pub(in crate::backend) const RANGE_BASE: u32 = 0x6fff_0000;
 /// Ids in that range.
 pub(in crate::backend) const RANGE: u32 = 65536;
 
-/// Whether the range's ids are there to be mapped: the caller may be in a user namespace
+/// The first id of those that an engine gives its user's containers, in its user namespace: 0 is the
+/// user.
+pub(in crate::backend) const BASE_OF_ENGINE: u32 = 1;
+
+/// Whether the ids of a range are there to be mapped: the caller may be in a user namespace
 /// that has fewer.
-pub(in crate::backend) fn range_is_there() -> bool {
+pub(in crate::backend) fn range_is_there(base: u32) -> bool {
     ["/proc/self/uid_map", "/proc/self/gid_map"]
         .iter()
-        .all(|map| std::fs::read_to_string(map).is_ok_and(|map| holds_range(&map)))
+        .all(|map| std::fs::read_to_string(map).is_ok_and(|map| holds_range(&map, base)))
 }
 
-fn holds_range(map: &str) -> bool {
+fn holds_range(map: &str, base: u32) -> bool {
     map.lines().any(|line| {
         let mut numbers = line
             .split_ascii_whitespace()
@@ -30,7 +34,7 @@ fn holds_range(map: &str) -> bool {
         let (Some(Some(first)), Some(Some(count))) = (numbers.next(), numbers.nth(1)) else {
             return false;
         };
-        let (base, end) = (u64::from(RANGE_BASE), u64::from(RANGE_BASE + RANGE));
+        let (base, end) = (u64::from(base), u64::from(base) + u64::from(RANGE));
         first <= base && end <= first + count
     })
 }
@@ -54,7 +58,10 @@ pub(in crate::backend) enum Mapping {
         gid: u32,
     },
     /// Root: 0–65535, onto ids that nothing else on the host has.
-    Range,
+    Range {
+        /// The first of them.
+        base: u32,
+    },
     /// Root without user namespaces: none.
     Host,
 }
@@ -68,7 +75,7 @@ impl Mapping {
                 gid,
                 setup: None,
             },
-            Mapping::Range | Mapping::Host => Ids {
+            Mapping::Range { .. } | Mapping::Host => Ids {
                 uid,
                 gid,
                 setup: Some((0, 0)),
@@ -82,7 +89,7 @@ impl Mapping {
         let outside = |id: u64| {
             let id = u32::try_from(id).ok()?;
             match self {
-                Mapping::Range => (id < RANGE).then(|| RANGE_BASE + id),
+                Mapping::Range { base } => (id < RANGE).then(|| base + id),
                 // The highest id means none (chown(2)).
                 Mapping::Host => (id != u32::MAX).then_some(id),
                 Mapping::Single { .. } => None,
@@ -112,9 +119,9 @@ impl Mapping {
                 write("uid_map", &line(ids.uid, uid, 1))?;
                 write("gid_map", &line(ids.gid, gid, 1))
             }
-            Mapping::Range => {
-                write("uid_map", &line(0, RANGE_BASE, RANGE))?;
-                write("gid_map", &line(0, RANGE_BASE, RANGE))
+            Mapping::Range { base } => {
+                write("uid_map", &line(0, base, RANGE))?;
+                write("gid_map", &line(0, base, RANGE))
             }
             Mapping::Host => Ok(()),
         }
@@ -123,13 +130,22 @@ impl Mapping {
 
 #[cfg(test)]
 mod tests {
-    use super::holds_range;
+    use super::{BASE_OF_ENGINE, RANGE_BASE, holds_range};
 
     #[test]
     fn the_range_is_there_where_a_line_of_the_map_holds_it() {
-        assert!(holds_range("         0          0 4294967295\n"));
-        assert!(!holds_range("         0       1000          1\n"));
-        assert!(!holds_range("0 100000 65536\n65536 0 x\n"));
-        assert!(!holds_range(""));
+        let holds = |map: &str| holds_range(map, RANGE_BASE);
+        assert!(holds("         0          0 4294967295\n"));
+        assert!(!holds("         0       1000          1\n"));
+        assert!(!holds("0 100000 65536\n65536 0 x\n"));
+        assert!(!holds(""));
+    }
+
+    #[test]
+    fn an_engine_gives_containers_a_range_where_its_user_has_one_besides() {
+        let holds = |map: &str| holds_range(map, BASE_OF_ENGINE);
+        assert!(holds("0 1000 1\n1 100000 65536\n"));
+        assert!(!holds("0 1000 1\n1 100000 65535\n"));
+        assert!(!holds("0 1000 1\n"));
     }
 }

@@ -98,6 +98,7 @@ impl Embedded {
                 user_namespace: None,
                 node,
                 own_network: spec.own_network,
+                own_cgroup: true,
                 own_time: spec.own_time,
                 suite_pid_namespace,
                 probe,

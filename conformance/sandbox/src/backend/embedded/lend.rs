@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::Embedded;
-use super::ids::Mapping;
+use super::ids::{Mapping, RANGE_BASE};
 use super::init::SandboxInit;
 use super::root::{ImageRoot, Maker, Wanted};
 use crate::backend::{Launch, Spec, StartError, Stdio};
@@ -48,7 +48,7 @@ impl Embedded {
             cause,
         };
         let mapping = if id_range {
-            Mapping::Range
+            Mapping::Range { base: RANGE_BASE }
         } else {
             Mapping::Host
         };
@@ -87,8 +87,22 @@ impl Embedded {
         self.probe.try_clone()
     }
 
+    /// The pid namespace for children of the suite's that belong to no sandbox, which it may join as
+    /// often as it likes.
+    ///
+    /// # Errors
+    /// Where the process has no descriptor left.
+    #[cfg(feature = "engines")]
+    pub(in crate::backend) fn lend_pid_namespace(&self) -> io::Result<OwnedFd> {
+        if self.is_in_engines {
+            return self.init.pid_namespace().try_clone_to_owned();
+        }
+        Ok(std::fs::File::open("/proc/self/ns/pid")?.into())
+    }
+
     /// Whether the caller is root, with what container runtimes take.
     pub(in crate::backend) fn is_root(&self) -> bool {
-        matches!(self.mapping, Mapping::Range | Mapping::Host)
+        let has_all = matches!(self.mapping, Mapping::Range { .. } | Mapping::Host);
+        has_all && !self.is_in_engines
     }
 }

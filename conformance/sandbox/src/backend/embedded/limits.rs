@@ -31,7 +31,7 @@ pub(in crate::backend) fn processes() -> u64 {
 
 /// What the child sets before exec.
 #[derive(Debug, Default)]
-pub(super) struct ProgramLimits {
+pub(in crate::backend) struct ProgramLimits {
     limits: Vec<(Resource, Rlimit)>,
 }
 
@@ -70,6 +70,20 @@ impl ProgramLimits {
         Self { limits }
     }
 
+    /// For one that an engine has started, in this cgroup, if it limits anything. What is lower there
+    /// already stays so.
+    #[cfg(feature = "engines")]
+    pub(in crate::backend) fn set_for(pid: i32, group: &Group, spared: bool) {
+        let pid = rustix::process::Pid::from_raw(pid);
+        let own = Self::new(Some(group), Mapping::Host, spared);
+        for (resource, limit) in own.limits {
+            if [Resource::Data, Resource::Fsize, Resource::Nproc].contains(&resource) {
+                // It may have ended.
+                let _ = rustix::process::prlimit(pid, resource, limit);
+            }
+        }
+    }
+
     /// In the child.
     pub(super) fn set(&self) -> io::Result<()> {
         self.limits
@@ -85,14 +99,14 @@ fn is_counted_by_namespace() -> bool {
 
 /// Whether a program in this cgroup, if it is in one, has limits that do not report which process
 /// they refused.
-pub(super) fn are_silent(group: Option<&Group>) -> bool {
+pub(in crate::backend) fn are_silent(group: Option<&Group>) -> bool {
     !group.is_some_and(|group| group.limits_memory() && group.limits_pids())
 }
 
 /// Whether such a limit may have refused a program something that its run-time wanted: one
 /// that runs, with few threads and little memory, it cannot have; and many processes, or much
 /// memory in use, are no run-time's.
-pub(super) fn may_have_refused(pid: i32) -> bool {
+pub(in crate::backend) fn may_have_refused(pid: i32) -> bool {
     let status = Process::new(pid).and_then(|process| process.status());
     let Ok(status) = status else { return true };
     // In KiB, proc_pid_status(5); none of one that is on its way out.

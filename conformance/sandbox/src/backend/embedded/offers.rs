@@ -43,7 +43,7 @@ impl Embedded {
             (
                 Features::ID_RANGE,
                 match self.mapping {
-                    Mapping::Range => Ok(()),
+                    Mapping::Range { .. } => Ok(()),
                     Mapping::Single { .. } => Err("a rootless caller maps one id".to_owned()),
                     Mapping::Host => Err(NO_USER_NAMESPACES.to_owned()),
                 },

@@ -12,12 +12,18 @@ use super::binfmt::{self, Rule};
 use super::capabilities;
 use super::ids::{self, Mapping};
 use super::obstacles::{Refusal, USER_NAMESPACE};
+use crate::backend::Entered;
 use crate::emulator::Emulator;
 use crate::sys::{self, ExitStatus, InChild, NewNamespaces};
 use crate::wait;
 
 /// The ways of making sandboxes that the caller may try, the one that offers most first.
-pub(super) fn ways() -> Vec<Mapping> {
+pub(super) fn ways(entered: Option<Entered>) -> Vec<Mapping> {
+    if entered.is_some() {
+        let base = ids::BASE_OF_ENGINE;
+        let range = ids::range_is_there(base).then_some(Mapping::Range { base });
+        return range.into_iter().chain([Mapping::Host]).collect();
+    }
     let rootless = Mapping::Single {
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
@@ -26,8 +32,9 @@ pub(super) fn ways() -> Vec<Mapping> {
     if !root || !capabilities::has(CapabilitySet::SYS_ADMIN) {
         return vec![rootless];
     }
-    match (user_namespaces_work(), ids::range_is_there()) {
-        (true, true) => vec![Mapping::Range, rootless],
+    let base = ids::RANGE_BASE;
+    match (user_namespaces_work(), ids::range_is_there(base)) {
+        (true, true) => vec![Mapping::Range { base }, rootless],
         // Root of a user namespace that holds few ids is an ordinary user.
         (true, false) => vec![rootless],
         // The second only explains the first.
@@ -57,8 +64,10 @@ pub(super) fn enter(way: Mapping, emulators: &[Emulator]) -> Result<Binfmt, Refu
         }
         sys::unshare(OUTER).map_err(Refusal::at("make the namespaces around sandboxes"))?;
         return Ok(match way {
-            Mapping::Range if private => Binfmt::EachSandbox,
-            Mapping::Range => none("user namespaces have none of their own before Linux 6.7"),
+            Mapping::Range { .. } if private => Binfmt::EachSandbox,
+            Mapping::Range { .. } => {
+                none("user namespaces have none of their own before Linux 6.7")
+            }
             // Without a user namespace it would be the host's.
             _ => none("this host allows no user namespaces"),
         });

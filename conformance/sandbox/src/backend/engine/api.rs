@@ -74,6 +74,16 @@ impl Api {
         &self.socket
     }
 
+    /// The process that listens there, or did first.
+    ///
+    /// # Errors
+    /// Where it is not reached.
+    pub(in crate::backend) fn server(&self) -> io::Result<i32> {
+        let stream = unix_http::connect(&self.socket)?;
+        let peer = rustix::net::sockopt::socket_peercred(&stream)?;
+        Ok(peer.pid.as_raw_pid())
+    }
+
     /// Asks for something; `query` is names and values.
     ///
     /// # Errors

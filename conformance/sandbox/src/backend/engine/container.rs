@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use procfs::process::Process;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 
@@ -196,12 +197,18 @@ impl Container {
         }
     }
 
-    /// A handle on this process, where it is the container's: its cgroup says so.
+    /// A handle on this process, where it is the container's: its cgroup says so, or, where the
+    /// engine may make none, the arguments of the monitor that has started it.
     fn open(&self, pid: Pid) -> Option<OwnedFd> {
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        let path = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
-        let groups = std::fs::read_to_string(path).ok()?;
-        groups.contains(&self.id).then_some(pidfd)
+        let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_nonzero()));
+        if groups.ok()?.contains(&self.id) {
+            return Some(pidfd);
+        }
+        let process = Process::new(pid.as_raw_nonzero().get()).ok()?;
+        let monitor = Process::new(process.stat().ok()?.ppid).ok()?;
+        let arguments = monitor.cmdline().ok()?;
+        arguments.contains(&self.id).then_some(pidfd)
     }
 
     /// What the engine says of it: `State` of its description.

@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::api::{Api, LABEL};
 use super::pod;
+use crate::backend::Entered;
 use crate::backend::kept::{Line, REMOVAL};
 use crate::backend::lease::hierarchies;
 pub(in crate::backend) use crate::backend::run::name_of_run;
@@ -180,10 +182,13 @@ fn sweep_once(api: &Api, these: &dyn Fn(&str) -> bool) -> io::Result<usize> {
 
 /// Removes the folders of runs whose suite and keeper were killed, and ends their daemons.
 fn sweep_folders() {
-    for entry in fs::read_dir(folders()).into_iter().flatten().flatten() {
+    let user = rustix::process::geteuid().as_raw();
+    for entry in fs::read_dir(own_folder()).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let run = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
-        if run.is_some_and(is_dead) {
+        // A folder for all may hold another's.
+        let is_own = entry.metadata().is_ok_and(|file| file.uid() == user);
+        if is_own && run.is_some_and(is_dead) {
             end_daemon(&entry.path());
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -218,10 +223,20 @@ fn remove_cgroups(these: &dyn Fn(&str) -> bool) {
                 continue;
             }
             while !is_removed(&entry.path()) && began.elapsed() < MONITORS {
+                // Another user's.
+                if entry.metadata().is_ok_and(|file| !may_remove(&file)) {
+                    break;
+                }
                 std::thread::yield_now();
             }
         }
     }
+}
+
+/// Whether this user may: root, or the owner.
+fn may_remove(cgroup: &fs::Metadata) -> bool {
+    let user = rustix::process::geteuid();
+    (user.is_root() && Entered::find().is_none()) || cgroup.uid() == user.as_raw()
 }
 
 /// Removes a cgroup and those below it; whether it is gone.
@@ -269,9 +284,23 @@ fn images(api: &Api) -> io::Result<Vec<String>> {
     Ok(of_ours.map(str::to_owned).collect())
 }
 
-/// Where folders of runs are: root's alone, in memory.
-fn folders() -> &'static Path {
-    Path::new("/run")
+/// Where what runs has its folders, in memory: root's, or this user's alone (XDG Base Directory
+/// Specification), where there is one.
+pub(in crate::backend) fn own_folder() -> PathBuf {
+    let effective = rustix::process::geteuid();
+    let user = Entered::find().map_or(effective.as_raw(), Entered::user);
+    if user == 0 {
+        return "/run".into();
+    }
+    let is_own = |folder: &PathBuf| {
+        let file = fs::metadata(folder);
+        let is_own = file.is_ok_and(|file| file.is_dir() && file.uid() == effective.as_raw());
+        folder.is_absolute() && is_own
+    };
+    let named = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let usual = PathBuf::from(format!("/run/user/{user}"));
+    let mut places = named.into_iter().chain([usual]);
+    places.find(is_own).unwrap_or_else(std::env::temp_dir)
 }
 
 /// Makes a folder for the socket of a daemon.
@@ -281,7 +310,7 @@ fn folders() -> &'static Path {
 pub(in crate::backend) fn make_folder(run: &str) -> io::Result<PathBuf> {
     use std::os::unix::fs::DirBuilderExt as _;
 
-    let folder = folders().join(format!("{FOLDER}{run}"));
+    let folder = own_folder().join(format!("{FOLDER}{run}"));
     fs::DirBuilder::new().mode(0o700).create(&folder)?;
     Ok(folder)
 }

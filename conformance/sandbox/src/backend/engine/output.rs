@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -24,6 +25,41 @@ use crate::backend::embedded::pipe;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How much of a frame is taken at once.
 const CHUNK: usize = 4096;
+
+/// A thread that makes the others. A thread of which a child was put into another pid namespace, and
+/// which may not return to the suite's, can make none itself (clone(2), `CLONE_THREAD`).
+pub(super) struct Threads(Mutex<Sender<Wanted>>);
+
+/// What a thread is to do, and where to say whether it was made.
+type Wanted = (Box<dyn FnOnce() + Send>, Sender<io::Result<JoinHandle<()>>>);
+
+impl Threads {
+    /// Call where threads can be made. It ends with this value.
+    ///
+    /// # Errors
+    /// Where they cannot.
+    pub(super) fn start() -> io::Result<Self> {
+        let (sender, wanted) = channel::<Wanted>();
+        let thread = std::thread::Builder::new().name("threads".to_owned());
+        thread.spawn(move || {
+            for (run, answer) in wanted {
+                let thread = std::thread::Builder::new().name("output".to_owned());
+                // Who has asked waits for it.
+                let _ = answer.send(thread.spawn(run));
+            }
+        })?;
+        Ok(Self(Mutex::new(sender)))
+    }
+
+    fn make(&self, run: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
+        let (answer, answers) = channel();
+        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = |()| io::Error::from(io::ErrorKind::BrokenPipe);
+        sender.send((run, answer)).map_err(|_| gone(()))?;
+        drop(sender);
+        answers.recv().map_err(|_| gone(()))?
+    }
+}
 
 /// The thread's connection, from this side.
 pub(super) struct Output {
@@ -50,7 +86,7 @@ impl Output {
     ///
     /// # Errors
     /// As pipe(2), and where no thread can be made.
-    pub(super) fn begin(stream: UnixStream) -> io::Result<(Self, Stdio)> {
+    pub(super) fn begin(stream: UnixStream, threads: &Threads) -> io::Result<(Self, Stdio)> {
         let random = [0u8; 2].map(|seed| RandomState::new().hash_one(seed));
         // A program that writes this, of all things, does not exist.
         let mark = format!("\0mark {:016x}{:016x}\0", random[0], random[1]).into_bytes();
@@ -73,10 +109,9 @@ impl Output {
             drop(pump);
             drop(ends);
         };
-        let thread = std::thread::Builder::new().name("output".to_owned());
         let output = Self {
             stream,
-            thread: Some(thread.spawn(run)?),
+            thread: Some(threads.make(Box::new(run))?),
             ended,
             mark,
             seen,

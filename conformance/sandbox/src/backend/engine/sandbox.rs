@@ -12,6 +12,7 @@ use super::container::Container;
 use super::member::Maker;
 use super::output::Output;
 use crate::backend::embedded::cgroup::{self, Group};
+use crate::backend::embedded::limits;
 use crate::backend::inside::Inside;
 use crate::backend::{Join, Member, PodContainer, Sandbox, StartError, Stdio, Stopped};
 use crate::probe::Probe;
@@ -46,6 +47,8 @@ pub(super) struct EngineSandbox {
     pub(super) memory: u64,
     /// Its limits are judged.
     pub(super) judged: bool,
+    /// Its program has higher limits, where no counter tells what a limit refuses.
+    pub(super) is_spared: bool,
     /// The last signal that the suite has sent.
     pub(super) sent: AtomicI32,
     /// The kernel tells how it ended.
@@ -193,6 +196,21 @@ impl Sandbox for EngineSandbox {
             Pause::Gone { .. } => 0,
         };
         cgroup::shortage(Some(&self.group), self.judged, by_another, peak)
+    }
+
+    fn may_have_been_refused(&mut self) -> bool {
+        if self.is_spared || !limits::are_silent(Some(&self.group)) {
+            return false;
+        }
+        let ended = self.try_wait();
+        match &self.pause {
+            Pause::Found(inside) if matches!(ended, Ok(None)) => {
+                limits::may_have_refused(inside.child.pid)
+            }
+            Pause::Found(inside) => inside.memory_peak() < cgroup::MEMORY,
+            // Its limits came later.
+            Pause::Gone { .. } => false,
+        }
     }
 }
 

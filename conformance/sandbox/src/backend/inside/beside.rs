@@ -121,7 +121,10 @@ impl Beside<'_> {
         // undo it.
         sys::unshare(NewNamespaces::MOUNT)?;
         sys::make_mounts_read_only()?;
-        let mut joined = libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+        let mut joined = libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+        if self.sandbox.own_cgroup {
+            joined |= libc::CLONE_NEWCGROUP;
+        }
         if self.sandbox.own_network {
             joined |= libc::CLONE_NEWNET;
         }
