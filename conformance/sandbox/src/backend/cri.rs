@@ -47,6 +47,8 @@ const NAME: &str = "cri";
 /// The program that is taken where none is named.
 const PROGRAM: &str = "containerd";
 const INSTALL: &str = "install containerd and the network plugins, or name its program: --runtime cri=/path/to/containerd";
+/// Ids that no image names, for a trial.
+const STRANGER: (u32, u32) = (12345, 54321);
 /// How long a process may take to end once it is stopped.
 const STOPPED: Duration = Duration::from_mins(1);
 
@@ -230,6 +232,9 @@ impl Cri {
         let began = Instant::now();
         made.try_out()?;
         made.cost = began.elapsed();
+        if matches!(made.maker, Maker::Host(_)) {
+            made.try_what_differs()?;
+        }
         made.images = Mutex::default();
         let lacking = LACKING.iter();
         made.lacking = lacking
@@ -253,6 +258,25 @@ impl Cri {
         drop(sandbox);
         self.description = describe(&version, &pod::details(&info.unwrap_or_default()));
         self.facts = vec![format!("what holds a pod {ended} when the pod is stopped")];
+        Ok(())
+    }
+
+    /// Sees whether it does what not every runtime does of what it is asked for.
+    fn try_what_differs(&mut self) -> Result<(), StartError> {
+        let launch = Launch::of(&self.reference)?;
+        let stranger = Spec {
+            user: Some(STRANGER),
+            ..Spec::default()
+        };
+        let ids = self.create(&launch, &stranger)?.inside.ids;
+        let of_node = Spec {
+            own_pid_namespace: false,
+            ..Spec::default()
+        };
+        let has_process = self.create(&launch, &of_node).is_ok();
+        self.offers
+            .set(Features::USER, (ids.uid, ids.gid) == STRANGER);
+        self.offers.set(Features::HOST_PID_NAMESPACE, has_process);
         Ok(())
     }
 
@@ -305,7 +329,7 @@ impl Cri {
             .see(view::Stage::Alone, place.client(), pod.id());
         Ok(CriSandbox {
             group: limit(child.pid, pod.id()),
-            inside: self.inside(child, launch, spec)?,
+            inside: self.inside(child)?,
             pod,
             made: Arc::clone(&self.made),
             place,
@@ -313,17 +337,11 @@ impl Cri {
     }
 
     /// How a sandbox with this pause process is entered.
-    fn inside(&self, child: Child, launch: &Launch<'_>, spec: &Spec) -> Result<Inside, StartError> {
+    fn inside(&self, child: Child) -> Result<Inside, StartError> {
         let entered = || -> io::Result<Inside> {
-            let (uid, gid) = match (spec.user, launch.program.uid) {
-                (Some(user), _) => user,
-                (None, Some(uid)) => (uid, launch.program.gid.unwrap_or(0)),
-                // The image names its user, which the runtime has looked up.
-                (None, None) => {
-                    let status = Process::new(child.pid).and_then(|process| process.status());
-                    status.map_or((0, 0), |status| (status.euid, status.egid))
-                }
-            };
+            // Whatever it is asked for, and the image says: CRI-O runs it as root.
+            let status = Process::new(child.pid).and_then(|process| process.status());
+            let (uid, gid) = status.map_or((0, 0), |status| (status.euid, status.egid));
             Ok(Inside {
                 child,
                 ended: None,
@@ -395,7 +413,7 @@ fn describe(version: &pause_cri::messages::VersionResponse, details: &serde_json
             .to_owned(),
         cgroup.unwrap_or_default().to_owned(),
         "seccomp unconfined".to_owned(),
-        "its output goes to /dev/null".to_owned(),
+        "its output is not seen".to_owned(),
     ];
     let facts = facts.iter().filter(|fact| !fact.trim().is_empty());
     let facts: Vec<_> = facts.map(|fact| words(fact)).collect();
@@ -478,13 +496,13 @@ const FROM_EMBEDDED: Features = Features::MQUEUE
     .union(Features::PIDFD_HUP)
     .union(Features::SELF_EXEC);
 
-const NO_OUTPUT: &str = "connects a sandbox's streams to /dev/null";
-const NO_ARGUMENTS: &str = "takes a sandbox's arguments and environment from the image";
+const NO_OUTPUT: &str = "does not hand over the streams of a sandbox";
+const NO_ARGUMENTS: &str = "is given no arguments and no environment for a sandbox";
 const NO_LIMIT: &str = "is asked for no limit of a sandbox";
 const EXECUTES: &str = "executes the program in a process of its own";
 const ONE_USER_NAMESPACE: &str = "is asked for no user namespace";
 const MOUNTS: &str = "mounts /proc and /dev";
-const READ_ONLY: &str = "makes the root of every sandbox read-only";
+const READ_ONLY: &str = "is asked for no sandbox with a writable root";
 const KEEPS: &str = "gives a sandbox the capabilities of every container";
 const RESETS: &str = "resets blocked and ignored signals";
 const NO_TIME: &str = "is asked for no time namespace";
@@ -529,6 +547,14 @@ const LACKING: &[(Features, &str)] = &[
     (
         Features::QUICK_END,
         "does not say how a pause process ended",
+    ),
+    (
+        Features::USER,
+        "runs what holds a pod as a user of its own choice",
+    ),
+    (
+        Features::HOST_PID_NAMESPACE,
+        "holds a pod that shares its node's pid namespace without a process",
     ),
     (Features::BASELINE, "runs no emulator"),
 ];

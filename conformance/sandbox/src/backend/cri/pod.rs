@@ -21,6 +21,8 @@ use crate::sys::Child;
 pub(super) const LABEL: &str = "pause-conformance";
 /// How long it may take from the answer to the program's exec.
 const START: Duration = Duration::from_mins(1);
+/// How long a process may be missing of a pod that is said to be there.
+const MISSING: Duration = Duration::from_secs(10);
 
 /// Whose sandboxes they are, and where their cgroups are.
 #[derive(Clone, Debug)]
@@ -180,7 +182,8 @@ pub(super) struct Found {
 }
 
 /// The first process of what has this id, once it has executed its program; `None` where it has
-/// ended before. `look` asks the runtime.
+/// ended before. `look` asks the runtime, and where that does not say which process it is, as
+/// cri-dockerd does not, cgroups do.
 ///
 /// # Errors
 /// Where the runtime does not tell, or the kernel refuses.
@@ -192,7 +195,8 @@ pub(super) fn process(
     loop {
         let found = look().map_err(|error| at("ask for its state")(io::Error::other(error)))?;
         let info = found.info.get("info").map(|info| details(info));
-        if let Some(pid) = info.and_then(|info| pid(&info))
+        let told = info.and_then(|info| pid(&info));
+        if let Some(pid) = told.or_else(|| only_process(id))
             && let Some(pidfd) = open(pid, id)
             && executed::is_executed(pid, began + START)?
         {
@@ -202,7 +206,11 @@ pub(super) fn process(
         if !found.runs {
             return Ok(None);
         }
-        // Its end is about to be told.
+        // Its end is about to be told; or CRI-O needs none (`drop_infra_ctr`).
+        if told.is_none() && began.elapsed() > MISSING {
+            let cause = "the runtime holds the pod without a process, or that is not seen here";
+            return Err(at("find its process")(io::Error::other(cause)));
+        }
         if began.elapsed() > START {
             let cause = "the runtime does not say its process, or that is not seen here: run the \
                          suite in the runtime's pid namespace, or in one above it";
@@ -222,6 +230,69 @@ fn open(pid: Pid, id: &str) -> Option<OwnedFd> {
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     let path = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
     let groups = std::fs::read_to_string(path).ok()?;
+    is_of(&groups, id).then_some(pidfd)
+}
+
+/// Whether this is the cgroups of a process of what has this id, and not of its monitor, as CRI-O's
+/// is called.
+fn is_of(groups: &str, id: &str) -> bool {
     // Every text contains an empty one.
-    (!id.is_empty() && groups.contains(id)).then_some(pidfd)
+    !id.is_empty() && groups.contains(id) && !groups.contains("conmon")
+}
+
+/// The only process of what has this id.
+fn only_process(id: &str) -> Option<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut found = processes.filter_map(|process| {
+        let pid = process.file_name().to_str()?.parse().ok()?;
+        let groups = std::fs::read_to_string(process.path().join("cgroup")).ok()?;
+        is_of(&groups, id).then(|| Pid::from_raw(pid))?
+    });
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "8fb0c2a1";
+
+    /// As CRI-O, cri-dockerd and containerd name them.
+    #[test]
+    fn a_process_is_known_by_its_cgroup_whatever_the_runtime() {
+        for groups in [
+            "0::/kubepods.slice/crio-8fb0c2a1.scope\n",
+            "0::/kubepods.slice/crio-8fb0c2a1.scope/container\n",
+            "4:memory:/docker/8fb0c2a1\n1:name=systemd:/docker/8fb0c2a1\n",
+            "0::/system.slice/docker-8fb0c2a1.scope\n",
+            "4:memory:/pods/8fb0c2a1\n",
+        ] {
+            assert!(is_of(groups, ID), "{groups}");
+            assert!(!is_of(groups, "") && !is_of(groups, "77"), "{groups}");
+        }
+        assert!(!is_of(
+            "0::/kubepods.slice/crio-conmon-8fb0c2a1.scope\n",
+            ID
+        ));
+    }
+
+    #[test]
+    fn a_pod_that_is_held_without_a_process_has_none() {
+        assert!(only_process(ID).is_none());
+        let ended = process(ID, Instant::now(), || {
+            let (runs, info) = (false, BTreeMap::new());
+            Ok(Found { runs, info })
+        });
+        assert!(ended.expect("it is told").is_none());
+        let began = Instant::now().checked_sub(MISSING * 2);
+        let missing = process(ID, began.expect("a clock"), || {
+            // Of CRI-O where it has dropped the container.
+            let info = [("info".to_owned(), r#"{"runtimeSpec": {}}"#.to_owned())];
+            let (runs, info) = (true, info.into());
+            Ok(Found { runs, info })
+        });
+        let why = missing.map(|_| ()).expect_err("there is none").to_string();
+        assert!(why.contains("without a process"), "{why}");
+    }
 }
