@@ -28,11 +28,18 @@ pub struct Bench {
     /// `cargo xtask conformance` in a clean clone
     #[arg(long)]
     cold: bool,
+    /// Measure what the suite adds to this runtime or engine, and nothing else; repeatable, as the
+    /// suite has it: runc, crun, docker, podman, cri
+    #[arg(long = "runtime", value_name = "NAME[=PATH]")]
+    runtimes: Vec<String>,
 }
 
 impl Bench {
     /// Measures and prints; an error if a promise is not kept.
     pub fn run(self) -> Result<()> {
+        if !self.runtimes.is_empty() {
+            return report(&engines(&self.runtimes)?);
+        }
         let folder = tempfile::tempdir().context("make a temporary folder")?;
         let suite = suite()?;
         let mut rows = vec![start()?];
@@ -220,12 +227,57 @@ struct Follows {
     waking: Vec<u64>,
 }
 
+/// The output of `conformance/benches/engines.rs` for one of them, in nanoseconds.
+#[derive(Deserialize)]
+struct Through {
+    runtime: String,
+    run: u64,
+    starts: u64,
+    start: u64,
+    embedded: u64,
+}
+
+/// What a whole run through these takes, beside their own cost: that of as many starts, one after
+/// the other, and what the suite takes without them.
+fn engines(runtimes: &[String]) -> Result<Vec<Row>> {
+    let all: Vec<Through> = benchmark("engines", runtimes)?;
+    ensure!(all.len() == runtimes.len(), "not all of them were measured");
+    let mut rows = Vec::new();
+    for it in all {
+        let own = it.starts * it.start + it.embedded;
+        ensure!(it.starts > 0 && own > 0, "nothing was started");
+        println!(
+            "{}: {} starts of {:.0} ms each, embedded {:.2} s",
+            it.runtime,
+            it.starts,
+            it.start as f64 / 1e6,
+            it.embedded as f64 / 1e9
+        );
+        rows.push(Row {
+            what: format!("a run through {}, in its own cost", it.runtime),
+            measured: Figure::Ratio(it.run as f64 / own as f64),
+            promised: Figure::Ratio(1.3),
+        });
+        let name = it.runtime.split('=').next().unwrap_or_default();
+        let most = MOST.iter().find(|(known, _)| *known == name);
+        if let Some((_, most)) = most {
+            let what = format!("a run through {}", it.runtime);
+            rows.push(Row::seconds(&what, Duration::from_nanos(it.run), *most));
+        }
+    }
+    Ok(rows)
+}
+
+/// Seconds that a run takes at most, on two processors.
+const MOST: [(&str, f64); 3] = [("crun", 20.0), ("docker", 45.0), ("cri", 45.0)];
+
 /// Runs a benchmark of the suite, in the build of `cargo xtask conformance`. Returns its output.
-fn benchmark<T: for<'a> Deserialize<'a>>(name: &str) -> Result<T> {
+fn benchmark<T: for<'a> Deserialize<'a>>(name: &str, more: &[String]) -> Result<T> {
     let arguments = ["bench", "--quiet", "--package", "pause-conformance"];
     let output = cargo::command()
         .args(arguments)
-        .args(["--bench", name, "--profile", "dev"])
+        .args(["--bench", name, "--profile", "dev", "--"])
+        .args(more)
         .stderr(Stdio::inherit())
         .output()
         .context("run cargo bench")?;
@@ -239,7 +291,7 @@ fn follow() -> Result<[Row; 3]> {
         moment,
         still,
         waking,
-    } = benchmark("follow")?;
+    } = benchmark("follow", &[])?;
     let row = |what: &str, all, promised| Row {
         what: what.to_owned(),
         measured: Figure::Milliseconds(median(all) as f64 / 1e6),
@@ -261,7 +313,7 @@ fn follow() -> Result<[Row; 3]> {
 }
 
 fn start() -> Result<Row> {
-    let starts: Starts = benchmark("start")?;
+    let starts: Starts = benchmark("start", &[])?;
     let (bare, sandbox) = (median(starts.bare), median(starts.sandbox));
     if bare == 0 || sandbox == 0 {
         bail!("the benchmark of starts measured nothing");
