@@ -100,6 +100,9 @@ pub struct Test {
     /// podman, and in pods of containerd
     #[arg(long)]
     hosts: bool,
+    /// Run only the tests through youki, which is built from its crate
+    #[arg(long)]
+    youki: bool,
     /// Have rustup add the targets that no toolchain here builds for
     #[arg(long)]
     add_targets: bool,
@@ -115,6 +118,9 @@ impl Test {
         if self.hosts {
             packages::ensure(&PACKAGES)?;
             return cargo::run(&HOSTS);
+        }
+        if self.youki {
+            return youki::run();
         }
         if self.add_targets {
             build::add_targets(&platform::ALL)?;
