@@ -108,9 +108,11 @@ impl std::str::FromStr for Budget {
     }
 }
 
+/// What of a figure that is measured many times can be limited, by how its name ends.
+const OF_MANY: [(&str, Of); 3] = [("_p50", Of::P50), ("_p99", Of::P99), ("_max", Of::Max)];
+
 fn find(name: &str) -> Result<(&'static Figure, Of), BudgetError> {
-    let suffixes = [("_p50", Of::P50), ("_p99", Of::P99), ("_max", Of::Max)];
-    for (suffix, of) in suffixes {
+    for (suffix, of) in OF_MANY {
         let figure = name.strip_suffix(suffix);
         let figure = figure.and_then(|name| FIGURES.iter().find(|it| it.name == name));
         if let Some(figure) = figure.filter(|figure| figure.is_distribution) {
@@ -161,6 +163,20 @@ fn limit(word: &str, unit: &str) -> Option<f64> {
 }
 
 impl Budget {
+    /// The names of all that can be limited.
+    pub fn names() -> impl Iterator<Item = String> {
+        FIGURES.iter().flat_map(|figure| {
+            let suffixes: &[&str] = match figure.is_distribution {
+                true => &OF_MANY.map(|(suffix, _)| suffix),
+                false => &[""],
+            };
+            let names = suffixes
+                .iter()
+                .map(|suffix| format!("{}{suffix}", figure.name));
+            names.collect::<Vec<_>>()
+        })
+    }
+
     /// The figure, as it was named.
     pub fn name(&self) -> &str {
         let (name, _) = self.words.split_once('=').unwrap_or((&self.words, ""));

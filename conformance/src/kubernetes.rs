@@ -162,6 +162,11 @@ impl Minor {
         }
     }
 
+    /// All that the table knows.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (KUBERNETES.defaults[0].0.1..=KUBERNETES.last.1).map(Self)
+    }
+
     /// The version that kubeadm of this minor asks for.
     pub fn default(self) -> Version {
         // Whatever is parsed is in the table.

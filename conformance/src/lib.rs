@@ -48,6 +48,7 @@ pub mod catalogue;
 pub mod check;
 pub mod checks;
 pub mod cli;
+pub mod completion;
 pub mod context;
 pub mod event;
 pub mod expect;

@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use conformance::audit;
 use conformance::catalogue::{self, ListFormat};
 use conformance::checks::FAMILIES;
 #[cfg(feature = "schema")]
 use conformance::cli::SchemaOf;
 use conformance::cli::{Cli, Command, UsageError};
+use conformance::completion;
 use conformance::report::wrap;
 use conformance::suite::{self, Failure};
 use conformance::{inherited, interrupt, self_test};
@@ -113,16 +114,7 @@ fn perform(command: &Command) -> Result<ExitCode, Failure> {
         Command::SelfTest(options) => return suite::self_test(options),
         Command::Audit(options) => return audit::run(options),
         Command::Merge(options) => return audit::merge(options),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(
-                *shell,
-                &mut Cli::command(),
-                "pause-conformance",
-                &mut script,
-            );
-            String::from_utf8_lossy(&script).into_owned()
-        }
+        Command::Completions { shell } => completion::script(*shell),
     };
     // A reader that has gone is no error.
     let _ = anstream::stdout().write_all(text.as_bytes());

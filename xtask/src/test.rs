@@ -18,7 +18,7 @@ use std::time::Instant;
 use summary::{Step, Tests};
 
 /// The packages of Debian with the programs that tests run.
-const PACKAGES: [&str; 31] = [
+const PACKAGES: [&str; 34] = [
     "busybox-static",
     "catatonit",
     "containerd",
@@ -29,6 +29,7 @@ const PACKAGES: [&str; 31] = [
     "docker-registry",
     "docker.io",
     "dumb-init",
+    "fish",
     "gcc",
     "golang-github-containers-common",
     "golang-go",
@@ -43,6 +44,7 @@ const PACKAGES: [&str; 31] = [
     "perl",
     "podman",
     "python3-venv",
+    "qemu-system-x86",
     "qemu-user-static",
     "runc",
     "s6",
@@ -50,6 +52,7 @@ const PACKAGES: [&str; 31] = [
     "strace",
     "tini",
     "uidmap",
+    "zsh",
 ];
 
 /// Packages of the long form alone: a browser, and a font for it, have more than 300 MB.
@@ -217,6 +220,7 @@ impl Test {
             command.env("PAUSE_CONFORMANCE_KILLS", "100");
             command.env("PAUSE_CONFORMANCE_FAULTS", "all");
             command.env("PAUSE_CONFORMANCE_FOREIGN", "all");
+            command.env("PAUSE_CONFORMANCE_KERNELS", "all");
             command.env("PAUSE_CONFORMANCE_LIMITS", "all");
             command.env("PAUSE_CONFORMANCE_CORPUS", "20");
             command.env("PAUSE_CONFORMANCE_BROWSER", "1");

@@ -1,7 +1,7 @@
 //! Writes what a package holds besides the program, from the same tables as the program: manual
 //! pages and completions. `cargo xtask dist` runs it; it is in no package itself.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs};
@@ -14,6 +14,7 @@ use conformance::catalogue::OF_AUDIT;
 use conformance::check::{Level, Source};
 use conformance::checks::FAMILIES;
 use conformance::cli::Cli;
+use conformance::completion;
 use conformance::report::spec::Format;
 
 const NAME: &str = "pause-conformance";
@@ -169,10 +170,8 @@ fn term(page: &mut Roff, word: &str, meaning: &str) {
 fn completions(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     for shell in SHELLS {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
         let name = clap_complete::Generator::file_name(&shell, NAME);
-        fs::File::create(folder.join(name))?.write_all(&script)?;
+        fs::write(folder.join(name), completion::script(shell))?;
     }
     Ok(())
 }

@@ -40,6 +40,16 @@ impl ContainerEngine {
     }
 }
 
+impl Runtime {
+    /// The names of all.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        let kinds = oci::KINDS.iter().map(|kind| kind.name);
+        let engines = ContainerEngine::ALL.iter().map(|engine| engine.name());
+        let all = std::iter::once(EMBEDDED).chain(kinds).chain(engines);
+        all.chain([CRI])
+    }
+}
+
 impl FromStr for Runtime {
     type Err = String;
 
@@ -69,13 +79,7 @@ impl FromStr for Runtime {
         if name == CRI {
             return Ok(Self::Cri(path));
         }
-        let names = oci::KINDS.iter().map(|kind| kind.name);
-        let engines = ContainerEngine::ALL.iter().map(|engine| engine.name());
-        let names: Vec<_> = std::iter::once(EMBEDDED)
-            .chain(names)
-            .chain(engines)
-            .chain([CRI])
-            .collect();
+        let names: Vec<_> = Self::names().collect();
         Err(format!("expected one of {}", names.join(", ")))
     }
 }
