@@ -134,7 +134,13 @@ pub(crate) fn memory_used(directory: &Path) -> Option<u64> {
 
 /// The most bytes that it ever used.
 pub(crate) fn memory_peak(directory: &Path) -> Option<u64> {
-    first_number(directory, &["memory.max_usage_in_bytes", "memory.peak"])
+    let names = [
+        "memory.max_usage_in_bytes",
+        "memory.peak",
+        // Before Linux 5.19 cgroup v2 tells what is used now alone.
+        "memory.current",
+    ];
+    first_number(directory, &names)
 }
 
 /// Processes and threads that may be below it, where that is limited.
