@@ -1,5 +1,6 @@
-//! The suite on another kernel: Linux 6.1 of Debian 12 with only cgroup v2. It runs in a virtual
-//! machine without acceleration, which boots in a second and takes half a minute for all this.
+//! The suite on other kernels, with only cgroup v2: Linux 6.1 of Debian 12, and in the long form, with
+//! `PAUSE_CONFORMANCE_KERNELS=all`, Linux 5.10 of Debian 11, which is too old. Each runs in a virtual machine without
+//! acceleration, which boots in a second and takes half a minute for all this.
 //!
 //! The machine's first process is `init.sh`. For each command it prints a line before it, and one
 //! with its exit status after it; each trial judges one command.
@@ -16,7 +17,28 @@ use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// The package whose newest kernel is booted.
-const KERNEL: &str = "linux-image-amd64";
+const PACKAGE: &str = "linux-image-amd64";
+
+/// A kernel, and the release of Debian with it where that is not this machine's.
+struct Kernel {
+    name: &'static str,
+    release: Option<&'static str>,
+    is_too_old: bool,
+}
+
+const KERNELS: [Kernel; 2] = [
+    Kernel {
+        name: "Linux of this release",
+        release: None,
+        is_too_old: false,
+    },
+    Kernel {
+        name: "Linux 5.10",
+        release: Some("bullseye"),
+        is_too_old: true,
+    },
+];
+
 const NEEDED: &str = "qemu-system-x86, busybox-static and dpkg-deb";
 
 /// Seconds after which a machine that has not powered off is killed. It takes a tenth of that with
@@ -40,30 +62,46 @@ fn main() -> ExitCode {
         let named = |filter: &String| trial.name().contains(filter.as_str());
         arguments.filter.as_ref().is_none_or(named)
     };
-    if arguments.list || !trials(&Arc::default(), false).iter().any(wanted) {
-        return libtest_mimic::run(&arguments, trials(&Arc::default(), false)).exit_code();
+    let all = std::env::var_os("PAUSE_CONFORMANCE_KERNELS").is_some_and(|value| value == "all");
+    let mut trials = Vec::new();
+    for kernel in &KERNELS {
+        let of = |results: &Arc<Results>, ignored| trials_on(kernel, results, ignored);
+        let is_asked = kernel.release.is_none() || all;
+        let ignored = of(&Arc::default(), true);
+        if arguments.list || !is_asked || !ignored.iter().any(wanted) {
+            trials.extend(ignored);
+            continue;
+        }
+        trials.extend(match boot(kernel) {
+            Ok(results) => of(&Arc::new(results), false),
+            Err(error) if std::env::var_os("CI").is_none() => {
+                eprintln!(
+                    "no virtual machine: {error:#}\n  it takes {NEEDED}, and apt-get download {PACKAGE}"
+                );
+                ignored
+            }
+            Err(error) => {
+                eprintln!("error: no virtual machine: {error:#}");
+                return ExitCode::FAILURE;
+            }
+        });
     }
-    let results = match boot() {
-        Ok(results) => Arc::new(results),
-        Err(error) if std::env::var_os("CI").is_none() => {
-            eprintln!(
-                "no virtual machine: {error:#}\n  it takes {NEEDED}, and apt-get download {KERNEL}"
-            );
-            return libtest_mimic::run(&arguments, trials(&Arc::default(), true)).exit_code();
-        }
-        Err(error) => {
-            eprintln!("error: no virtual machine: {error:#}");
-            return ExitCode::FAILURE;
-        }
-    };
-    libtest_mimic::run(&arguments, trials(&results, false)).exit_code()
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trials(results: &Arc<Results>, ignored: bool) -> Vec<Trial> {
+fn trials_on(kernel: &Kernel, results: &Arc<Results>, ignored: bool) -> Vec<Trial> {
     let trial = |name: &str, judge: fn(&Results) -> Result<(), Failed>| {
         let results = Arc::clone(results);
+        let name = format!("{}: {name}", kernel.name);
         Trial::test(name, move || judge(&results)).with_ignored_flag(ignored)
     };
+    if kernel.is_too_old {
+        return vec![trial("it is said that the kernel is too old", |results| {
+            let ran = of(results, "root")?;
+            has(&ran.output, "the kernel is older than Linux 5.12")?;
+            ended(ran, 2)
+        })];
+    }
     vec![
         trial("root is limited by cgroup v2, and judges", |results| {
             conformant(results, "root").and_then(|output| lacks(output, "may make no"))
@@ -132,8 +170,8 @@ fn lacks(output: &str, words: &str) -> Result<(), Failed> {
 }
 
 /// Boots a machine. Returns its results when it has powered off.
-fn boot() -> Result<Results> {
-    let kernel = kernel()?;
+fn boot(kernel: &Kernel) -> Result<Results> {
+    let kernel = image(kernel.release)?;
     let folder = tempfile::tempdir()?;
     let initramfs = folder.path().join("initramfs");
     pack(&tree(folder.path())?, &initramfs)?;
@@ -179,21 +217,30 @@ fn parse(console: &str) -> Results {
     results
 }
 
-/// The kernel's image, which is downloaded once.
-fn kernel() -> Result<PathBuf> {
+/// The image of a release's newest kernel, which is downloaded once.
+fn image(release: Option<&str>) -> Result<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernel");
+    let folder = release.map_or_else(|| folder.clone(), |release| folder.join(release));
     let kernel = folder.join("vmlinuz");
     if kernel.exists() {
         return Ok(kernel);
     }
     fs::create_dir_all(&folder)?;
-    let depends = printed(Command::new("apt-cache").args(["depends", KERNEL]))?;
+    let options = release.map(|release| other_release(release, &folder));
+    let options = options.transpose()?.unwrap_or_default();
+    let apt = |program: &str, words: &[&str]| {
+        let mut command = Command::new(program);
+        printed(command.args(&options).args(words).current_dir(&folder))
+    };
+    if release.is_some() {
+        apt("apt-get", &["update"])?;
+    }
+    let depends = apt("apt-cache", &["depends", PACKAGE])?;
     let name = depends
         .lines()
         .find_map(|line| line.trim().strip_prefix("Depends: "))
-        .with_context(|| format!("apt knows no {KERNEL}"))?;
-    let fetch = ["download", "--quiet", name];
-    printed(Command::new("apt-get").args(fetch).current_dir(&folder))?;
+        .with_context(|| format!("apt knows no {PACKAGE}"))?;
+    apt("apt-get", &["download", "--quiet", name])?;
     let package = fs::read_dir(&folder)?
         .flatten()
         .map(|entry| entry.path())
@@ -210,6 +257,39 @@ fn kernel() -> Result<PathBuf> {
     fs::remove_file(&package)?;
     fs::rename(folder.join("new"), &kernel)?;
     Ok(kernel)
+}
+
+/// The options by which apt knows this release alone, of the archive that this machine uses, and
+/// keeps what it reads below `folder`.
+fn other_release(release: &str, folder: &Path) -> Result<Vec<String>> {
+    let words = [
+        "indextargets",
+        "--format",
+        "$(REPO_URI)",
+        "Created-By: Packages",
+    ];
+    let archives = printed(Command::new("apt-get").args(words))?;
+    let archive = archives
+        .lines()
+        .find(|uri| !uri.contains("security"))
+        .context("apt has no archive of Debian's")?;
+    let sources = folder.join("sources.list");
+    let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    fs::write(
+        &sources,
+        format!("deb [signed-by={key}] {archive} {release} main\n"),
+    )?;
+    let [lists, cache] = ["lists", "cache"].map(|name| folder.join(name));
+    fs::create_dir_all(lists.join("partial"))?;
+    fs::create_dir_all(cache.join("archives/partial"))?;
+    let settings = [
+        format!("Dir::Etc::sourcelist={}", sources.display()),
+        "Dir::Etc::sourceparts=/dev/null".to_owned(),
+        format!("Dir::State::lists={}", lists.display()),
+        format!("Dir::Cache={}", cache.display()),
+    ];
+    let options = settings.into_iter().flat_map(|it| ["-o".to_owned(), it]);
+    Ok(options.collect())
 }
 
 /// The files of the machine: the suite with its libraries, programs to judge, busybox.

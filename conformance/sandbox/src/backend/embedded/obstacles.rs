@@ -7,7 +7,7 @@ use std::io;
 use nix::libc;
 use rustix::thread::CapabilitySet;
 
-use super::capabilities;
+use super::{capabilities, limits};
 use pause_image as subject;
 
 /// The step at which a host without user namespaces refuses.
@@ -61,6 +61,9 @@ enum Obstacle {
     MaskedProc,
     /// The kernel was built without them.
     Kernel,
+    /// The kernel is older than all that this needs: mount_setattr(2), and the flag of
+    /// close_range(2) that has exec close descriptors.
+    Old,
 }
 
 /// How each is removed: by docker, by podman, in Kubernetes, on the host itself.
@@ -88,6 +91,7 @@ impl Obstacle {
             Self::Setfcap => "user 0 has no CAP_SETFCAP".to_owned(),
             Self::MaskedProc => "parts of /proc are masked".to_owned(),
             Self::Kernel => "the kernel has no user namespaces".to_owned(),
+            Self::Old => "the kernel is older than Linux 5.12".to_owned(),
         }
     }
 
@@ -131,6 +135,7 @@ impl Obstacle {
             Self::Most(_) => host("sysctl -w user.max_user_namespaces=15000"),
             Self::Chroot => host("bwrap --dev-bind FOLDER / instead of chroot FOLDER"),
             Self::Kernel => host("a kernel with CONFIG_USER_NS=y, or root"),
+            Self::Old => host("Linux 5.12 or later"),
         }
     }
 }
@@ -149,6 +154,7 @@ pub(super) struct Host {
     most: Option<u64>,
     chroot: bool,
     masked: bool,
+    old: bool,
 }
 
 impl Host {
@@ -179,6 +185,7 @@ impl Host {
             most: sysctl("user/max_user_namespaces"),
             chroot: !mounts.is_empty() && !mount_points(&mounts).any(|point| point == "/"),
             masked: is_masked(&mounts),
+            old: !limits::kernel_at_least(5, 12),
             ..self
         }
     }
@@ -214,6 +221,9 @@ impl Host {
         let profile = self.profile();
         let seccomp = self.seccomp.then_some(Obstacle::Seccomp);
         let restriction = self.restricted.then_some(Obstacle::Restriction);
+        if self.old && matches!(errno, libc::EINVAL | libc::ENOSYS) {
+            return Some(Obstacle::Old);
+        }
         if matches!(errno, libc::ENOSPC | libc::EUSERS) {
             return self.most.map(Obstacle::Most);
         }

@@ -89,6 +89,8 @@ fn labelled(label: &str) -> Host {
     &[Obstacle::Most(7)]
 )]
 #[case::chroot(Host { chroot: true, ..Host::default() }, USER_NAMESPACE, EPERM, &[Obstacle::Chroot])]
+#[case::an_old_kernel(Host { old: true, ..docker() }, "start the sandbox init", EINVAL, &[Obstacle::Old])]
+#[case::an_old_kernel_that_a_container_hides(Host { old: true, ..docker() }, USER_NAMESPACE, EPERM, &[Obstacle::Seccomp, Obstacle::MaskedProc])]
 #[case::chroot_of_root(Host { chroot: true, ..Host::default() }, PIVOT, EINVAL, &[Obstacle::Chroot])]
 #[case::a_kernel_without(Host::default(), USER_NAMESPACE, EINVAL, &[Obstacle::Kernel])]
 #[case::a_shortage(docker(), "open /dev/null", EMFILE, &[])]
