@@ -41,6 +41,14 @@ Exit status:
    3  a MUST stayed inconclusive, or with --require-all was not judged
   64  wrong usage";
 
+const AUDIT_STATUS: &str = "\
+Exit status:
+   0  no MUST failed
+   1  a MUST failed, or with --strict a SHOULD
+   2  nothing could be seen or read: no pods, no report, with --judge no program of a pause
+   3  a MUST stayed inconclusive
+  64  wrong usage";
+
 const SELF_TEST_STATUS: &str = "\
 Exit status:
    0  every fixture was judged as it must be, and some fixture breaks each check
@@ -122,10 +130,10 @@ pub enum Command {
     SelfTest(SelfTest),
     /// Looks at the pauses that run on this node: whether each is sound and the right one, and whose
     /// the zombies are; reads only
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = AUDIT_STATUS)]
     Audit(Box<Audit>),
     /// Gathers audits of many nodes, in JSON, into one matrix: nodes × checks
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = AUDIT_STATUS)]
     Merge(Merge),
     /// Prints the JSON schema of the JSON report, or of the file that holds profiles
     Schema {

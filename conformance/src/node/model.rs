@@ -275,21 +275,13 @@ impl Audit {
         } else {
             worst(&pods, &node)
         };
-        let records = pods.iter().flat_map(|pod| &pod.checks).chain(&node.checks);
-        let advice = records
-            .filter(|record| record.verdict == Verdict::Fail)
-            .filter_map(|record| {
-                let advice = advice(&record.id)?;
-                let (why, mend) = (advice.why.to_owned(), advice.mend.to_owned());
-                Some((record.id.clone(), Mending { why, mend }))
-            });
         Self {
             schema_version: SCHEMA_VERSION,
             spec_version: SPEC_VERSION.to_owned(),
             conclusion,
             sources: seen.sources.iter().map(SourceAnswer::of).collect(),
             notes: seen.notes.clone(),
-            advice: advice.collect(),
+            advice: mending(&pods, &node),
             node,
             pods,
             tool: head.tool,
@@ -303,6 +295,7 @@ impl Audit {
     /// Leaves the pods of these ids, and the node.
     pub fn leave(&mut self, ids: &[String]) {
         self.pods.retain(|pod| ids.contains(&pod.id));
+        self.advice = mending(&self.pods, &self.node);
         if self.conclusion != Conclusion::NotJudged {
             self.conclusion = worst(&self.pods, &self.node);
         }
@@ -355,6 +348,18 @@ impl Audit {
         (run.conclusion, run.tally) = conclude(checks, self.strict);
         run
     }
+}
+
+/// What to do about each check that failed.
+fn mending(pods: &[Pod], node: &Node) -> BTreeMap<String, Mending> {
+    let records = pods.iter().flat_map(|pod| &pod.checks).chain(&node.checks);
+    let failed = records.filter(|record| record.verdict == Verdict::Fail);
+    let mending = failed.filter_map(|record| {
+        let advice = advice(&record.id)?;
+        let (why, mend) = (advice.why.to_owned(), advice.mend.to_owned());
+        Some((record.id.clone(), Mending { why, mend }))
+    });
+    mending.collect()
 }
 
 /// Nobody knew a pod, and the processes are not all there: that says nothing about the node.

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::node::model::{Audit, Blamed, Pod};
-use crate::report::text::line;
+use crate::report::text::{line, plural};
 
 pub mod json;
 pub mod markdown;
@@ -120,12 +120,29 @@ fn sum(audit: &Audit) -> String {
         .iter()
         .filter(|pod| pod.conclusion == crate::event::Conclusion::NotConformant);
     format!(
-        "{} pods, {without} without a pause, {} different pauses, {} faulty pods: {}",
-        audit.pods.len(),
-        audit.node.programs.len(),
-        faulty.count(),
+        "{}, {without} without a pause, {}, {}{}: {}",
+        pods_of(audit),
+        counted(
+            audit.node.programs.len(),
+            "different pause",
+            "different pauses"
+        ),
+        counted(faulty.count(), "faulty pod", "faulty pods"),
+        match audit.node.conclusion {
+            crate::event::Conclusion::NotConformant => ", a faulty node",
+            _ => "",
+        },
         audit.conclusion.as_str(),
     )
+}
+
+/// How many pods there are, in words.
+fn pods_of(audit: &Audit) -> String {
+    counted(audit.pods.len(), "pod", "pods")
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    plural(u64::try_from(count).unwrap_or(u64::MAX), one, many)
 }
 
 /// Who was asked, a line each.
@@ -135,9 +152,12 @@ fn sources(audit: &Audit) -> impl Iterator<Item = String> {
         let (name, place) = (&source.name, line(&source.place));
         match &source.error {
             Some(why) => format!("{name} at {place} does not answer: {}", line(why)),
-            None => format!("{name} at {place}: {} pods {}", source.pods, line(version))
-                .trim_end()
-                .to_owned(),
+            None => {
+                let pods = counted(source.pods, "pod", "pods");
+                format!("{name} at {place}: {pods} {}", line(version))
+                    .trim_end()
+                    .to_owned()
+            }
         }
     })
 }

@@ -389,7 +389,9 @@ pub(super) static ONE_PROGRAM: NodeCheck<Gathered> = NodeCheck {
                 .filter_map(|it| it.told.image.as_deref())
                 .collect();
             let images: Vec<_> = images.into_iter().map(pause_image::escape_text).collect();
-            format!("{} × sha256:{digest} {}", pods.len(), images.join(", "))
+            let line = format!("{} × sha256:{digest} {}", pods.len(), images.join(", "));
+            // Of a pod that only its processes tell of nobody knows the image.
+            line.trim_end().to_owned()
         });
         match programs.len() {
             0 => Err(Miss::Skip(

@@ -170,7 +170,11 @@ pub(super) static NO_CHILDREN: NodeCheck<PodFacts> = NodeCheck {
             let why = "orphans of other containers may be its children".to_owned();
             return Err(Miss::Skip(Want::Subject, why));
         }
-        let found = Finding::new("none", format!("{} children", pause.children.len()));
+        let observed = match pause.children.len() {
+            1 => "one child".to_owned(),
+            n => format!("{n} children"),
+        };
+        let found = Finding::new("none", observed);
         let lines = pause.children.iter().take(10);
         let lines =
             lines.map(|(pid, name)| format!("pid {pid} ({})", pause_image::escape_text(name)));

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use crate::event::Tally;
 use crate::node::merge::Matrix;
+use crate::report::audit::counted;
 use crate::report::markdown::prose;
 use crate::report::text::line;
 
@@ -58,16 +59,17 @@ pub fn human(matrix: &Matrix) -> Result<String, fmt::Error> {
         let pods: usize = nodes.values().sum();
         writeln!(
             out,
-            "sha256:{}: {pods} pods on {} nodes",
+            "sha256:{}: {} on {}",
             line(digest),
-            nodes.len()
+            counted(pods, "pod", "pods"),
+            counted(nodes.len(), "node", "nodes"),
         )?;
     }
     writeln!(
         out,
-        "{} nodes, {} different pauses: {}",
-        matrix.nodes.len(),
-        matrix.programs.len(),
+        "{}, {}: {}",
+        counted(matrix.nodes.len(), "node", "nodes"),
+        counted(matrix.programs.len(), "different pause", "different pauses"),
         matrix.conclusion.as_str()
     )?;
     Ok(out)
@@ -81,8 +83,8 @@ pub fn markdown(matrix: &Matrix) -> Result<String, fmt::Error> {
     let mut out = String::new();
     writeln!(
         out,
-        "## Pauses of {} nodes: {}\n",
-        matrix.nodes.len(),
+        "## Pauses of {}: {}\n",
+        counted(matrix.nodes.len(), "node", "nodes"),
         matrix.conclusion.as_str()
     )?;
     for (number, row) in cells(matrix).iter().enumerate() {

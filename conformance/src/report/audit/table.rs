@@ -4,8 +4,8 @@ use std::fmt::{self, Write as _};
 
 use crate::event::{Record, Verdict};
 use crate::node::model::{Audit, Pod, Shared};
-use crate::report::audit::{COLUMNS, Columns, row, sources, sum};
-use crate::report::text::line;
+use crate::report::audit::{COLUMNS, Columns, pods_of, row, sources, sum};
+use crate::report::text::{line, plural};
 
 /// How many lines of evidence are shown for one check.
 const EVIDENCE: usize = 10;
@@ -33,6 +33,7 @@ pub fn render(audit: &Audit, view: View) -> Result<String, fmt::Error> {
             let mut pods = audit.pods.iter();
             pods.try_for_each(|pod| explain(&mut out, audit, pod))?;
             node_failures(&mut out, audit)?;
+            mending(&mut out, audit)?;
         }
         View::Zombies => return zombies(audit),
     }
@@ -153,13 +154,13 @@ fn explain(out: &mut String, audit: &Audit, pod: &Pod) -> fmt::Result {
             record.title
         )?;
     }
-    mending(out, audit)
+    writeln!(out)
 }
 
 /// Each zombie with its ancestors.
 fn zombies(audit: &Audit) -> Result<String, fmt::Error> {
     let mut out = String::new();
-    let mut count = 0;
+    let mut count = 0_u64;
     for pod in &audit.pods {
         for zombie in &pod.zombies {
             count += 1;
@@ -189,6 +190,7 @@ fn zombies(audit: &Audit) -> Result<String, fmt::Error> {
             writeln!(out, "  child of {}", above.join(" < "))?;
         }
     }
-    writeln!(out, "{count} zombies in {} pods", audit.pods.len())?;
+    let zombies = plural(count, "zombie", "zombies");
+    writeln!(out, "{zombies} in {}", pods_of(audit))?;
     Ok(out)
 }
