@@ -221,6 +221,3 @@ pub static WASI: Recipe = Recipe {
     go: "its runtime imports far more than a pause needs: write it in C, Rust or text",
     rust: "#![no_std] and #![no_main], cargo build --release --target wasm32-wasip1",
 };
-
-#[cfg(test)]
-mod tests;

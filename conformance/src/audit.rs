@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::check::Families;
 use crate::cli::{self, AuditFormat, Merge, MergeFormat};
 use crate::event::Host;
 use crate::interrupt::{self, InOrder};
@@ -34,11 +35,11 @@ const MOST: u64 = 256 << 20;
 /// The variable with the node's name, where a manifest sets it.
 const NODE_NAME: &str = "NODE_NAME";
 
-/// Audits this node.
+/// Audits this node; with `--judge`, judges its pauses by the checks of a registry.
 ///
 /// # Errors
 /// [`Failure`] where nothing could be seen, or a report not be written.
-pub fn run(options: &cli::Audit) -> Result<ExitCode, Failure> {
+pub fn run(options: &cli::Audit, families: Families) -> Result<ExitCode, Failure> {
     if options.checks {
         // A reader that has gone is no error.
         let _ = anstream::stdout().write_all(checks::list().as_bytes());
@@ -60,7 +61,7 @@ pub fn run(options: &cli::Audit) -> Result<ExitCode, Failure> {
     let mut status = audit.conclusion.exit_status();
     drop(descriptors);
     if options.judge {
-        let judged = judge::each(&seen, &options.reports)?;
+        let judged = judge::each(&seen, &options.reports, families)?;
         status = judged.map_or(status, |judged| judge::worse(status, judged));
     }
     Ok(ExitCode::from(status))

@@ -54,6 +54,9 @@ impl Check {
     }
 }
 
+/// A registry: all families there are, in the order of reports.
+pub type Families = &'static [&'static Family];
+
 /// Checks that share a subject; one file under `checks/`.
 #[derive(Debug)]
 pub struct Family {

@@ -32,3 +32,6 @@ pub static FAMILIES: &[&Family] = &[
     &engine::FAMILY,
     &wasi::FAMILY,
 ];
+
+#[cfg(test)]
+mod tests;

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::budget::Budget;
 use crate::catalogue::{self, ListFormat, matches};
-use crate::check::{Check, Level, Needs};
-use crate::checks::FAMILIES;
+use crate::check::{Check, Families, Level, Needs};
 use crate::emulator::EmulationMode;
 use crate::event::{Part, SCHEMA_VERSION};
 use crate::kubernetes::Minor;
@@ -62,7 +60,7 @@ Exit status:
 /// required, which document requires it, and what was observed. Needs no root, no daemon and, for
 /// local images, no network.
 #[derive(Debug, Parser)]
-#[command(version, long_version = LONG_VERSION.as_str(), about, long_about, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
+#[command(version, about, long_about, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do instead of judging.
     #[command(subcommand)]
@@ -72,12 +70,27 @@ pub struct Cli {
     pub judge: Judge,
 }
 
-/// What [`long_version`] says.
-static LONG_VERSION: LazyLock<String> = LazyLock::new(long_version);
+impl Cli {
+    /// The arguments of this process. `--version` counts the checks of the registry.
+    ///
+    /// # Errors
+    /// What is wrong with them, or the help or version that they ask for.
+    pub fn read(families: Families) -> Result<Self, clap::Error> {
+        let mut command = Self::definition(families);
+        let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
+
+    /// All that can be typed, as clap describes it.
+    pub fn definition(families: Families) -> clap::Command {
+        // clap takes text that lives as long as the program.
+        Self::command().long_version(&*long_version(families).leak())
+    }
+}
 
 /// Version, commit, requirements and features, for `--version`; `-V` prints the version alone.
-fn long_version() -> String {
-    let checks: usize = FAMILIES.iter().map(|family| family.checks.len()).sum();
+fn long_version(families: Families) -> String {
+    let checks = count(families);
     let features = [
         (cfg!(feature = "cri"), "cri"),
         (cfg!(feature = "engines"), "engines"),
@@ -102,6 +115,11 @@ fn long_version() -> String {
             features.join(" ")
         },
     )
+}
+
+/// How many checks a registry has.
+fn count(families: Families) -> usize {
+    families.iter().map(|family| family.checks.len()).sum()
 }
 
 /// What else the program does.
@@ -422,9 +440,9 @@ impl Select {
     ///
     /// # Errors
     /// A filter that no check matches, or options that leave none.
-    pub fn checks(&self) -> Result<Vec<&'static Check>, UsageError> {
+    pub fn checks(&self, families: Families) -> Result<Vec<&'static Check>, UsageError> {
         let all = || {
-            FAMILIES
+            families
                 .iter()
                 .flat_map(|family| family.checks.iter().copied())
         };
@@ -476,10 +494,13 @@ impl Select {
     ///
     /// # Errors
     /// As [`Select::checks`].
-    pub fn listed(&self) -> Result<(Vec<&'static Check>, Vec<Passive>), UsageError> {
+    pub fn listed(
+        &self,
+        families: Families,
+    ) -> Result<(Vec<&'static Check>, Vec<Passive>), UsageError> {
         let of_audit = catalogue::select_of_audit(&self.filters, &self.skips, self.least());
         let is_of_audit = |filter: &String| {
-            let mut all = FAMILIES.iter().flat_map(|family| family.checks.iter());
+            let mut all = families.iter().flat_map(|family| family.checks.iter());
             let known = catalogue::select_of_audit(std::slice::from_ref(filter), &[], Level::Info);
             !known.is_empty() && !all.any(|check| matches(filter, check.id))
         };
@@ -495,7 +516,7 @@ impl Select {
         if of_images.filters.is_empty() && !self.filters.is_empty() && !of_audit.is_empty() {
             return Ok((Vec::new(), of_audit));
         }
-        Ok((of_images.checks()?, of_audit))
+        Ok((of_images.checks(families)?, of_audit))
     }
 
     /// The level that binds least, of those that are asked for.
@@ -530,8 +551,8 @@ impl Judge {
     ///
     /// # Errors
     /// A filter that no check matches, or options that leave none.
-    pub fn checks(&self) -> Result<Vec<&'static Check>, UsageError> {
-        let mut checks = self.select.checks()?;
+    pub fn checks(&self, families: Families) -> Result<Vec<&'static Check>, UsageError> {
+        let mut checks = self.select.checks(families)?;
         if self.static_only {
             checks.retain(|check| !check.needs.contains(Needs::SANDBOX));
             if checks.is_empty() {
@@ -549,9 +570,9 @@ impl Judge {
 
     /// Which part of all checks these are, and by which options; `None` where they are all. One
     /// whose level a profile lowers is none of them.
-    pub fn part(&self, checks: &[&'static Check]) -> Option<Part> {
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let all: usize = FAMILIES.iter().map(|family| family.checks.len()).sum();
+    pub fn part(&self, checks: &[&'static Check], families: Families) -> Option<Part> {
+        let in_report = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let all = count(families);
         let levels = &self.select.levels;
         let is_lower = |check: &&&Check| levels.get(check.id).is_some_and(|it| *it > check.level);
         let lower = checks.iter().filter(is_lower).count();
@@ -563,8 +584,8 @@ impl Judge {
         let profile = self.profile.iter().filter(|_| lower > 0);
         let profile = profile.map(|name| format!("--profile {name}"));
         Some(Part {
-            checks: count(checks.len() - lower),
-            of: count(all),
+            checks: in_report(checks.len() - lower),
+            of: in_report(all),
             options: select.chain(static_only).chain(profile).collect(),
         })
     }

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use conformance::audit;
 use conformance::catalogue::{self, ListFormat};
 use conformance::checks::FAMILIES;
@@ -26,7 +25,7 @@ fn main() -> ExitCode {
         return said(&Failure::not_judged(message, None));
     }
     choose_colours();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(FAMILIES) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let wrong = UsageError::of(&error);
@@ -39,7 +38,7 @@ fn main() -> ExitCode {
         }
     };
     let result = match &cli.command {
-        None => suite::judge(&cli.judge),
+        None => suite::judge(&cli.judge, FAMILIES),
         Some(command) => perform(command),
     };
     result.unwrap_or_else(|failure| said(&failure))
@@ -84,7 +83,7 @@ fn perform(command: &Command) -> Result<ExitCode, Failure> {
     let text = match command {
         Command::List { select, format } => {
             let (these, of_audit) = select
-                .listed()
+                .listed(FAMILIES)
                 .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
             let breakers = &self_test::breakers;
             let text = catalogue::list(FAMILIES, &these, &of_audit, *format, breakers)
@@ -111,8 +110,8 @@ fn perform(command: &Command) -> Result<ExitCode, Failure> {
                 Some("build with --features schema".to_owned()),
             ));
         }
-        Command::SelfTest(options) => return suite::self_test(options),
-        Command::Audit(options) => return audit::run(options),
+        Command::SelfTest(options) => return self_test::command(options),
+        Command::Audit(options) => return audit::run(options, FAMILIES),
         Command::Merge(options) => return audit::merge(options),
         Command::Completions { shell } => completion::script(*shell),
     };

@@ -21,12 +21,14 @@ use crate::runner::{self, Settings};
 use crate::subject::{Platform, Subject};
 use crate::wasi_sim::RUNS_COMPONENTS;
 
+mod command;
 mod engines;
 mod images;
 mod matrix;
 mod selection;
 mod wasi;
 
+pub use command::command;
 pub use engines::EngineFixture;
 pub use images::{ImageFixture, Unread};
 pub use matrix::Matrix;

@@ -6,15 +6,14 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::embedded::{Embedded, PrepareError};
 use crate::backend::{Backend, Entered, Unusable};
 use crate::calibration::{Calibration, Programs};
-use crate::check::Check;
-use crate::checks::FAMILIES;
-use crate::cli::{self, Judge, Runtime, SelfTest};
+use crate::check::{Check, Families};
+use crate::cli::{self, Judge, Runtime};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::emulator::Emulator;
 use crate::event::{Conclusion, Event, Host, Record, Run, Tool, Verdict};
@@ -26,7 +25,6 @@ use crate::report::progress::Progress;
 use crate::report::reporters::{ReportError, Reporters};
 use crate::report::spec as report;
 use crate::runner::{self, Confirm, Settings};
-use crate::self_test::{self, Selection};
 use crate::shortage::needs::Room;
 use crate::subject::{self, Platform, Subject};
 use crate::wasi_engine::Engine;
@@ -73,15 +71,15 @@ impl Failure {
     }
 }
 
-/// Judges, and says with which exit status to end.
+/// Judges by the checks of a registry, and says with which exit status to end.
 ///
 /// # Errors
 /// [`Failure`] where nothing could be judged. The reports that were asked for hold it too, unless
 /// the command line is wrong.
-pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
-    let profile = read_profile(options)?;
+pub fn judge(options: &Judge, families: Families) -> Result<ExitCode, Failure> {
+    let profile = read_profile(options, families)?;
     let options = &options.with(&profile.clone().unwrap_or_default());
-    let asked = Asked::of(options, profile)?;
+    let asked = Asked::of(options, profile, families)?;
     let reports = report::plan(&options.reports)
         .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
     // Before anything is opened that is not to be opened twice.
@@ -103,13 +101,13 @@ pub fn judge(options: &Judge) -> Result<ExitCode, Failure> {
 }
 
 /// The profile that was asked for.
-fn read_profile(options: &Judge) -> Result<Option<Profile>, Failure> {
+fn read_profile(options: &Judge, families: Families) -> Result<Option<Profile>, Failure> {
     let Some(name) = &options.profile else {
         return Ok(None);
     };
     let file = options.config.clone();
     let file = file.unwrap_or_else(|| PathBuf::from(profile::FILE));
-    let profile = Profile::read(&file, name, FAMILIES).map_err(|error| {
+    let profile = Profile::read(&file, name, families).map_err(|error| {
         let (message, hint) = (with_cause(&error), error.hint());
         if error.is_special() {
             Failure::not_judged(message, hint)
@@ -157,46 +155,42 @@ fn show_progress(reporters: Reporters<'_>) -> Reporters<'_> {
     }
 }
 
-/// Judges the suite by its fixtures, and prints the matrix.
-///
-/// # Errors
-/// [`Failure`] where a filter selects nothing or no sandbox can be made.
-pub fn self_test(options: &SelfTest) -> Result<ExitCode, Failure> {
-    let selection = Selection::of(&options.checks, &options.fixtures)
-        .map_err(|error| Failure::usage(error.to_string(), Some(error.hint())))?;
-    see_processes()?;
-    let room = Room::find();
-    suffices(room)?;
-    let at_a_time = room.checks(self_test::at_a_time());
-    let in_order = InOrder::begin();
-    let engine = Embedded::prepare().map_err(|error| cannot_prepare(&error))?;
-    let engine = Arc::new(engine);
-    let time_scale = measure_host(&engine)?;
-    let backend = engine as Arc<dyn Backend>;
-    let settings = self_test::settings(interrupt::flag());
-    let of = selection.fixtures();
-    let number = AtomicUsize::new(1);
-    let matrix = self_test::run(
-        &selection,
-        &backend,
-        time_scale,
-        &settings,
-        at_a_time,
-        &|trial, judged| {
-            let n = number.fetch_add(1, Ordering::Relaxed);
-            let word = if judged.is_right() { "right" } else { "WRONG" };
-            anstream::eprintln!("{n:>3}/{of} {word} {} {}", trial.kind(), trial.name());
-        },
-    )
-    .map_err(|error| Failure::not_judged(error.to_string(), None))?;
-    drop(in_order);
-    // A reader that has gone is no error.
-    let _ = matrix.write(&mut anstream::stdout());
-    Ok(ExitCode::from(if matrix.is_right() {
-        0
-    } else {
-        Conclusion::NotJudged.exit_status()
-    }))
+/// The suite's own backend on this host, for what is judged without options.
+pub struct OwnHost {
+    /// Makes the sandboxes.
+    pub backend: Arc<dyn Backend>,
+    /// How many times slower than nominal the host is.
+    pub time_scale: f64,
+    room: Room,
+    /// Until this is dropped an interrupt ends the run in order.
+    _in_order: InOrder,
+}
+
+impl OwnHost {
+    /// Prepares it.
+    ///
+    /// # Errors
+    /// [`Failure`] where there is too little room or no sandbox can be made.
+    pub fn prepare() -> Result<Self, Failure> {
+        see_processes()?;
+        let room = Room::find();
+        suffices(room)?;
+        let in_order = InOrder::begin();
+        let engine = Embedded::prepare().map_err(|error| cannot_prepare(&error))?;
+        let engine = Arc::new(engine);
+        let time_scale = measure_host(&engine)?;
+        Ok(Self {
+            backend: engine,
+            time_scale,
+            room,
+            _in_order: in_order,
+        })
+    }
+
+    /// How many checks at a time of as many as are wanted: as many as there is room for.
+    pub fn at_a_time(&self, wanted: usize) -> usize {
+        self.room.checks(wanted)
+    }
 }
 
 struct Suite<'a> {

@@ -40,9 +40,9 @@ const HOUSES: [House; 6] = [
             &["budget"],
             &["profile"],
             &["calibration", "cli"],
-            &["self_test"],
-            &["completion", "suite"],
-            &["audit"],
+            &["suite"],
+            &["audit", "self_test"],
+            &["completion"],
         ],
     },
     House {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 
+use crate::check::Families;
 use crate::cli::{AuditFormat, Cli};
 use crate::event::Conclusion;
 use crate::node::gather::Gathered;
@@ -30,6 +31,7 @@ const BY_WEIGHT: [u8; 4] = [0, 3, 2, 1];
 pub(super) fn each(
     seen: &Gathered,
     reports: &[ReportSpec<AuditFormat>],
+    families: Families,
 ) -> Result<Option<u8>, Failure> {
     let folder = tempfile::tempdir().map_err(|error| unread(&error))?;
     let patience = Patience::default();
@@ -77,7 +79,7 @@ pub(super) fn each(
     }
     let cli = Cli::try_parse_from(&words)
         .map_err(|error| Failure::not_judged(error.to_string(), None))?;
-    suite::judge(&cli.judge).map(|status| number(status).into())
+    suite::judge(&cli.judge, families).map(|status| number(status).into())
 }
 
 fn copy(mut from: File, to: &Path) -> io::Result<()> {

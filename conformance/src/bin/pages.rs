@@ -42,7 +42,9 @@ fn main() -> ExitCode {
 /// One page for the program, one for each of its commands, one for the checks.
 fn manual(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let mut program = Cli::command().name(NAME).disable_help_subcommand(true);
+    let mut program = Cli::definition(FAMILIES)
+        .name(NAME)
+        .disable_help_subcommand(true);
     program.build();
     for command in program.get_subcommands() {
         let name = format!("{NAME}-{}", command.get_name());

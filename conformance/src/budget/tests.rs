@@ -2,8 +2,7 @@
 
 use rstest::rstest;
 
-use super::{Budget, FIGURES};
-use crate::checks::FAMILIES;
+use super::Budget;
 use crate::event::{Measurement, Record, Run, RunHead, Verdict, Want};
 
 fn run(name: &str, value: Option<f64>, p99: Option<f64>) -> Run {
@@ -63,18 +62,6 @@ fn a_limit_has_the_unit_of_its_figure(#[case] words: &str, #[case] limit: f64) {
 fn what_is_no_budget_is_refused_in_a_line(#[case] words: &str, #[case] message: &str) {
     let error = words.parse::<Budget>().expect_err(words);
     assert_eq!(error.to_string(), message);
-}
-
-#[test]
-fn every_figure_is_measured_by_a_check_that_there_is() {
-    let checks: Vec<_> = FAMILIES.iter().flat_map(|family| family.checks).collect();
-    for figure in &FIGURES {
-        assert!(
-            checks.iter().any(|check| check.id == figure.check),
-            "{}",
-            figure.check
-        );
-    }
 }
 
 #[test]

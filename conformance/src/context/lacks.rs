@@ -310,15 +310,6 @@ fn start<'a>(cx: &Context<'a>, given: &[Lack]) -> Result<Pod<'a>, Stop> {
 #[cfg(test)]
 mod tests {
     use super::{Lack, choose, in_words, narrow};
-    use crate::checks::FAMILIES;
-
-    #[test]
-    fn each_lack_has_a_check_that_speaks_of_it() {
-        for lack in Lack::ALL {
-            let mut checks = FAMILIES.iter().flat_map(|family| family.checks);
-            assert!(checks.any(|check| check.id == lack.check()), "{lack:?}");
-        }
-    }
 
     #[test]
     fn several_are_named_together() {

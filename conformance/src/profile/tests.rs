@@ -3,8 +3,22 @@
 use rstest::rstest;
 
 use super::{Budget, Profile, ProfileError};
-use crate::check::Level;
-use crate::checks::FAMILIES;
+use crate::check::{Check, Family, Level, Pass};
+
+static ONE: Check = named("pid1/is-one");
+static THREAD: Check = named("pid1/single-thread");
+static SMALL: Check = named("image/small");
+static BEFORE: Check = named("reaping/before-handler");
+
+static FAMILIES: &[&Family] = &[&Family {
+    name: "any",
+    title: "what the profiles name",
+    checks: &[&ONE, &THREAD, &SMALL, &BEFORE],
+}];
+
+const fn named(id: &'static str) -> Check {
+    Check::made_up(id, |_| Ok(Pass::new("seen")))
+}
 
 fn read(text: &str, name: &str) -> Result<Profile, ProfileError> {
     let file = tempfile::NamedTempFile::new().expect("a file");

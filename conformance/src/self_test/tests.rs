@@ -1,14 +1,17 @@
 //! What the tables must hold, before anything is run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
+use pause_sandbox::Features;
 use rstest::rstest;
 
 use super::*;
-use crate::calibration::tests as calibration;
-use crate::check::{Finding, Outcome, Pass};
+use crate::backend::{Launch, Sandbox, Spec, StartError};
+use crate::check::{Advice, Finding, Outcome, Pass, Source};
 use crate::checks::FAMILIES;
 use crate::context::Context;
+use crate::shortage::Counters;
 use crate::wasi_engine::Engine;
 
 fn every_id() -> BTreeSet<&'static str> {
@@ -155,10 +158,50 @@ const PROGRAM: &str = "leaves-on-usr1";
 /// Breaks `pid1/is-one`; may fail `startup/stays`.
 const ENGINE: &str = "no-pid-namespace";
 
-const fn check(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Check {
+/// A check of no family, which needs nothing.
+pub(super) const fn check(id: &'static str, run: fn(&Context<'_>) -> Outcome) -> Check {
     Check {
+        id,
+        title: "title",
+        level: Level::Must,
+        requirement: "It MUST hold.",
+        source: Source {
+            title: "pause.c",
+            url: "https://example.org/",
+        },
+        advice: Advice::new("It matters.", "Mend it."),
         needs: Needs::empty(),
-        ..calibration::check(id, run)
+        after: &[],
+        run,
+    }
+}
+
+/// A backend that starts nothing.
+pub(super) struct Idle;
+
+impl Backend for Idle {
+    fn describe(&self) -> String {
+        "none".to_owned()
+    }
+
+    fn offers(&self) -> Features {
+        Features::SANDBOX
+    }
+
+    fn lacks(&self, _: Features) -> Option<&str> {
+        None
+    }
+
+    fn start(&self, _: &Launch<'_>, _: &Spec) -> Result<Box<dyn Sandbox>, StartError> {
+        let cause = io::Error::other("not here");
+        Err(StartError::Host {
+            step: "mount",
+            cause,
+        })
+    }
+
+    fn counters(&self) -> Counters {
+        Counters::default()
     }
 }
 
@@ -295,7 +338,7 @@ fn a_guest_is_run_by_the_host_of_its_pair() {
 
 /// Runs these checks over a trial, with a backend that starts nothing.
 fn judge(name: &str, checks: &[&'static Check]) -> Judged {
-    let engine: Arc<dyn Backend> = Arc::new(calibration::Engine::default());
+    let engine: Arc<dyn Backend> = Arc::new(Idle);
     trial(name)
         .judge(checks, &engine, 1.0, &settings(Arc::default()))
         .expect("it can be made")

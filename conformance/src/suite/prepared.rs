@@ -14,10 +14,9 @@ use crate::backend::embedded::Embedded;
 use crate::backend::oci::Oci;
 use crate::backend::{Backend, Unusable};
 use crate::budget::Budget;
-use crate::check::{Check, Needs};
-use crate::checks::FAMILIES;
+use crate::check::{Check, Families, Needs};
 use crate::cli::{ContainerEngine, Judge, Runtime};
-use crate::event::{Conclusion, Event, Report, SCHEMA_VERSION};
+use crate::event::{Conclusion, Event, Part, Report, SCHEMA_VERSION};
 use crate::expect::Expectations;
 use crate::interrupt::{self, InOrder};
 use crate::profile::Profile;
@@ -29,20 +28,26 @@ use crate::subject::{self, LoadOptions, Platform, Platforms, Reference, Subject}
 /// What the options ask for, before any image is read.
 pub(super) struct Asked {
     checks: Vec<&'static Check>,
+    /// Which part of all they are.
+    part: Option<Part>,
     platforms: Platforms,
     expectations: Expectations,
     profile: Option<Profile>,
 }
 
 impl Asked {
-    pub(super) fn of(options: &Judge, profile: Option<Profile>) -> Result<Self, Failure> {
+    pub(super) fn of(
+        options: &Judge,
+        profile: Option<Profile>,
+        families: Families,
+    ) -> Result<Self, Failure> {
         let checks = options
-            .checks()
+            .checks(families)
             .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
         let platforms = options
             .platforms()
             .map_err(|error| Failure::usage(error.to_string(), error.hint))?;
-        let read = |path: &PathBuf| Expectations::read(path, FAMILIES);
+        let read = |path: &PathBuf| Expectations::read(path, families);
         let expectations = options.expect.as_ref().map(read).transpose();
         let mut expectations = expectations
             .map_err(|error| unread_expectations(&error))?
@@ -52,6 +57,7 @@ impl Asked {
         }
         measured(options, &checks, profile.as_ref())?;
         Ok(Self {
+            part: options.part(&checks, families),
             checks,
             platforms,
             expectations,
@@ -69,7 +75,7 @@ impl Asked {
             host: describe_host(time_scale),
             strict: options.strict,
             static_only: options.static_only,
-            part: options.part(&self.checks),
+            part: self.part.clone(),
             error: None,
             conclusion: Conclusion::NotJudged,
             interrupted: false,
@@ -161,7 +167,7 @@ impl<'a> Prepared<'a> {
         let time_scale = engine.as_ref().map_or(Ok(1.0), measure_host)?;
         let (mut planned, baselines) = plan_images(
             options,
-            &asked.checks,
+            asked,
             subjects,
             sizes,
             absent,
@@ -309,7 +315,7 @@ fn prepare_cri(_: Option<&Path>, _: &Arc<Embedded>) -> Result<Arc<dyn Backend>, 
 /// The runs of all images in order, and how many of them, the first, are the baseline's.
 fn plan_images(
     options: &Judge,
-    checks: &[&'static Check],
+    asked: &Asked,
     subjects: Vec<(Subject, plan::Processor)>,
     sizes: Vec<usize>,
     absent: Vec<Option<Planned>>,
@@ -330,16 +336,12 @@ fn plan_images(
     for (number, (absent, size)) in absent.into_iter().zip(sizes).enumerate() {
         planned.extend(absent);
         let own = each.by_ref().take(size).flatten();
-        planned.extend(own.filter(|it| it.is_wanted(checks)));
+        planned.extend(own.filter(|it| it.is_wanted(&asked.checks)));
         if number == 0 && options.baseline.is_some() {
             baselines = planned.len();
         }
     }
-    plan::mark(
-        &mut planned,
-        options.static_only,
-        options.part(checks).as_ref(),
-    );
+    plan::mark(&mut planned, options.static_only, asked.part.as_ref());
     (planned, baselines)
 }
 

@@ -1,8 +1,8 @@
 //! The kill matrix as it is printed.
 
 use super::Matrix;
-use crate::calibration::tests::check;
 use crate::check::{Check, Level, Pass};
+use crate::self_test::tests::check;
 use crate::self_test::{Judged, Trial, trials};
 
 static STAYS: Check = check("startup/stays", |_| Ok(Pass::new("seen")));
