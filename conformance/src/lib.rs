@@ -1,13 +1,10 @@
 //! A conformance suite for Kubernetes pause (pod sandbox) images.
 //!
-//! A [`check::Check`] is one requirement with its source, what it [needs](check::Needs), and the
-//! function that judges it: that provokes something in a sandbox, waits for an event, and says
-//! what was expected and what was observed. All of them stand in [`checks::FAMILIES`]. The
-//! [`runner`] computes which apply to a subject on this host and runs them side by side; each ends
-//! as exactly one [`event::Record`], which [`report`] writes down in the format that is wanted.
-//! [`self_test`] holds the suite against programs, images and backends whose faults are known.
+//! Every check stands in [`checks::FAMILIES`], beside the function that judges it. [`self_test`] holds
+//! the suite against programs, images and backends whose faults are known.
 //!
-//! Images are read by `pause_image` and run by `pause_sandbox`; neither knows of checks.
+//! What a check is, and what runs it and reports, is `pause_harness`, which knows of no check. Its
+//! modules are here too, so that one name is enough for who writes or runs checks.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -40,39 +37,14 @@
 //! assert!(ran.records.iter().find(failed).is_none());
 //! ```
 
-pub mod advice;
-pub mod audit;
-pub mod budget;
-pub mod calibration;
-pub mod catalogue;
-pub mod check;
 pub mod checks;
-pub mod cli;
 pub mod completion;
-pub mod context;
-pub mod event;
-pub mod expect;
-pub mod figures;
-pub mod kubernetes;
-mod need;
-pub mod node;
-mod outcome;
-pub mod profile;
-pub mod programs;
-pub mod report;
-mod requirement;
-pub mod runner;
-pub mod seccomp;
 pub mod self_test;
-pub mod shortage;
-mod suggest;
-pub mod suite;
-mod wasi_abi;
-pub mod wasi_engine;
-pub mod wasi_host;
-pub mod wasi_sim;
+pub mod version;
 
-pub use pause_image as subject;
-pub use pause_sandbox::{
-    backend, emulator, inherited, interrupt, probe, process, signal, wait, workload,
+pub use pause_harness::{
+    advice, audit, backend, budget, calibration, catalogue, check, cli, context, emulator, event,
+    expect, figures, inherited, interrupt, kubernetes, node, probe, process, profile, programs,
+    report, runner, seccomp, shortage, signal, subject, suggest, suite, wait, wasi_engine,
+    wasi_host, wasi_sim, workload,
 };

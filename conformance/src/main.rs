@@ -12,7 +12,7 @@ use conformance::cli::{Cli, Command, UsageError};
 use conformance::completion;
 use conformance::report::wrap;
 use conformance::suite::{self, Failure};
-use conformance::{inherited, interrupt, self_test};
+use conformance::{inherited, interrupt, self_test, version};
 
 fn main() -> ExitCode {
     #[cfg(feature = "engines")]
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         return said(&Failure::not_judged(message, None));
     }
     choose_colours();
-    let cli = match Cli::read(FAMILIES) {
+    let cli = match Cli::read(version::long()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let wrong = UsageError::of(&error);

@@ -44,7 +44,7 @@ fn page_path() -> PathBuf {
 }
 
 fn known_path() -> PathBuf {
-    crate::workspace().join("conformance/src/figures/known.txt")
+    crate::workspace().join("conformance/harness/src/figures/known.txt")
 }
 
 impl Scoreboard {

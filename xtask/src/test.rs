@@ -316,7 +316,7 @@ const HOSTS: [&str; 7] = [
 const AGE: [&str; 7] = [
     "test",
     "--package",
-    "pause-conformance",
+    "pause-harness",
     "--lib",
     "--",
     "--ignored",
@@ -337,12 +337,14 @@ const PACKED: [&str; 9] = [
 ];
 
 /// WASI components need a compiler in the suite, which takes minutes to build.
-const COMPONENTS: [&str; 9] = [
+const COMPONENTS: [&str; 11] = [
     "test",
+    "--package",
+    "pause-harness",
     "--package",
     "pause-conformance",
     "--features",
-    "wasmtime",
+    "pause-conformance/wasmtime",
     "--lib",
     "--",
     "component",

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::process::Command;
 
 /// The packages that can be published, each after those that it depends on.
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
     "reference-pause",
     "pause-fixtures",
     "pause-cri",
     "pause-image",
     "pause-sandbox",
+    "pause-harness",
     "pause-conformance",
 ];
 

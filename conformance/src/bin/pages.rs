@@ -16,6 +16,7 @@ use conformance::checks::FAMILIES;
 use conformance::cli::Cli;
 use conformance::completion;
 use conformance::report::spec::Format;
+use conformance::version;
 
 const NAME: &str = "pause-conformance";
 
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
 /// One page for the program, one for each of its commands, one for the checks.
 fn manual(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let mut program = Cli::definition(FAMILIES)
+    let mut program = Cli::definition(version::long())
         .name(NAME)
         .disable_help_subcommand(true);
     program.build();

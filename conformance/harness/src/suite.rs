@@ -40,6 +40,9 @@ use rounds::{Baselines, Ran, Timed};
 
 pub use crate::requirement::SPEC_VERSION;
 
+/// The commit of a release; empty in a build of a checkout.
+pub const COMMIT: &str = env!("PAUSE_CONFORMANCE_COMMIT");
+
 /// What kept the suite from judging: one line, a hint, an exit status.
 #[derive(Debug)]
 pub struct Failure {

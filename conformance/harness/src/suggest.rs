@@ -1,10 +1,7 @@
 //! Suggests a known name for one that is not known.
 
 /// The candidate that is most like `name`, if any is like it at all.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // As long, it is no slip of the pen, and the comparison takes the product of the lengths.
     if name.len() > 200 {
         return None;

@@ -9,7 +9,7 @@ fn the_server_is_its_text_assembled() {
     let assembled = wat::parse_str(include_str!("server.wat")).expect("it is a module in text");
     assert!(
         assembled == SERVER,
-        "write it anew: wat2wasm conformance/src/wasi_host/server.wat, or any assembler"
+        "write it anew: wat2wasm conformance/harness/src/wasi_host/server.wat, or any assembler"
     );
 }
 

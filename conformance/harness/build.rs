@@ -79,7 +79,7 @@ fn lock() -> PathBuf {
     if own.exists() {
         return own;
     }
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock")
 }
 
 /// The version of a package that is locked: reports name it, and no crate says its own.

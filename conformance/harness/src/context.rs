@@ -274,19 +274,19 @@ impl<'a> Context<'a> {
     }
 
     /// Whether the backend offers all of this.
-    pub(crate) fn offers(&self, needs: Needs) -> bool {
+    pub fn offers(&self, needs: Needs) -> bool {
         let backend = self.shared.backend.as_ref();
         backend.is_some_and(|backend| backend.offers().contains(needs.host))
     }
 
     /// The least memory limit under which the backend starts a program, in bytes.
-    pub(crate) fn memory_floor(&self) -> u64 {
+    pub fn memory_floor(&self) -> u64 {
         let backend = self.shared.backend.as_ref();
         backend.map_or(0, |backend| backend.memory_floor())
     }
 
     /// Whether a sandbox takes so long to make that a check had better do with few.
-    pub(crate) fn starts_are_dear(&self) -> bool {
+    pub fn starts_are_dear(&self) -> bool {
         let backend = self.shared.backend.as_ref();
         backend.is_some_and(|backend| backend.cost() > DEAR)
     }
@@ -399,7 +399,7 @@ impl<'a> Context<'a> {
     }
 
     /// Whether the program takes long to become ready, and uses little processor time for it.
-    pub(crate) fn starts_slowly(&self) -> bool {
+    pub fn starts_slowly(&self) -> bool {
         self.beside() > 0
     }
 
@@ -491,11 +491,13 @@ impl<'a> Context<'a> {
         all.insert(name.to_owned(), measurement);
     }
 
-    pub(crate) fn is_never_ready(&self) -> bool {
+    /// Whether a program of this subject was seen that is never ready.
+    pub fn is_never_ready(&self) -> bool {
         self.shared.never_ready.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_never_ready(&self, is_never: bool) {
+    /// Takes it for one that is, or is not, never ready.
+    pub fn set_never_ready(&self, is_never: bool) {
         self.shared.never_ready.store(is_never, Ordering::Relaxed);
     }
 }

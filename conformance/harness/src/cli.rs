@@ -13,13 +13,12 @@ use crate::budget::Budget;
 use crate::catalogue::{self, ListFormat, matches};
 use crate::check::{Check, Families, Level, Needs};
 use crate::emulator::EmulationMode;
-use crate::event::{Part, SCHEMA_VERSION};
+use crate::event::Part;
 use crate::kubernetes::Minor;
 use crate::node::checks::Entry as Passive;
 use crate::profile::Profile;
 use crate::report::human::Detail;
 use crate::report::spec::{ReportSpec, SpecError};
-use crate::requirement::SPEC_VERSION;
 use crate::subject::{Platform, Platforms};
 use crate::wasi_engine::Engine;
 
@@ -30,6 +29,9 @@ mod runtime;
 pub use audit::{Audit, AuditFormat, Merge, MergeFormat};
 pub use command::command;
 pub use runtime::{ContainerEngine, Runtime};
+
+/// Of the program, whose package is not this one.
+const ABOUT: &str = "Conformance suite for Kubernetes pause (pod sandbox) images";
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -60,7 +62,7 @@ Exit status:
 /// required, which document requires it, and what was observed. Needs no root, no daemon and, for
 /// local images, no network.
 #[derive(Debug, Parser)]
-#[command(version, about, long_about, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
+#[command(name = "pause-conformance", version, about = ABOUT, long_about, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do instead of judging.
     #[command(subcommand)]
@@ -71,50 +73,21 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// The arguments of this process. `--version` counts the checks of the registry.
+    /// The arguments of this process. `--version` says this, `-V` the version alone.
     ///
     /// # Errors
     /// What is wrong with them, or the help or version that they ask for.
-    pub fn read(families: Families) -> Result<Self, clap::Error> {
-        let mut command = Self::definition(families);
+    pub fn read(version: String) -> Result<Self, clap::Error> {
+        let mut command = Self::definition(version);
         let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
         Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
     }
 
     /// All that can be typed, as clap describes it.
-    pub fn definition(families: Families) -> clap::Command {
+    pub fn definition(version: String) -> clap::Command {
         // clap takes text that lives as long as the program.
-        Self::command().long_version(&*long_version(families).leak())
+        Self::command().long_version(&*version.leak())
     }
-}
-
-/// Version, commit, requirements and features, for `--version`; `-V` prints the version alone.
-fn long_version(families: Families) -> String {
-    let checks = count(families);
-    let features = [
-        (cfg!(feature = "cri"), "cri"),
-        (cfg!(feature = "engines"), "engines"),
-        (cfg!(feature = "junit"), "junit"),
-        (cfg!(feature = "registry"), "registry"),
-        (cfg!(feature = "schema"), "schema"),
-        (cfg!(feature = "self-test"), "self-test"),
-        (cfg!(feature = "wasmtime"), "wasmtime"),
-    ];
-    let features = features.iter().filter(|(built_in, _)| *built_in);
-    let features: Vec<_> = features.map(|(_, name)| *name).collect();
-    let commit = match env!("PAUSE_CONFORMANCE_COMMIT") {
-        "" => "not recorded: built from a checkout",
-        commit => commit,
-    };
-    format!(
-        "{}\ncommit {commit}\nrequirements {SPEC_VERSION}, {checks} checks\nreport schema {SCHEMA_VERSION}\nfeatures {}",
-        env!("CARGO_PKG_VERSION"),
-        if features.is_empty() {
-            "none".to_owned()
-        } else {
-            features.join(" ")
-        },
-    )
 }
 
 /// How many checks a registry has.
