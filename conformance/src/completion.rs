@@ -68,7 +68,7 @@ fn command() -> Command {
         })
         .mut_subcommand("explain", |it| it.mut_arg("ids", with(of_all())))
         .mut_subcommand("self-test", |it| {
-            let fixtures = crate::self_test::trials().map(|trial| trial.name());
+            let fixtures = crate::self_test::trials().map(crate::self_test::Trial::name);
             it.mut_arg("checks", with(of_images()))
                 .mut_arg("fixtures", with(words(fixtures)))
         })

@@ -166,9 +166,10 @@ impl Budget {
     /// The names of all that can be limited.
     pub fn names() -> impl Iterator<Item = String> {
         FIGURES.iter().flat_map(|figure| {
-            let suffixes: &[&str] = match figure.is_distribution {
-                true => &OF_MANY.map(|(suffix, _)| suffix),
-                false => &[""],
+            let suffixes: &[&str] = if figure.is_distribution {
+                &OF_MANY.map(|(suffix, _)| suffix)
+            } else {
+                &[""]
             };
             let names = suffixes
                 .iter()

@@ -150,15 +150,12 @@ fn sources(audit: &Audit) -> impl Iterator<Item = String> {
     audit.sources.iter().map(|source| {
         let version = source.version.as_deref().unwrap_or_default();
         let (name, place) = (&source.name, line(&source.place));
-        match &source.error {
-            Some(why) => format!("{name} at {place} does not answer: {}", line(why)),
-            None => {
-                let pods = counted(source.pods, "pod", "pods");
-                format!("{name} at {place}: {pods} {}", line(version))
-                    .trim_end()
-                    .to_owned()
-            }
+        if let Some(why) = &source.error {
+            return format!("{name} at {place} does not answer: {}", line(why));
         }
+        let pods = counted(source.pods, "pod", "pods");
+        let said = format!("{name} at {place}: {pods} {}", line(version));
+        said.trim_end().to_owned()
     })
 }
 
