@@ -60,7 +60,7 @@ pub use pod::{PROMPTLY, Pod, ProcessState};
 pub use rest::Becomes;
 pub use time::Stopwatch;
 pub use trace::{Traced, trace};
-pub use twin::AT_ONCE;
+use twin::AT_ONCE;
 pub use unmount::UnmountWatch;
 pub use watch::{Watched, first_to_end, which_stay};
 pub use work::{Held, Rested, Worked};

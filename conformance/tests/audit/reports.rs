@@ -148,6 +148,33 @@ fn the_catalogue_has_them_and_no_image_is_judged_by_them() {
     }
 }
 
+/// A node of hundreds of pods has one image, and one fault.
+#[test]
+fn what_fails_alike_in_many_pods_is_said_once() {
+    let pods = 1..=12_u32;
+    let processes = pods.clone().flat_map(|pod| {
+        let pid = 100 * pod.cast_signed();
+        let pause = Process::pause(pid, pod);
+        let zombie = Process::zombie(pid + 1, pid, &pause);
+        [pause, zombie]
+    });
+    let tree = Tree::of(&processes.collect::<Vec<_>>());
+    let said = text(&run(&tree, &[]));
+    let mut lines = said.lines().filter(|line| line.starts_with("FAIL "));
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        panic!("one of all: {said}");
+    };
+    assert!(line.starts_with("FAIL 12 pods [node/"), "{line}");
+    let mut after = said.lines().skip_while(|it| *it != line);
+    let names = after.nth(1).expect("their names");
+    assert_eq!(names.matches(", ").count(), 9, "{names}");
+    assert!(names.ends_with(" and 2 more"), "{names}");
+    for pod in pods {
+        let row = format!("{}  ", crate::tree::uid(pod));
+        assert!(said.contains(&row), "{row}: {said}");
+    }
+}
+
 #[test]
 fn one_pod_is_explained_and_zombies_have_ancestors() {
     let tree = node();

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use fixtures::protocol::Death;
 
-use super::Pod;
 use super::pod::PROMPTLY;
-use crate::outcome::Stop;
+use super::{AT_ONCE, Pod};
+use crate::outcome::{Finding, Stop};
 use crate::probe::{Probe, Reaped};
 use crate::shortage::needs;
 
@@ -125,31 +125,60 @@ impl<'p> Orphans<'p> {
         let watch = pod.stopwatch();
         let scaled = pod.context().scaled(limit);
         loop {
-            let left = watch.left(scaled);
-            let reaped = self
-                .probe
-                .await_reaped(left)
-                .map_err(|error| self.failed(pod, "see the orphans reaped", &error))?;
+            let reaped = self.await_reaped(pod, watch.left(scaled))?;
             if reaped.reaped == self.count {
                 return Ok(reaped);
             }
             if watch.left(scaled).is_zero() {
                 pod.expect_running(&format!("{} ended", self.what))?;
-                let expected = format!("{} reaped within {limit:?} of the end", self.what);
-                let observed = format!(
-                    "{} of {} left as zombies after {:.1?}",
-                    self.count - reaped.reaped,
-                    self.count,
-                    watch.wall()
-                );
-                let mut finding = pod.finding(expected, observed).with(pod.describe());
-                if let Some(pid) = reaped.first_left {
-                    finding = finding.with(format!(
-                        "one of them: pid {pid} in the sandbox, parent 1, ended, not reaped"
-                    ));
-                }
-                return Err(finding.into());
+                return Err(self.left(pod, (limit, watch.wall()), &reaped).into());
             }
+        }
+    }
+
+    /// As [`Orphans::expect_reaped_within`], of orphans that ended before the program was executed:
+    /// where it is shown that they never are, nothing is waited for.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn expect_older_reaped(&self, pod: &mut Pod<'_>, limit: Duration) -> Result<Reaped, Stop> {
+        let watch = pod.stopwatch();
+        let at_once = pod.context().scaled(AT_ONCE);
+        let reaped = self.await_reaped(pod, at_once)?;
+        if reaped.reaped == self.count {
+            return Ok(reaped);
+        }
+        match pod.context().never_reaps_older() {
+            Some(why) => {
+                pod.expect_running(&format!("{} ended", self.what))?;
+                let finding = self.left(pod, (limit, watch.wall()), &reaped);
+                Err(finding.with(why).into())
+            }
+            None => self.expect_reaped_within(pod, limit),
+        }
+    }
+
+    fn await_reaped(&self, pod: &mut Pod<'_>, left: Duration) -> Result<Reaped, Stop> {
+        let reaped = self.probe.await_reaped(left);
+        reaped.map_err(|error| self.failed(pod, "see the orphans reaped", &error))
+    }
+
+    /// What is left of them, after that time.
+    fn left(
+        &self,
+        pod: &mut Pod<'_>,
+        (limit, after): (Duration, Duration),
+        reaped: &Reaped,
+    ) -> Finding {
+        let expected = format!("{} reaped within {limit:?} of the end", self.what);
+        let (left, of) = (self.count - reaped.reaped, self.count);
+        let observed = format!("{left} of {of} left as zombies after {after:.1?}");
+        let finding = pod.finding(expected, observed).with(pod.describe());
+        match reaped.first_left {
+            Some(pid) => finding.with(format!(
+                "one of them: pid {pid} in the sandbox, parent 1, ended, not reaped"
+            )),
+            None => finding,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::outcome::Stop;
 use crate::seccomp;
 
 /// How long a program may take for what most do at once, until its twin is asked.
-pub const AT_ONCE: Duration = Duration::from_millis(100);
+pub(super) const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Orphans that end before the program is executed.
 const OLDER: usize = 3;
@@ -42,7 +42,7 @@ impl Pod<'_> {
 impl Context<'_> {
     /// Why orphans that ended before the program was executed are never reaped; nothing where that
     /// is not known.
-    pub fn never_reaps_older(&self) -> Option<String> {
+    pub(super) fn never_reaps_older(&self) -> Option<String> {
         let shown = || {
             let mut pod = self.start_unready(Spec {
                 held: true,

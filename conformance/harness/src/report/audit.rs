@@ -147,7 +147,10 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 
 /// Who was asked, a line each.
 fn sources(audit: &Audit) -> impl Iterator<Item = String> {
-    audit.sources.iter().map(|source| {
+    const NONE: &str = "no container runtime was found: pods are those that /proc shows";
+    let asked_none = audit.sources.iter().all(|source| source.name == "proc");
+    let none = asked_none.then(|| NONE.to_owned());
+    let asked = audit.sources.iter().map(|source| {
         let version = source.version.as_deref().unwrap_or_default();
         let (name, place) = (&source.name, line(&source.place));
         if let Some(why) = &source.error {
@@ -156,7 +159,8 @@ fn sources(audit: &Audit) -> impl Iterator<Item = String> {
         let pods = counted(source.pods, "pod", "pods");
         let said = format!("{name} at {place}: {pods} {}", line(version));
         said.trim_end().to_owned()
-    })
+    });
+    none.into_iter().chain(asked)
 }
 
 /// A table in columns of spaces; the last column is as long as it is.

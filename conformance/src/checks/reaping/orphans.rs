@@ -5,8 +5,8 @@ use fixtures::protocol::{Death, origin};
 use super::{AFTER_ONE, CONTAINER, JOINED, PAUSE_C, reaps, spec};
 use crate::advice::{self, Advice};
 use crate::backend::{Join, Spec};
-use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
-use crate::context::{AT_ONCE, Context, Orphans, PROMPTLY};
+use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop};
+use crate::context::{Context, Orphans, PROMPTLY};
 use crate::signal::{CHLD, KILL};
 
 pub(super) static ONE_ORPHAN: Check = Check {
@@ -256,19 +256,6 @@ fn before_handler(cx: &Context<'_>) -> Outcome {
     older.release(&mut pod)?;
     pod.release()?;
     pod.await_ready()?;
-    match older.expect_reaped_within(&mut pod, AT_ONCE) {
-        Err(Stop::Fail(finding)) => match cx.never_reaps_older() {
-            Some(why) => return Err(never_reaped(finding).with(why).into()),
-            None => older.expect_reaped_within(&mut pod, PROMPTLY)?,
-        },
-        other => other?,
-    };
+    older.expect_older_reaped(&mut pod, PROMPTLY)?;
     Ok(Pass::new("3 orphans that ended before exec reaped"))
-}
-
-fn never_reaped(finding: Finding) -> Finding {
-    Finding {
-        expected: format!("3 orphans that ended before exec reaped within {PROMPTLY:?} of the end"),
-        ..finding
-    }
 }

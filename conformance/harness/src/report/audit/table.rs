@@ -1,5 +1,6 @@
 //! The audit for people: a row a pod, then what is wrong and how it is mended.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use crate::event::{Record, Verdict};
@@ -9,6 +10,9 @@ use crate::report::text::{line, plural};
 
 /// How many lines of evidence are shown for one check.
 const EVIDENCE: usize = 10;
+
+/// How many pods are named in which the same failed.
+const NAMES: usize = 10;
 
 /// What is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +58,60 @@ fn pods(out: &mut String, audit: &Audit) -> fmt::Result {
     write!(out, "{}", Columns([head].into_iter().chain(rows).collect()))?;
     writeln!(out)?;
     node_failures(out, audit)?;
-    for pod in &audit.pods {
-        for record in pod.failed() {
-            failed(out, audit, &pod.title(), record)?;
+    for alike in alike(audit) {
+        match &alike[..] {
+            [] => {}
+            [(pod, record)] => failed(out, audit, &pod.title(), record)?,
+            several => failed_in(out, audit, several)?,
         }
     }
     mending(out, audit)
+}
+
+/// A failure, and whose it is.
+type Failure<'a> = (&'a Pod, &'a Record);
+
+/// The failures of pods, those that say the same together, in the order of their first.
+fn alike(audit: &Audit) -> Vec<Vec<Failure<'_>>> {
+    let same = |record: &Record| {
+        (
+            record.id.clone(),
+            record.expected.clone(),
+            record.observed.clone(),
+        )
+    };
+    let mut places = BTreeMap::new();
+    let mut groups: Vec<Vec<Failure<'_>>> = Vec::new();
+    for pod in &audit.pods {
+        for record in pod.failed() {
+            let place = *places.entry(same(record)).or_insert(groups.len());
+            match groups.get_mut(place) {
+                Some(group) => group.push((pod, record)),
+                None => groups.push(vec![(pod, record)]),
+            }
+        }
+    }
+    groups
+}
+
+/// What failed alike in several pods, with their names, and the evidence of the first.
+fn failed_in(out: &mut String, audit: &Audit, alike: &[Failure<'_>]) -> fmt::Result {
+    let Some((first, record)) = alike.first() else {
+        return Ok(());
+    };
+    headline(out, audit, &format!("{} pods", alike.len()), record)?;
+    let names: Vec<_> = alike.iter().map(|(pod, _)| line(&pod.title())).collect();
+    let shown = &names[..names.len().min(NAMES)];
+    let more = match names.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    writeln!(out, "       {}{more}", shown.join(", "))?;
+    if record.evidence.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "       in {}:", line(&first.title()))?;
+    evidence(out, record)
 }
 
 /// What is wrong with the node as a whole.
@@ -71,6 +123,11 @@ fn node_failures(out: &mut String, audit: &Audit) -> fmt::Result {
 
 /// What failed, in a line, with its evidence.
 fn failed(out: &mut String, audit: &Audit, whose: &str, record: &Record) -> fmt::Result {
+    headline(out, audit, whose, record)?;
+    evidence(out, record)
+}
+
+fn headline(out: &mut String, audit: &Audit, whose: &str, record: &Record) -> fmt::Result {
     let mark = if record.is_red(audit.strict) {
         "FAIL"
     } else {
@@ -82,7 +139,10 @@ fn failed(out: &mut String, audit: &Audit, whose: &str, record: &Record) -> fmt:
     writeln!(
         out,
         "{mark} {whose} [{id}, {level}] expected {expected}, observed {observed}"
-    )?;
+    )
+}
+
+fn evidence(out: &mut String, record: &Record) -> fmt::Result {
     for evidence in record.evidence.iter().take(EVIDENCE) {
         writeln!(out, "       {}", line(evidence))?;
     }
