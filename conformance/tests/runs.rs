@@ -93,7 +93,26 @@ fn what_never_comes_is_shown_where_a_program_can_be_followed(
     #[case] shown: &str,
 ) {
     let folder = tempfile::tempdir().expect("a folder");
-    let fixture = fixtures::all().find(|fixture| fixture.name == name);
+    let judged = judged(&folder, name, check);
+    assert_eq!(judged["verdict"], "fail", "{judged:#}");
+    assert!(judged.to_string().contains(shown), "{judged:#}");
+}
+
+#[rstest]
+#[case::or_open_or_at_its_end("startup/stays")]
+#[case::or_closed("startup/stays-without-stdin")]
+fn one_that_computes_and_cannot_tell_its_streams_is_not_watched_with_each(#[case] check: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let judged = judged(&folder, "never-ready", check);
+    assert_eq!(judged["verdict"], "pass", "{judged:#}");
+    let shown = "asked for nothing before that has to do with its standard streams";
+    assert!(judged.to_string().contains(shown), "{judged:#}");
+}
+
+/// The record of one check of a fixture.
+fn judged(folder: &tempfile::TempDir, name: &str, check: &str) -> serde_json::Value {
+    let mut all = fixtures::all().chain(fixtures::catalogue::hostile());
+    let fixture = all.find(|fixture| fixture.name == name);
     let built = fixture.and_then(|it| it.build(conformance::programs::FIXTURE).ok());
     let program = folder.path().join(name);
     std::fs::write(&program, built.expect("it is one of them")).expect("written");
@@ -104,9 +123,8 @@ fn what_never_comes_is_shown_where_a_program_can_be_followed(
         .expect("the suite starts");
     let report: serde_json::Value = serde_json::from_slice(&ended.stdout).expect("a report");
     let checks = report["runs"][0]["checks"].as_array().expect("checks");
-    let judged = checks.iter().find(|it| it["id"] == check).expect("made");
-    assert_eq!(judged["verdict"], "fail", "{judged:#}");
-    assert!(judged.to_string().contains(shown), "{judged:#}");
+    let judged = checks.iter().find(|it| it["id"] == check);
+    judged.expect("made").clone()
 }
 
 #[test]

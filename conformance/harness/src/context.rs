@@ -120,6 +120,11 @@ pub struct Shared {
     proof: std::sync::OnceLock<Option<rest::Proof>>,
     /// Why its system calls cannot be followed, where that was seen.
     unfollowable: std::sync::OnceLock<String>,
+    /// Set where it was followed until it only computed, and had made no call by then whose answer
+    /// has to do with its standard streams.
+    pub(crate) is_blind: std::sync::OnceLock<()>,
+    /// How long it has computed from its start, where it was never seen to do anything else.
+    pub(crate) computed: std::sync::OnceLock<Duration>,
     /// What it does in thirty days, likewise.
     days: std::sync::OnceLock<Result<Days, Stop>>,
     /// Whether it has reaped any of [`idle::ORPHANS`], likewise.
@@ -156,6 +161,8 @@ impl Shared {
             worked: std::sync::OnceLock::new(),
             proof: std::sync::OnceLock::new(),
             unfollowable: std::sync::OnceLock::new(),
+            is_blind: std::sync::OnceLock::new(),
+            computed: std::sync::OnceLock::new(),
             days: std::sync::OnceLock::new(),
             reaps: Mutex::new(None),
             measurements: Mutex::new(BTreeMap::new()),

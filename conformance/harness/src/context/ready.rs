@@ -23,6 +23,8 @@ use crate::signal;
 const SETTLE: Duration = Duration::from_millis(600);
 /// The same, once it is known for this subject that none comes.
 const SETTLE_AGAIN: Duration = Duration::from_millis(60);
+/// The same, once one was seen to do nothing but compute: it is there as soon as it does.
+const COMPUTES_AGAIN: Duration = Duration::from_millis(10);
 /// How many times as long a program may compute at its start that would lose TERM meanwhile: of
 /// that nothing can be asked. Half as long, if it would not.
 const COMPUTES: u32 = 3;
@@ -171,7 +173,12 @@ impl Start {
                 // Only that tells a program that computes from one that a busy host keeps waiting,
                 // for memory as for a processor.
                 let computed = watch.ran();
-                computed >= self.most_computing(pod) || self.has_taken_for_long(pod)
+                if computed < self.most_computing(pod) {
+                    self.has_taken_for_long(pod)
+                } else {
+                    pod.note_computed(computed);
+                    true
+                }
             }
             Look::Stuck => {
                 self.quiet = None;
@@ -198,7 +205,9 @@ impl Start {
 
     /// How long it may compute at its start.
     fn most_computing(&self, pod: &Pod<'_>) -> Duration {
-        if !self.native || pod.context().is_never_ready() {
+        if self.native && pod.context().shared.computed.get().is_some() {
+            self.settle.min(pod.context().scaled(COMPUTES_AGAIN))
+        } else if !self.native || pod.context().is_never_ready() {
             self.settle
         } else if has_taken_term(pod) {
             self.settle / 2

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::idle::ORPHANS;
 use super::moments::{Scene, usual};
 use super::step::Seen;
-use super::{Came, Context, PROMPTLY, Stimulus};
+use super::{Came, Context, PROMPTLY, Pod, Stimulus};
 use crate::backend::Spec;
 use crate::need::Needs;
 use crate::outcome::Stop;
@@ -65,6 +65,20 @@ impl Context<'_> {
         Ok(becomes.unwrap_or(Becomes::Unknown))
     }
 
+    /// For how long the program was seen to compute from its start and to do nothing else, where it
+    /// had asked for nothing by then that has to do with its standard streams: so long it stays,
+    /// whatever they are.
+    pub fn computes_whatever_its_streams(&self) -> Option<Duration> {
+        if self.proof().is_some() {
+            return None;
+        }
+        self.shared.is_blind.get()?;
+        if !*self.known() {
+            self.start(Spec::default()).ok()?;
+        }
+        self.shared.computed.get().copied()
+    }
+
     /// What is proven of the program, once a run.
     pub(super) fn proof(&self) -> Option<Proof> {
         let prove = || {
@@ -87,6 +101,26 @@ impl Context<'_> {
             reaped,
         }))
     }
+}
+
+impl Pod<'_> {
+    /// Notes for how long one has computed from its start that was started as usual.
+    pub(super) fn note_computed(&self, time: Duration) {
+        if self.start.as_ref().is_some_and(is_usual) {
+            self.context.shared.computed.get_or_init(|| time);
+        }
+    }
+}
+
+/// Nothing in it makes a program end that does not do so as it is usually started.
+fn is_usual(spec: &Spec) -> bool {
+    let asked = spec.arguments.is_some() || spec.command.is_some() || spec.env.is_some();
+    !asked && spec.user.is_none() && spec.own_pid_namespace && is_plain(spec)
+}
+
+/// A limit may end the one and spare the other.
+pub(super) fn is_plain(spec: &Spec) -> bool {
+    spec.seccomp.is_none() && spec.memory_limit.is_none() && spec.pids_limit.is_none()
 }
 
 /// What it says, where it can be followed and the host has the time.

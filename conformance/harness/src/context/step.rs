@@ -10,6 +10,7 @@ use pause_sandbox::step::{Call, Next, Stepper};
 use super::Pod;
 use crate::outcome::Stop;
 use crate::process::ExitStatus;
+use crate::seccomp;
 
 /// Signals that the kernel sends for what an instruction did.
 const FAULTS: [i32; 5] = [
@@ -47,6 +48,24 @@ const CALLS: u64 = 3_000;
 /// may run in the kernel.
 const REAL: Duration = Duration::from_millis(300);
 
+/// Calls that have to do with no descriptor: what a static program makes before its `main`.
+const BLIND: [&str; 14] = [
+    "arch_prctl",
+    "brk",
+    "getpid",
+    "getrandom",
+    "mprotect",
+    "prlimit64",
+    "readlink",
+    "readlinkat",
+    "rseq",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "set_robust_list",
+    "set_tid_address",
+    "uname",
+];
+
 /// What a program that is followed has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
@@ -83,6 +102,8 @@ pub(super) struct Steps {
     acted: Instant,
     /// Its processor time, when it was first seen to make no call, though it sleeps in none.
     computes: Option<Duration>,
+    /// Whether each of its calls would be answered the same whatever its standard streams are.
+    is_blind: bool,
 }
 
 impl Steps {
@@ -104,6 +125,7 @@ impl Steps {
             written: 0,
             acted: Instant::now(),
             computes: None,
+            is_blind: true,
         })
     }
 
@@ -221,6 +243,7 @@ impl Steps {
                 }
                 Next::Call(call) => {
                     self.note_call()?;
+                    self.is_blind &= BLIND.contains(&&*seccomp::name_of(&call));
                     self.saw_it_act();
                     return Ok(Seen::Call(call));
                 }
@@ -287,6 +310,9 @@ impl Steps {
         let before = *self.computes.get_or_insert(used);
         let most = pod.context().scaled(COMPUTES);
         if used.saturating_sub(before) > most || used > FOLLOWED {
+            if self.is_usual && self.is_blind {
+                pod.context().shared.is_blind.get_or_init(|| ());
+            }
             return Err(Stop::Skip(
                 "the program computes and makes no system call, by which alone it is followed"
                     .to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fixtures::protocol::Death;
 
 use super::moments::{Scene, usual};
-use super::rest::come;
+use super::rest::{come, is_plain};
 use super::{Becomes, Came, Context, Orphans, PROMPTLY, Pod, Stimulus};
 use crate::backend::Spec;
 use crate::need::Needs;
@@ -63,11 +63,6 @@ impl Context<'_> {
     fn follows(&self) -> bool {
         self.offers(Needs::FOLLOWED) && self.proof().is_some()
     }
-}
-
-/// A limit may end the one and spare the other.
-fn is_plain(spec: &Spec) -> bool {
-    spec.seccomp.is_none() && spec.memory_limit.is_none() && spec.pids_limit.is_none()
 }
 
 /// Where it rests, if it does and nothing has come of this.

@@ -94,9 +94,16 @@ enum Stays {
 struct Seen {
     /// For how long it was watched.
     window: Duration,
-    /// Beside that it is proven to rest.
-    rests: bool,
+    /// What proves more than that, in words.
+    proof: Option<&'static str>,
 }
+
+/// It was followed until it rested.
+const RESTS: &str = "it rests in a wait that has no end, and no timer runs, as ptrace shows";
+
+/// It was followed until it only computed.
+const COMPUTES: &str = "it computes, and asked for nothing before that has to do with its standard \
+    streams, as ptrace shows";
 
 impl Seen {
     fn pass(&self, input: &str) -> Pass {
@@ -104,18 +111,24 @@ impl Seen {
         let pass = Pass::new(format!(
             "running after {window:?} with standard input {input}"
         ));
-        if self.rests {
-            pass.with("it rests in a wait that has no end, and no timer runs, as ptrace shows")
-        } else {
-            pass
+        match self.proof {
+            Some(words) => pass.with(words),
+            None => pass,
         }
     }
 }
 
 /// Watches a program with each of `inputs`, side by side. Says how the first of them ended, and
 /// with which of `others` and of the rest it stays. One that is proven to rest with each of them
-/// is not watched for long.
+/// is not watched for long, and one that cannot tell them from each other not once more.
 fn ends(cx: &Context<'_>, inputs: &[Input], others: &[Input]) -> Result<Stays, Stop> {
+    let computed = cx.computes_whatever_its_streams();
+    if computed.is_some_and(|computed| computed >= WINDOW) {
+        return Ok(Stays::All(Seen {
+            window: WINDOW,
+            proof: Some(COMPUTES),
+        }));
+    }
     let mut pods = Vec::new();
     for input in inputs {
         pods.push(start(cx, *input)?);
@@ -128,7 +141,8 @@ fn ends(cx: &Context<'_>, inputs: &[Input], others: &[Input]) -> Result<Stays, S
     let left = window.saturating_sub(ran.unwrap_or_default());
     let asked = watches.first().map(Stopwatch::wall).unwrap_or_default();
     let Some((index, status, when)) = first_to_end(&mut pods, left)? else {
-        return Ok(Stays::All(Seen { window, rests }));
+        let proof = rests.then_some(RESTS);
+        return Ok(Stays::All(Seen { window, proof }));
     };
     let when = asked + when;
     let input = inputs[index].0;
