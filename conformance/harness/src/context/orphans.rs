@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use fixtures::protocol::Death;
 
-use super::pod::PROMPTLY;
-use super::{AT_ONCE, Pod};
+use super::{AT_ONCE, PROMPTLY, Pod};
 use crate::outcome::{Finding, Stop};
 use crate::probe::{Probe, Reaped};
 use crate::shortage::needs;
