@@ -487,6 +487,9 @@ impl Stepper {
         if !is_poked {
             if timer == Duration::MAX && first.is_none() {
                 let has_children = self.started > 0 && sleep::has_living_children(self.pid);
+                if self.started > 0 && !has_children && !self.sleeps_without_children() {
+                    return Ok(Next::Nothing);
+                }
                 let sleeps = self.may_wake_later || has_children;
                 return Ok(if sleeps { Next::Sleeps } else { Next::Rests });
             }
@@ -524,6 +527,14 @@ impl Stepper {
         self.turns.begin(id);
         unless_gone(sys::trace_continue(id, 0))?;
         Ok(if is_tried { Next::Nothing } else { Next::Woke })
+    }
+
+    /// Whether it sleeps on though none of its children lives: the end of the last one may have
+    /// woken it after it was seen asleep.
+    fn sleeps_without_children(&self) -> bool {
+        // The list of children is read under the lock under which a child ends and tells so: whoever
+        // was seen dead before has told by then.
+        !sleep::has_living_children(self.pid) && self.all_sleep()
     }
 
     /// Makes a wait short; what is to be put right then.

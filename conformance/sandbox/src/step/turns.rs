@@ -108,7 +108,7 @@ impl Stepper {
     }
 
     /// Whether all its threads sleep, those that are held aside.
-    fn all_sleep(&self) -> bool {
+    pub(super) fn all_sleep(&self) -> bool {
         self.threads.iter().all(|thread| self.is_asleep(thread))
     }
 
