@@ -487,7 +487,7 @@ impl Stepper {
         if !is_poked {
             if timer == Duration::MAX && first.is_none() {
                 let has_children = self.started > 0 && sleep::has_living_children(self.pid);
-                if self.started > 0 && !has_children && !self.sleeps_without_children() {
+                if !has_children && !self.sleeps_on() {
                     return Ok(Next::Nothing);
                 }
                 let sleeps = self.may_wake_later || has_children;
@@ -529,12 +529,13 @@ impl Stepper {
         Ok(if is_tried { Next::Nothing } else { Next::Woke })
     }
 
-    /// Whether it sleeps on though none of its children lives: the end of the last one may have
-    /// woken it after it was seen asleep.
-    fn sleeps_without_children(&self) -> bool {
-        // The list of children is read under the lock under which a child ends and tells so: whoever
-        // was seen dead before has told by then.
-        !sleep::has_living_children(self.pid) && self.all_sleep()
+    /// Whether it sleeps on after the ends of processes that were seen: such an end may have woken
+    /// it after it was seen asleep.
+    fn sleeps_on(&self) -> bool {
+        // The list of children is read under the lock under which a child ends and tells so. The
+        // end shows in its state, and by a pidfd, before it is told; now it is.
+        let has_children = sleep::has_living_children(self.pid);
+        (self.started == 0 || !has_children) && self.all_sleep()
     }
 
     /// Makes a wait short; what is to be put right then.
