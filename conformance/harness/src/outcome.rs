@@ -82,6 +82,9 @@ pub enum Stop {
     },
     /// It applies, but right and wrong cannot be told apart on this host; says why.
     Inconclusive(String),
+    /// What is proven of the program is not what an untraced window shows of it. That is the suite's
+    /// own fault, unless the host ran short of something in one of them.
+    Contradicted(String),
     /// The suite's own fault, or the host's: a stimulus that could not be produced.
     Error(String),
 }
@@ -99,9 +102,10 @@ impl fmt::Display for Stop {
             Stop::Blocked { by, why } => {
                 write!(f, "depends on {by}, which did not pass: {why}")
             }
-            Stop::Skip(reason) | Stop::Inconclusive(reason) | Stop::Error(reason) => {
-                f.write_str(reason)
-            }
+            Stop::Skip(reason)
+            | Stop::Inconclusive(reason)
+            | Stop::Contradicted(reason)
+            | Stop::Error(reason) => f.write_str(reason),
         }
     }
 }

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use crate::check::{Check, Finding, Needs, Outcome, Pass, Stop};
 use crate::context::{Context, GaveUp, Shared};
 use crate::event::{Event, Record, Verdict, Want};
+use crate::shortage;
 use conclude::{Concluded, blame_nobody};
 
 pub use conclude::record;
@@ -26,6 +27,15 @@ pub use conclude::record;
 /// By how much the number of checks at a time is multiplied for a program that mostly sleeps before
 /// it is ready.
 const SLEEPERS: usize = 3;
+
+/// A check that no thread could be started for says nothing about the program.
+fn no_thread(error: &std::io::Error) -> Stop {
+    let reason = format!("cannot start a thread: {error}");
+    match shortage::beside(error) {
+        Some(short) => Stop::Inconclusive(reason + &short),
+        None => Stop::Error(reason),
+    }
+}
 
 /// How a run is made.
 #[derive(Clone, Debug)]
@@ -220,7 +230,9 @@ impl<'a> Runner<'a> {
         for check in std::mem::take(&mut self.pending) {
             match self.blocked_by(check) {
                 Blocked::No if self.has_room(check, ordinary_left) => {
-                    self.launch(check, send.clone());
+                    if !self.launch(check, send.clone()) {
+                        waiting.push(check);
+                    }
                 }
                 Blocked::By(id) => {
                     let by = id.to_owned();
@@ -267,8 +279,8 @@ impl<'a> Runner<'a> {
         working().filter(|other| !other.confirming).count() < at_a_time
     }
 
-    fn launch(&mut self, check: &'static Check, send: mpsc::Sender<Completion>) {
-        (self.emit)(&Event::CheckStarted { id: check.id });
+    /// Starts it; `false` where that must wait for the end of another.
+    fn launch(&mut self, check: &'static Check, send: mpsc::Sender<Completion>) -> bool {
         let began = Instant::now();
         let shared = Arc::clone(self.run.shared);
         let body = move || {
@@ -295,6 +307,7 @@ impl<'a> Runner<'a> {
         let thread = std::thread::Builder::new().name(check.id.to_owned());
         match thread.spawn(body) {
             Ok(thread) => {
+                (self.emit)(&Event::CheckStarted { id: check.id });
                 let running = Running {
                     check,
                     since: began,
@@ -303,11 +316,14 @@ impl<'a> Runner<'a> {
                 };
                 self.running.insert(check.id, running);
             }
+            // The threads and processes of those that run are the user's as well.
+            Err(_) if !self.running.is_empty() => return false,
             Err(error) => {
-                let reason = format!("cannot start a thread: {error}");
-                self.finish(check, Concluded::Error(reason), began.elapsed());
+                (self.emit)(&Event::CheckStarted { id: check.id });
+                self.conclude(check, Ok(Err(no_thread(&error))), began.elapsed());
             }
         }
+        true
     }
 
     /// Waits for the end of a thread that has reported. It then releases its reference to the
@@ -352,10 +368,7 @@ impl<'a> Runner<'a> {
         };
         match std::thread::Builder::new().spawn(body) {
             Ok(thread) => running.thread = Some(thread),
-            Err(error) => {
-                let reason = format!("cannot start a thread: {error}");
-                self.end(check, Ok(Err(Stop::Error(reason))), took);
-            }
+            Err(error) => self.end(check, Ok(Err(no_thread(&error))), took),
         }
     }
 
@@ -417,7 +430,7 @@ impl<'a> Runner<'a> {
                 why: Some(why),
             },
             Err(Stop::Inconclusive(reason)) => Concluded::Inconclusive(reason),
-            Err(Stop::Error(reason)) => Concluded::Error(reason),
+            Err(Stop::Contradicted(reason) | Stop::Error(reason)) => Concluded::Error(reason),
         };
         self.finish(check, concluded, took);
     }

@@ -119,7 +119,7 @@ impl Watch {
 pub fn may_explain(outcome: &Outcome) -> bool {
     matches!(
         outcome,
-        Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_))
+        Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_) | Stop::Contradicted(_))
     )
 }
 
@@ -273,6 +273,10 @@ mod tests {
             None,
         ));
         assert!(why.contains("the host broke"), "{why}");
+        let differs: Outcome = Err(Stop::Contradicted("it rests, and ended".to_owned()));
+        let why = inconclusive(weigh(differs.clone(), pass.clone(), None));
+        assert!(why.contains("no cgroup tells"), "{why}");
+        assert_eq!(weigh(differs.clone(), differs.clone(), None), differs);
         assert_eq!(weigh(failed(), failed(), None), failed());
         assert_eq!(weigh(pass.clone(), failed(), None), pass);
         let short = Some("too few processes".to_owned());

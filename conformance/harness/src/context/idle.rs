@@ -422,7 +422,7 @@ mod tests {
             },
         ];
         for rest in others {
-            let Err(Stop::Error(why)) = rest.expect(&proof(0)) else {
+            let Err(Stop::Contradicted(why)) = rest.expect(&proof(0)) else {
                 panic!("one of the two is wrong: {rest:?}");
             };
             assert!(why.contains("rests in pause(2)"), "{why}");

@@ -43,7 +43,7 @@ impl Proof {
     /// What it proves, against what a window has shown.
     pub(super) fn is_contradicted(&self, shown: &str) -> Stop {
         let call = &self.call;
-        Stop::Error(format!(
+        Stop::Contradicted(format!(
             "the program rests in {call}(2), without an end and with no timer, as ptrace shows; \
              but in a window without ptrace it {shown}"
         ))

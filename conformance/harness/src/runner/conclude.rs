@@ -64,7 +64,13 @@ impl Record {
 pub(super) fn blame_nobody(outcome: Outcome, gave_up: Option<String>) -> Outcome {
     match (outcome, gave_up) {
         (
-            Err(Stop::Fail(_) | Stop::NotRunning(_) | Stop::Ended(_) | Stop::Error(_)),
+            Err(
+                Stop::Fail(_)
+                | Stop::NotRunning(_)
+                | Stop::Ended(_)
+                | Stop::Contradicted(_)
+                | Stop::Error(_)
+            ),
             Some(words),
         ) => Err(Stop::Inconclusive(words)),
         (outcome, _) => outcome,

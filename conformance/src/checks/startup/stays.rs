@@ -147,7 +147,7 @@ fn ends(cx: &Context<'_>, inputs: &[Input], others: &[Input]) -> Result<Stays, S
     let when = asked + when;
     let input = inputs[index].0;
     if rests {
-        return Err(Stop::Error(format!(
+        return Err(Stop::Contradicted(format!(
             "with standard input {input} the program rests without an end, as ptrace shows; but \
              in a window without ptrace it {status} after {when:.1?}"
         )));
