@@ -486,12 +486,7 @@ impl Stepper {
         let end = end.unwrap_or(Duration::MAX);
         if !is_poked {
             if timer == Duration::MAX && first.is_none() {
-                let has_children = self.started > 0 && sleep::has_living_children(self.pid);
-                if !has_children && !self.sleeps_on() {
-                    return Ok(Next::Nothing);
-                }
-                let sleeps = self.may_wake_later || has_children;
-                return Ok(if sleeps { Next::Sleeps } else { Next::Rests });
+                return Ok(self.without_time());
             }
             if timer.min(end) > self.limit {
                 self.ahead = self.ahead.max(self.limit);
@@ -527,6 +522,18 @@ impl Stepper {
         self.turns.begin(id);
         unless_gone(sys::trace_continue(id, 0))?;
         Ok(if is_tried { Next::Nothing } else { Next::Woke })
+    }
+
+    /// What all threads do that sleep, while no time of theirs runs.
+    fn without_time(&self) -> Next {
+        let has_children = self.started > 0 && sleep::has_living_children(self.pid);
+        if !has_children && !self.sleeps_on() {
+            Next::Nothing
+        } else if self.may_wake_later || has_children {
+            Next::Sleeps
+        } else {
+            Next::Rests
+        }
     }
 
     /// Whether it sleeps on after the ends of processes that were seen: such an end may have woken

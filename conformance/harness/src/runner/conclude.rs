@@ -69,7 +69,7 @@ pub(super) fn blame_nobody(outcome: Outcome, gave_up: Option<String>) -> Outcome
                 | Stop::NotRunning(_)
                 | Stop::Ended(_)
                 | Stop::Contradicted(_)
-                | Stop::Error(_)
+                | Stop::Error(_),
             ),
             Some(words),
         ) => Err(Stop::Inconclusive(words)),
