@@ -6,6 +6,10 @@ use nix::sys::signal::Signal;
 pub const HUP: i32 = Signal::SIGHUP as i32;
 /// SIGINT.
 pub const INT: i32 = Signal::SIGINT as i32;
+/// SIGBUS.
+pub const BUS: i32 = Signal::SIGBUS as i32;
+/// SIGSEGV.
+pub const SEGV: i32 = Signal::SIGSEGV as i32;
 /// SIGTERM.
 pub const TERM: i32 = Signal::SIGTERM as i32;
 /// SIGKILL.
