@@ -1,6 +1,6 @@
 //! The summary of a run: how long each step took, how many of its tests passed, and which failed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -17,6 +17,11 @@ pub(super) struct Step {
     pub(super) fault: Option<String>,
 }
 
+/// How many lines of what a failed test printed the summary repeats, and how many characters of
+/// each: a log that is cut keeps its end.
+const LINES: usize = 5;
+const WIDTH: usize = 160;
+
 /// The results of a program's tests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tests {
@@ -26,13 +31,15 @@ pub(super) struct Tests {
     pub(super) failed: u32,
     /// How many were skipped.
     pub(super) ignored: u32,
-    /// The names of those that failed.
-    pub(super) names: BTreeSet<String>,
+    /// The names of those that failed, and the first lines of what each printed.
+    pub(super) names: BTreeMap<String, Vec<String>>,
+    /// The failed test whose output is being read.
+    reading: Option<String>,
 }
 
 impl Tests {
-    /// Reads one line of a program's output. It knows `test NAME ... FAILED` and `test result: …`,
-    /// as libtest and libtest-mimic write them.
+    /// Reads one line of a program's output. It knows `test NAME ... FAILED`, `test result: …`, and
+    /// what follows `---- NAME ----`, as libtest and libtest-mimic write them.
     pub(super) fn read(&mut self, line: &str) {
         if let Some(counts) = line.strip_prefix("test result: ") {
             for count in counts.split([';', '.']) {
@@ -49,7 +56,25 @@ impl Tests {
             .strip_prefix("test ")
             .and_then(|line| line.strip_suffix(" ... FAILED"))
         {
-            self.names.insert(name.trim_end().to_owned());
+            self.names.entry(name.trim_end().to_owned()).or_default();
+        } else if let Some(name) = line
+            .strip_prefix("---- ")
+            .and_then(|line| line.strip_suffix(" ----"))
+        {
+            let name = name.strip_suffix(" stdout").unwrap_or(name);
+            let is_it = |key: &&String| {
+                let kind = key.strip_suffix(name);
+                kind.is_some_and(|kind| kind.is_empty() || kind.ends_with("] "))
+            };
+            self.reading = self.names.keys().find(is_it).cloned();
+        } else if line == "failures:" {
+            self.reading = None;
+        } else if !line.trim().is_empty()
+            && let Some(name) = &self.reading
+            && let Some(lines) = self.names.get_mut(name)
+            && lines.len() < LINES
+        {
+            lines.push(line.chars().take(WIDTH).collect());
         }
     }
 
@@ -88,8 +113,11 @@ pub(super) fn write(steps: &[Step], took: Duration) -> String {
         );
         // Writing to a string does not fail.
         let _ = writeln!(out, "{}", line.trim_end());
-        for name in &step.tests.names {
+        for (name, lines) in &step.tests.names {
             let _ = writeln!(out, "{:16}{name}", "");
+            for line in lines {
+                let _ = writeln!(out, "{:18}{line}", "");
+            }
         }
         if let Some(fault) = &step.fault {
             let _ = writeln!(
@@ -163,18 +191,27 @@ mod tests {
         let tests = read(
             "running 2 tests\n\
              test a::b ... ok\n\
-             test a::c - should panic ... FAILED\n\
+             test a::c ... FAILED\n\
              test [program] spins      ... FAILED\n\
+             failures:\n\
+             \n\
+             ---- a::c stdout ----\n\
+             \n\
+             thread 'a::c' panicked at a.rs:1:\n\
+             \n\
+             ---- spins ----\n\
+             one\n\
+             two\n\
+             failures:\n\
+                 spins\n\
              test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out\n\
              test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n",
         );
         assert_eq!((tests.passed, tests.failed, tests.ignored), (4, 2, 0));
-        assert!(
-            tests
-                .names
-                .iter()
-                .eq(["[program] spins", "a::c - should panic"])
-        );
+        let said = |name: &str| tests.names[name].join("; ");
+        assert_eq!(tests.names.len(), 2);
+        assert_eq!(said("[program] spins"), "one; two");
+        assert_eq!(said("a::c"), "thread 'a::c' panicked at a.rs:1:");
         assert!(read("test result of mine: 3 passed\n").is_empty());
     }
 
@@ -195,7 +232,8 @@ mod tests {
         let mut wrong = step("x: b", 5, 1, Some("exit status: 101"));
         wrong.tests.failed = 1;
         wrong.tests.ignored = 2;
-        wrong.tests.names.insert("it_holds".to_owned());
+        let said = vec!["left: 1".to_owned(), "right: 2".to_owned()];
+        wrong.tests.names.insert("it_holds".to_owned(), said);
         let steps = [
             wrong,
             step("rustfmt", 1, 0, None),
@@ -210,6 +248,8 @@ FAILED    9.0s  clippy
                   try: cargo clippy
 FAILED    5.0s  x: b       1 passed, 1 failed, 2 ignored
                 it_holds
+                  left: 1
+                  right: 2
                 exit status: 101
 
 2 of 4 steps passed, in 4m 20s
