@@ -13,6 +13,7 @@ pub mod checks;
 pub mod descriptors;
 pub mod gather;
 pub mod inside;
+pub mod kubelet;
 pub mod merge;
 pub mod model;
 pub mod patience;

@@ -48,7 +48,7 @@ type Fault = fn(&mut Process);
 /// Faults of a pause alone, by the check that finds each.
 const FAULTS: [(&str, Fault); 12] = [
     ("node/first-process", |it| it.pids = "77 2"),
-    ("node/own-program", |it| it.program = "another"),
+    ("node/own-program", |it| it.program = b"another"),
     ("node/single-thread", |it| it.threads = 4),
     ("node/no-descriptors", |it| {
         it.descriptors.push((7, "/var/lib/secret"));
@@ -277,10 +277,43 @@ fn an_old_version_is_found_for_the_nodes_kubernetes() {
     assert_eq!(with_verdict(&of("1.31"), Verdict::Fail), Vec::<&str>::new());
 }
 
+/// A program that Go's linker made says of its build what `go version -m` shows.
+const OF_GO: &[u8] = b"\xff Go buildinf:\x08\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x08go1.22.1\
+    \x50build\t-ldflags=\"-X 'k8s.io/component-base/version.gitVersion=v1.36.2-eks-1' -s\"\n";
+
+#[test]
+fn kubelets_program_says_which_version_is_wanted() {
+    let kubelet = Process {
+        name: "kubelet",
+        cgroup: "0::/system.slice/kubelet.service\n".to_owned(),
+        arguments: "/usr/bin/kubelet\0",
+        program: OF_GO,
+        pid: 50,
+        ..Process::init()
+    };
+    let tree = Tree::of(&[&pod()[..], std::slice::from_ref(&kubelet)].concat());
+    let audit = audit_with(&tree, Some(says(vec![told()], image())));
+    assert_eq!(with_verdict(&audit, Verdict::Fail), ["node/image-version"]);
+    // One that is newer than the table says nothing about the image.
+    let newer = OF_GO
+        .iter()
+        .map(|byte| if *byte == b'3' { b'9' } else { *byte });
+    let newer = Process {
+        program: newer.collect::<Vec<_>>().leak(),
+        ..kubelet
+    };
+    let tree = Tree::of(&[&pod()[..], &[newer]].concat());
+    let audit = audit_with(&tree, Some(says(vec![told()], image())));
+    assert_eq!(
+        with_verdict(&audit, Verdict::Inconclusive),
+        ["node/image-version"]
+    );
+}
+
 #[test]
 fn two_pauses_are_told_apart_by_their_bytes() {
     let other = Process {
-        program: "pause 2",
+        program: b"pause 2",
         file: "pause 2",
         ..Process::pause(200, 2)
     };
@@ -418,7 +451,7 @@ fn a_pause_of_another_architecture_is_not_blamed_for_its_emulator() {
     let emulated = Process {
         arguments: "/usr/bin/qemu-s390x-static\0/pause\0",
         executes: "qemu-s390x-static",
-        program: "qemu",
+        program: b"qemu",
         threads: 2,
         memory: 11_500,
         ..Process::pause(100, 1)

@@ -33,7 +33,7 @@ pub(crate) struct Process {
     pub(crate) namespaces: [u64; 4],
     pub(crate) descriptors: Vec<(u32, &'static str)>,
     /// What it executes, and what its image has at `/pause`.
-    pub(crate) program: &'static str,
+    pub(crate) program: &'static [u8],
     pub(crate) file: &'static str,
     /// The name of what it executes.
     pub(crate) executes: &'static str,
@@ -68,7 +68,7 @@ impl Process {
             memory: 632,
             namespaces: namespaces(pod),
             descriptors: vec![(0, "/dev/null"), (1, "/dev/null"), (2, "/dev/null")],
-            program: "pause",
+            program: b"pause",
             file: "pause",
             executes: "program",
             at_root: true,
@@ -85,7 +85,7 @@ impl Process {
             arguments: "/web\0",
             score: 1_000,
             namespaces: [net, ipc, uts, pids + 500],
-            program: "web",
+            program: b"web",
             file: "web",
             ..Self::pause(pid, pod)
         }
@@ -196,7 +196,7 @@ impl Tree {
             fs::create_dir_all(above).expect("a folder");
             fs::write(at, process.file).expect("written");
         }
-        write(process.executes, process.program);
+        fs::write(folder.join(process.executes), process.program).expect("written");
         let link = |target: &str, name: &str| {
             let _ = fs::remove_file(folder.join(name));
             symlink(target, folder.join(name)).expect("a link");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use procfs::process::Status;
 
 use crate::node::inside::{self, Inside, Program, Seen};
+use crate::node::kubelet::{self, Kubelet};
 use crate::node::place::PodKey;
 use crate::node::proc::{Handle, ProcRoot, Process, Snapshot};
 use crate::node::source::{Kind, Source, Told, ToldImage, ToldPause, ToldPod};
@@ -29,8 +30,8 @@ pub struct Gathered {
     pub pods: Vec<PodFacts>,
     /// The configured sandbox images, by source.
     pub images: Vec<(&'static str, ToldImage)>,
-    /// What kubelet's arguments name as the sandbox image.
-    pub kubelet: Option<String>,
+    /// The node's kubelet, where it is seen.
+    pub kubelet: Option<Kubelet>,
     /// Why this is not all, a line each.
     pub notes: Vec<String>,
 }
@@ -149,7 +150,7 @@ pub fn gather(root: &ProcRoot, sources: &[Box<dyn Source + '_>]) -> std::io::Res
         gathered.ask(last.as_ref(), &snapshot, &mut told);
     }
     gathered.notes.extend(snapshot.notes.iter().cloned());
-    gathered.kubelet = kubelet(root, &snapshot);
+    gathered.kubelet = kubelet::find(root, &snapshot);
     let join = Join::new(root, &snapshot);
     for (source, told) in told {
         gathered
@@ -258,20 +259,5 @@ fn regroup(snapshot: &mut Snapshot, told: &[(&dyn Source, Told)]) {
         };
         place.container = place.below.take();
         place.pod = Some(PodKey::Podman(group));
-    }
-}
-
-/// The sandbox image in kubelet's arguments.
-fn kubelet(root: &ProcRoot, snapshot: &Snapshot) -> Option<String> {
-    const OPTION: &str = "--pod-infra-container-image";
-    // One in a container may be anybody's.
-    let all = snapshot.processes.values();
-    let mut all = all.filter(|it| it.name == "kubelet" && it.place.container.is_none());
-    let arguments = root.arguments(&[all.next()?]);
-    let arguments = arguments.into_values().next()?;
-    let at = arguments.iter().position(|word| word.starts_with(OPTION))?;
-    match arguments[at].strip_prefix(OPTION)?.strip_prefix('=') {
-        Some(image) => Some(image.to_owned()),
-        None => arguments.get(at + 1).cloned(),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Judgement, Miss, NodeCheck, Options};
 use crate::advice::Advice;
 use crate::event::Want;
+use crate::kubernetes::Minor;
 use crate::node::gather::{Gathered, PodFacts};
 use crate::node::source::{Basis, ToldImage};
 use crate::outcome::{Finding, Pass};
@@ -88,8 +89,13 @@ fn name(image: &ToldImage) -> String {
     pause_image::escape_text(&image.reference).into_owned()
 }
 
+/// What kubelet's arguments name as the sandbox image.
+fn named(node: &Gathered) -> Option<&str> {
+    node.kubelet.as_ref()?.image.as_deref()
+}
+
 fn is_kubelets(node: &Gathered, image: &ToldImage) -> bool {
-    let named = node.kubelet.as_deref().map(full);
+    let named = named(node).map(full);
     named.is_some_and(|named| named == full(&image.reference))
 }
 
@@ -281,7 +287,7 @@ pub(super) static KUBELET_AGREES: NodeCheck<Gathered> = NodeCheck {
         "Remove the option from kubelet where the runtime pins its image, else set both alike.",
     ),
     judge: |node, _| {
-        let Some(named) = &node.kubelet else {
+        let Some(named) = named(node) else {
             let why = "no kubelet here names one".to_owned();
             return Err(Miss::Skip(Want::Subject, why));
         };
@@ -320,10 +326,7 @@ pub(super) static VERSION: NodeCheck<Gathered> = NodeCheck {
 };
 
 fn version(node: &Gathered, options: &Options) -> Judgement {
-    let Some(minor) = options.kubernetes else {
-        let why = "needs --kubernetes MINOR".to_owned();
-        return Err(Miss::Skip(Want::Option, why));
-    };
+    let (minor, by) = minor(node, options)?;
     let told = node
         .images
         .iter()
@@ -343,7 +346,7 @@ fn version(node: &Gathered, options: &Options) -> Judgement {
     let Some((image, _)) = old.first() else {
         let newest = versions.iter().map(|(_, version)| version).max();
         let newest = newest.map(ToString::to_string).unwrap_or_default();
-        return Ok(Pass::new(newest));
+        return Ok(Pass::new(newest).with(by));
     };
     let found = Finding::new(
         format!("{wanted} or newer"),
@@ -351,10 +354,27 @@ fn version(node: &Gathered, options: &Options) -> Judgement {
     );
     let rest = old.iter().skip(1);
     Err(rest
-        .fold(found, |found, (image, _)| {
+        .fold(found.with(by), |found, (image, _)| {
             found.with(pause_image::escape_text(image))
         })
         .into())
+}
+
+/// The node's Kubernetes, and by whose word: the option's, or kubelet's.
+fn minor(node: &Gathered, options: &Options) -> Result<(Minor, String), Miss> {
+    if let Some(minor) = options.kubernetes {
+        return Ok((minor, format!("--kubernetes {minor}")));
+    }
+    let Some(version) = node.kubelet.as_ref().and_then(|it| it.version.as_deref()) else {
+        let why = "no kubelet here says its version: needs --kubernetes MINOR".to_owned();
+        return Err(Miss::Skip(Want::Option, why));
+    };
+    // A vendor's or a builder's addition follows.
+    let release = version.split(['-', '+']).next().unwrap_or_default();
+    match Minor::parse(release) {
+        Ok(minor) => Ok((minor, format!("kubelet is {version}"))),
+        Err(why) => Err(Miss::Inconclusive(format!("kubelet is {version}: {why}"))),
+    }
 }
 
 /// The version in an image's tag.
