@@ -206,15 +206,21 @@ impl Baseline {
     }
 }
 
-/// Whether the emulator crashed during a check, and in which words: then the check's outcome says
-/// nothing about the program.
-pub type GaveUp = std::sync::OnceLock<String>;
+/// What befell a check's sandboxes that the check may not have seen.
+#[derive(Debug, Default)]
+pub struct Noted {
+    /// The emulator crashed, in these words: the check's outcome says nothing about the program.
+    pub gave_up: std::sync::OnceLock<String>,
+    /// A program ended that had been ready, and that the check had sent no signal: an error of the
+    /// suite may come of that.
+    pub ended: std::sync::OnceLock<()>,
+}
 
 /// What a check gets.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     shared: &'a Shared,
-    gave_up: Option<&'a GaveUp>,
+    noted: Option<&'a Noted>,
     watch: Option<&'a Watch>,
 }
 
@@ -223,16 +229,16 @@ impl<'a> Context<'a> {
     pub fn new(shared: &'a Shared) -> Self {
         Self {
             shared,
-            gave_up: None,
+            noted: None,
             watch: None,
         }
     }
 
-    /// The same; records whether the emulator crashed meanwhile.
+    /// The same; records what befalls its sandboxes.
     #[must_use]
-    pub fn noting(self, gave_up: &'a GaveUp) -> Self {
+    pub fn noting(self, noted: &'a Noted) -> Self {
         Self {
-            gave_up: Some(gave_up),
+            noted: Some(noted),
             ..self
         }
     }

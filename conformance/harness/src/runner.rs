@@ -17,10 +17,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::check::{Check, Finding, Needs, Outcome, Pass, Stop};
-use crate::context::{Context, GaveUp, Shared};
+use crate::context::{Context, Noted, Shared};
 use crate::event::{Event, Record, Verdict, Want};
 use crate::shortage;
-use conclude::{Concluded, blame_nobody};
+use conclude::{Concluded, blame_end, blame_nobody};
 
 pub use conclude::record;
 
@@ -285,8 +285,8 @@ impl<'a> Runner<'a> {
         let shared = Arc::clone(self.run.shared);
         let body = move || {
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
-                let gave_up = GaveUp::new();
-                let context = Context::new(&shared).noting(&gave_up);
+                let noted = Noted::default();
+                let context = Context::new(&shared).noting(&noted);
                 context.adopt_thread()?;
                 let judge = |cx: &Context<'_>| {
                     let outcome = cx.blame_lack(check.id, (check.run)(cx));
@@ -298,7 +298,7 @@ impl<'a> Runner<'a> {
                 } else {
                     context.watched(judge)
                 };
-                blame_nobody(outcome, gave_up.into_inner())
+                blame_nobody(blame_end(outcome, &noted), noted.gave_up.into_inner())
             }))
             .map_err(|panic| panic_words(&*panic));
             // The receiver is gone only when the run was given up.

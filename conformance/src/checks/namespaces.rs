@@ -478,10 +478,8 @@ fn tear_down(cx: &Context<'_>, number: i32, wanted: ExitStatus) -> Result<usize,
     )?;
     let orphans = pod.children()?;
     if orphans.len() != ORPHANS {
-        return Err(Stop::Error(format!(
-            "the pause process has {} children, not {ORPHANS}",
-            orphans.len()
-        )));
+        let count = format!("it has {} children, not {ORPHANS}", orphans.len());
+        return Err(pod.harness_failed("count its orphans", &io::Error::other(count)));
     }
     let mounts = pod.watch_mounts()?;
     let watch = pod.stopwatch();

@@ -42,6 +42,8 @@ pub struct Pod<'a> {
     pub(super) start: Option<Spec>,
     /// Signals that were blocked at exec: the program did not block them.
     pub(super) blocked: u64,
+    /// It was awaited, and was ready.
+    was_ready: bool,
     /// It showed no readiness for so long that it was taken for a program that shows none.
     pub(super) assumed: bool,
 }
@@ -81,6 +83,7 @@ impl<'a> Pod<'a> {
             sent: Vec::new(),
             start: None,
             blocked,
+            was_ready: false,
             assumed: false,
         }
     }
@@ -141,7 +144,9 @@ impl<'a> Pod<'a> {
     /// # Errors
     /// As [`Context::start`].
     pub fn await_ready(&mut self) -> Result<(), Stop> {
-        super::ready::await_ready(self)
+        super::ready::await_ready(self)?;
+        self.was_ready = true;
+        Ok(())
     }
 
     /// Sends a signal from outside, as a runtime does.
@@ -251,6 +256,12 @@ impl<'a> Pod<'a> {
         Process::new(self.pid())
             .and_then(|process| process.status())
             .map_or(true, |status| status.vmsize.is_none())
+    }
+
+    /// The same, at less cost and in the kernel's word alone (proc_pid_statm(5)).
+    fn has_memory(&self) -> bool {
+        let sizes = std::fs::read(format!("/proc/{}/statm", self.pid()));
+        sizes.is_ok_and(|sizes| !sizes.starts_with(b"0 "))
     }
 
     /// Reaps the probes that were killed with one of them: while their zombies are there,
@@ -457,10 +468,13 @@ impl<'a> Pod<'a> {
 
 impl Drop for Pod<'_> {
     fn drop(&mut self) {
-        if let Some(note) = self.context.gave_up
-            && let Some(words) = self.gave_up()
-        {
-            let _ = note.set(words);
+        if let Some(noted) = self.context.noted {
+            if let Some(words) = self.gave_up() {
+                let _ = noted.gave_up.set(words);
+            }
+            if self.was_ready && self.sent.is_empty() && !self.killed && !self.has_memory() {
+                let _ = noted.ended.set(());
+            }
         }
         if let Some(watch) = self.context.watch {
             match self.sandbox.shortage(self.killed) {

@@ -1,6 +1,7 @@
 //! The record that a check's conclusion becomes.
 
 use crate::check::{Check, Finding, Outcome, Pass, Stop};
+use crate::context::Noted;
 use crate::event::{Record, Verdict, Want};
 
 /// How a check was concluded.
@@ -56,6 +57,18 @@ impl Record {
             Concluded::Error(reason) => (Verdict::Error, Some(reason)),
         };
         (self.verdict, self.reason) = (verdict, reason);
+    }
+}
+
+/// The verdict of a check that met an error while the program ended of its own accord: that the
+/// suite looked at what was going is no fault of the suite.
+pub(super) fn blame_end(outcome: Outcome, noted: &Noted) -> Outcome {
+    match (outcome, noted.ended.get()) {
+        (Err(Stop::Error(why)), Some(())) => {
+            let finding = Finding::new("the pause process is running", "it ended meanwhile");
+            Err(Stop::NotRunning(finding.with(why)))
+        }
+        (outcome, _) => outcome,
     }
 }
 

@@ -2,6 +2,7 @@
 //! children, so the runtime must do for the pod what a native pause does; a runtime made for
 //! programs that end by themselves does not.
 
+use std::io;
 use std::time::Duration;
 
 use crate::advice::Advice;
@@ -180,10 +181,8 @@ fn killed(cx: &Context<'_>) -> Outcome {
     )?;
     let children = pod.children()?;
     if children.len() < ORPHANS {
-        return Err(Stop::Error(format!(
-            "the WASI runtime has {} children, not {ORPHANS}",
-            children.len()
-        )));
+        let count = format!("it has {} children, not {ORPHANS}", children.len());
+        return Err(pod.harness_failed("count its orphans", &io::Error::other(count)));
     }
     pod.signal(signal::KILL)?;
     pod.expect_end_with(vec![member], ExitStatus::Signaled(signal::KILL), "SIGKILL")?;

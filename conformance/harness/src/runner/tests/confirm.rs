@@ -12,9 +12,9 @@ use super::{
 use crate::calibration::tests as calibration;
 use crate::calibration::{Calibration, Programs};
 use crate::check::{Check, Finding, Needs, Outcome, Stop};
-use crate::context::{CheckOptions, Shared};
+use crate::context::{CheckOptions, Noted, Shared};
 use crate::event::{Record, Verdict};
-use crate::runner::conclude::blame_nobody;
+use crate::runner::conclude::{blame_end, blame_nobody};
 use crate::runner::{Confirm, Run, Settings};
 use crate::subject::Platform;
 
@@ -39,6 +39,23 @@ fn no_program_is_blamed_for_an_emulator_that_gave_up(
     };
     assert_eq!(blamed, expected);
     assert_eq!(blame_nobody(outcome.clone(), None), outcome);
+}
+
+#[rstest]
+#[case(Err(Stop::Error("0 children".to_owned())), true)]
+#[case(Err(Finding::new("expected", "observed").into()), false)]
+#[case(Err(Stop::Inconclusive("why".to_owned())), false)]
+#[case(passes_at_last(), false)]
+fn an_error_beside_the_end_of_the_program_is_that_end(
+    #[case] outcome: Outcome,
+    #[case] explained: bool,
+) {
+    let noted = Noted::default();
+    assert_eq!(blame_end(outcome.clone(), &noted), outcome);
+    noted.ended.set(()).expect("for the first time");
+    let blamed = blame_end(outcome.clone(), &noted);
+    assert_eq!(matches!(blamed, Err(Stop::NotRunning(_))), explained);
+    assert_eq!(blamed == outcome, !explained);
 }
 
 /// Runs them under an emulator.
