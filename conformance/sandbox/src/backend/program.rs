@@ -30,10 +30,42 @@ pub(in crate::backend) fn version(program: &Path) -> io::Result<String> {
         _ => io::Error::other(pause_image::io_words(&error)),
     })?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let is_number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
-    let number = said.split_whitespace().find(is_number);
-    let number = number.filter(|_| output.status.success());
-    number
+    number(&said)
+        .filter(|_| output.status.success())
         .map(|number| pause_image::escape_text(number).to_string())
         .ok_or_else(|| io::Error::other("it does not say its version"))
+}
+
+/// `1.1.5` of `runc version 1.1.5`, and `2.1.0` of `containerd github.com/containerd/containerd/v2
+/// v2.1.0 abcdef`, as upstream's own builds of it say.
+fn number(said: &str) -> Option<&str> {
+    let mut words = said.split_whitespace();
+    words.find_map(|word| {
+        let number = word.strip_prefix('v').unwrap_or(word);
+        let is_number = number.starts_with(|c: char| c.is_ascii_digit());
+        is_number.then_some(number)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[rstest::rstest]
+    #[case("runc version 1.1.5+ds1\ncommit: 1.1.5\n", Some("1.1.5+ds1"))]
+    #[case(
+        "containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1\n",
+        Some("1.6.20~ds1")
+    )]
+    #[case(
+        "containerd github.com/containerd/containerd/v2 v2.1.0 061792f0ecf3\n",
+        Some("2.1.0")
+    )]
+    #[case("version unknown\n", None)]
+    fn a_version_is_a_number_with_or_without_a_letter(
+        #[case] said: &str,
+        #[case] expected: Option<&str>,
+    ) {
+        assert_eq!(number(said), expected);
+    }
 }

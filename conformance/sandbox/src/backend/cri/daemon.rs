@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use pause_cri::messages::RuntimeCondition;
 use pause_cri::{Client, Options};
 use pause_image::Subject;
 
@@ -292,6 +293,17 @@ fn open_log(stage: &Stage, name: &str) -> io::Result<OwnedFd> {
     Ok(log.into())
 }
 
+/// Where containerd looks for its shim and for runc: where it is itself first, since those of another
+/// release do not understand it.
+fn search_path(program: &Path) -> Vec<u8> {
+    let folder = program.parent().map(|it| it.as_os_str().as_bytes());
+    let folder = folder.filter(|it| !it.is_empty() && !it.contains(&b':'));
+    match (folder, PATH.strip_prefix("PATH=")) {
+        (Some(folder), Some(rest)) => [b"PATH=", folder, b":", rest.as_bytes()].concat(),
+        _ => PATH.as_bytes().to_vec(),
+    }
+}
+
 /// Starts a program in the stage that ends with the run.
 fn spawn(
     stage: &Stage,
@@ -307,7 +319,7 @@ fn spawn(
         streams,
         path: CString::new(name.clone())?,
         argv: StringVector::new(std::iter::once(name).chain(words))?,
-        envp: StringVector::new([PATH])?,
+        envp: StringVector::new([search_path(program)])?,
     };
     sys::spawn(NewNamespaces::empty(), &entry)
 }
@@ -390,11 +402,20 @@ fn await_answer(socket: &Path, child: &Child, stage: &Stage) -> io::Result<Clien
 
 /// What it says that it is not ready for, or that it says nothing.
 fn lacks(client: &Client) -> Option<String> {
-    let status = match client.status(false) {
-        Ok(status) => status.status.unwrap_or_default(),
-        Err(error) => return Some(error.to_string()),
-    };
-    let lacking = status.conditions.into_iter().find(|it| !it.status)?;
+    match client.status(false) {
+        Ok(status) => lacking(&status.status.unwrap_or_default().conditions),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// The conditions without which no pod runs (cri-api's `RuntimeReady` and `NetworkReady`). A runtime
+/// may tell others: containerd from 1.7 on, that something which it was given will be taken away.
+const NEEDED_TO_RUN: [&str; 2] = ["RuntimeReady", "NetworkReady"];
+
+fn lacking(conditions: &[RuntimeCondition]) -> Option<String> {
+    let is_lacking =
+        |it: &&RuntimeCondition| !it.status && NEEDED_TO_RUN.contains(&it.r#type.as_str());
+    let lacking = conditions.iter().find(is_lacking)?;
     let words = format!("{}: {}", lacking.r#type, lacking.message);
     Some(pause_image::escape_text(&words).to_string())
 }
@@ -414,6 +435,30 @@ mod tests {
         let named = std::env::join_paths([some.path(), all.path()]).expect("a list");
         let found = plugins(Some(&named)).expect("there they are");
         assert_eq!(found, all.path());
+    }
+
+    #[test]
+    fn its_own_folder_is_searched_first() {
+        let found = search_path(Path::new("/opt/containerd/bin/containerd"));
+        let expected = PATH.replace("PATH=", "PATH=/opt/containerd/bin:");
+        assert_eq!(found, expected.as_bytes());
+        assert_eq!(search_path(Path::new("containerd")), PATH.as_bytes());
+    }
+
+    #[test]
+    fn a_runtime_that_warns_is_ready() {
+        let condition = |name: &str, status| RuntimeCondition {
+            r#type: name.to_owned(),
+            status,
+            message: "why".to_owned(),
+            ..RuntimeCondition::default()
+        };
+        let ready = condition("RuntimeReady", true);
+        let warns = condition("ContainerdHasNoDeprecationWarnings", false);
+        let no_network = condition("NetworkReady", false);
+        assert_eq!(lacking(&[ready.clone(), warns.clone()]), None);
+        let found = lacking(&[ready, warns, no_network]);
+        assert_eq!(found.as_deref(), Some("NetworkReady: why"));
     }
 
     #[test]
