@@ -256,7 +256,11 @@ impl Cri {
             .status()
             .and_then(|mut it| it.info.remove("info"));
         drop(sandbox);
-        self.description = describe(&version, &pod::details(&info.unwrap_or_default()));
+        let details = pod::details(&info.unwrap_or_default());
+        if let Maker::Host(host) = &self.maker {
+            host.learn(&details);
+        }
+        self.description = describe(&version, &details);
         self.facts = vec![format!("what holds a pod {ended} when the pod is stopped")];
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use pause_cri::{Client, Options};
 use pause_image::Subject;
@@ -19,8 +20,8 @@ pub(super) struct Host {
     pub(super) keeper: Keeper,
     /// The name of the run.
     pub(super) run: String,
-    /// The image that holds its pods, by name.
-    image: String,
+    /// The image that holds its pods, by name: its configuration says it, or the first pod.
+    image: OnceLock<String>,
 }
 
 /// Why one cannot be used, and what the user can do.
@@ -34,7 +35,7 @@ impl Host {
     /// Asks the runtime at this socket what it is, and which image holds its pods.
     ///
     /// # Errors
-    /// Where it does not answer, does not say, or a kubelet runs here.
+    /// Where it does not answer, or a kubelet runs here.
     pub(super) fn at(socket: &Path) -> Result<Self, Unfit> {
         let client = Client::connect(socket, Options::default());
         let client = client.map_err(|error| (error.to_string(), error.hint().unwrap_or(START)))?;
@@ -46,10 +47,7 @@ impl Host {
         let status = client.status(true);
         let mut status = status.map_err(|error| (named(&error), START))?;
         let config = status.info.remove("config").unwrap_or_default();
-        let image = sandbox_image(&config).ok_or_else(|| {
-            let cause = "it does not say which image holds its pods";
-            (named(&cause), OWN)
-        })?;
+        let image = sandbox_image(&config).map_or_else(OnceLock::new, OnceLock::from);
         let kept = || {
             let run = name_of_run()?;
             Ok::<_, std::io::Error>((Keeper::start(&client, &run)?, run))
@@ -63,18 +61,30 @@ impl Host {
         })
     }
 
+    /// Learns which image holds a pod, from what is said of the pod: containerd 2 says no more.
+    pub(super) fn learn(&self, details: &Value) {
+        if let Some(image) = details["image"].as_str().filter(|it| !it.is_empty()) {
+            let _ = self.image.set(image.to_owned());
+        }
+    }
+
     /// Whether this is the image that holds its pods.
     ///
     /// # Errors
-    /// Where it is another.
+    /// Where it is another, or is not said.
     pub(super) fn is_held_by(&self, subject: &Subject) -> Result<(), StartError> {
         let unable = |why: String| StartError::Unable { why };
         let (id, _) = subject
             .docker_archive("localhost/pause-conformance:subject")
             .map_err(|error| unable(format!("its configuration is not known: {error}")))?;
-        let status = self.client.image_status(&self.image, false);
+        let image = self.image.get().ok_or_else(|| {
+            let why = "the runtime does not say which image holds its pods: have a containerd of the \
+                       suite's own (--runtime cri)";
+            unable(why.to_owned())
+        })?;
+        let status = self.client.image_status(image, false);
         let held = status.map_err(|error| unable(error.to_string()))?.image;
-        let image = pause_image::escape_text(&self.image).to_string();
+        let image = pause_image::escape_text(image).to_string();
         let held = held.map(|image| image.id).unwrap_or_default();
         // CRI-O's have no algorithm.
         let digits = |id: &str| id.trim_start_matches("sha256:").to_owned();
