@@ -197,7 +197,7 @@ impl Gathered {
             _ => None,
         };
         self.pods.iter().any(|known| {
-            known.told.id == pod.id
+            known.has(&pod.id)
                 || (pod.uid.is_some() && known.told.uid == pod.uid)
                 || (pid(&pod.pause).is_some() && pid(&known.told.pause) == pid(&pod.pause))
                 // Without a pause, by any container.

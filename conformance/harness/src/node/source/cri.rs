@@ -200,6 +200,15 @@ fn shared_in(runtime: &str) -> Vec<Kind> {
     [Kind::Net, Kind::Ipc].into_iter().chain(uts).collect()
 }
 
+const HELD_WITHOUT: &str =
+    "its runtime holds the sandbox without one (drop_infra_ctr, or a shim's sandbox)";
+
+/// Whether CRI-O has dropped the container that holds the sandbox, as it does by default where no
+/// pid namespace is shared: it tells the pid of each that it has (its `createSandboxInfo`).
+fn is_dropped(info: &Value) -> bool {
+    info["runtimeSpec"]["annotations"]["io.container.manager"] == "cri-o"
+}
+
 /// The process of a sandbox that holds: a runtime that runs none says 0, and the process of a
 /// machine is no pause.
 fn pause(info: &Value, sandbox: &str) -> ToldPause {
@@ -209,10 +218,8 @@ fn pause(info: &Value, sandbox: &str) -> ToldPause {
         return ToldPause::Without(format!("{shim} holds the sandbox, in a machine of its own"));
     }
     match info["pid"].as_i64().map(i32::try_from) {
-        Some(Ok(0)) => ToldPause::Without(
-            "its runtime holds the sandbox without one (drop_infra_ctr, or a shim's sandbox)"
-                .to_owned(),
-        ),
+        Some(Ok(0)) => ToldPause::Without(HELD_WITHOUT.to_owned()),
+        None if is_dropped(info) => ToldPause::Without(HELD_WITHOUT.to_owned()),
         pid => ToldPause::Runs {
             pid: pid.and_then(Result::ok),
             container: Some(sandbox.to_owned()),
@@ -387,6 +394,13 @@ mod tests {
         let machine = json!({"pid": 12, "runtimeType": "io.containerd.kata.v2"});
         assert!(matches!(pause(&machine, "a"), ToldPause::Without(_)));
         assert_eq!(pause(&json!({}), "a"), runs(None));
+        // As CRI-O 1.37 tells of one that it has dropped.
+        let marks = json!({"io.container.manager": "cri-o", "spoofed.crio.io": "true"});
+        let dropped = json!({"runtimeSpec": {"ociVersion": "1.3.0", "annotations": marks}});
+        assert!(matches!(pause(&dropped, "a"), ToldPause::Without(_)));
+        let mut kept = dropped;
+        kept["pid"] = json!(12);
+        assert_eq!(pause(&kept, "a"), runs(Some(12)));
         assert!(matches!(
             pause(&json!({"pid": 0}), "a"),
             ToldPause::Without(_)
