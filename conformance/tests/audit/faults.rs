@@ -6,7 +6,7 @@ use conformance::node::checks::{OF_PODS, OF_THE_NODE, Options};
 use conformance::node::gather::gather;
 use conformance::node::model::{Audit, Blamed, Pod};
 use conformance::node::proc::ProcRoot;
-use conformance::node::source::{Basis, Told, ToldImage, ToldPause, ToldPod};
+use conformance::node::source::{Basis, Source, Told, ToldImage, ToldMember, ToldPause, ToldPod};
 
 use crate::tree::{Process, Tree, container, namespaces, uid};
 use crate::{Runtime, audit, audit_with, head, with_verdict};
@@ -189,6 +189,46 @@ fn a_pod_that_a_runtime_names_is_one_row() {
     // The container is known by the pod's cgroup alone.
     assert_eq!(audit.pods[0].namespaces[0].of, 1);
     assert_eq!(audit.node.programs[0].pods, 1);
+}
+
+/// As cri-dockerd and docker tell of the same sandbox, and CRI-O and /proc of one without a pause.
+#[test]
+fn what_one_source_does_not_say_another_does() {
+    let tree = Tree::of(&pod());
+    let root = ProcRoot::open(tree.path()).expect("the folder is there");
+    let first = ToldPod {
+        image: None,
+        image_kept: None,
+        ..told()
+    };
+    let sources = [first, told()].map(|told| {
+        let told = says(vec![told], image());
+        Box::new(Runtime(told)) as Box<dyn Source>
+    });
+    let seen = gather(&root, &sources).expect("it can be read");
+    assert_eq!(seen.pods.len(), 1);
+    assert_eq!(seen.pods[0].told.image, told().image);
+    assert_eq!(seen.pods[0].told.image_kept, Some(true));
+    let member = ToldPod {
+        id: container(1, 5),
+        uid: None,
+        pause: ToldPause::default(),
+        ..told()
+    };
+    let dropped = ToldPod {
+        pause: ToldPause::Without("drop_infra_ctr".to_owned()),
+        members: vec![ToldMember {
+            id: member.id.clone(),
+            ..ToldMember::default()
+        }],
+        ..told()
+    };
+    let sources = [dropped, member].map(|told| {
+        let told = says(vec![told], image());
+        Box::new(Runtime(told)) as Box<dyn Source>
+    });
+    let seen = gather(&root, &sources).expect("it can be read");
+    assert_eq!(seen.pods.len(), 1);
 }
 
 /// What is wrong with an image, of a pod or of the runtime.

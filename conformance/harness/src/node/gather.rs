@@ -156,8 +156,8 @@ pub fn gather(root: &ProcRoot, sources: &[Box<dyn Source + '_>]) -> std::io::Res
         gathered
             .images
             .extend(told.image.clone().map(|image| (source.name(), image)));
-        let fresh = told.pods.into_iter().filter(|pod| !gathered.knows(pod));
-        let fresh: Vec<_> = fresh.collect();
+        let fresh = told.pods.into_iter();
+        let fresh: Vec<_> = fresh.filter(|pod| !gathered.is_told_already(pod)).collect();
         gathered.pods.extend(join.pods(source, fresh));
     }
     gathered.notes.extend(join.notes());
@@ -190,19 +190,29 @@ impl Gathered {
         }
     }
 
-    /// Whether another source has told of this pod.
-    fn knows(&self, pod: &ToldPod) -> bool {
+    /// Whether another source has told of this pod; then it is told what this one knows beside that:
+    /// cri-dockerd does not say which image a sandbox has, and docker does.
+    fn is_told_already(&mut self, pod: &ToldPod) -> bool {
         let pid = |pause: &ToldPause| match pause {
             ToldPause::Runs { pid, .. } => *pid,
             _ => None,
         };
-        self.pods.iter().any(|known| {
+        let known = self.pods.iter_mut().find(|known| {
             known.has(&pod.id)
                 || (pod.uid.is_some() && known.told.uid == pod.uid)
                 || (pid(&pod.pause).is_some() && pid(&known.told.pause) == pid(&pod.pause))
                 // Without a pause, by any container.
                 || pod.members.iter().any(|it| known.has(&it.id))
-        })
+        });
+        let Some(known) = known else {
+            return false;
+        };
+        // The same sandbox: one of several of a pod may have another image.
+        if known.told.image.is_none() && known.told.id == pod.id {
+            known.told.image.clone_from(&pod.image);
+            known.told.image_kept = pod.image_kept;
+        }
+        true
     }
 
     /// Reads what only the pods' own memory and filesystems know, of all pods side by side.
