@@ -145,9 +145,14 @@ fn dockerd_with(room: &Room, socket: &str, mut config: Value) -> Daemon {
         "storage-driver": "vfs",
         "cgroup-parent": room.cgroup(),
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
-        // A score below the caller's own needs a privilege that not every root has.
-        "oom-score-adjust": 0,
     });
+    // A score below the caller's own needs a privilege that not every root has; a docker of today
+    // sets none, and refuses the key.
+    let help = Command::new("dockerd").arg("--help").output();
+    let help = help.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
+    if help.is_ok_and(|help| help.contains("--oom-score-adjust")) {
+        config["oom-score-adjust"] = json!(0);
+    }
     for (key, value) in always.as_object().into_iter().flatten() {
         config[key] = value.clone();
     }

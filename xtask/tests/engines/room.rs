@@ -7,6 +7,8 @@
 #[path = "../../../conformance/tests/common/script.rs"]
 mod script;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io::{BufRead as _, BufReader};
 use std::os::fd::OwnedFd;
@@ -176,8 +178,8 @@ impl Drop for Room {
         // Its end is that of the first process, and so of all processes in the room.
         let _ = self.holder.kill();
         let _ = self.holder.wait();
-        let gone = rustix::event::PollFd::new(&self.init_fd, rustix::event::PollFlags::IN);
-        let _ = rustix::event::poll(&mut [gone], None);
+        let gone = PollFd::new(&self.init_fd, PollFlags::IN);
+        let _ = poll(&mut [gone], None);
         for root in hierarchies() {
             remove_cgroup(&root.join(self.cgroup.trim_start_matches('/')));
         }
@@ -221,13 +223,26 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Waits until it answers this `curl`, which retries.
+    /// Waits until it answers this `curl`, which retries, or ends.
     pub(crate) fn answers(&self, curl: &mut Command) {
         let retry = ["--retry", "240", "--retry-delay", "1", "--retry-all-errors"];
-        let output = curl
+        let curl = curl
             .args(["--fail", "--silent", "--show-error"])
-            .args(retry);
-        let output = output.output().expect("it starts");
+            .args(retry)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut curl = curl.spawn().expect("it starts");
+        let handles = [&self.process, &curl].map(|it| {
+            let pid = Pid::from_child(it);
+            pidfd_open(pid, PidfdFlags::empty()).expect("it was not waited for")
+        });
+        let mut polled = handles.each_ref().map(|it| PollFd::new(it, PollFlags::IN));
+        retry_on_intr(|| poll(&mut polled, None)).expect("polled");
+        if !polled[0].revents().is_empty() {
+            let _ = curl.kill();
+        }
+        let output = curl.wait_with_output().expect("its output");
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{complaint}{}", self.log());
     }
