@@ -87,6 +87,9 @@ pub enum Stop {
     Contradicted(String),
     /// The suite's own fault, or the host's: a stimulus that could not be produced.
     Error(String),
+    /// The same, beside the end of a program that had been sent nothing. Skipped where
+    /// `startup/stays` failed, since it comes of that; else an error.
+    Gone(String),
 }
 
 impl fmt::Display for Stop {
@@ -105,7 +108,8 @@ impl fmt::Display for Stop {
             Stop::Skip(reason)
             | Stop::Inconclusive(reason)
             | Stop::Contradicted(reason)
-            | Stop::Error(reason) => f.write_str(reason),
+            | Stop::Error(reason)
+            | Stop::Gone(reason) => f.write_str(reason),
         }
     }
 }

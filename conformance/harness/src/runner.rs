@@ -127,8 +127,9 @@ struct Runner<'a> {
     /// Checks that ended while another ran alone: they are confirmed after that.
     unconfirmed: Vec<(&'static Check, Outcome, Duration)>,
     records: BTreeMap<&'static str, Record>,
-    /// Checks whose program was not running; the gate decides what that means.
-    not_running: Vec<(&'static Check, Finding, Duration)>,
+    /// Checks whose program was not running, with what they come to if it stays; the gate decides
+    /// what that means.
+    not_running: Vec<(&'static Check, Concluded, Duration)>,
     /// Checks whose program ended on the stimulus; the gate decides whether that was the reason.
     ended: Vec<(&'static Check, Finding, Duration)>,
     /// Passes about what a program may need, while it is not known whether it stays.
@@ -418,7 +419,14 @@ impl<'a> Runner<'a> {
                 return self.ended.push((check, finding, took));
             }
             Err(Stop::NotRunning(finding)) if !is_gate => {
-                return self.not_running.push((check, finding, took));
+                return self
+                    .not_running
+                    .push((check, Concluded::Fail(finding), took));
+            }
+            Err(Stop::Gone(reason)) if !is_gate => {
+                return self
+                    .not_running
+                    .push((check, Concluded::Error(reason), took));
             }
             Ok(pass) => Concluded::Pass(pass),
             Err(Stop::Fail(finding) | Stop::NotRunning(finding) | Stop::Ended(finding)) => {
@@ -430,7 +438,9 @@ impl<'a> Runner<'a> {
                 why: Some(why),
             },
             Err(Stop::Inconclusive(reason)) => Concluded::Inconclusive(reason),
-            Err(Stop::Contradicted(reason) | Stop::Error(reason)) => Concluded::Error(reason),
+            Err(Stop::Contradicted(reason) | Stop::Error(reason) | Stop::Gone(reason)) => {
+                Concluded::Error(reason)
+            }
         };
         self.finish(check, concluded, took);
     }

@@ -50,7 +50,9 @@ fn version(root: &ProcRoot, kubelet: &Process) -> Option<String> {
 }
 
 /// The largest program that is searched; kubelet has 60 to 130 MB.
-const MOST: u64 = 512 << 20;
+const MOST: u64 = 256 << 20;
+/// How many places are read that look like the information.
+const MOST_PLACES: usize = 16;
 /// The longest text of build information that is read.
 const MOST_TEXT: usize = 1 << 20;
 
@@ -66,12 +68,14 @@ const TEXTS_FOLLOW: u8 = 2;
 /// tabs.
 fn build_info(program: &File) -> io::Result<Option<String>> {
     let mut block = vec![0; 128 << 10];
-    let mut offset = 0;
-    while offset < MOST {
+    let mut rest = vec![0; HEAD + MOST_TEXT];
+    let (mut offset, mut places) = (0, 0);
+    while offset < MOST && places < MOST_PLACES {
         let count = fill(program, offset, &mut block)?;
         for (number, unit) in block[..count].chunks_exact(ALIGNMENT).enumerate() {
-            if unit.starts_with(MAGIC) && unit[ALIGNMENT - 1] & TEXTS_FOLLOW != 0 {
-                let mut rest = vec![0; HEAD + MOST_TEXT];
+            let is_place = unit.starts_with(MAGIC) && unit[ALIGNMENT - 1] & TEXTS_FOLLOW != 0;
+            if is_place && places < MOST_PLACES {
+                places += 1;
                 let at = offset + (number * ALIGNMENT) as u64;
                 let count = fill(program, at, &mut rest)?;
                 // A program that reads such programs holds the magic bytes as well.
@@ -198,6 +202,22 @@ mod tests {
         file.write_all(&bytes.concat()).expect("written");
         let found = build_info(&file).expect("it can be read");
         assert_eq!(found.as_deref(), Some(BUILT));
+    }
+
+    #[test]
+    fn one_that_looks_like_it_everywhere_is_given_up() {
+        let mut file = tempfile::tempfile().expect("a file");
+        let decoys = [head(), vec![0xff; 2 * ALIGNMENT]]
+            .concat()
+            .repeat(MOST_PLACES);
+        let bytes = [
+            decoys,
+            head(),
+            after_length("go1.22.1"),
+            after_length(BUILT),
+        ];
+        file.write_all(&bytes.concat()).expect("written");
+        assert_eq!(build_info(&file).expect("it can be read"), None);
     }
 
     #[test]

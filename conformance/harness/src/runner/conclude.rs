@@ -60,14 +60,11 @@ impl Record {
     }
 }
 
-/// The verdict of a check that met an error while the program ended of its own accord: that the
-/// suite looked at what was going is no fault of the suite.
+/// The outcome of a check that met an error while the program ended of its own accord: what the
+/// suite looked at was going.
 pub(super) fn blame_end(outcome: Outcome, noted: &Noted) -> Outcome {
     match (outcome, noted.ended.get()) {
-        (Err(Stop::Error(why)), Some(())) => {
-            let finding = Finding::new("the pause process is running", "it ended meanwhile");
-            Err(Stop::NotRunning(finding.with(why)))
-        }
+        (Err(Stop::Error(why)), Some(())) => Err(Stop::Gone(why)),
         (outcome, _) => outcome,
     }
 }
@@ -82,7 +79,8 @@ pub(super) fn blame_nobody(outcome: Outcome, gave_up: Option<String>) -> Outcome
                 | Stop::NotRunning(_)
                 | Stop::Ended(_)
                 | Stop::Contradicted(_)
-                | Stop::Error(_),
+                | Stop::Error(_)
+                | Stop::Gone(_),
             ),
             Some(words),
         ) => Err(Stop::Inconclusive(words)),

@@ -57,7 +57,7 @@ impl<'a> Runner<'a> {
             return;
         }
         for (check, finding, took) in std::mem::take(&mut self.ended) {
-            self.fail_or_block(check, finding, took);
+            self.conclude_or_block(check, Concluded::Fail(finding), took);
         }
     }
 
@@ -65,23 +65,26 @@ impl<'a> Runner<'a> {
     /// elsewhere and not here fails this one.
     pub(super) fn settle(&mut self) {
         self.settle_held(true);
-        let waiting = std::mem::take(&mut self.ended)
-            .into_iter()
-            .chain(std::mem::take(&mut self.not_running));
-        for (check, finding, took) in waiting.collect::<Vec<_>>() {
-            self.fail_or_block(check, finding, took);
+        let ended = std::mem::take(&mut self.ended).into_iter();
+        let ended = ended.map(|(check, finding, took)| (check, Concluded::Fail(finding), took));
+        let waiting = ended.chain(std::mem::take(&mut self.not_running));
+        for (check, concluded, took) in waiting.collect::<Vec<_>>() {
+            self.conclude_or_block(check, concluded, took);
         }
     }
 
-    fn fail_or_block(&mut self, check: &'static Check, finding: Finding, took: Duration) {
+    fn conclude_or_block(&mut self, check: &'static Check, if_it_stays: Concluded, took: Duration) {
         let concluded = if self.stays() == Some(Verdict::Fail) {
             let (by, why) = (self.to_blame().to_owned(), None);
             Concluded::Blocked { by, why }
-        } else if check.level == Level::Info {
-            // What is only measured is never failed.
-            Concluded::Inconclusive(finding.observed)
         } else {
-            Concluded::Fail(finding)
+            match if_it_stays {
+                // What is only measured is never failed.
+                Concluded::Fail(finding) if check.level == Level::Info => {
+                    Concluded::Inconclusive(finding.observed)
+                }
+                other => other,
+            }
         };
         self.finish(check, concluded, took);
     }

@@ -54,7 +54,7 @@ fn an_error_beside_the_end_of_the_program_is_that_end(
     assert_eq!(blame_end(outcome.clone(), &noted), outcome);
     noted.ended.set(()).expect("for the first time");
     let blamed = blame_end(outcome.clone(), &noted);
-    assert_eq!(matches!(blamed, Err(Stop::NotRunning(_))), explained);
+    assert_eq!(matches!(blamed, Err(Stop::Gone(_))), explained);
     assert_eq!(blamed == outcome, !explained);
 }
 
