@@ -79,6 +79,7 @@ impl Program {
             // insta finds snapshots by it, and this process has that of xtask.
             .env("CARGO_MANIFEST_DIR", &self.folder)
             .env("CARGO_MANIFEST_PATH", self.folder.join("Cargo.toml"));
+        cargo::build_once(&mut command);
         command
     }
 }
