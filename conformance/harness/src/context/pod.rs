@@ -250,18 +250,11 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// Whether it is ending or has ended: a process releases its memory first, and an error that
-    /// its end causes may be seen before the end itself.
+    /// Whether it is ending or has ended: a process releases its memory first (then it has no size,
+    /// proc_pid_statm(5)), and an error that its end causes may be seen before the end itself.
     pub(super) fn is_ending(&self) -> bool {
-        Process::new(self.pid())
-            .and_then(|process| process.status())
-            .map_or(true, |status| status.vmsize.is_none())
-    }
-
-    /// The same, at less cost and in the kernel's word alone (proc_pid_statm(5)).
-    fn has_memory(&self) -> bool {
         let sizes = std::fs::read(format!("/proc/{}/statm", self.pid()));
-        sizes.is_ok_and(|sizes| !sizes.starts_with(b"0 "))
+        sizes.map_or(true, |sizes| sizes.starts_with(b"0 "))
     }
 
     /// Reaps the probes that were killed with one of them: while their zombies are there,
@@ -472,7 +465,7 @@ impl Drop for Pod<'_> {
             if let Some(words) = self.gave_up() {
                 let _ = noted.gave_up.set(words);
             }
-            if self.was_ready && self.sent.is_empty() && !self.killed && !self.has_memory() {
+            if self.was_ready && self.sent.is_empty() && !self.killed && self.is_ending() {
                 let _ = noted.ended.set(());
             }
         }
