@@ -63,6 +63,7 @@ impl Tests {
         {
             let name = name.strip_suffix(" stdout").unwrap_or(name);
             let is_it = |key: &&String| {
+                let key = key.strip_suffix(" - should panic").unwrap_or(key);
                 let kind = key.strip_suffix(name);
                 kind.is_some_and(|kind| kind.is_empty() || kind.ends_with("] "))
             };
@@ -191,7 +192,7 @@ mod tests {
         let tests = read(
             "running 2 tests\n\
              test a::b ... ok\n\
-             test a::c ... FAILED\n\
+             test a::c - should panic ... FAILED\n\
              test [program] spins      ... FAILED\n\
              failures:\n\
              \n\
@@ -211,7 +212,10 @@ mod tests {
         let said = |name: &str| tests.names[name].join("; ");
         assert_eq!(tests.names.len(), 2);
         assert_eq!(said("[program] spins"), "one; two");
-        assert_eq!(said("a::c"), "thread 'a::c' panicked at a.rs:1:");
+        assert_eq!(
+            said("a::c - should panic"),
+            "thread 'a::c' panicked at a.rs:1:"
+        );
         assert!(read("test result of mine: 3 passed\n").is_empty());
     }
 
