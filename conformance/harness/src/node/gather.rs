@@ -156,8 +156,13 @@ pub fn gather(root: &ProcRoot, sources: &[Box<dyn Source + '_>]) -> std::io::Res
         gathered
             .images
             .extend(told.image.clone().map(|image| (source.name(), image)));
-        let fresh = told.pods.into_iter();
-        let fresh: Vec<_> = fresh.filter(|pod| !gathered.is_told_already(pod)).collect();
+        let mut fresh = Vec::new();
+        for pod in told.pods {
+            match gathered.known(&pod) {
+                Some(known) => known.complete(&pod),
+                None => fresh.push(pod),
+            }
+        }
         gathered.pods.extend(join.pods(source, fresh));
     }
     gathered.notes.extend(join.notes());
@@ -190,29 +195,19 @@ impl Gathered {
         }
     }
 
-    /// Whether another source has told of this pod; then it is told what this one knows beside that:
-    /// cri-dockerd does not say which image a sandbox has, and docker does.
-    fn is_told_already(&mut self, pod: &ToldPod) -> bool {
+    /// The same pod, where another source has told of it.
+    fn known(&mut self, pod: &ToldPod) -> Option<&mut PodFacts> {
         let pid = |pause: &ToldPause| match pause {
             ToldPause::Runs { pid, .. } => *pid,
             _ => None,
         };
-        let known = self.pods.iter_mut().find(|known| {
+        self.pods.iter_mut().find(|known| {
             known.has(&pod.id)
                 || (pod.uid.is_some() && known.told.uid == pod.uid)
                 || (pid(&pod.pause).is_some() && pid(&known.told.pause) == pid(&pod.pause))
                 // Without a pause, by any container.
                 || pod.members.iter().any(|it| known.has(&it.id))
-        });
-        let Some(known) = known else {
-            return false;
-        };
-        // The same sandbox: one of several of a pod may have another image.
-        if known.told.image.is_none() && known.told.id == pod.id {
-            known.told.image.clone_from(&pod.image);
-            known.told.image_kept = pod.image_kept;
-        }
-        true
+        })
     }
 
     /// Reads what only the pods' own memory and filesystems know, of all pods side by side.
@@ -244,6 +239,15 @@ impl Gathered {
 impl PodFacts {
     fn order(&self) -> (&Option<String>, &str, &str) {
         (&self.told.namespace, &self.told.name, &self.told.id)
+    }
+
+    /// Adds what its own source does not say, and another does of the same sandbox: which image it
+    /// has, as docker below cri-dockerd. Another sandbox of the pod may have another image.
+    fn complete(&mut self, other: &ToldPod) {
+        if self.told.image.is_none() && self.told.id == other.id {
+            self.told.image.clone_from(&other.image);
+            self.told.image_kept = other.image_kept;
+        }
     }
 
     /// Its source says that it has a pause, and none is seen; nothing is known to keep it from that.

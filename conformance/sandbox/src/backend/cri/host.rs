@@ -63,8 +63,8 @@ impl Host {
 
     /// Learns which image holds a pod, from what is said of the pod: containerd 2 says no more.
     pub(super) fn learn(&self, details: &Value) {
-        if let Some(image) = details["image"].as_str().filter(|it| !it.is_empty()) {
-            let _ = self.image.set(image.to_owned());
+        if let Some(image) = image_in(details, "image") {
+            let _ = self.image.set(image);
         }
     }
 
@@ -101,8 +101,12 @@ impl Host {
 
 /// containerd's configuration, and CRI-O's, say it so.
 fn sandbox_image(config: &str) -> Option<String> {
-    let config: Value = serde_json::from_str(config).ok()?;
-    let image = config["sandboxImage"].as_str()?;
+    image_in(&serde_json::from_str(config).ok()?, "sandboxImage")
+}
+
+/// The image that a document names.
+fn image_in(document: &Value, key: &str) -> Option<String> {
+    let image = document[key].as_str()?;
     (!image.is_empty()).then(|| image.to_owned())
 }
 
@@ -117,7 +121,22 @@ fn has_kubelet() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::sandbox_image;
+    use serde_json::json;
+
+    use super::{image_in, sandbox_image};
+
+    /// As containerd 2 tells of a pod, and cri-dockerd, which names none.
+    #[test]
+    fn the_image_of_a_pod_is_found() {
+        let pod = json!({"pid": 12, "image": "localhost/pause:1"});
+        assert_eq!(
+            image_in(&pod, "image").as_deref(),
+            Some("localhost/pause:1")
+        );
+        for nothing in [json!({"image": ""}), json!({}), json!(null)] {
+            assert_eq!(image_in(&nothing, "image"), None);
+        }
+    }
 
     #[test]
     fn the_configured_image_is_found() {
