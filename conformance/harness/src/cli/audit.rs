@@ -38,7 +38,7 @@ pub struct Audit {
     #[arg(long, conflicts_with = "watch")]
     pub judge: bool,
 
-    /// Kubernetes minor version of the node, `1.34` or `34`, where kubelet's program does not say it
+    /// Kubernetes minor version of the node, `1.34` or `34`, in place of what kubelet's program says
     #[arg(long, value_name = "MINOR", value_parser = Minor::parse)]
     pub kubernetes: Option<Minor>,
 
