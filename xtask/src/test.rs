@@ -11,10 +11,12 @@ use crate::soak::Soak;
 use crate::{build, cargo, link, packages, platform, python, tidy, toolchain};
 use anyhow::{Result, ensure};
 use lanes::{Job, Plan};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 use programs::Program;
 use std::ffi::OsString;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use summary::{Step, Tests};
 
 /// The packages of Debian with the programs that tests run.
@@ -260,14 +262,25 @@ fn split(programs: Vec<Program>) -> (Vec<Program>, Vec<Program>) {
 /// A step that this process runs itself.
 fn in_place(name: &str, run: impl FnOnce() -> Result<()>) -> Step {
     println!("\n     Running {name}");
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), used_by_children());
     let fault = run().err().map(|error| format!("{error:#}"));
     Step {
         name: name.to_owned(),
         took: begun.elapsed(),
+        used: used_by_children().saturating_sub(before),
         tests: Tests::default(),
         fault,
     }
+}
+
+/// The processor time of all children that were waited for; none while other steps run.
+fn used_by_children() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN);
+    usage.map_or(Duration::ZERO, |usage| {
+        let times = [usage.user_time(), usage.system_time()];
+        let micros = times.map(|it| u64::try_from(it.num_microseconds()).unwrap_or_default());
+        Duration::from_micros(micros.iter().sum())
+    })
 }
 
 /// The compiler's steps, which run beside programs that wait.

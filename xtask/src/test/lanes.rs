@@ -4,12 +4,14 @@
 //! shown between two steps of the first, so lines of different steps are never mixed.
 
 use super::summary::{Step, Tests};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, PipeReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use wait4::Wait4 as _;
 
 /// How long a process that a step left behind may keep the output open after the step has ended.
 const GRACE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
@@ -113,22 +115,27 @@ impl Job {
         let begun = Instant::now();
         let mut tests = Tests::default();
         let ended = self.start().map(|(mut child, lines)| {
-            let held = follow(&mut child, &lines, &mut |text| {
+            let held = follow(&child, &lines, &mut |text| {
                 tests.read(text);
                 line(text);
             });
-            (child.wait(), held)
+            (child.wait4(), held)
         });
+        let mut used = Duration::ZERO;
         let fault = match ended {
             Err(error) => Some(format!("cannot be run: {error}")),
             Ok((Err(error), _)) => Some(format!("cannot be waited for: {error}")),
-            Ok((Ok(status), _)) if !status.success() => Some(status.to_string()),
-            Ok((Ok(_), true)) => Some("a process that it started still runs".to_owned()),
-            Ok((Ok(_), false)) => None,
+            Ok((Ok(ended), held)) => {
+                used = ended.rusage.utime + ended.rusage.stime;
+                let status = ended.status;
+                let left = held.then(|| "a process that it started still runs".to_owned());
+                (!status.success()).then(|| status.to_string()).or(left)
+            }
         };
         Step {
             name: self.name,
             took: begun.elapsed(),
+            used,
             tests,
             fault,
         }
@@ -170,7 +177,7 @@ fn lines(reader: PipeReader) -> Receiver<String> {
 
 /// Passes lines on until the last writer has closed the pipe. Returns whether one still holds it
 /// although the child has ended.
-fn follow(child: &mut Child, lines: &Receiver<String>, line: &mut dyn FnMut(&str)) -> bool {
+fn follow(child: &Child, lines: &Receiver<String>, line: &mut dyn FnMut(&str)) -> bool {
     let mut ended: Option<Instant> = None;
     loop {
         match lines.recv_timeout(Duration::from_millis(200)) {
@@ -178,13 +185,20 @@ fn follow(child: &mut Child, lines: &Receiver<String>, line: &mut dyn FnMut(&str
             Err(RecvTimeoutError::Disconnected) => return false,
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if ended.is_none() && !matches!(child.try_wait(), Ok(None)) {
+        if ended.is_none() && has_ended(child) {
             ended = Some(Instant::now());
         }
         if ended.is_some_and(|ended| ended.elapsed() > GRACE) {
             return true;
         }
     }
+}
+
+/// Leaves its status, and what it used, to be waited for.
+fn has_ended(child: &Child) -> bool {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !pid.is_some_and(|pid| matches!(waitid(WaitId::Pid(pid), look), Ok(None)))
 }
 
 #[cfg(test)]
@@ -281,6 +295,16 @@ mod tests {
         let (_, output) = job.run_hidden();
         assert!(output.starts_with(begins), "{output}");
         assert_eq!(output.is_empty(), begins.is_empty());
+    }
+
+    #[test]
+    fn what_a_step_and_its_children_used_is_counted() {
+        let busy = "i=0; while test $i -lt 200000; do i=$((i+1)); done";
+        let (step, _) = job("x", &format!("sh -c '{busy}'")).run_hidden();
+        let (idle, _) = job("y", "sleep 0.2").run_hidden();
+        assert_eq!((step.fault, idle.fault), (None, None));
+        assert!(step.used > Duration::from_millis(20), "{:?}", step.used);
+        assert!(idle.used < step.used, "{:?}", idle.used);
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub(super) struct Step {
     pub(super) name: String,
     /// Wall-clock time.
     pub(super) took: Duration,
+    /// Processor time, with that of its children.
+    pub(super) used: Duration,
     /// The results of its tests; empty if it has none.
     pub(super) tests: Tests,
     /// Why it failed, if it did.
@@ -91,8 +93,9 @@ impl Tests {
     }
 }
 
-/// The text of the summary. First the steps that passed, then those that failed, the slowest first;
-/// then the tests, as `N passed, N failed, N skipped`.
+/// The text of the summary. First the steps that passed, then those that failed, the slowest first,
+/// each with its time and the processor time that it used; then the tests, as `N passed, N failed,
+/// N skipped`.
 pub(super) fn write(steps: &[Step], took: Duration) -> String {
     let mut sorted: Vec<&Step> = steps.iter().collect();
     sorted.sort_by_key(|step| (step.fault.is_some(), std::cmp::Reverse(step.took)));
@@ -108,24 +111,25 @@ pub(super) fn write(steps: &[Step], took: Duration) -> String {
         };
         let tests = tests(&step.tests);
         let line = format!(
-            "{word} {:>7}  {:<width$}  {tests}",
+            "{word} {:>7} {:>7}  {:<width$}  {tests}",
             time(step.took),
+            time(step.used),
             step.name
         );
         // Writing to a string does not fail.
         let _ = writeln!(out, "{}", line.trim_end());
         for (name, lines) in &step.tests.names {
-            let _ = writeln!(out, "{:16}{name}", "");
+            let _ = writeln!(out, "{:24}{name}", "");
             for line in lines {
-                let _ = writeln!(out, "{:18}{line}", "");
+                let _ = writeln!(out, "{:26}{line}", "");
             }
         }
         if let Some(fault) = &step.fault {
             let _ = writeln!(
                 out,
-                "{:16}{}",
+                "{:24}{}",
                 "",
-                fault.replace('\n', "\n                ")
+                fault.replace('\n', &format!("\n{:24}", ""))
             );
         }
     }
@@ -133,10 +137,11 @@ pub(super) fn write(steps: &[Step], took: Duration) -> String {
     let passed = steps.len() - failed;
     let _ = writeln!(
         out,
-        "\n{} of {} steps passed, in {}",
+        "\n{} of {} steps passed, in {} and {} of processor time",
         passed,
         steps.len(),
-        time(took)
+        time(took),
+        time(steps.iter().map(|step| step.used).sum())
     );
     let _ = write!(
         out,
@@ -223,6 +228,7 @@ mod tests {
         Step {
             name: name.to_owned(),
             took: Duration::from_secs(seconds),
+            used: Duration::from_secs(seconds / 2),
             tests: Tests {
                 passed,
                 ..Tests::default()
@@ -245,18 +251,18 @@ mod tests {
             step("clippy", 9, 0, Some("exit status: 1\n  try: cargo clippy")),
         ];
         let expected = "\
-passed  4m 05s  x: matrix  7 passed
-passed    1.0s  rustfmt
-FAILED    9.0s  clippy
-                exit status: 1
-                  try: cargo clippy
-FAILED    5.0s  x: b       1 passed, 1 failed, 2 ignored
-                it_holds
-                  left: 1
-                  right: 2
-                exit status: 101
+passed  4m 05s  2m 02s  x: matrix  7 passed
+passed    1.0s    0.0s  rustfmt
+FAILED    9.0s    4.0s  clippy
+                        exit status: 1
+                          try: cargo clippy
+FAILED    5.0s    2.0s  x: b       1 passed, 1 failed, 2 ignored
+                        it_holds
+                          left: 1
+                          right: 2
+                        exit status: 101
 
-2 of 4 steps passed, in 4m 20s
+2 of 4 steps passed, in 4m 20s and 2m 08s of processor time
 8 passed, 1 failed, 2 skipped";
         assert_eq!(write(&steps, Duration::from_secs(260)), expected);
     }
