@@ -133,11 +133,11 @@ pub(crate) fn exit(status: i32) -> ! {
 /// A null-terminated vector of strings for execve(2), made before the clone.
 #[derive(Debug)]
 pub(crate) struct StringVector {
-    _strings: Vec<CString>,
+    strings: Vec<CString>,
     pointers: Vec<*const c_char>,
 }
 
-// SAFETY: the pointers lead into `_strings`, which is never changed.
+// SAFETY: the pointers lead into `strings`, which is never changed.
 unsafe impl Send for StringVector {}
 // SAFETY: likewise; shared access only reads.
 unsafe impl Sync for StringVector {}
@@ -152,10 +152,13 @@ impl StringVector {
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let mut pointers: Vec<_> = strings.iter().map(|s| s.as_ptr()).collect();
         pointers.push(ptr::null());
-        Ok(Self {
-            _strings: strings,
-            pointers,
-        })
+        Ok(Self { strings, pointers })
+    }
+
+    /// These, behind others.
+    pub(crate) fn preceded_by(&self, words: impl Iterator<Item = Vec<u8>>) -> io::Result<Self> {
+        let own = self.strings.iter().map(|word| word.as_bytes().to_vec());
+        Self::new(words.chain(own))
     }
 }
 

@@ -38,6 +38,7 @@ mod cost;
 mod emulated;
 mod fill;
 mod folder;
+mod holder;
 pub(super) mod ids;
 pub(super) mod init;
 mod launch;
@@ -84,6 +85,8 @@ pub struct Embedded {
     /// A pidfd of the suite, by which its children see whether it has ended.
     suite: OwnedFd,
     probe: OwnedFd,
+    /// What stands in place of a program that is held.
+    holder: OwnedFd,
     cgroups: cgroup::Cgroups,
     binfmt: Binfmt,
     /// `None` where the host refuses a mount that it needs.
@@ -202,7 +205,11 @@ impl Embedded {
         )
         .map_err(|cause| Refusal::at("open a handle on itself")(cause.into()))?;
         let binfmt = outer::enter(way, emulators)?;
-        let probe = probe_file().map_err(Refusal::at("store the probe"))?;
+        // A process whose executable is unreadable is not dumpable, so nothing can ptrace it
+        // (ptrace(2), "Ptrace access mode checking"; proc(5), "suid_dumpable").
+        let probe = probe_file(0o111).map_err(Refusal::at("store the probe"))?;
+        // The suite itself is to find its files in /proc, and to trace it.
+        let holder = probe_file(0o555).map_err(Refusal::at("store the holder"))?;
         folder::sweep();
         let cgroups = cgroup::Cgroups::detect(limits::processes());
         let init = SandboxInit::start(&probe, &cgroups.groups(), &cgroups.locks());
@@ -227,6 +234,7 @@ impl Embedded {
             null,
             suite,
             probe,
+            holder,
             cgroups,
             binfmt,
             init,
@@ -387,14 +395,12 @@ impl Embedded {
 }
 
 /// The probe as an anonymous file that can be executed by descriptor from any root.
-fn probe_file() -> io::Result<OwnedFd> {
+fn probe_file(mode: u32) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC;
     let file = rustix::fs::memfd_create(c"probe", flags | MemfdFlags::EXEC)
         // MFD_EXEC is known from Linux 6.3 on.
         .or_else(|_| rustix::fs::memfd_create(c"probe", flags))?;
-    // A process whose executable is unreadable is not dumpable, so nothing can ptrace it
-    // (ptrace(2), "Ptrace access mode checking"; proc(5), "suid_dumpable").
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o111))?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
     let mut rest = crate::programs::PROBE;
     while !rest.is_empty() {
         let written = rustix::io::write(&file, rest)?;

@@ -10,6 +10,7 @@ use rustix::io::FdFlags;
 use super::before_exec::{self, FAILED};
 use super::binfmt;
 use super::capabilities;
+use super::holder::Holder;
 use super::mounts;
 use super::plan::{MountsFrom, Plan};
 use crate::backend::Root;
@@ -88,15 +89,7 @@ unsafe impl InChild for ToExec<'_> {
     fn run(self) -> i32 {
         let Self { plan, pipes } = self;
         let (step, error) = match prepare(plan, pipes) {
-            Ok(()) => (
-                Step::Exec,
-                if let Some(emulator) = &plan.emulator {
-                    sys::exec(Some(emulator.as_fd()), c"", &plan.argv, &plan.envp)
-                } else {
-                    let executable = plan.executable.as_ref().map(AsFd::as_fd);
-                    sys::exec(executable, &plan.path, &plan.argv, &plan.envp)
-                },
-            ),
+            Ok(()) => execute(plan),
             Err(failed) => failed,
         };
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
@@ -104,6 +97,19 @@ unsafe impl InChild for ToExec<'_> {
         let _ = report(pipes.status, step, errno);
         FAILED
     }
+}
+
+/// Returns only where that fails.
+fn execute(plan: &Plan) -> Failed {
+    if let Some(holder) = &plan.holder {
+        return (Step::Held, holder.exec(&plan.envp));
+    }
+    let (executed, path) = match plan.executed() {
+        Some(executed) => (Some(executed), c""),
+        None => (None, plan.path.as_c_str()),
+    };
+    let error = sys::exec(executed, path, &plan.argv, &plan.envp);
+    (Step::Exec, error)
 }
 
 fn report(status: BorrowedFd<'_>, step: Step, errno: i32) -> io::Result<()> {
@@ -160,7 +166,13 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), Failed> {
     // Until the suite has set the sandbox up from outside.
     wait_gate(pipes).map_err(at(Step::Network))?;
     sys::reset_signals(plan.blocked, plan.ignored).map_err(at(Step::Signals))?;
-    if plan.held {
+    if plan.holder.is_some() {
+        let executed = plan.executed().into_iter();
+        let emulators = emulators.as_ref().map(AsFd::as_fd);
+        let own = [pipes.gate, pipes.suite, pipes.status];
+        Holder::pass_on(own.into_iter().chain(executed).chain(emulators))
+            .map_err(at(Step::Held))?;
+    } else if plan.held {
         close_others(plan, pipes, emulators.as_ref()).map_err(at(Step::Held))?;
         // The suite waits for this message.
         report(status, Step::Held, 0).map_err(at(Step::Held))?;
@@ -215,10 +227,8 @@ fn set_root(plan: &Plan) -> Result<Option<OwnedFd>, Failed> {
 /// the end of a pipe of which this child has a copy: it would wait for as long as this one is held.
 fn close_others(plan: &Plan, pipes: &Pipes<'_>, emulators: Option<&OwnedFd>) -> io::Result<()> {
     let own = [pipes.gate, pipes.suite, pipes.status];
-    let emulator = plan.emulator.as_ref().map(AsFd::as_fd);
-    let executed = [plan.executable.as_ref(), emulators];
-    let executed = executed.into_iter().flatten().chain(&plan.keep);
-    let executed = executed.map(AsFd::as_fd).chain(emulator);
+    let executed = emulators.into_iter().chain(&plan.keep).map(AsFd::as_fd);
+    let executed = executed.chain(plan.executed());
     let kept = own.into_iter().chain(executed);
     #[expect(unsafe_code, reason = "it is a child that closes its copies")]
     // SAFETY: a child that is held has copies of all descriptors, and until its exec uses these.

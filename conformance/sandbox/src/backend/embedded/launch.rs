@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use super::base::BaseMounts;
 use super::cgroup::Held;
 use super::child::{Pipes, Step, ToExec};
+use super::holder::Holder;
 use super::ids::Mapping;
 use super::init::SandboxInit;
 use super::limits::ProgramLimits;
@@ -46,6 +47,18 @@ struct Theirs {
     gate: OwnedFd,
     status: OwnedFd,
     streams: [Option<OwnedFd>; 3],
+}
+
+impl Theirs {
+    fn pipes<'a>(&'a self, suite: BorrowedFd<'a>) -> Pipes<'a> {
+        let [stdin, stdout, stderr] = &self.streams;
+        Pipes {
+            gate: self.gate.as_fd(),
+            suite,
+            status: self.status.as_fd(),
+            streams: [stdin.as_ref(), stdout.as_ref(), stderr.as_ref()],
+        }
+    }
 }
 
 /// What the suite finds and opens from outside, before the child executes anything.
@@ -86,8 +99,14 @@ impl Embedded {
             .map_err(at("make the pid namespace of a node"))?;
         let mounts = self.mounts(&plan, root.map(Arc::as_ref));
         let first = || self.go_where_it_begins(cgroup.as_ref(), node.as_ref(), mounts);
+        let pipes = theirs.pipes(self.suite.as_fd());
+        let is_alone = spec.own_time || plan.seccomp.is_some() || is_judged(cgroup.as_ref());
+        if spec.held && !is_alone {
+            let holder = Holder::new(&self.holder, &plan, &pipes);
+            plan.holder = Some(holder.map_err(at("hold it before exec"))?);
+        }
         let (child, outside) = self
-            .clone_child(&plan, spec, &ours.gate, &theirs, first)
+            .clone_child(&plan, spec, &ours.gate, &pipes, first)
             .map_err(at("clone"))?;
         drop(theirs);
         let mut sandbox = EmbeddedSandbox {
@@ -139,20 +158,10 @@ impl Embedded {
         plan: &Plan,
         spec: &Spec,
         gate: &OwnedFd,
-        theirs: &Theirs,
+        pipes: &Pipes<'_>,
         first: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<(Child, Result<Outside, Failed>)> {
-        let [stdin, stdout, stderr] = &theirs.streams;
-        let pipes = Pipes {
-            gate: theirs.gate.as_fd(),
-            suite: self.suite.as_fd(),
-            status: theirs.status.as_fd(),
-            streams: [stdin.as_ref(), stdout.as_ref(), stderr.as_ref()],
-        };
-        let child = ToExec {
-            plan,
-            pipes: &pipes,
-        };
+        let child = ToExec { plan, pipes };
         let at_once = |pidfd: BorrowedFd<'_>| {
             self.set_up(pidfd, plan, spec, gate)
                 .inspect_err(|_| drop(sys::send_signal(pidfd, libc::SIGKILL)))
@@ -176,7 +185,11 @@ impl Embedded {
         if shares_memory(plan, spec) {
             self.await_own_memory(sandbox);
             rank(sandbox, score);
-            sandbox.failed_before_exec()?;
+            if plan.holder.is_some() {
+                sandbox.await_progress(true)?;
+            } else {
+                sandbox.failed_before_exec()?;
+            }
         } else {
             rank(sandbox, score);
             sandbox.await_progress(plan.held)?;
@@ -197,7 +210,7 @@ impl Embedded {
         mounts: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
         match cgroup.and_then(Held::group) {
-            Some(group) if !cgroup.is_some_and(|cgroup| cgroup.judged) => group.join()?,
+            Some(group) if !is_judged(cgroup) => group.join()?,
             _ => self.cgroups.join_all()?,
         }
         if let Some(node) = node {
@@ -215,8 +228,7 @@ impl Embedded {
         // Limits that are judged are for the program: what making its root took is charged to
         // the suite, as an image's unpacked files are to the container engine. And a process whose
         // filter denies exit would never leave the suite's memory.
-        let judged = cgroup.as_ref().is_some_and(|cgroup| cgroup.judged);
-        plan.held = spec.held || judged || plan.seccomp.is_some();
+        plan.held = spec.held || is_judged(cgroup.as_ref()) || plan.seccomp.is_some();
         // Without a user namespace it would be the host's bounding set.
         plan.bounding_set &= self.mapping != Mapping::Host;
         Ok(cgroup)
@@ -384,10 +396,15 @@ impl EmbeddedSandbox {
 
 /// Whether the child uses the suite's memory until its exec: copying that is slow.
 ///
-/// One that is held, and moved under a limit, must not: the OOM killer, which it may meet there,
+/// One that is moved under a limit before it must not: the OOM killer, which it may meet there,
 /// kills every process that shares the memory.
 fn shares_memory(plan: &Plan, spec: &Spec) -> bool {
-    !plan.held && !spec.own_time
+    (!plan.held || plan.holder.is_some()) && !spec.own_time
+}
+
+/// Whether the limits of a sandbox are what a check is about.
+fn is_judged(cgroup: Option<&Held>) -> bool {
+    cgroup.is_some_and(|cgroup| cgroup.judged)
 }
 
 /// Such an image is on disk, and nothing bounds what a program writes there.

@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::workload::{Command, Executable};
 
 use super::binfmt::{self, Rule};
 use super::emulated::Emulation;
+use super::holder::Holder;
 use super::ids::Ids;
 use super::limits::ProgramLimits;
 
@@ -58,6 +59,8 @@ pub(super) struct Plan {
     pub(super) seccomp: Option<Arc<BpfProgram>>,
     pub(super) limits: ProgramLimits,
     pub(super) held: bool,
+    /// What holds it, where that is no copy of the suite.
+    pub(super) holder: Option<Holder>,
     /// To be registered in a binfmt_misc of the sandbox's own.
     pub(super) rule: Option<Arc<Rule>>,
     /// To be executed instead of the program, which its arguments name.
@@ -114,6 +117,7 @@ impl Plan {
             seccomp: spec.seccomp.clone(),
             limits: ProgramLimits::default(),
             held: spec.held,
+            holder: None,
             rule: emulation.and_then(|emulation| emulation.rule.clone()),
             emulator: emulation.and_then(|emulation| emulation.program.clone()),
         })
@@ -121,6 +125,12 @@ impl Plan {
 }
 
 impl Plan {
+    /// What is executed by descriptor.
+    pub(super) fn executed(&self) -> Option<BorrowedFd<'_>> {
+        let emulator = self.emulator.as_ref().map(AsFd::as_fd);
+        emulator.or_else(|| self.executable.as_ref().map(AsFd::as_fd))
+    }
+
     /// For a program of the host's.
     pub(super) fn of_engine(command: Command, spec: &Spec, ids: Ids) -> io::Result<Self> {
         let (executable, path) = open_executable(&command.executable)?;
@@ -146,6 +156,7 @@ impl Plan {
             seccomp: spec.seccomp.clone(),
             limits: ProgramLimits::default(),
             held: spec.held,
+            holder: None,
             rule: None,
             emulator: None,
         })
