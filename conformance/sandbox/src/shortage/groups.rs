@@ -1,11 +1,16 @@
 //! What cgroups, of either version, say: where this process is among them, what they allow and use,
 //! and which processes they refused or killed.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// A limit of v1 this large is none.
 const NO_LIMIT: u64 = 1 << 60;
+
+/// Room for a file of counts: a few lines.
+const ROOM: usize = 1024;
 
 /// Which hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,10 +158,57 @@ pub(crate) fn pids_used(directory: &Path) -> Option<u64> {
     first_number(directory, &["pids.current"])
 }
 
-/// How many of its processes the OOM killer has killed, for whatever limit.
-pub(crate) fn killed(directory: &Path) -> Option<u64> {
-    let files = ["memory.events.local", "memory.events", "memory.oom_control"];
-    first_field(directory, &files, "oom_kill")
+/// Something that a cgroup counts. The file stays open once it is found: it is asked around each
+/// check and after each sandbox.
+#[derive(Debug)]
+pub(crate) struct Count {
+    directory: PathBuf,
+    /// Where it may stand.
+    files: &'static [&'static str],
+    name: &'static str,
+    file: OnceLock<File>,
+}
+
+impl Count {
+    /// How many of its processes the OOM killer has killed, for whatever limit.
+    pub(crate) fn of_killed(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            files: &["memory.events.local", "memory.events", "memory.oom_control"],
+            name: "oom_kill",
+            file: OnceLock::new(),
+        }
+    }
+
+    /// How many processes and threads it was refused.
+    pub(crate) fn of_refused(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            files: &["pids.events.local", "pids.events"],
+            name: "max",
+            file: OnceLock::new(),
+        }
+    }
+
+    /// Up to now; `None` where the cgroup says nothing of it, or has gone.
+    pub(crate) fn now(&self) -> Option<u64> {
+        let kept = self.file.get().and_then(|file| self.read(file));
+        kept.or_else(|| self.files.iter().find_map(|file| self.find(file)))
+    }
+
+    fn find(&self, file: &str) -> Option<u64> {
+        let file = File::open(self.directory.join(file)).ok()?;
+        let count = self.read(&file)?;
+        // One that is kept already and says nothing any more stays: here it is found each time.
+        let _ = self.file.set(file);
+        Some(count)
+    }
+
+    fn read(&self, file: &File) -> Option<u64> {
+        let mut text = [0; ROOM];
+        let length = file.read_at(&mut text, 0).ok()?;
+        field(str::from_utf8(text.get(..length)?).ok()?, self.name)
+    }
 }
 
 /// Whether its own memory limit was ever reached.
@@ -164,11 +216,6 @@ pub(crate) fn reached_its_memory_limit(directory: &Path) -> bool {
     let v2 = first_field(directory, &["memory.events.local", "memory.events"], "oom");
     let times = v2.or_else(|| first_number(directory, &["memory.failcnt"]));
     times.is_some_and(|times| times > 0)
-}
-
-/// How many processes and threads it was refused.
-pub(crate) fn refused(directory: &Path) -> Option<u64> {
-    first_field(directory, &["pids.events.local", "pids.events"], "max")
 }
 
 fn first_number(directory: &Path, files: &[&str]) -> Option<u64> {
@@ -230,6 +277,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);
         let at = folder.path();
+        let killed = |at: &Path| Count::of_killed(at).now();
+        let refused = |at: &Path| Count::of_refused(at).now();
         assert_eq!(
             (killed(at), refused(at), memory_limit(at)),
             (None, None, None)
@@ -257,5 +306,23 @@ mod tests {
         assert_eq!((memory_limit(at), memory_used(at)), (Some(1024), Some(100)));
         assert_eq!((killed(at), pids_limit(at)), (Some(5), None));
         assert!(reached_its_memory_limit(at));
+    }
+
+    #[test]
+    fn a_count_goes_on_in_the_file_that_was_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pids.events");
+        let refused = Count::of_refused(folder.path());
+        assert_eq!(refused.now(), None);
+        fs::write(&path, "max 0\n").expect("written");
+        assert_eq!(refused.now(), Some(0));
+        fs::write(&path, "max 12\n").expect("written");
+        assert_eq!(refused.now(), Some(12));
+        // As the kernel has it for one that has gone: the open file says nothing.
+        fs::write(&path, "").expect("written");
+        assert_eq!(refused.now(), None);
+        fs::remove_file(&path).expect("removed");
+        fs::write(&path, "max 3\n").expect("written");
+        assert_eq!(refused.now(), Some(3), "another of the same name");
     }
 }

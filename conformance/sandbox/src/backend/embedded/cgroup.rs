@@ -16,7 +16,7 @@ mod lease;
 pub(super) use group::CROWD;
 pub(in crate::backend) use group::{Group, Limit};
 
-use crate::shortage::groups::{self, Place, Version};
+use crate::shortage::groups::{self, Count, Place, Version};
 use crate::shortage::{Counters, Shortage, needs};
 use group::Limits;
 use lease::Lease;
@@ -41,8 +41,8 @@ pub(super) struct Cgroups {
     free: Arc<Free>,
     /// For one sandbox, where nothing else is asked for.
     usual: Limits,
-    /// The suite's own cgroups: that of memory, and those that limit its processes.
-    own: (Option<PathBuf>, Vec<PathBuf>),
+    /// Of the suite's own cgroups: that of memory, and those that limit its processes.
+    own: (Option<Count>, Vec<Count>),
 }
 
 /// Where memory is limited, and where processes.
@@ -77,7 +77,7 @@ impl Cgroups {
             (Version::V2, memory, pids)
         };
         let own = |controller: &str| Place::of(controller);
-        let upwards = |place: Place| place.upwards().map(Path::to_owned).collect();
+        let upwards = |place: Place| place.upwards().map(Count::of_refused).collect();
         let mut found = Self {
             version,
             memory,
@@ -90,7 +90,7 @@ impl Cgroups {
                 pids: processes,
             },
             own: (
-                own("memory").map(|place| place.directory),
+                own("memory").map(|place| Count::of_killed(&place.directory)),
                 own("pids").map(upwards).unwrap_or_default(),
             ),
         };
@@ -169,13 +169,12 @@ impl Cgroups {
     /// What was killed and refused so far outside the sandboxes' own cgroups.
     pub(super) fn counters(&self) -> Counters {
         let (memory, pids) = &self.own;
-        let all = |lease: &Option<Arc<Lease>>| Some(lease.as_ref()?.directory().join(ALL));
-        let places = memory.iter().cloned().chain(all(&self.memory));
-        let killed: Vec<_> = places.filter_map(|place| groups::killed(&place)).collect();
-        let places = pids.iter().cloned().chain(all(&self.pids));
+        let (killed, refused) = self.all.as_ref().map(Group::counts).unwrap_or_default();
+        let own = memory.as_ref().and_then(Count::now);
+        let killed: Vec<u64> = own.into_iter().chain(killed).collect();
         Counters {
             killed: (!killed.is_empty()).then(|| killed.iter().sum()),
-            refused: places.filter_map(|place| groups::refused(&place)).sum(),
+            refused: pids.iter().filter_map(Count::now).chain(refused).sum(),
         }
     }
 

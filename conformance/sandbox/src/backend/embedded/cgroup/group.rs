@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::shortage::groups::{self, Version};
+use crate::shortage::groups::{self, Count, Version};
 
 /// Processes of its own that no sound pause has. The threads of a run-time are not counted.
 pub(in crate::backend) const CROWD: usize = 8;
@@ -22,6 +22,10 @@ pub(super) struct Limits {
 pub(in crate::backend) struct Group {
     memory: Option<PathBuf>,
     pids: Option<PathBuf>,
+    /// What was killed there.
+    kills: Option<Count>,
+    /// What was refused there.
+    refusals: Option<Count>,
     /// The file that moves a process in; kept open for processes that do not see its path.
     doors: Vec<File>,
     limits: Limits,
@@ -36,12 +40,8 @@ impl Group {
         name: &str,
         limits: Limits,
     ) -> io::Result<Self> {
-        let mut group = Self {
-            memory: memory.map(|above| above.join(name)),
-            pids: pids.map(|above| above.join(name)),
-            doors: Vec::new(),
-            limits,
-        };
+        let below = |above: &Path| above.join(name);
+        let mut group = Self::of(memory.map(below), pids.map(below), limits);
         for directory in group.directories() {
             fs::create_dir(directory)?;
         }
@@ -62,21 +62,29 @@ impl Group {
         Ok(group)
     }
 
+    fn of(memory: Option<PathBuf>, pids: Option<PathBuf>, limits: Limits) -> Self {
+        Self {
+            kills: memory.as_deref().map(Count::of_killed),
+            refusals: pids.as_deref().map(Count::of_refused),
+            memory,
+            pids,
+            doors: Vec::new(),
+            limits,
+        }
+    }
+
     /// One that a container runtime has made, with these limits.
     pub(in crate::backend) fn found(
         memory: Option<PathBuf>,
         pids: Option<PathBuf>,
         limits: (u64, u64),
     ) -> Self {
-        Self {
-            memory: memory.filter(|directory| directory.is_dir()),
-            pids: pids.filter(|directory| directory.is_dir()),
-            doors: Vec::new(),
-            limits: Limits {
-                memory: limits.0,
-                pids: limits.1,
-            },
-        }
+        let there = |directory: &PathBuf| directory.is_dir();
+        let limits = Limits {
+            memory: limits.0,
+            pids: limits.1,
+        };
+        Self::of(memory.filter(there), pids.filter(there), limits)
     }
 
     fn directories(&self) -> impl Iterator<Item = &Path> {
@@ -113,17 +121,22 @@ impl Group {
         groups::memory_peak(self.memory.as_deref()?)
     }
 
+    /// How many were killed in it, and how many refused, where it tells.
+    pub(super) fn counts(&self) -> (Option<u64>, Option<u64>) {
+        let now = |count: &Option<Count>| count.as_ref().and_then(Count::now);
+        (now(&self.kills), now(&self.refusals))
+    }
+
     /// Whether nothing was killed or refused in it.
     pub(super) fn is_untouched(&self) -> bool {
-        let none = |count: Option<u64>| count.is_none_or(|count| count == 0);
-        none(self.memory.as_deref().and_then(groups::killed))
-            && none(self.pids.as_deref().and_then(groups::refused))
+        let (killed, refused) = self.counts();
+        killed.unwrap_or_default() == 0 && refused.unwrap_or_default() == 0
     }
 
     /// Whether the OOM killer killed in it, and whether for its own limit.
     pub(in crate::backend) fn killed(&self) -> Option<Limit> {
         let memory = self.memory.as_deref()?;
-        let killed = groups::killed(memory)? > 0;
+        let killed = self.kills.as_ref()?.now()? > 0;
         killed.then(|| {
             if groups::reached_its_memory_limit(memory) {
                 Limit::Own(self.limits.memory)
@@ -137,7 +150,7 @@ impl Group {
     /// program needs many.
     pub(in crate::backend) fn refused(&self) -> Option<Limit> {
         let pids = self.pids.as_deref()?;
-        if groups::refused(pids)? == 0 {
+        if self.refusals.as_ref()?.now()? == 0 {
             return None;
         }
         let processes = fs::read_to_string(pids.join("cgroup.procs")).unwrap_or_default();
