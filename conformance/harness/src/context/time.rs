@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::waits::{Call, Calls};
@@ -230,7 +231,9 @@ fn least_run(before: &Runs, now: &Runs, processors: u64) -> u64 {
 
 /// The processors that the suite may use; what it starts may use no others.
 fn processors() -> u64 {
-    std::thread::available_parallelism().map_or(1, |number| number.get() as u64)
+    // What limits them is looked up in files.
+    static PROCESSORS: OnceLock<u64> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| std::thread::available_parallelism().map_or(1, |it| it.get() as u64))
 }
 
 fn waits(threads: &HashMap<i32, Use>) -> HashMap<i32, u64> {
