@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use procfs::process::Process;
 
-use super::{AT_ONCE, Answer, Pod, Stopwatch};
+use super::{AT_ONCE, Answer, Pod};
 use crate::need::Needs;
 use crate::outcome::{Finding, Stop};
 use crate::process::ExitStatus;
@@ -111,14 +111,13 @@ impl Pod<'_> {
         limit: Duration,
         cause: &str,
     ) -> Result<Duration, Stop> {
-        let watch = self.stopwatch();
-        self.expect_end_since(&watch, wanted, (limit, limit), cause)
+        self.expect_end_since(Instant::now(), wanted, (limit, limit), cause)
     }
 
-    /// As [`Pod::expect_end`], with the time since the cause and what is left of the limit.
+    /// As [`Pod::expect_end`], with the time of the cause and what is left of the limit.
     pub(super) fn expect_end_since(
         &mut self,
-        watch: &Stopwatch,
+        since: Instant,
         wanted: ExitStatus,
         (limit, left): (Duration, Duration),
         cause: &str,
@@ -131,14 +130,14 @@ impl Pod<'_> {
                 && self.ended()?.is_none()
             {
                 let state = self.describe();
-                let after = watch.wall();
+                let after = since.elapsed();
                 let observed = format!("still running {after:.1?} after {cause}: {why}");
                 return Err(self.finding(expected, observed).with(state).into());
             }
             answer = self.await_answer(rest)?;
         }
         match answer {
-            Answer::Ended(status) if status == wanted => Ok(watch.wall()),
+            Answer::Ended(status) if status == wanted => Ok(since.elapsed()),
             Answer::Ended(status) => Err(Stop::Ended(
                 self.finding(expected, format!("{status} after {cause}")),
             )),
@@ -156,7 +155,7 @@ impl Pod<'_> {
                 );
                 Err(self.finding(expected, observed).with(state).into())
             }
-            Answer::None => Err(self.not_ended(watch, expected, cause)?.into()),
+            Answer::None => Err(self.not_ended(since, expected, cause)?.into()),
         }
     }
 
@@ -174,7 +173,7 @@ impl Pod<'_> {
     /// A finding about what did not end in time: what it did in the end.
     fn not_ended(
         &mut self,
-        watch: &Stopwatch,
+        since: Instant,
         expected: String,
         cause: &str,
     ) -> Result<Finding, Stop> {
@@ -186,8 +185,8 @@ impl Pod<'_> {
             self.await_end_by_the_clock(GRACE)?
         };
         let observed = match late {
-            Some(status) => format!("{status}, but only {:.1?} after {cause}", watch.wall()),
-            None => format!("still running {:.1?} after {cause}", watch.wall()),
+            Some(status) => format!("{status}, but only {:.1?} after {cause}", since.elapsed()),
+            None => format!("still running {:.1?} after {cause}", since.elapsed()),
         };
         Ok(self.finding(expected, observed).with(state))
     }

@@ -1,6 +1,6 @@
 //! Signals, and the waits that are needed where processes have joined the sandbox.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 
@@ -118,9 +118,9 @@ impl Pod<'_> {
     /// [`Stop::Inconclusive`] where it is not seen stopped.
     pub fn stop(&mut self) -> Result<(), Stop> {
         self.signal(signal::STOP)?;
-        let watch = self.stopwatch();
+        let began = Instant::now();
         while !self.state()?.state.eq_ignore_ascii_case(&'t') {
-            if watch.wall() > self.context().scaled(Duration::from_secs(10)) {
+            if began.elapsed() > self.context().scaled(Duration::from_secs(10)) {
                 return Err(Stop::Inconclusive(
                     "the process was not seen stopped".to_owned(),
                 ));
@@ -141,6 +141,7 @@ impl Pod<'_> {
         wanted: ExitStatus,
         cause: &str,
     ) -> Result<Duration, Stop> {
+        let since = Instant::now();
         let watch = self.stopwatch();
         let limit = self.context().scaled(PROMPTLY);
         let mut left = PROMPTLY;
@@ -150,6 +151,6 @@ impl Pod<'_> {
             }
         }
         drop(members);
-        self.expect_end_since(&watch, wanted, (PROMPTLY, left), cause)
+        self.expect_end_since(since, wanted, (PROMPTLY, left), cause)
     }
 }

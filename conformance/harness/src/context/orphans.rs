@@ -1,7 +1,7 @@
 //! Orphans: made by the probe, witnessed by it, reaped (or not) by the pause process.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fixtures::protocol::Death;
 
@@ -141,7 +141,7 @@ impl<'p> Orphans<'p> {
     /// # Errors
     /// As there.
     pub fn expect_older_reaped(&self, pod: &mut Pod<'_>, limit: Duration) -> Result<Reaped, Stop> {
-        let watch = pod.stopwatch();
+        let began = Instant::now();
         let at_once = pod.context().scaled(AT_ONCE);
         let reaped = self.await_reaped(pod, at_once)?;
         if reaped.reaped == self.count {
@@ -150,7 +150,7 @@ impl<'p> Orphans<'p> {
         match pod.context().never_reaps_older() {
             Some(why) => {
                 pod.expect_running(&format!("{} ended", self.what))?;
-                let finding = self.left(pod, (limit, watch.wall()), &reaped);
+                let finding = self.left(pod, (limit, began.elapsed()), &reaped);
                 Err(finding.with(why).into())
             }
             None => self.expect_reaped_within(pod, limit),

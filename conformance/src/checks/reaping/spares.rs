@@ -165,7 +165,7 @@ fn stop_and_continue(pod: &mut Pod<'_>, probe: &Probe, pid: i32) -> Result<(), S
         probe
             .signal_orphans(number)
             .map_err(|error| pod.harness_failed("stop an orphan", &error))?;
-        let watch = pod.stopwatch();
+        let sent = Instant::now();
         loop {
             let stat = probe
                 .read_file(&format!("/proc/{pid}/stat"))
@@ -177,12 +177,12 @@ fn stop_and_continue(pod: &mut Pod<'_>, probe: &Probe, pid: i32) -> Result<(), S
             if (state == Some(&b'T')) == stopped {
                 break;
             }
-            if watch.wall() > pod.context().scaled(Duration::from_secs(10)) {
+            if sent.elapsed() > pod.context().scaled(Duration::from_secs(10)) {
                 return Err(Stop::Inconclusive(format!("{words} was not seen")));
             }
         }
         if !pod.settle(CHLD, words)? {
-            let observed = format!("not asleep {:.1?} after {words}", watch.wall());
+            let observed = format!("not asleep {:.1?} after {words}", sent.elapsed());
             return Err(pod
                 .finding("no wake-up, or a short one".to_owned(), observed)
                 .into());

@@ -1,6 +1,7 @@
 //! What must not end the pause process.
 
 use std::ops::RangeInclusive;
+use std::time::Instant;
 
 use fixtures::protocol::Death;
 use nix::libc;
@@ -329,14 +330,14 @@ fn spurious_chld(cx: &Context<'_>) -> Outcome {
     let mut pod = cx.start(spec())?;
     pod.expect_asleep()?;
     for _ in 0..3 {
-        let watch = pod.stopwatch();
+        let sent = Instant::now();
         pod.signal(CHLD)?;
         if !pod.settle(CHLD, "SIGCHLD without a child")? {
             let state = pod.state()?;
             let observed = format!(
                 "state {} {:.1?} after it, {} ticks used",
                 state.state,
-                watch.wall(),
+                sent.elapsed(),
                 state.ticks
             );
             let expected = "asleep again after SIGCHLD without a child".to_owned();

@@ -3,7 +3,7 @@
 //! programs that end by themselves does not.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::advice::Advice;
 use crate::backend::{Join, Spec};
@@ -125,19 +125,19 @@ fn ends_on(cx: &Context<'_>, number: i32) -> Outcome {
     let conventional = 128 + number;
     let mut pod = cx.start_engine(spec())?;
     await_rest(&mut pod)?;
-    let watch = pod.stopwatch();
+    let sent = Instant::now();
     pod.signal(number)?;
     let expected = format!("exited 0 or {conventional} within {ENDS:?} of {cause}");
     match pod.await_end(ENDS)? {
         Some(status @ ExitStatus::Exited(code)) if code == 0 || code == conventional => {
-            Ok(Pass::new(format!("{status} after {:.1?}", watch.wall())).with(engine(cx)))
+            Ok(Pass::new(format!("{status} after {:.1?}", sent.elapsed())).with(engine(cx)))
         }
         Some(status) => Err(pod
             .finding(expected, format!("{status} after {cause}"))
             .with(engine(cx))
             .into()),
         None => {
-            let observed = format!("still running {:.1?} after {cause}", watch.wall());
+            let observed = format!("still running {:.1?} after {cause}", sent.elapsed());
             let state = pod.describe();
             Err(pod
                 .finding(expected, observed)
