@@ -36,6 +36,7 @@ mod members;
 mod moments;
 mod orphans;
 mod pod;
+mod proc;
 mod ready;
 mod rest;
 mod step;

@@ -11,8 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use procfs::process::{Process, Status};
-
+use super::proc::{self, Signs};
 use super::waits::{Call, Calls};
 use super::{PROMPTLY, Pod, Stopwatch};
 use crate::need::Needs;
@@ -108,7 +107,7 @@ struct Start {
     /// The same since it was first seen in a sleep that no signal ends.
     stuck: Option<(Switches, Stopwatch)>,
     /// Since when it is able to take TERM, where it does not sleep.
-    taken: Option<Stopwatch>,
+    taken: Option<Instant>,
     /// The kernel held it when it was last looked at.
     is_held: bool,
 }
@@ -140,7 +139,7 @@ impl Start {
             match calls.of(pod.pid(), pod.pid()) {
                 Call::None => std::thread::yield_now(),
                 // A thread that awaits signals shows it by the call alone.
-                Call::Takes => return self.native && has_one_thread(pod.pid()),
+                Call::Takes => return self.native && proc::has_one_thread(pod.pid()),
                 _ => return false,
             }
         }
@@ -220,13 +219,13 @@ impl Start {
     /// all that it can show.
     fn has_taken_for_long(&mut self, pod: &Pod<'_>) -> bool {
         if self.taken.is_none() && has_taken_term(pod) {
-            self.taken = Some(pod.stopwatch());
+            self.taken = Some(Instant::now());
         }
         let context = pod.context();
         // By the clock: what it has taken it does not lose while it waits for a processor.
-        let stands = |since: &Stopwatch| since.wall() >= context.scaled(STANDS);
+        let stands = |since: Instant| since.elapsed() >= context.scaled(STANDS);
         let is_known = context.is_never_ready() && self.native;
-        is_known && self.taken.as_ref().is_some_and(stands)
+        is_known && self.taken.is_some_and(stands)
     }
 }
 
@@ -331,12 +330,8 @@ struct Switches {
 
 impl Switches {
     /// And those of this thread.
-    fn with(self, status: &Status) -> Self {
-        let switches = [
-            status.voluntary_ctxt_switches,
-            status.nonvoluntary_ctxt_switches,
-        ];
-        let sum = self.sum + switches.into_iter().flatten().sum::<u64>();
+    fn with(self, signs: &Signs) -> Self {
+        let sum = self.sum + signs.switches;
         Self { sum, ..self }
     }
 }
@@ -344,39 +339,39 @@ impl Switches {
 /// Each thread once, one after the other.
 fn glance(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
     let mut switches = Switches::default();
-    let tasks = Process::new(pod.pid()).and_then(|process| process.tasks());
-    let Ok(tasks) = tasks else {
+    let pid = pod.pid();
+    let Ok(threads) = proc::thread_ids(pid) else {
         return (Look::Gone, switches);
     };
     let native = pod.context().offers(Needs::NATIVE);
     let calls = Calls::of_program(&pod.context());
     let (mut awaits, mut takes, mut first_is_timed, mut ended) = (false, false, false, false);
-    for task in tasks {
-        let Ok((status, task)) = task.and_then(|task| Ok((task.status()?, task))) else {
+    for thread in threads {
+        let Ok(signs) = Signs::of(pid, thread) else {
             // It ended since it was listed.
             ended = true;
             continue;
         };
         // Without memory it is ending: alone, or with the process, which waits for the
         // members of its pid namespace to end.
-        if status.vmsize.is_none() {
+        if !signs.has_memory {
             continue;
         }
         switches.threads += 1;
         // What is pending for the process stands in the status of each of its threads.
-        let pending = status.shdpnd & sent;
-        match status.state.chars().next() {
+        let pending = signs.pending_for_all & sent;
+        match signs.state {
             // A pending signal that all threads block stays so, and disturbs none of them.
-            Some('S') if pending & !status.sigblk == 0 => {}
-            Some('D') => match calls.of(task.pid, task.tid) {
-                Call::Forks | Call::Unknown => return (Look::Stuck, switches.with(&status)),
+            Some('S') if pending & !signs.blocked == 0 => {}
+            Some('D') => match calls.of(pid, thread) {
+                Call::Forks | Call::Unknown => return (Look::Stuck, switches.with(&signs)),
                 _ => return (Look::Held, switches),
             },
-            Some('T' | 't') => return (Look::Stuck, switches.with(&status)),
+            Some('T' | 't') => return (Look::Stuck, switches.with(&signs)),
             _ => return (Look::Busy, switches),
         }
-        let is_first = task.tid == task.pid;
-        match calls.of(task.pid, task.tid) {
+        let is_first = thread == pid;
+        match calls.of(pid, thread) {
             // A loop around a call that does not wait is in state S at moments.
             Call::None => return (Look::Busy, switches),
             Call::Takes => takes = true,
@@ -388,8 +383,8 @@ fn glance(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
             Call::Other if !native && is_first => awaits = true,
             Call::Futex | Call::Forks | Call::Other | Call::Unknown => {}
         }
-        awaits |= native && awaits_term(&status, pod.blocked);
-        switches = switches.with(&status);
+        awaits |= native && awaits_term(&signs, pod.blocked);
+        switches = switches.with(&signs);
     }
     let seen = match (switches.threads, takes, first_is_timed, awaits) {
         (0, ..) => Look::Gone,
@@ -403,24 +398,19 @@ fn glance(pod: &Pod<'_>, sent: u64) -> (Look, Switches) {
 
 /// Whether the first thread, whatever it does, has a handler for TERM or blocks it.
 fn has_taken_term(pod: &Pod<'_>) -> bool {
-    let status = Process::new(pod.pid()).and_then(|process| process.status());
-    status.is_ok_and(|status| awaits_term(&status, pod.blocked))
+    let signs = Signs::of(pod.pid(), pod.pid());
+    signs.is_ok_and(|signs| awaits_term(&signs, pod.blocked))
 }
 
 /// Whether none of these signals awaits delivery.
 fn has_taken(pod: &Pod<'_>, sent: u64) -> bool {
-    let status = Process::new(pod.pid()).and_then(|process| process.status());
-    status.is_ok_and(|status| (status.shdpnd | status.sigpnd) & sent == 0)
+    let signs = Signs::of(pod.pid(), pod.pid());
+    signs.is_ok_and(|signs| (signs.pending_for_all | signs.pending) & sent == 0)
 }
 
-fn awaits_term(status: &Status, blocked_at_exec: u64) -> bool {
+fn awaits_term(signs: &Signs, blocked_at_exec: u64) -> bool {
     let term = signal::bit(signal::TERM);
-    status.sigcgt & term != 0 || (status.sigblk & term != 0 && blocked_at_exec & term == 0)
-}
-
-/// A directory has two links, and one more for each directory in it.
-fn has_one_thread(pid: i32) -> bool {
-    rustix::fs::stat(format!("/proc/{pid}/task")).is_ok_and(|stat| stat.st_nlink == 3)
+    signs.caught & term != 0 || (signs.blocked & term != 0 && blocked_at_exec & term == 0)
 }
 
 impl Pod<'_> {

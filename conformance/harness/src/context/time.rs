@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use super::proc;
 use super::waits::{Call, Calls};
 
 /// How often a process that waits for a processor is looked at when its time is up.
@@ -81,11 +82,12 @@ impl Stopwatch {
     /// Starts now.
     pub fn start(pid: i32) -> Self {
         let started = Instant::now();
+        let now = threads(pid);
         Self {
             started,
             pid,
-            threads: RefCell::new(Threads::of(&threads(pid), started)),
-            ran: runs_of_all(pid),
+            threads: RefCell::new(Threads::of(&now, started)),
+            ran: runs_of_all(pid, &now),
             most: Highest::default(),
             up: Cell::new(None),
             at_limit: RefCell::new(None),
@@ -107,12 +109,17 @@ impl Stopwatch {
     fn counted(&self, now: &HashMap<i32, Use>, at: Instant) -> Duration {
         let wall = at.saturating_duration_since(self.started);
         let waited = self.threads.borrow_mut().waited(now, at);
-        self.most.of(could_run(wall, waited, || self.ran()))
+        self.most.of(could_run(wall, waited, || self.ran_by(now)))
     }
 
     /// The least time since the start in which it, or a descendant of its own, had a processor.
     pub fn ran(&self) -> Duration {
-        let ran = least_run(&self.ran, &runs_of_all(self.pid), processors());
+        self.ran_by(&HashMap::new())
+    }
+
+    /// The same, where its threads were just looked at.
+    fn ran_by(&self, now: &HashMap<i32, Use>) -> Duration {
+        let ran = least_run(&self.ran, &runs_of_all(self.pid, now), processors());
         Duration::from_nanos(ran)
     }
 
@@ -244,20 +251,14 @@ fn waits(threads: &HashMap<i32, Use>) -> HashMap<i32, u64> {
 /// None for a process that has gone, and where the kernel keeps no such figures.
 fn threads(pid: i32) -> HashMap<i32, Use> {
     let use_of = |thread: i32| Some((thread, Use::of(pid, thread)?));
-    thread_ids(pid).filter_map(use_of).collect()
-}
-
-fn thread_ids(pid: i32) -> impl Iterator<Item = i32> {
-    std::fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten()
-        .filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok())
+    let ids = proc::thread_ids(pid).unwrap_or_default();
+    ids.into_iter().filter_map(use_of).collect()
 }
 
 impl Use {
     /// Nothing for a thread that has ended.
     fn of(pid: i32, thread: i32) -> Option<Self> {
-        let read = |name| std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/{name}")).ok();
+        let read = |name| proc::read_of(pid, thread, name).ok();
         let (schedstat, stat) = (read("schedstat")?, read("stat")?);
         let mut figures = schedstat
             .split_ascii_whitespace()
@@ -281,22 +282,18 @@ impl Use {
     }
 }
 
-/// How long the threads of a process and of its living descendants have run.
-fn runs_of_all(pid: i32) -> Runs {
+/// How long the threads of a process and of its living descendants have run; `known` are threads
+/// that were just looked at.
+fn runs_of_all(pid: i32, known: &HashMap<i32, Use>) -> Runs {
     let mut all = vec![pid];
     let mut at = 0;
     let mut runs = Runs::new();
     while let Some(pid) = all.get(at).copied() {
-        for thread in thread_ids(pid) {
-            let read = |name| {
-                std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/{name}"))
-                    .unwrap_or_default()
-            };
-            let schedstat = read("schedstat");
-            let figure = schedstat.split_ascii_whitespace().next();
-            let ran = figure.and_then(|it| it.parse().ok()).unwrap_or_default();
-            runs.insert(thread, ran);
-            let children = read("children");
+        for thread in proc::thread_ids(pid).unwrap_or_default() {
+            let ran = known.get(&thread).map(|it| it.ran);
+            let ran = ran.or_else(|| proc::ran(pid, thread).ok());
+            runs.insert(thread, ran.unwrap_or_default());
+            let children = proc::read_of(pid, thread, "children").unwrap_or_default();
             let room = DESCENDANTS.saturating_sub(all.len());
             let children = children.split_ascii_whitespace();
             all.extend(

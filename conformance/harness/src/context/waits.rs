@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 
 use nix::libc;
 
-use super::Context;
+use super::{Context, proc};
 use crate::need::Needs;
 use crate::seccomp::Abi;
 use crate::subject::Platform;
@@ -56,7 +56,7 @@ impl Calls {
 
     /// In which one this thread waits.
     pub(super) fn of(self, pid: i32, tid: i32) -> Call {
-        let line = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall"));
+        let line = proc::read_of(pid, tid, "syscall");
         match line
             .as_deref()
             .map(|line| line.split_ascii_whitespace().next())
@@ -73,8 +73,7 @@ impl Calls {
     /// cannot be read.
     pub(super) fn awaited(self, pid: i32, tid: i32) -> Option<u64> {
         let path = format!("/proc/{pid}/mem");
-        let place = format!("/proc/{pid}/task/{tid}/syscall");
-        let line = std::fs::read_to_string(&place).ok()?;
+        let line = proc::read_of(pid, tid, "syscall").ok()?;
         let mut words = line.split_ascii_whitespace();
         match self.kind(words.next()?.parse().ok()?) {
             Call::Takes => {}
@@ -86,7 +85,7 @@ impl Calls {
         let mut set = [0; size_of::<u64>()];
         let memory = std::fs::File::open(path).ok()?;
         memory.read_exact_at(&mut set, address).ok()?;
-        let is_same = std::fs::read_to_string(place).is_ok_and(|now| now == line);
+        let is_same = proc::read_of(pid, tid, "syscall").is_ok_and(|now| now == line);
         is_same.then(|| u64::from_ne_bytes(set))
     }
 

@@ -1,8 +1,9 @@
 //! Watching processes that should do nothing: that they stay, and what they use.
 
+use std::io;
 use std::time::Duration;
 
-use super::Pod;
+use super::{Pod, proc};
 use crate::outcome::Stop;
 use crate::process::ExitStatus;
 
@@ -87,17 +88,16 @@ impl Pod<'_> {
     /// # Errors
     /// [`Stop::NotRunning`] where it has ended.
     pub fn processor_time(&mut self) -> Result<Duration, Stop> {
-        let tasks = match self.process()?.tasks() {
-            Ok(tasks) => tasks,
-            Err(error) => {
-                return Err(self.harness_failed("read its /proc", &std::io::Error::other(error)));
-            }
-        };
+        let pid = self.pid();
         // In nanoseconds, unlike the ticks of /proc/PID/stat, which are samples.
-        Ok(tasks
-            .filter_map(|task| task.ok()?.schedstat().ok())
-            .map(|schedstat| Duration::from_nanos(schedstat.sum_exec_runtime))
-            .sum())
+        let ran = proc::thread_ids(pid).and_then(|threads| {
+            let ran = threads.into_iter().map(|thread| proc::ran(pid, thread));
+            ran.sum::<io::Result<u64>>()
+        });
+        match ran {
+            Ok(ran) => Ok(Duration::from_nanos(ran)),
+            Err(error) => Err(self.harness_failed("read its /proc", &io::Error::other(error))),
+        }
     }
 
     /// Watches it for `window` (time in which it could act) or until it ends or has used
