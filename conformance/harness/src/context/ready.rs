@@ -152,8 +152,10 @@ impl Start {
         if let Look::Waiting = seen {
             return Readiness::Shown;
         }
+        // One that was just made need not be asked.
+        let waited = self.watch.as_ref().map(Stopwatch::elapsed);
+        let waited = waited.unwrap_or_default();
         let watch = self.watch.get_or_insert_with(|| pod.stopwatch());
-        let waited = watch.elapsed();
         self.is_held = matches!(seen, Look::Held);
         let is_settled = match seen {
             Look::Quiet if self.blocked => return Readiness::Blocked,
@@ -246,7 +248,8 @@ fn is_still(
 /// where it does not within [`PROMPTLY`]. `after` is what should not have ended it.
 pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result<bool, Stop> {
     let context = pod.context();
-    let watch = pod.stopwatch();
+    // Most have settled by the first look, and making it takes as long as that.
+    let mut watch = None;
     let busy = if context.is_never_ready() {
         SETTLE_AGAIN
     } else {
@@ -255,14 +258,18 @@ pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result
     let mut pause = Duration::from_micros(50);
     loop {
         pod.expect_running(after)?;
-        match look(pod, signal::bit(sent)).0 {
-            Look::Waiting | Look::Quiet => return Ok(true),
-            Look::Timed if settled(&watch, context.scaled(SETTLE_AGAIN)) => return Ok(true),
+        let seen = look(pod, signal::bit(sent)).0;
+        if let Look::Waiting | Look::Quiet = seen {
+            return Ok(true);
+        }
+        let watch = watch.get_or_insert_with(|| pod.stopwatch());
+        match seen {
+            Look::Timed if settled(watch, context.scaled(SETTLE_AGAIN)) => return Ok(true),
             Look::Busy if watch.ran() >= context.scaled(busy) => {
                 context.set_never_ready(true);
                 return Ok(false);
             }
-            Look::Stuck if settled(&watch, context.scaled(busy)) => return Ok(false),
+            Look::Stuck if settled(watch, context.scaled(busy)) => return Ok(false),
             // By what it ran: one that waits for a processor may be about to sleep again.
             Look::Busy
                 if context.is_never_ready()
@@ -272,7 +279,7 @@ pub(super) fn await_settled(pod: &mut Pod<'_>, sent: i32, after: &str) -> Result
                 return Ok(false);
             }
             Look::Gone => pod.reap_members(),
-            Look::Timed | Look::Busy | Look::Stuck | Look::Held => {}
+            _ => {}
         }
         if watch.wall() > context.scaled(Duration::from_secs(30)) {
             return Err(Stop::Inconclusive(format!(

@@ -11,6 +11,9 @@ use super::waits::{Call, Calls};
 /// How often a process that waits for a processor is looked at when its time is up.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// So soon after its start a look tells nothing more.
+const FRESH: Duration = Duration::from_millis(1);
+
 /// Longest that a deadline is put off for a process that never gets a processor, and for what the
 /// kernel holds it in all.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -126,6 +129,10 @@ impl Stopwatch {
     /// What is left of a limit. Where the time is up while a thread waits for a processor, a little
     /// more is left until that has ended. Once none is left of a limit, none ever is.
     pub fn left(&self, limit: Duration) -> Duration {
+        let wall = self.wall();
+        if wall < limit.min(FRESH) {
+            return limit.saturating_sub(wall);
+        }
         if self.up.get() >= Some(limit) {
             return Duration::ZERO;
         }
@@ -430,6 +437,23 @@ mod tests {
         let wall = Duration::from_millis(100);
         let waited = Duration::from_millis(30);
         assert_eq!(could_run(wall, waited, ran), Duration::from_millis(70));
+    }
+
+    #[test]
+    fn a_limit_however_short_is_not_up_before_its_time() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .expect("it starts");
+        for limit in [Duration::ZERO, FRESH / 4, FRESH * 2] {
+            let watch = Stopwatch::start(child.id() as i32);
+            while !watch.left(limit).is_zero() {
+                assert!(watch.wall() < PATIENCE, "{limit:?}");
+            }
+            assert!(watch.wall() >= limit, "{limit:?}");
+        }
+        child.kill().expect("it is there");
+        child.wait().expect("it ends");
     }
 
     #[test]
