@@ -41,6 +41,7 @@ const EXCLUDED: [Excluded; 4] = [
             "spool::tests::bytes_are_copied",
             "spool::tests::what_is_kept",
             "step::waits::",
+            "sys::clone::",
             "sys::schedule::",
             "trace::tests::one_that_is_killed",
         ],

@@ -1,13 +1,17 @@
 //! The suite's end of the probe: a program of ours inside a sandbox's namespaces
 //! that provokes and looks, on request. What it is asked is in `fixtures::protocol`.
 
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use fixtures::protocol::{self, Death, Op, Reply, Request};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use fixtures::protocol::{self, Death, Entry, Op, Reply, Request};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags,
+    SocketType,
+};
 
 use crate::sys::{self, Child, ExitStatus};
 
@@ -87,15 +91,42 @@ impl Probe {
         )?)
     }
 
-    /// Takes over a probe that was just cloned, and waits for its first word.
-    pub(crate) fn new(child: Child, socket: OwnedFd) -> io::Result<Self> {
-        let probe = Self {
+    /// Takes over a probe that was just cloned, and has yet to enter a sandbox.
+    pub(crate) fn new(child: Child, socket: OwnedFd) -> Self {
+        Self {
             child,
             socket,
             overhears: None,
-        };
-        probe.who()?;
-        Ok(probe)
+        }
+    }
+
+    /// Goes on in a pid namespace, as another child of the suite's; the descriptor is the probe's.
+    ///
+    /// # Errors
+    /// In the kernel's words.
+    pub(crate) fn descend(&mut self, namespace: RawFd) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut passed = RecvAncillaryBuffer::new(&mut space);
+        self.send(Op::Descend, [namespace as u64, 0, 0, 0], &[])?;
+        self.await_answer(Op::Descend, PATIENCE)?;
+        self.receive(Op::Descend, &mut passed)?;
+        let pidfd = passed.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut passed) => passed.next(),
+            _ => None,
+        });
+        let pidfd = pidfd.ok_or(io::ErrorKind::InvalidData)?;
+        // The one before has ended, or is about to.
+        self.child = Child { pid: 0, pidfd };
+        self.child.pid = sys::pid_of(sys::proc()?.as_fd(), self.pidfd())?;
+        Ok(())
+    }
+
+    /// Enters a sandbox.
+    ///
+    /// # Errors
+    /// In the kernel's words.
+    pub(crate) fn enter(&self, entry: &Entry) -> io::Result<()> {
+        self.ask(Op::Enter, entry.to_arguments(), &[]).map(drop)
     }
 
     /// Process id as the suite sees it.
@@ -425,13 +456,23 @@ impl Probe {
     ) -> io::Result<([u64; 4], Vec<u8>)> {
         self.send(op, arguments, text)?;
         self.await_answer(op, patience)?;
+        self.receive(op, &mut RecvAncillaryBuffer::default())
+    }
+
+    fn receive(
+        &self,
+        op: Op,
+        passed: &mut RecvAncillaryBuffer<'_>,
+    ) -> io::Result<([u64; 4], Vec<u8>)> {
         let mut buffer = vec![0; protocol::MAX];
-        let length =
-            match rustix::net::recv(&self.socket, buffer.as_mut_slice(), RecvFlags::empty()) {
-                Ok((length, _)) => length,
-                Err(rustix::io::Errno::CONNRESET) => 0,
-                Err(error) => return Err(error.into()),
-            };
+        let mut parts = [IoSliceMut::new(&mut buffer)];
+        let received =
+            rustix::net::recvmsg(&self.socket, &mut parts, passed, RecvFlags::CMSG_CLOEXEC);
+        let length = match received {
+            Ok(received) => received.bytes,
+            Err(rustix::io::Errno::CONNRESET) => 0,
+            Err(error) => return Err(error.into()),
+        };
         buffer.truncate(length);
         let Some(reply) = Reply::from_bytes(&buffer) else {
             return Err(self.lost(op));

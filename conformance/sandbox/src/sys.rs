@@ -34,7 +34,7 @@ mod supervise;
 mod trace;
 
 pub(crate) use clone::{
-    InChild, NewNamespaces, in_helper, in_helper_apart, spawn, spawn_sibling,
+    InChild, NewNamespaces, in_helper, in_helper_apart, spawn, spawn_in_place, spawn_sibling,
     spawn_sibling_in_place,
 };
 pub(crate) use interrupt::{interrupt, interrupt_by, is_ignored};

@@ -2,10 +2,12 @@
 //! ids, and its user namespace where that is not the suite's.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use fixtures::protocol::Entry;
 use nix::libc;
+use rustix::io::FdFlags;
 
 use super::embedded::before_exec;
 use super::embedded::capabilities;
@@ -91,136 +93,130 @@ impl Inside {
         self.node = None;
     }
 
+    /// The pid namespace of the pod, as setns(2) takes it.
+    fn pid_namespace(&self) -> BorrowedFd<'_> {
+        let own = || self.child.pidfd.as_fd();
+        self.node
+            .as_ref()
+            .map_or_else(own, SandboxInit::pid_namespace)
+    }
+
     /// Starts a child of this thread in the pid namespace of the pod.
     fn spawn_member(&self, child: impl InChild) -> io::Result<Child> {
-        let pid_namespace = self
-            .node
-            .as_ref()
-            .map_or_else(|| self.child.pidfd.as_fd(), SandboxInit::pid_namespace);
         // Of this thread, for its next child only (setns(2)).
-        sys::setns(pid_namespace, libc::CLONE_NEWPID)?;
+        sys::setns(self.pid_namespace(), libc::CLONE_NEWPID)?;
         let child = sys::spawn(NewNamespaces::empty(), child);
         sys::setns(self.suite_pid_namespace.as_fd(), libc::CLONE_NEWPID)?;
         child
     }
 
-    /// Starts the probe inside.
+    /// Starts the probe inside. To be called in a thread whose children are where those are that make
+    /// sandboxes, or above.
     ///
     /// # Errors
-    /// When the kernel refuses, or the pause process is gone.
+    /// When the kernel refuses, or the pause process is gone: ESRCH where that is ending.
     pub(in crate::backend) fn enter(&self, join: &Join) -> io::Result<Probe> {
         let (ours, theirs) = Probe::socket()?;
-        let argv = StringVector::new(["probe"])?;
-        let envp = StringVector::new(Vec::<String>::new())?;
-        let entry = Entry {
-            sandbox: self,
-            join,
+        let pidfd = self.child.pidfd.as_fd();
+        let user_namespace = self.user_namespace.as_ref().map(AsFd::as_fd);
+        let pid_namespace = join
+            .namespaces
+            .contains(Namespaces::PID)
+            .then(|| self.pid_namespace());
+        let child = sys::spawn_in_place(ToExec {
+            probe: self.probe.as_fd(),
             socket: &theirs,
-            argv: &argv,
-            envp: &envp,
-        };
-        let child = if join.namespaces.contains(Namespaces::PID) {
-            self.spawn_member(&entry)
-        } else {
-            sys::spawn(NewNamespaces::empty(), &entry)
-        };
+            kept: [Some(pidfd), user_namespace, pid_namespace],
+            argv: &StringVector::new(["probe"])?,
+            envp: &StringVector::new(Vec::<String>::new())?,
+        })?;
         // With the suite's copy open, the end of a failed probe would not show.
         drop(theirs);
-        Probe::new(child?, ours)
-    }
-}
-
-/// What the probe does between clone and exec.
-struct Entry<'a> {
-    sandbox: &'a Inside,
-    join: &'a Join,
-    socket: &'a OwnedFd,
-    argv: &'a StringVector,
-    envp: &'a StringVector,
-}
-
-#[expect(unsafe_code, reason = "the promise of a child")]
-// SAFETY: it makes system calls with what was prepared before the clone, and no more.
-unsafe impl InChild for &Entry<'_> {
-    /// Returns only where a step fails.
-    fn run(self) -> i32 {
-        match self.enter() {
-            Ok(()) => sys::exec(Some(self.sandbox.probe.as_fd()), c"", self.argv, self.envp),
-            Err(error) => error,
-        };
-        before_exec::FAILED
-    }
-}
-
-impl Entry<'_> {
-    fn enter(&self) -> io::Result<()> {
-        // Until exec this is a copy of the suite that the program could reach.
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-        before_exec::die_with_suite();
-        // The OOM killer is to choose the orphans that the probe makes before the suite.
-        before_exec::die_first();
-        let _ = rustix::process::setsid();
-        self.join_namespaces()?;
-        sys::close_range_cloexec(3)?;
-        rustix::stdio::dup2_stdin(self.socket)?;
-        before_exec::set_usual_umask();
-        self.set_ids()?;
-        if self.join.privileged {
-            capabilities::keep()?;
-        } else {
-            capabilities::give_up()?;
+        let mut probe = Probe::new(child, ours);
+        if let Some(pid_namespace) = pid_namespace {
+            probe.descend(pid_namespace.as_raw_fd())?;
         }
-        // A change of ids clears it (PR_SET_PDEATHSIG(2const)).
-        before_exec::die_with_suite();
-        sys::reset_signals(0, 0)
+        probe.enter(&Entry {
+            process: pidfd.as_raw_fd(),
+            kinds: self.kinds(join.namespaces),
+            user_namespace: user_namespace.map(|fd| fd.as_raw_fd()),
+            ids: self.ids_of(join),
+            privileged: join.privileged,
+        })?;
+        Ok(probe)
     }
 
-    /// Joins the user namespace last: the suite's own privileges reach every namespace below, also
-    /// where the program has left its user namespace.
-    fn join_namespaces(&self) -> io::Result<()> {
-        let mut joined = self.join.namespaces;
-        if !self.sandbox.own_network {
+    /// Flags of setns(2) for those of the namespaces that are not the suite's.
+    fn kinds(&self, mut joined: Namespaces) -> u32 {
+        if !self.own_network {
             // It is the suite's, and belongs to the outer user namespace.
             joined -= Namespaces::NETWORK;
         }
-        if !self.sandbox.own_cgroup {
+        if !self.own_cgroup {
             joined -= Namespaces::CGROUP;
         }
-        if !self.sandbox.own_time {
+        if !self.own_time {
             joined -= Namespaces::TIME;
         }
-        let mut flags = 0;
-        for (namespace, flag) in [
+        [
             (Namespaces::NETWORK, libc::CLONE_NEWNET),
             (Namespaces::IPC, libc::CLONE_NEWIPC),
             (Namespaces::UTS, libc::CLONE_NEWUTS),
             (Namespaces::CGROUP, libc::CLONE_NEWCGROUP),
             (Namespaces::MOUNT, libc::CLONE_NEWNS),
             (Namespaces::TIME, libc::CLONE_NEWTIME),
-        ] {
-            if joined.contains(namespace) {
-                flags |= flag;
-            }
-        }
-        if flags != 0 {
-            sys::setns(self.sandbox.child.pidfd.as_fd(), flags)?;
-        }
-        match &self.sandbox.user_namespace {
-            Some(user_namespace) => sys::setns(user_namespace.as_fd(), libc::CLONE_NEWUSER),
-            None => Ok(()),
-        }
+        ]
+        .into_iter()
+        .filter(|(namespace, _)| joined.contains(*namespace))
+        .fold(0, |kinds, (_, flag)| kinds | flag as u32)
     }
 
-    fn set_ids(&self) -> io::Result<()> {
-        let own = self.sandbox.ids;
-        if own.setup.is_none() {
-            return Ok(());
+    fn ids_of(&self, join: &Join) -> Option<(u32, u32)> {
+        self.ids.setup?;
+        Some(match join.user {
+            _ if join.privileged => (0, 0),
+            Some(ids) => ids,
+            None => (self.ids.uid, self.ids.gid),
+        })
+    }
+}
+
+/// What the probe does between clone and exec, in the suite's memory: it stays out of sight of the
+/// program, and everything else is for later.
+struct ToExec<'a> {
+    probe: BorrowedFd<'a>,
+    socket: &'a OwnedFd,
+    /// Left open, under their numbers.
+    kept: [Option<BorrowedFd<'a>>; 3],
+    argv: &'a StringVector,
+    envp: &'a StringVector,
+}
+
+#[expect(unsafe_code, reason = "the promise of a child")]
+// SAFETY: it makes system calls with what was prepared before the clone, and no more.
+unsafe impl InChild for ToExec<'_> {
+    /// Returns only where a step fails.
+    fn run(self) -> i32 {
+        if self.prepare().is_ok() {
+            sys::exec(Some(self.probe), c"", self.argv, self.envp);
         }
-        if self.join.privileged {
-            return sys::set_ids(0, 0);
+        before_exec::FAILED
+    }
+}
+
+impl ToExec<'_> {
+    fn prepare(&self) -> io::Result<()> {
+        before_exec::die_with_suite();
+        let _ = rustix::process::setsid();
+        sys::close_range_cloexec(3)?;
+        for descriptor in self.kept.iter().flatten() {
+            rustix::io::fcntl_setfd(descriptor, FdFlags::empty())?;
         }
-        let (uid, gid) = self.join.user.unwrap_or((own.uid, own.gid));
-        sys::drop_groups()?;
-        sys::set_ids(uid, gid)
+        rustix::stdio::dup2_stdin(self.socket)?;
+        if !rustix::process::geteuid().is_root() {
+            // Exec leaves them to root alone (capabilities(7)).
+            capabilities::keep()?;
+        }
+        sys::reset_signals(0, 0)
     }
 }

@@ -99,11 +99,7 @@ pub(crate) fn spawn_sibling_in_place<C: InChild + Send, T>(
     if namespaces.contains(NewNamespaces::TIME) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let flags = namespaces.bits()
-        | libc::CLONE_VM
-        | libc::CLONE_PARENT
-        | libc::CLONE_PIDFD
-        | libc::CLONE_CHILD_CLEARTID;
+    let flags = namespaces.bits() | libc::CLONE_PARENT;
     let mut stack = Stack::new();
     let mut child = Some(child);
     let mut pidfd: RawFd = -1;
@@ -112,21 +108,9 @@ pub(crate) fn spawn_sibling_in_place<C: InChild + Send, T>(
     let done = in_helper(|| {
         first()?;
         clone.set(Cloned::Asked);
-        // SAFETY: clone(2) runs `in_place` on a stack of its own. That, `child` and all it
-        // borrows live until `await_left` has returned, after which nothing uses them; what
-        // `child` does meanwhile is as its `InChild` promises.
-        let pid = unsafe {
-            libc::clone(
-                in_place::<C>,
-                stack.top(),
-                flags,
-                ptr::from_mut(&mut child).cast(),
-                ptr::from_mut(&mut pidfd),
-                ptr::null_mut::<libc::c_void>(),
-                there.as_ptr(),
-            )
-        };
-        let made = check(c_long::from(pid));
+        // SAFETY: all four live until `await_left` has returned, and nothing else uses the first
+        // two before; a helper that is killed within the call ends this process (`made_a_child`).
+        let made = unsafe { clone_in_place(flags, &mut stack, &mut child, &mut pidfd, &there) };
         clone.set(Cloned::of(&made));
         made?;
         // SAFETY: the kernel stored a new descriptor here, which is not closed before the end
@@ -149,6 +133,79 @@ pub(crate) fn spawn_sibling_in_place<C: InChild + Send, T>(
     Ok((child, done??))
 }
 
+/// Clones the calling process and runs `child`, which has the caller's memory, as it would have after
+/// vfork(2), until it executes a program or ends: the caller waits for that. Where that takes so long
+/// that the child must have been stopped it is killed.
+pub(crate) fn spawn_in_place(child: impl InChild + Send) -> io::Result<Child> {
+    spawn_in_place_within(LOOKS, child)
+}
+
+fn spawn_in_place_within<C: InChild + Send>(looks: u32, child: C) -> io::Result<Child> {
+    // While locks can be taken.
+    inherited_ignored();
+    let mut stack = Stack::new();
+    let mut child = Some(child);
+    let mut pidfd: RawFd = -1;
+    let there = AtomicU32::new(1);
+    let made = without_signals(|| {
+        // SAFETY: all four live until `await_left` has returned, and nothing else uses the first
+        // two before.
+        unsafe { clone_in_place(libc::SIGCHLD, &mut stack, &mut child, &mut pidfd, &there) }
+    });
+    made.0?;
+    // SAFETY: the clone has succeeded, so the kernel stored a new descriptor here
+    // (CLONE_PIDFD), ours alone.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let in_time = (0..looks).any(|_| has_left(&there, pidfd.as_fd()));
+    if !in_time {
+        let _ = send_signal(pidfd.as_fd(), libc::SIGKILL);
+        await_left(&there, pidfd.as_fd());
+    }
+    // Owned from here on: where a later step fails, it is killed and reaped.
+    let mut child = Child { pid: 0, pidfd };
+    made.1?;
+    if !in_time {
+        let why = "a process was stopped before its exec";
+        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+    }
+    child.pid = pid_of(proc()?.as_fd(), child.pidfd.as_fd())?;
+    Ok(child)
+}
+
+/// How often the caller looks whether a child has left its memory that is about to: 10 s, of which
+/// those do not count in which the caller was stopped too.
+const LOOKS: u32 = 500;
+
+/// Clones a process that shares memory and nothing else, and runs `child` in it on that stack. The
+/// kernel stores its pidfd, and 0 in `there` when it has left the memory.
+///
+/// # Safety
+/// Until it has left, all that is passed stays where it is, and nothing else uses `stack` and `child`.
+unsafe fn clone_in_place<C: InChild + Send>(
+    flags: c_int,
+    stack: &mut Stack,
+    child: &mut Option<C>,
+    pidfd: &mut RawFd,
+    there: &AtomicU32,
+) -> io::Result<()> {
+    let flags = flags | libc::CLONE_VM | libc::CLONE_PIDFD | libc::CLONE_CHILD_CLEARTID;
+    // SAFETY: clone(2) runs `in_place` on a stack of its own. That, `child` and all it borrows are
+    // there for as long as the caller promises; what `child` does meanwhile is as its `InChild`
+    // promises.
+    let pid = unsafe {
+        libc::clone(
+            in_place::<C>,
+            stack.top(),
+            flags,
+            ptr::from_mut(child).cast(),
+            ptr::from_mut(pidfd),
+            ptr::null_mut::<libc::c_void>(),
+            there.as_ptr(),
+        )
+    };
+    check(c_long::from(pid)).map(drop)
+}
+
 /// How far the clone of a helper went.
 #[derive(Clone, Copy)]
 enum Cloned {
@@ -159,9 +216,9 @@ enum Cloned {
 }
 
 impl Cloned {
-    fn of(made: &io::Result<c_long>) -> Self {
+    fn of(made: &io::Result<()>) -> Self {
         match made {
-            Ok(_) => Cloned::Made,
+            Ok(()) => Cloned::Made,
             Err(_) => Cloned::Refused,
         }
     }
@@ -184,28 +241,32 @@ extern "C" fn in_place<C: InChild>(child: *mut libc::c_void) -> c_int {
     // Unwinding would run the caller's code in the child: end it here instead.
     let _guard = EndOnDrop;
     forget_handlers();
-    // SAFETY: `spawn_sibling_in_place` passes its own, which nothing else touches meanwhile.
+    // SAFETY: `clone_in_place` passes its caller's, which nothing else touches meanwhile.
     let child = unsafe { (*child.cast::<Option<C>>()).take() };
     exit(child.map_or(125, InChild::run))
 }
 
-/// Waits until a child that shares memory has left it, by exec or by its end: then the kernel sets
-/// `there` to 0 and wakes this futex's waiters (`CLONE_CHILD_CLEARTID`).
+/// Waits until a child that shares memory has left it.
 fn await_left(there: &AtomicU32, pidfd: BorrowedFd<'_>) {
-    // For a child that is killed the kernel may fail to write that 0, where the page is still
-    // copy-on-write.
+    while !has_left(there, pidfd) {}
+}
+
+/// Whether a child that shares memory has left it, or does within one look, by exec or by its end:
+/// then the kernel sets `there` to 0 and wakes this futex's waiters (`CLONE_CHILD_CLEARTID`).
+fn has_left(there: &AtomicU32, pidfd: BorrowedFd<'_>) -> bool {
     const LOOK: Timespec = Timespec {
         tv_sec: 0,
         tv_nsec: 20_000_000,
     };
-    loop {
-        let value = there.load(Ordering::Acquire);
-        if value == 0 || crate::wait::readable(pidfd, Duration::ZERO).unwrap_or(false) {
-            return;
-        }
-        // An error is a value that has changed, a signal, or the time.
-        let _ = futex::wait(there, futex::Flags::empty(), value, Some(&LOOK));
+    let value = there.load(Ordering::Acquire);
+    // For a child that is killed the kernel may fail to write that 0, where the page is still
+    // copy-on-write.
+    if value == 0 || crate::wait::readable(pidfd, Duration::ZERO).unwrap_or(false) {
+        return true;
     }
+    // An error is a value that has changed, a signal, or the time.
+    let _ = futex::wait(there, futex::Flags::empty(), value, Some(&LOOK));
+    there.load(Ordering::Acquire) == 0
 }
 
 /// Memory for a process to run on.
@@ -247,11 +308,7 @@ fn help<T>(files: c_int, work: impl FnOnce() -> T) -> io::Result<T> {
     };
     let mut stack = Stack::new();
     let shared = files | libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // What a terminal sends to the whole process group reaches the helper as well, whose
-    // handlers would write the suite's memory: one Ctrl-C counted twice.
-    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let pid = start(&mut job, stack.top(), shared);
-    let unmasked = mask.thread_set_mask();
+    let (pid, unmasked) = without_signals(|| start(&mut job, stack.top(), shared));
     let pid = pid?;
     // SAFETY: wait4(2) of a child of ours, with nothing to store.
     unsafe {
@@ -267,6 +324,18 @@ fn help<T>(files: c_int, work: impl FnOnce() -> T) -> io::Result<T> {
     unmasked?;
     job.result
         .ok_or_else(|| io::Error::other("the helper of a clone was killed"))
+}
+
+/// Clones a process that shares the caller's memory, with all signals blocked, which it inherits: what
+/// a terminal sends to the whole process group reaches it as well, and handlers there would write
+/// the suite's memory: one Ctrl-C counted twice. Says whether the clone and then whether unblocking
+/// succeeded.
+fn without_signals<T>(clone: impl FnOnce() -> io::Result<T>) -> (io::Result<T>, io::Result<()>) {
+    let mask = match SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK) {
+        Ok(mask) => mask,
+        Err(error) => return (Err(error.into()), Ok(())),
+    };
+    (clone(), mask.thread_set_mask().map_err(io::Error::from))
 }
 
 /// What a helper is to do, and what came of it.
@@ -342,5 +411,49 @@ struct EndOnDrop;
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
         exit(125);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ExitStatus, wait};
+    use super::*;
+
+    /// Writes the caller's memory, and then ends or stops.
+    struct Writes<'a> {
+        to: &'a AtomicU32,
+        stops: bool,
+    }
+
+    // SAFETY: it makes system calls and no more.
+    unsafe impl InChild for Writes<'_> {
+        fn run(self) -> i32 {
+            self.to.store(1, Ordering::Release);
+            if self.stops {
+                let own = rustix::process::getpid();
+                let _ = rustix::process::kill_process(own, rustix::process::Signal::STOP);
+                self.to.store(2, Ordering::Release);
+            }
+            7
+        }
+    }
+
+    #[test]
+    fn a_child_in_place_has_the_memory_of_its_parent() {
+        let written = AtomicU32::new(0);
+        let (to, stops) = (&written, false);
+        let child = spawn_in_place(Writes { to, stops }).expect("it ends");
+        assert_eq!(written.load(Ordering::Acquire), 1);
+        let ended = wait(child.pidfd.as_fd()).expect("it is a child");
+        assert_eq!(ended, Some(ExitStatus::Exited(7)));
+    }
+
+    #[test]
+    fn a_child_in_place_that_is_stopped_is_ended() {
+        let written = AtomicU32::new(0);
+        let (to, stops) = (&written, true);
+        let error = spawn_in_place_within(3, Writes { to, stops }).expect_err("it does not end");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(written.load(Ordering::Acquire), 1);
     }
 }
