@@ -7,7 +7,7 @@
 //! pause process arguments, streams or limits.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,7 +64,6 @@ pub struct Cri {
     offers: Features,
     lacking: Vec<(Features, String)>,
     cost: Duration,
-    suite_pid_namespace: OwnedFd,
     made: Arc<AtomicU64>,
     images: Mutex<Vec<Adopted>>,
     reference: Subject,
@@ -202,7 +201,6 @@ pub fn prepare(place: Option<&Path>, embedded: &Arc<Embedded>) -> Result<Cri, Un
 impl Cri {
     fn make(maker: Maker, embedded: &Arc<Embedded>) -> Result<Self, StartError> {
         let (name, run, offers) = maker.is_used_so();
-        let namespace = std::fs::File::open("/proc/self/ns/pid");
         let reference = crate::programs::REFERENCE.into();
         let mut made = Self {
             description: String::new(),
@@ -214,7 +212,6 @@ impl Cri {
             offers: offers | (embedded.offers() & FROM_EMBEDDED),
             lacking: Vec::new(),
             cost: Duration::ZERO,
-            suite_pid_namespace: namespace.map_err(at("keep its pid namespace"))?.into(),
             made: Arc::default(),
             images: Mutex::default(),
             reference: Subject::of_program("the reference", reference, Platform::host()),
@@ -359,7 +356,6 @@ impl Cri {
                 own_network: true,
                 own_cgroup: true,
                 own_time: false,
-                suite_pid_namespace: self.suite_pid_namespace.try_clone()?,
                 probe: self.embedded.lend_probe()?,
             })
         };

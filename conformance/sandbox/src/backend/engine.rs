@@ -78,7 +78,6 @@ pub struct Engine {
     is_told: bool,
     /// It makes a pod, where containers are to join.
     has_pods: bool,
-    suite_pid_namespace: OwnedFd,
     made: Arc<AtomicU64>,
     maker: Arc<Maker>,
     threads: Threads,
@@ -107,7 +106,6 @@ impl Engine {
         embedded: &Arc<Embedded>,
     ) -> Result<Self, StartError> {
         let description = describe(kind.name, &api).map_err(at("ask what it is"))?;
-        let namespace = embedded.lend_pid_namespace();
         let reference = crate::programs::REFERENCE.into();
         let (api, keeper) = (Arc::new(api), Arc::new(keeper));
         let made = Arc::new(AtomicU64::new(0));
@@ -123,7 +121,6 @@ impl Engine {
             cost: Duration::ZERO,
             is_told: false,
             has_pods: kind.has_pods,
-            suite_pid_namespace: namespace.map_err(at("keep its pid namespace"))?,
             made,
             maker: Arc::new(maker),
             threads: Threads::start().map_err(at("start a thread"))?,
@@ -335,7 +332,6 @@ impl Engine {
                 own_network: true,
                 own_cgroup,
                 own_time: false,
-                suite_pid_namespace: self.suite_pid_namespace.try_clone()?,
                 probe: self.embedded.lend_probe()?,
             })
         };

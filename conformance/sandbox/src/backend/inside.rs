@@ -16,7 +16,7 @@ use super::embedded::init::SandboxInit;
 use super::embedded::limits;
 use crate::backend::{Join, Namespaces};
 use crate::probe::Probe;
-use crate::sys::{self, Child, ExitStatus, InChild, NewNamespaces, StringVector};
+use crate::sys::{self, Child, ExitStatus, InChild, StringVector};
 
 mod beside;
 
@@ -35,8 +35,6 @@ pub(in crate::backend) struct Inside {
     /// Else it is the suite's, which a suite without root may not even join again.
     pub(in crate::backend) own_cgroup: bool,
     pub(in crate::backend) own_time: bool,
-    /// The pid namespace of the suite's children that belong to no sandbox's.
-    pub(in crate::backend) suite_pid_namespace: OwnedFd,
     pub(in crate::backend) probe: OwnedFd,
 }
 
@@ -99,15 +97,6 @@ impl Inside {
         self.node
             .as_ref()
             .map_or_else(own, SandboxInit::pid_namespace)
-    }
-
-    /// Starts a child of this thread in the pid namespace of the pod.
-    fn spawn_member(&self, child: impl InChild) -> io::Result<Child> {
-        // Of this thread, for its next child only (setns(2)).
-        sys::setns(self.pid_namespace(), libc::CLONE_NEWPID)?;
-        let child = sys::spawn(NewNamespaces::empty(), child);
-        sys::setns(self.suite_pid_namespace.as_fd(), libc::CLONE_NEWPID)?;
-        child
     }
 
     /// Starts the probe inside. To be called in a thread whose children are where those are that make

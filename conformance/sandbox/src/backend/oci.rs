@@ -7,7 +7,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,7 +89,6 @@ pub struct Oci {
     lacking: Vec<(Features, String)>,
     /// What it takes to start and remove a sandbox.
     cost: Duration,
-    suite_pid_namespace: OwnedFd,
     maker: Arc<Maker>,
     /// What it does otherwise than a CRI runtime, as the trial has shown.
     facts: Vec<String>,
@@ -165,7 +164,6 @@ impl Oci {
             offers: Features::empty(),
             lacking: Vec::new(),
             cost: Duration::ZERO,
-            suite_pid_namespace: std::fs::File::open("/proc/self/ns/pid")?.into(),
             maker: Arc::new(maker),
             facts: Vec::new(),
             roots: Mutex::default(),
@@ -336,7 +334,6 @@ impl Oci {
         node: Option<SandboxInit>,
         spec: &Spec,
     ) -> Result<Inside, StartError> {
-        let suite_pid_namespace = self.suite_pid_namespace.try_clone();
         Ok(Inside {
             child,
             ended: None,
@@ -350,7 +347,6 @@ impl Oci {
             own_network: spec.own_network,
             own_cgroup: true,
             own_time: false,
-            suite_pid_namespace: suite_pid_namespace.map_err(at("keep its pid namespace"))?,
             probe: self.embedded.lend_probe().map_err(at("keep the probe"))?,
         })
     }

@@ -90,8 +90,6 @@ impl Embedded {
         let (ours, theirs) = self.open_pipes(spec)?;
         let cgroup = self.limit(&mut plan, spec).map_err(at("make its cgroup"))?;
         // Before the clone: where one of these fails, there is no child to end.
-        let suite_pid_namespace = self.init.pid_namespace().try_clone_to_owned();
-        let suite_pid_namespace = suite_pid_namespace.map_err(at("keep its pid namespace"))?;
         let probe = self.probe.try_clone().map_err(at("keep the probe"))?;
         let node = (!spec.own_pid_namespace)
             .then(|| SandboxInit::start_node(&self.probe))
@@ -119,7 +117,6 @@ impl Embedded {
                 own_network: spec.own_network,
                 own_cgroup: true,
                 own_time: spec.own_time,
-                suite_pid_namespace,
                 probe,
             },
             stdio: ours.stdio,

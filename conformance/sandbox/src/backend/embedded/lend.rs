@@ -87,19 +87,6 @@ impl Embedded {
         self.probe.try_clone()
     }
 
-    /// The pid namespace for children of the suite's that belong to no sandbox, which it may join as
-    /// often as it likes.
-    ///
-    /// # Errors
-    /// Where the process has no descriptor left.
-    #[cfg(feature = "engines")]
-    pub(in crate::backend) fn lend_pid_namespace(&self) -> io::Result<OwnedFd> {
-        if self.is_in_engines {
-            return self.init.pid_namespace().try_clone_to_owned();
-        }
-        Ok(std::fs::File::open("/proc/self/ns/pid")?.into())
-    }
-
     /// Whether the caller is root, with what container runtimes take.
     pub(in crate::backend) fn is_root(&self) -> bool {
         let has_all = matches!(self.mapping, Mapping::Range { .. } | Mapping::Host);

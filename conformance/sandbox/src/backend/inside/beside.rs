@@ -67,17 +67,16 @@ impl Inside {
             output: theirs,
             failure: failure_write,
         };
-        let child = if shares_pid {
-            self.spawn_member(&beside)
+        let (namespaces, joined) = if shares_pid {
+            (NewNamespaces::empty(), Some(self.pid_namespace()))
         } else {
-            let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
-            sys::spawn_sibling(NewNamespaces::PID, || Ok(()), &beside, number).and_then(
-                |(mut child, pid)| {
-                    child.pid = pid?;
-                    Ok(child)
-                },
-            )
-        }?;
+            (NewNamespaces::PID, None)
+        };
+        // Of the helper, for its next child only (setns(2)).
+        let first = || joined.map_or(Ok(()), |pod| sys::setns(pod, libc::CLONE_NEWPID));
+        let number = |pidfd: BorrowedFd<'_>| sys::pid_of(sys::proc()?.as_fd(), pidfd);
+        let (mut child, pid) = sys::spawn_sibling(namespaces, first, &beside, number)?;
+        child.pid = pid?;
         // With the suite's copies open, neither pipe would reach its end.
         drop(beside);
         let workload = Workload::new(child, ours);
