@@ -83,7 +83,7 @@ const HOUSES: [House; 7] = [
                 "mounts",
             ],
             &["limits"],
-            &["emulated", "fill", "init", "obstacles"],
+            &["emulated", "fill", "holder", "init", "obstacles"],
             &["base", "folder", "outer", "plan", "trial"],
             &["child", "offers", "root"],
             &["lend", "sandbox"],

@@ -104,10 +104,7 @@ fn execute(plan: &Plan) -> Failed {
     if let Some(holder) = &plan.holder {
         return (Step::Held, holder.exec(&plan.envp));
     }
-    let (executed, path) = match plan.executed() {
-        Some(executed) => (Some(executed), c""),
-        None => (None, plan.path.as_c_str()),
-    };
+    let (executed, path) = plan.executed();
     let error = sys::exec(executed, path, &plan.argv, &plan.envp);
     (Step::Exec, error)
 }
@@ -167,7 +164,7 @@ fn prepare(plan: &Plan, pipes: &Pipes<'_>) -> Result<(), Failed> {
     wait_gate(pipes).map_err(at(Step::Network))?;
     sys::reset_signals(plan.blocked, plan.ignored).map_err(at(Step::Signals))?;
     if plan.holder.is_some() {
-        let executed = plan.executed().into_iter();
+        let (executed, _) = plan.executed();
         let emulators = emulators.as_ref().map(AsFd::as_fd);
         let own = [pipes.gate, pipes.suite, pipes.status];
         Holder::pass_on(own.into_iter().chain(executed).chain(emulators))
@@ -228,7 +225,7 @@ fn set_root(plan: &Plan) -> Result<Option<OwnedFd>, Failed> {
 fn close_others(plan: &Plan, pipes: &Pipes<'_>, emulators: Option<&OwnedFd>) -> io::Result<()> {
     let own = [pipes.gate, pipes.suite, pipes.status];
     let executed = emulators.into_iter().chain(&plan.keep).map(AsFd::as_fd);
-    let executed = executed.chain(plan.executed());
+    let executed = executed.chain(plan.executed().0);
     let kept = own.into_iter().chain(executed);
     #[expect(unsafe_code, reason = "it is a child that closes its copies")]
     // SAFETY: a child that is held has copies of all descriptors, and until its exec uses these.

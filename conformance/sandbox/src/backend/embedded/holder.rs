@@ -1,14 +1,28 @@
 //! A program of ours that stands where a sandbox's program will be, and waits to execute it: what
 //! waits as a copy of the suite has copied all of its memory. It is `fixtures::probe::hold`.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::FdFlags;
 
-use super::child::{Pipes, Step};
-use super::plan::Plan;
 use crate::sys::{self, StringVector};
+
+/// What it is told.
+pub(super) struct Told<'a> {
+    /// What it says when it holds, and when the program cannot be executed.
+    pub(super) says: [u32; 2],
+    pub(super) gate: BorrowedFd<'a>,
+    pub(super) suite: BorrowedFd<'a>,
+    pub(super) status: BorrowedFd<'a>,
+    /// The program, where it is executed by descriptor.
+    pub(super) executed: Option<BorrowedFd<'a>>,
+    pub(super) path: &'a CStr,
+    pub(super) argv: &'a StringVector,
+    /// Descriptors that the program has.
+    pub(super) keep: &'a [OwnedFd],
+}
 
 /// The program, and how it is told what to do.
 #[derive(Debug)]
@@ -18,28 +32,25 @@ pub(super) struct Holder {
 }
 
 impl Holder {
-    /// In place of a plan's program, in a sandbox with these pipes.
-    pub(super) fn new(file: &OwnedFd, plan: &Plan, pipes: &Pipes<'_>) -> io::Result<Self> {
+    pub(super) fn new(file: &OwnedFd, told: &Told<'_>) -> io::Result<Self> {
         let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().to_string();
-        let kept: Vec<_> = plan.keep.iter().map(|fd| number(fd.as_fd())).collect();
-        let path = match plan.executed() {
-            Some(_) => Vec::new(),
-            None => plan.path.as_bytes().to_vec(),
-        };
+        let kept: Vec<_> = told.keep.iter().map(|fd| number(fd.as_fd())).collect();
+        let [holds, cannot_execute] = told.says.map(|step| step.to_string());
         let words = [
             "sandbox-hold".to_owned(),
-            (Step::Held as u32).to_string(),
-            (Step::Exec as u32).to_string(),
-            number(pipes.gate),
-            number(pipes.suite),
-            number(pipes.status),
-            plan.executed().map_or_else(|| "-1".to_owned(), number),
+            holds,
+            cannot_execute,
+            number(told.gate),
+            number(told.suite),
+            number(told.status),
+            told.executed.map_or_else(|| "-1".to_owned(), number),
             kept.join(","),
         ];
+        let path = told.path.to_bytes().to_vec();
         let words = words.into_iter().map(String::into_bytes).chain([path]);
         Ok(Self {
             file: file.try_clone()?,
-            argv: plan.argv.preceded_by(words)?,
+            argv: told.argv.preceded_by(words)?,
         })
     }
 

@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use super::base::BaseMounts;
 use super::cgroup::Held;
 use super::child::{Pipes, Step, ToExec};
-use super::holder::Holder;
+use super::holder::{Holder, Told};
 use super::ids::Mapping;
 use super::init::SandboxInit;
 use super::limits::ProgramLimits;
@@ -98,9 +98,8 @@ impl Embedded {
         let mounts = self.mounts(&plan, root.map(Arc::as_ref));
         let first = || self.go_where_it_begins(cgroup.as_ref(), node.as_ref(), mounts);
         let pipes = theirs.pipes(self.suite.as_fd());
-        let is_alone = spec.own_time || plan.seccomp.is_some() || is_judged(cgroup.as_ref());
-        if spec.held && !is_alone {
-            let holder = Holder::new(&self.holder, &plan, &pipes);
+        if spec.held && !spec.own_time && plan.seccomp.is_none() && !is_judged(cgroup.as_ref()) {
+            let holder = self.holder(&plan, &pipes);
             plan.holder = Some(holder.map_err(at("hold it before exec"))?);
         }
         let (child, outside) = self
@@ -130,6 +129,22 @@ impl Embedded {
         let score = sandbox.adopt(outside)?;
         self.await_start(&mut sandbox, &plan, spec, score.as_ref())?;
         Ok(Box::new(sandbox))
+    }
+
+    /// What holds a plan's program, in a sandbox with these pipes.
+    fn holder(&self, plan: &Plan, pipes: &Pipes<'_>) -> io::Result<Holder> {
+        let (executed, path) = plan.executed();
+        let told = Told {
+            says: [Step::Held as u32, Step::Exec as u32],
+            gate: pipes.gate,
+            suite: pipes.suite,
+            status: pipes.status,
+            executed,
+            path,
+            argv: &plan.argv,
+            keep: &plan.keep,
+        };
+        Holder::new(&self.holder, &told)
     }
 
     fn open_pipes(&self, spec: &Spec) -> Result<(Ours, Theirs), StartError> {

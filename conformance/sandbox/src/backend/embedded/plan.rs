@@ -1,7 +1,7 @@
 //! Everything a sandbox's first process will need, made before the clone: after it
 //! nothing may be allocated.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -125,10 +125,13 @@ impl Plan {
 }
 
 impl Plan {
-    /// What is executed by descriptor.
-    pub(super) fn executed(&self) -> Option<BorrowedFd<'_>> {
+    /// What is executed, by descriptor or by path.
+    pub(super) fn executed(&self) -> (Option<BorrowedFd<'_>>, &CStr) {
         let emulator = self.emulator.as_ref().map(AsFd::as_fd);
-        emulator.or_else(|| self.executable.as_ref().map(AsFd::as_fd))
+        match emulator.or_else(|| self.executable.as_ref().map(AsFd::as_fd)) {
+            Some(executed) => (Some(executed), c""),
+            None => (None, &self.path),
+        }
     }
 
     /// For a program of the host's.
