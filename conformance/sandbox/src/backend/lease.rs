@@ -8,7 +8,7 @@
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt as _;
@@ -214,6 +214,7 @@ fn end(directories: &[PathBuf]) {
                     continue;
                 }
                 let members = below.path().join("cgroup.procs");
+                thaw(&below.path());
                 kill_all(&members);
                 // As the leash does, for what crun makes where it finds no cgroups of v2.
                 let _ = fs::remove_file(members);
@@ -222,6 +223,16 @@ fn end(directories: &[PathBuf]) {
             left |= fs::remove_dir(directory).is_err() && directory.is_dir();
         }
         std::thread::yield_now();
+    }
+}
+
+/// What a container runtime had frozen when it was killed does not end: the freezer of v1 keeps
+/// SIGKILL waiting (Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst).
+fn thaw(directory: &Path) {
+    for (file, word) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+        if let Ok(mut file) = File::options().write(true).open(directory.join(file)) {
+            let _ = file.write_all(word.as_bytes());
+        }
     }
 }
 
@@ -290,6 +301,77 @@ mod tests {
         assert!(left.iter().all(|it| !it.exists()), "nobody holds it");
         assert!(held.iter().all(|it| it.exists()), "it is locked in one");
         assert!(others.exists(), "it is the default backend's");
+    }
+
+    /// A program in a frozen cgroup below one of this test's own; nothing where none can be made.
+    fn frozen(name: &str) -> Option<(PathBuf, std::process::Child)> {
+        let freezer = crate::shortage::groups::Place::of("freezer")?;
+        let run = freezer
+            .root
+            .join(format!("pause-sandbox-test-{}-{name}", std::process::id()));
+        let below = run.join("0");
+        if !freezer.root.join("tasks").exists() || fs::create_dir_all(&below).is_err() {
+            return None;
+        }
+        let child = std::process::Command::new("sleep").arg("600").spawn();
+        let child = child.expect("it starts");
+        let put = |file: &str, text: String| fs::write(below.join(file), text);
+        put("cgroup.procs", child.id().to_string()).expect("it is moved");
+        put("freezer.state", "FROZEN".to_owned()).expect("it is frozen");
+        Some((run, child))
+    }
+
+    fn is_killed(mut child: std::process::Child, run: &Path) -> bool {
+        use rustix::process::{Pid, PidfdFlags, pidfd_open};
+        use std::os::unix::process::ExitStatusExt as _;
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).expect("a pidfd");
+        let has_ended = crate::wait::readable(pidfd.as_fd(), 2 * PATIENCE).expect("poll");
+        // So that nothing is left where it was not.
+        thaw(&run.join("0"));
+        child.kill().expect("it is a child");
+        child.wait().expect("it is waited for").signal() == Some(9) && has_ended
+    }
+
+    #[test]
+    fn what_was_left_frozen_is_ended() {
+        let Some((run, child)) = frozen("swept") else {
+            eprintln!("skipped: no freezer of cgroup v1");
+            return;
+        };
+        end(std::slice::from_ref(&run));
+        assert!(is_killed(child, &run));
+        assert!(!run.exists());
+    }
+
+    #[test]
+    fn the_leash_ends_what_was_left_frozen() {
+        let Some((run, child)) = frozen("leash") else {
+            eprintln!("skipped: no freezer of cgroup v1");
+            return;
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("probe");
+        fs::write(&path, crate::programs::PROBE).expect("written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&path, mode).expect("chmod");
+        let probe = File::open(&path).expect("it is there").into();
+        let (told, alive) = pipe().expect("a pipe");
+        let words = [
+            b"sandbox-leash".to_vec(),
+            run.as_os_str().as_bytes().to_vec(),
+        ];
+        let entry = Entry {
+            probe: &probe,
+            told: &told,
+            argv: StringVector::new(words).expect("no NUL"),
+            envp: StringVector::new(Vec::<String>::new()).expect("none"),
+        };
+        let leash = sys::spawn(NewNamespaces::empty(), &entry).expect("it starts");
+        drop(alive);
+        assert!(is_killed(child, &run));
+        let minute = Duration::from_mins(1);
+        assert!(crate::wait::readable(leash.pidfd.as_fd(), minute).expect("poll"));
+        assert!(!run.exists());
     }
 
     #[test]
