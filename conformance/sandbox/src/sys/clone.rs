@@ -147,12 +147,12 @@ fn spawn_in_place_within<C: InChild + Send>(looks: u32, child: C) -> io::Result<
     let mut child = Some(child);
     let mut pidfd: RawFd = -1;
     let there = AtomicU32::new(1);
-    let made = without_signals(|| {
+    let (made, unmasked) = without_signals(|| {
         // SAFETY: all four live until `await_left` has returned, and nothing else uses the first
         // two before.
         unsafe { clone_in_place(libc::SIGCHLD, &mut stack, &mut child, &mut pidfd, &there) }
     });
-    made.0?;
+    made?;
     // SAFETY: the clone has succeeded, so the kernel stored a new descriptor here
     // (CLONE_PIDFD), ours alone.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
@@ -163,7 +163,7 @@ fn spawn_in_place_within<C: InChild + Send>(looks: u32, child: C) -> io::Result<
     }
     // Owned from here on: where a later step fails, it is killed and reaped.
     let mut child = Child { pid: 0, pidfd };
-    made.1?;
+    unmasked?;
     if !in_time {
         let why = "a process was stopped before its exec";
         return Err(io::Error::new(io::ErrorKind::TimedOut, why));
