@@ -1,5 +1,5 @@
-//! Programs that the kernel does not execute, or that crash at once: each is judged without waiting
-//! for it, and no check ends in error.
+//! Programs that the kernel does not execute, or that crash at once: each is judged within three
+//! seconds, and no check ends in error.
 
 mod common;
 
@@ -12,9 +12,8 @@ use conformance::subject::build::{ImageBuilder, LayoutBuilder, Tar};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-/// Much longer than a run takes on an idle machine, and much shorter than one that waits for the
-/// program in each check.
-const TIME: Duration = Duration::from_secs(15);
+/// How long a run may take on an idle machine.
+const TIME: Duration = Duration::from_secs(3);
 
 /// The ids of the checks that failed.
 fn failures(name: &str, image: &ImageBuilder) -> Vec<String> {
@@ -38,7 +37,10 @@ fn failures(name: &str, image: &ImageBuilder) -> Vec<String> {
     assert_eq!(with("error"), [""; 0], "{text}");
     assert_eq!(ended.status, Some(1), "{}", ended.stderr);
     let took = ended.took;
-    assert!(took <= TIME.mul_f64(suite::load()), "{took:?}");
+    assert!(
+        took <= TIME || took <= TIME.mul_f64(2.0 * suite::load()),
+        "{took:?}"
+    );
     with("fail")
 }
 
