@@ -172,9 +172,9 @@ fn spawn_in_place_within<C: InChild + Send>(looks: u32, child: C) -> io::Result<
     Ok(child)
 }
 
-/// How often the caller looks whether a child has left its memory that is about to: 10 s, of which
-/// those do not count in which the caller was stopped too.
-const LOOKS: u32 = 500;
+/// How often the caller looks whether a child has left its memory that is about to: a minute, as a
+/// sandbox has from clone to exec, without the time in which the caller was stopped too.
+const LOOKS: u32 = 3000;
 
 /// Clones a process that shares memory and nothing else, and runs `child` in it on that stack. The
 /// kernel stores its pidfd, and 0 in `there` when it has left the memory.

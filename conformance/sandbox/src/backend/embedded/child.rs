@@ -102,7 +102,10 @@ unsafe impl InChild for ToExec<'_> {
 /// Returns only where that fails.
 fn execute(plan: &Plan) -> Failed {
     if let Some(holder) = &plan.holder {
-        return (Step::Held, holder.exec(&plan.envp));
+        let error = holder.exec(&plan.envp);
+        // For these arguments and this environment the image is to blame, also here.
+        let is_images = error.raw_os_error() == Some(libc::E2BIG);
+        return (if is_images { Step::Exec } else { Step::Held }, error);
     }
     let (executed, path) = plan.executed();
     let error = sys::exec(executed, path, &plan.argv, &plan.envp);
