@@ -105,6 +105,20 @@ impl Probe {
     /// # Errors
     /// In the kernel's words.
     pub(crate) fn descend(&mut self, namespace: RawFd) -> io::Result<()> {
+        self.child = match self.descended(namespace) {
+            Ok(child) => child,
+            Err(error) => {
+                // It may have been cloned all the same, and no descriptor tells of it.
+                self.child.end_group();
+                return Err(error);
+            }
+        };
+        self.child.pid = sys::pid_of(sys::proc()?.as_fd(), self.pidfd())?;
+        Ok(())
+    }
+
+    /// What goes on in a pid namespace. The one before has ended, or is about to.
+    fn descended(&self, namespace: RawFd) -> io::Result<Child> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut passed = RecvAncillaryBuffer::new(&mut space);
         self.send(Op::Descend, [namespace as u64, 0, 0, 0], &[])?;
@@ -115,10 +129,7 @@ impl Probe {
             _ => None,
         });
         let pidfd = pidfd.ok_or(io::ErrorKind::InvalidData)?;
-        // The one before has ended, or is about to.
-        self.child = Child { pid: 0, pidfd };
-        self.child.pid = sys::pid_of(sys::proc()?.as_fd(), self.pidfd())?;
-        Ok(())
+        Ok(Child { pid: 0, pidfd })
     }
 
     /// Enters a sandbox.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use nix::libc;
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use seccompiler::BpfProgramRef;
 
 mod clone;
@@ -88,6 +88,24 @@ impl Drop for Child {
         if send_signal(pidfd, libc::SIGKILL).is_ok() {
             let _ = wait(pidfd);
         }
+    }
+}
+
+impl Child {
+    /// Kills and reaps this one, and the children of the caller that are in the process group which
+    /// it leads.
+    pub(crate) fn end_group(&self) {
+        let Some(group) = Pid::from_raw(self.pid) else {
+            return;
+        };
+        // Until it is reaped its number is no other's. What is being cloned is not made or killed too:
+        // the kernel looks for signals under the lock that the signal takes.
+        if send_signal(self.pidfd.as_fd(), libc::SIGKILL).is_ok() {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+        let of_group = || WaitId::Pgid(Some(group));
+        let wait = || rustix::process::waitid(of_group(), WaitIdOptions::EXITED);
+        while rustix::io::retry_on_intr(wait).is_ok() {}
     }
 }
 

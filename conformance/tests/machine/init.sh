@@ -40,7 +40,8 @@ killed() {
     kill -9 $pid
     wait $pid 2> /dev/null
     for _ in $(seq 600); do
-        [ -z "$(left)" ] && break
+        # What goes while it looks is what it waits for.
+        [ -z "$(left 2> /dev/null)" ] && break
         usleep 20000
     done
     left
