@@ -8,7 +8,7 @@ mod applies;
 mod conclude;
 mod settle;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,6 +124,8 @@ struct Runner<'a> {
     gate: Option<&'static str>,
     pending: Vec<&'static Check>,
     running: BTreeMap<&'static str, Running>,
+    /// Outcomes of checks that began ahead of others which they depend on, and which have yet to end.
+    ahead: VecDeque<(&'static Check, Result<Outcome, String>, Duration)>,
     /// Checks that ended while another ran alone: they are confirmed after that.
     unconfirmed: Vec<(&'static Check, Outcome, Duration)>,
     records: BTreeMap<&'static str, Record>,
@@ -144,6 +146,8 @@ struct Runner<'a> {
 struct Running {
     check: &'static Check,
     since: Instant,
+    /// Others that it depends on have yet to end.
+    ahead: bool,
     /// It has ended; the emulator is being tested for whether the outcome can be believed.
     confirming: bool,
     /// The thread that it runs on, until that has reported.
@@ -175,6 +179,7 @@ impl<'a> Runner<'a> {
             gate: gate.map(|check| check.id),
             pending: Vec::new(),
             running: BTreeMap::new(),
+            ahead: VecDeque::new(),
             unconfirmed: Vec::new(),
             records: BTreeMap::new(),
             not_running: Vec::new(),
@@ -193,11 +198,16 @@ impl<'a> Runner<'a> {
                 self.pending.clear();
             } else {
                 self.confirm_the_rest(&send);
+                self.conclude_ahead();
                 self.dispatch(&send);
             }
             if self.running.is_empty() {
-                if self.pending.is_empty() || interrupted {
-                    return interrupted;
+                if interrupted {
+                    return true;
+                }
+                if self.pending.is_empty() {
+                    self.give_up_circles();
+                    return false;
                 }
                 continue;
             }
@@ -230,10 +240,12 @@ impl<'a> Runner<'a> {
             .any(|check| !check.needs.intersects(Needs::EXCLUSIVE.union(Needs::WAITS)));
         for check in std::mem::take(&mut self.pending) {
             match self.blocked_by(check) {
+                // A window costs little if it turns out to be for nothing, and is long.
+                Blocked::NotYet if check.needs.contains(Needs::WAITS) => {
+                    waiting.extend(self.launch(check, true, &send));
+                }
                 Blocked::No if self.has_room(check, ordinary_left) => {
-                    if !self.launch(check, send.clone()) {
-                        waiting.push(check);
-                    }
+                    waiting.extend(self.launch(check, false, &send));
                 }
                 Blocked::By(id) => {
                     let by = id.to_owned();
@@ -244,17 +256,9 @@ impl<'a> Runner<'a> {
             }
         }
         // A check that waits for one that never runs would wait for ever.
-        if self.running.is_empty()
-            && let Some(at) = waiting
-                .iter()
-                .position(|check| matches!(self.blocked_by(check), Blocked::NotYet))
-            && waiting
-                .iter()
-                .all(|check| matches!(self.blocked_by(check), Blocked::NotYet))
-        {
-            let check = waiting.remove(at);
-            let reason = "its prerequisites wait for each other".to_owned();
-            self.finish(check, Concluded::Error(reason), Duration::ZERO);
+        let waits = |check: &&Check| matches!(self.blocked_by(check), Blocked::NotYet);
+        if self.running.is_empty() && !waiting.is_empty() && waiting.iter().all(waits) {
+            self.finish(waiting.remove(0), in_a_circle(), Duration::ZERO);
         }
         self.pending = waiting;
     }
@@ -280,10 +284,15 @@ impl<'a> Runner<'a> {
         working().filter(|other| !other.confirming).count() < at_a_time
     }
 
-    /// Starts it; `false` where that must wait for the end of another.
-    fn launch(&mut self, check: &'static Check, send: mpsc::Sender<Completion>) -> bool {
+    /// Starts it. Returns it where that must wait for the end of another.
+    fn launch(
+        &mut self,
+        check: &'static Check,
+        ahead: bool,
+        send: &mpsc::Sender<Completion>,
+    ) -> Option<&'static Check> {
         let began = Instant::now();
-        let shared = Arc::clone(self.run.shared);
+        let (shared, send) = (Arc::clone(self.run.shared), send.clone());
         let body = move || {
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 let noted = Noted::default();
@@ -312,19 +321,20 @@ impl<'a> Runner<'a> {
                 let running = Running {
                     check,
                     since: began,
+                    ahead,
                     confirming: false,
                     thread: Some(thread),
                 };
                 self.running.insert(check.id, running);
             }
             // The threads and processes of those that run are the user's as well.
-            Err(_) if !self.running.is_empty() => return false,
+            Err(_) if !self.running.is_empty() => return Some(check),
             Err(error) => {
                 (self.emit)(&Event::CheckStarted { id: check.id });
                 self.conclude(check, Ok(Err(no_thread(&error))), began.elapsed());
             }
         }
-        true
+        None
     }
 
     /// Waits for the end of a thread that has reported. It then releases its reference to the
@@ -383,10 +393,33 @@ impl<'a> Runner<'a> {
     }
 
     fn end(&mut self, check: &'static Check, result: Result<Outcome, String>, took: Duration) {
-        if self.running.remove(check.id).is_some() {
-            self.conclude(check, result, took);
+        if let Some(running) = self.running.remove(check.id) {
+            self.take(&running, result, took);
+            self.conclude_ahead();
             self.settle_held(false);
             self.settle_ended();
+        }
+    }
+
+    fn take(&mut self, of: &Running, result: Result<Outcome, String>, took: Duration) {
+        if of.ahead {
+            self.ahead.push_back((of.check, result, took));
+        } else {
+            self.conclude(of.check, result, took);
+        }
+    }
+
+    /// Concludes what began ahead, once the others that it depends on have ended.
+    fn conclude_ahead(&mut self) {
+        for (check, result, took) in std::mem::take(&mut self.ahead) {
+            match self.blocked_by(check) {
+                Blocked::NotYet => self.ahead.push_back((check, result, took)),
+                Blocked::No => self.conclude(check, result, took),
+                Blocked::By(id) => {
+                    let by = id.to_owned();
+                    self.finish(check, Concluded::Blocked { by, why: None }, took);
+                }
+            }
         }
     }
 
@@ -395,12 +428,17 @@ impl<'a> Runner<'a> {
             .running
             .values()
             .filter(|running| running.since.elapsed() > self.run.settings.timeout)
-            .map(|running| (running.check, running.since.elapsed()))
+            .map(|running| running.check.id)
             .collect();
-        for (check, took) in overdue {
-            self.running.remove(check.id);
-            let reason = format!("did not end within {:?}", self.run.settings.timeout);
-            self.finish(check, Concluded::Error(reason), took);
+        for id in overdue {
+            if let Some(running) = self.running.remove(id) {
+                let reason = format!("did not end within {:?}", self.run.settings.timeout);
+                self.take(
+                    &running,
+                    Ok(Err(Stop::Error(reason))),
+                    running.since.elapsed(),
+                );
+            }
         }
     }
 
@@ -443,6 +481,17 @@ impl<'a> Runner<'a> {
             }
         };
         self.finish(check, concluded, took);
+    }
+
+    /// Concludes those that began ahead of each other.
+    fn give_up_circles(&mut self) {
+        loop {
+            self.conclude_ahead();
+            let Some((check, _, took)) = self.ahead.pop_front() else {
+                return;
+            };
+            self.finish(check, in_a_circle(), took);
+        }
     }
 
     fn blocked_by(&self, check: &Check) -> Blocked {
@@ -493,6 +542,10 @@ impl<'a> Runner<'a> {
         (self.emit)(&Event::CheckFinished { record: &record });
         self.records.insert(check.id, record);
     }
+}
+
+fn in_a_circle() -> Concluded {
+    Concluded::Error("its prerequisites wait for each other".to_owned())
 }
 
 enum Blocked {

@@ -1,6 +1,5 @@
 //! Which checks apply to a subject, and in which order they begin.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pause_sandbox::Features;
@@ -44,35 +43,15 @@ impl Runner<'_> {
                 self.pending.push(check);
             }
         }
-        // Long windows first, with their prerequisites; exclusive checks last; where asked for,
-        // slow failures early.
-        let awaited = awaited_by_windows(&self.pending);
+        // Long windows first, exclusive checks last; where asked for, slow failures early.
         self.pending.sort_by_key(|check| {
             (
                 !check.needs.contains(Needs::WAITS),
                 check.needs.contains(Needs::EXCLUSIVE),
-                !awaited.contains(check.id),
                 !check.needs.contains(Needs::SLOW_FAIL),
             )
         });
     }
-}
-
-/// The checks without which one that waits for a window cannot begin.
-fn awaited_by_windows(checks: &[&'static Check]) -> BTreeSet<&'static str> {
-    let mut awaited = BTreeSet::new();
-    let mut waiting: Vec<&Check> = checks
-        .iter()
-        .filter(|check| check.needs.contains(Needs::WAITS))
-        .copied()
-        .collect();
-    while let Some(check) = waiting.pop() {
-        let new = checks
-            .iter()
-            .filter(|other| check.after.contains(&other.id) && awaited.insert(other.id));
-        waiting.extend(new);
-    }
-    awaited
 }
 
 fn offers(shared: &Shared) -> Needs {

@@ -142,20 +142,40 @@ fn long_windows_begin_first_and_what_wants_quiet_comes_last_and_alone() {
 }
 
 #[test]
-fn what_a_window_waits_for_begins_before_all_else() {
+fn a_window_begins_before_what_it_depends_on_and_says_nothing_without_it() {
     static PLAIN: Check = check("a/plain", passes);
     static LATE: Check = needs(Needs::SLOW_FAIL, check("a/late", passes));
-    static FIRST: Check = check("a/first", passes);
-    static SECOND: Check = after(&["a/first"], check("a/second", passes));
-    static WINDOW: Check = Check {
-        needs: Needs::WAITS,
-        after: &["a/second", "a/not-asked-for"],
-        ..check("a/window", passes)
-    };
-    let (order, _) = begun(&[&PLAIN, &LATE, &WINDOW, &SECOND, &FIRST]);
+    static GOOD: Check = check("a/good", passes);
+    static BAD: Check = check("a/bad", fails);
+    static NEXT: Check = after(&["a/bad"], check("a/next", passes));
+    const fn window(id: &'static str, before: &'static [&'static str]) -> Check {
+        needs(Needs::WAITS, after(before, check(id, passes)))
+    }
+    static WINDOW: Check = window("a/window", &["a/good", "a/not-asked-for"]);
+    static VAIN: Check = window("a/vain", &["a/good", "a/next"]);
+    let (order, ran) = begun(&[&PLAIN, &LATE, &WINDOW, &GOOD, &VAIN, &NEXT, &BAD]);
     assert_eq!(
         order,
-        ["a/first", "a/second", "a/window", "a/late", "a/plain"]
+        ["a/window", "a/vain", "a/late", "a/plain", "a/good", "a/bad"]
+    );
+    let [_, _, window, _, vain, ..] = &ran.records[..] else {
+        panic!("{:?}", ran.records)
+    };
+    assert_eq!(window.verdict, Verdict::Pass);
+    assert_eq!(vain.verdict, Verdict::Skipped);
+    let why = Some("depends on a/next, which did not pass");
+    assert_eq!(vain.reason.as_deref(), why);
+}
+
+#[test]
+fn windows_that_depend_on_each_other_are_errors_and_not_a_hang() {
+    static ONE: Check = needs(Needs::WAITS, after(&["a/two"], check("a/one", passes)));
+    static TWO: Check = needs(Needs::WAITS, after(&["a/one"], check("a/two", passes)));
+    let error = "its prerequisites wait for each other".to_owned();
+    let skipped = "depends on a/one, which did not pass".to_owned();
+    assert_eq!(
+        ends(&[&ONE, &TWO]),
+        [(Verdict::Error, error), (Verdict::Skipped, skipped)]
     );
 }
 
