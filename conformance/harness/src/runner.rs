@@ -242,10 +242,10 @@ impl<'a> Runner<'a> {
             match self.blocked_by(check) {
                 // A window costs little if it turns out to be for nothing, and is long.
                 Blocked::NotYet if check.needs.contains(Needs::WAITS) => {
-                    waiting.extend(self.launch(check, true, &send));
+                    waiting.extend(self.launch(check, true, send));
                 }
                 Blocked::No if self.has_room(check, ordinary_left) => {
-                    waiting.extend(self.launch(check, false, &send));
+                    waiting.extend(self.launch(check, false, send));
                 }
                 Blocked::By(id) => {
                     let by = id.to_owned();
