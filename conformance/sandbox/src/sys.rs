@@ -95,17 +95,19 @@ impl Child {
     /// Kills and reaps this one, and the children of the caller that are in the process group which
     /// it leads.
     pub(crate) fn end_group(&self) {
-        let Some(group) = Pid::from_raw(self.pid) else {
+        let Some(leader) = Pid::from_raw(self.pid) else {
             return;
         };
+        let wait = |of: WaitId<'_>, how: WaitIdOptions| {
+            rustix::io::retry_on_intr(|| rustix::process::waitid(of.clone(), how)).is_ok()
+        };
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         // Until it is reaped its number is no other's. What is being cloned is not made or killed too:
         // the kernel looks for signals under the lock that the signal takes.
-        if send_signal(self.pidfd.as_fd(), libc::SIGKILL).is_ok() {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        if wait(WaitId::Pid(leader), look) {
+            let _ = rustix::process::kill_process_group(leader, Signal::KILL);
         }
-        let of_group = || WaitId::Pgid(Some(group));
-        let wait = || rustix::process::waitid(of_group(), WaitIdOptions::EXITED);
-        while rustix::io::retry_on_intr(wait).is_ok() {}
+        while wait(WaitId::Pgid(Some(leader)), WaitIdOptions::EXITED) {}
     }
 }
 
