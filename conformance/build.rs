@@ -11,8 +11,6 @@ fn main() {
     let is_known = is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu");
     let is_static = env::var("CARGO_CFG_TARGET_FEATURE").is_ok_and(|it| it.contains("crt-static"));
     if is("PROFILE", "debug") && is_known && !is_static {
-        for kind in ["bins", "tests"] {
-            println!("cargo::rustc-link-arg-{kind}=-no-pie");
-        }
+        println!("cargo::rustc-link-arg=-no-pie");
     }
 }
