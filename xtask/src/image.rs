@@ -164,6 +164,7 @@ fn write_images(
     names: &Names,
     out: &Path,
 ) -> Result<Written> {
+    std::fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
     let mut layout = LayoutBuilder::default();
     let mut descriptors = Vec::new();
     let mut sizes = Vec::new();

@@ -29,6 +29,22 @@ impl Written {
     }
 }
 
+/// As a benchmark writes the image of a program that it made itself.
+#[test]
+fn the_folder_that_it_is_written_to_is_made() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let host = platform::host().expect("it is known");
+    let programs = [(host, b"\x7fELF".to_vec())];
+    let image = image::write_programs(&programs, &folder.path().join("a/b"));
+    assert!(
+        image
+            .expect("it is written")
+            .layout
+            .join("index.json")
+            .exists()
+    );
+}
+
 #[rstest]
 fn it_is_small(written: Written) {
     for size in &written.image.sizes {

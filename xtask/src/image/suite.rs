@@ -59,7 +59,6 @@ pub fn build(
 
 /// Writes the image of these programs, each with the licences of others in it, in every form.
 pub fn write(programs: &[(Platform, Vec<u8>, String)], out: &Path) -> Result<Written> {
-    std::fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
     let license = std::fs::read(crate::workspace().join("LICENSE")).context("read LICENSE")?;
     let images = programs.iter().map(|(platform, program, notices)| {
         let image = single_platform(*platform, program, &license, notices);
