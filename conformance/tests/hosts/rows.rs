@@ -205,7 +205,7 @@ pub(crate) const ROWS: &[Row] = &[
         REFUSED,
         &[
             "too little memory: ",
-            " may be used here, a run needs about 200 MiB",
+            " may be used here, a run needs about 100 MiB",
         ],
     ),
     row(

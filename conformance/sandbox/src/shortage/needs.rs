@@ -11,8 +11,8 @@ use super::groups::{self, Place};
 
 /// Without this much memory nothing can be judged, in bytes: the suite alone.
 const LEAST_MEMORY: u64 = 48 << 20;
-/// What all checks of a small program need: a crowd of orphans is most of it.
-const MEMORY: u64 = 200 << 20;
+/// What all checks of a small program need.
+const MEMORY: u64 = 100 << 20;
 /// What one check more at a time needs of it.
 const MEMORY_A_CHECK: u64 = 64 << 20;
 /// With fewer processes and threads nothing can be judged.
