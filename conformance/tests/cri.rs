@@ -104,9 +104,9 @@ fn judges_what_holds_its_pods() -> Result<(), Failed> {
     let output = runtime.suite(&[]).output()?;
     let report = report(&output)?;
     let run = &report["runs"][0];
-    let wrong = with_verdict(run, &["fail", "error", "inconclusive"]);
+    let wrong = through::complaints(run);
     if !wrong.is_empty() {
-        return Err(format!("{}\n{run:#}", wrong.join(", ")).into());
+        return Err(wrong.into());
     }
     let passed = with_verdict(run, &["pass"]);
     for family in ["signals/", "reaping/", "namespaces/", "startup/"] {

@@ -28,7 +28,7 @@ use daemons::Podman;
 use libtest_mimic::{Arguments, Failed, Trial};
 use pause_image::build::{ImageBuilder, LayoutBuilder, Tar};
 use room::{Daemon, Room};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
 use through::{FAULTS, Program, is_installed, moments, report, said, with_verdict};
 
@@ -38,6 +38,8 @@ const PART: Duration = Duration::from_secs(6);
 const REMOVAL: Duration = Duration::from_mins(4);
 /// Within this the suite must have begun.
 const BEGUN: Duration = Duration::from_mins(1);
+/// The suite runs for so long between two stops.
+const BETWEEN_STOPS: Duration = Duration::from_millis(2);
 /// How many suites are killed until one leaves a container: each may have none for a moment.
 const TRIES: usize = 5;
 
@@ -230,9 +232,9 @@ fn runs_the_reference(start: Start) -> Result<(), Failed> {
     };
     let facts = run["engine_facts"].to_string();
     assert!(facts.contains(fact), "{facts}");
-    let wrong = with_verdict(run, &["fail", "error", "inconclusive"]);
+    let wrong = through::complaints(run);
     if !wrong.is_empty() {
-        return Err(format!("{}\n{run:#}", wrong.join(", ")).into());
+        return Err(wrong.into());
     }
     let passed = with_verdict(run, &["pass"]);
     for family in [
@@ -444,6 +446,39 @@ fn sweeps_after_others(start: Start) -> Result<(), Failed> {
     Ok(())
 }
 
+/// As Control-Z and fg do it, again and again: what the suite waits for then may end early.
+fn may_be_stopped(start: Start) -> Result<(), Failed> {
+    let engine = start();
+    let program = Program::of(REFERENCE);
+    let image = program.image();
+    let arguments = ["--image", &image, "--filter", "startup", "--report", "json"];
+    let mut command = engine.suite(&arguments);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.spawn()?;
+    let suite = suite_of(&child, &engine.suite)?;
+    let suite = pidfd_open(suite, PidfdFlags::empty())?;
+    let nsenter = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+    let mut stops = 0;
+    while !wait::readable(nsenter.as_fd(), BETWEEN_STOPS)? {
+        // The suite may have ended.
+        let _ = pidfd_send_signal(&suite, Signal::STOP);
+        let _ = pidfd_send_signal(&suite, Signal::CONT);
+        // It stops with its child.
+        pidfd_send_signal(&nsenter, Signal::CONT)?;
+        stops += 1;
+    }
+    let output = child.wait_with_output()?;
+    assert!(stops > 10, "stopped {stops} times only: {}", said(&output));
+    let report = report(&output)?;
+    let wrong = through::complaints(&report["runs"][0]);
+    if !wrong.is_empty() {
+        return Err(format!("stopped {stops} times: {wrong}").into());
+    }
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(engine.left(), "");
+    Ok(())
+}
+
 /// Two lines, and the status for what could not be judged.
 fn is_named(runtime: &str, cause: &str, hint: &str) -> Result<(), Failed> {
     let program = Program::of(REFERENCE);
@@ -596,8 +631,9 @@ fn one_that_refuses_is_named() -> Result<(), Failed> {
 type Start = fn() -> Engine;
 type Test = fn(Start) -> Result<(), Failed>;
 
-const TESTS: [(&str, Test); 5] = [
+const TESTS: [(&str, Test); 6] = [
     ("runs_the_reference", runs_the_reference),
+    ("may_be_stopped", may_be_stopped),
     ("finds_faults", finds_faults),
     ("finds_broken_images", finds_broken_images),
     ("leaves_nothing", leaves_nothing),

@@ -483,11 +483,14 @@ impl<'a> Runner<'a> {
         self.finish(check, concluded, took);
     }
 
-    /// Concludes those that began ahead of each other.
+    /// Concludes those that began ahead of each other, whichever of them ended first.
     fn give_up_circles(&mut self) {
         loop {
             self.conclude_ahead();
-            let Some((check, _, took)) = self.ahead.pop_front() else {
+            let ended = self.ahead.iter().enumerate();
+            let first = ended.min_by_key(|(_, (check, ..))| check.id);
+            let first = first.map(|(place, _)| place);
+            let Some((check, _, took)) = first.and_then(|place| self.ahead.remove(place)) else {
                 return;
             };
             self.finish(check, in_a_circle(), took);

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use ureq::Agent;
@@ -81,11 +82,8 @@ impl Transport for Stream {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         let timeout = timeout.for_read();
-        self.stream
-            .set_read_timeout(timeout.not_zero().map(|time| *time))?;
-        let amount = self
-            .stream
-            .read(self.buffers.input_append_buf())
+        let limit = timeout.not_zero().map(|time| *time);
+        let amount = read_within(&mut self.stream, self.buffers.input_append_buf(), limit)
             .map_err(|error| timed_out(error, timeout))?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
@@ -94,6 +92,28 @@ impl Transport for Stream {
     fn is_open(&mut self) -> bool {
         // One request a connection.
         false
+    }
+}
+
+/// Reads what comes within this time. With a timeout of its own a read is not restarted after a
+/// signal, and any signal may end it, also one that nobody sent to the suite (signal(7)): SIGCONT,
+/// or SIGCHLD where the thread that waits for a child blocks it.
+fn read_within(
+    stream: &mut UnixStream,
+    into: &mut [u8],
+    limit: Option<Duration>,
+) -> io::Result<usize> {
+    let began = Instant::now();
+    loop {
+        let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(left)?;
+        match stream.read(into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }
 

@@ -206,6 +206,21 @@ pub(crate) fn with_verdict(run: &Value, verdicts: &[&str]) -> Vec<String> {
         .collect()
 }
 
+/// What did not pass, with the reason or what was seen, one a line.
+pub(crate) fn complaints(run: &Value) -> String {
+    let checks = run["checks"].as_array().expect("checks").iter();
+    let wrong = checks.filter(|check| {
+        let verdict = check["verdict"].as_str().unwrap_or_default();
+        !["pass", "skipped"].contains(&verdict)
+    });
+    let lines = wrong.map(|check| {
+        let words = ["id", "verdict", "reason", "observed"];
+        let words = words.iter().filter_map(|key| check[*key].as_str());
+        words.collect::<Vec<_>>().join(": ")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Whether a program is in a folder of PATH, or where root's programs are.
 pub(crate) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
