@@ -60,7 +60,7 @@ fn spares_the_living(cx: &Context<'_>) -> Outcome {
         PROMPTLY
     };
     let dead = match (long.await_dead(patience), reaped) {
-        (Ok(dead @ 1..), Err(Stop::Error(_)) | Ok(())) => dead,
+        (Ok(dead @ 1..), Err(Stop::Error(_) | Stop::Fail(_)) | Ok(())) => dead,
         (_, Err(stop)) => return Err(stop),
         (Ok(none), Ok(())) => none,
         (Err(error), Ok(())) => {
