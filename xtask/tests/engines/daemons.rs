@@ -65,21 +65,21 @@ impl<'a> Podman<'a> {
 
     /// The command, without arguments.
     pub(crate) fn command(&self) -> Command {
-        let (mut podman, folder) = if self.rootless {
+        let (mut podman, folder, root, driver) = if self.rootless {
             let podman = of_user(self.room, Path::new("podman"));
-            (podman, self.room.path("home"))
+            let home = self.room.path("home");
+            (podman, home.clone(), home.join("root"), "vfs")
         } else {
-            (self.room.command("podman"), self.room.path(""))
+            let podman = self.room.command("podman");
+            let root = Room::kept("containers");
+            (podman, self.room.path(""), root, "overlay")
         };
         podman.env("CONTAINERS_CONF", &self.config);
-        for (option, name) in [
-            ("--root", "root"),
-            ("--runroot", "run"),
-            ("--tmpdir", "tmp"),
-        ] {
+        podman.arg("--root").arg(root);
+        for (option, name) in [("--runroot", "run"), ("--tmpdir", "tmp")] {
             podman.arg(option).arg(folder.join(name));
         }
-        podman.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]);
+        podman.args(["--storage-driver", driver, "--cgroup-manager", "cgroupfs"]);
         podman.args(["--runtime", "runc"]);
         podman
     }
@@ -139,10 +139,10 @@ pub(crate) fn dockerd_with_network(room: &Room, socket: &str) -> Daemon {
 fn dockerd_with(room: &Room, socket: &str, mut config: Value) -> Daemon {
     let always = json!({
         "hosts": [format!("unix://{socket}")],
-        "data-root": room.path("docker"),
+        "data-root": Room::kept("docker"),
         "exec-root": room.path("docker-exec"),
         "pidfile": room.path("docker.pid"),
-        "storage-driver": "vfs",
+        "storage-driver": "overlay2",
         "cgroup-parent": room.cgroup(),
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
     });
@@ -180,7 +180,7 @@ pub(crate) fn containerd(room: &Room, socket: &str, reference: &str) -> Daemon {
     room.file("cni/pods.conflist", &network.to_string());
     let config = format!(
         r#"version = 2
-root = "{folder}/root"
+root = "{root}"
 state = "{folder}/state"
 [grpc]
 address = "{socket}"
@@ -191,11 +191,12 @@ sandbox_image = "{reference}"
 # Below the caller's own takes a privilege that not every root has.
 restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".containerd]
-snapshotter = "native"
+snapshotter = "overlayfs"
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "/usr/lib/cni"
 conf_dir = "{cni}"
 "#,
+        root = Room::kept("containerd").display(),
         folder = room.path("containerd").display(),
         cni = room.path("cni").display(),
     );

@@ -136,6 +136,12 @@ impl Room {
         path.display().to_string()
     }
 
+    /// A folder for what an engine keeps, which is gone with the room and seen from inside alone: in
+    /// memory, for a disk is slow to make and remove thousands of files again and again.
+    pub(crate) fn kept(engine: &str) -> PathBuf {
+        Path::new("/var/lib").join(engine)
+    }
+
     /// A folder in which `name` is a program that runs this command, for those outside.
     pub(crate) fn program(&self, name: &str, command: &Command) -> PathBuf {
         let quoted = |word: &std::ffi::OsStr| {

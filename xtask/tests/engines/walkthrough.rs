@@ -220,8 +220,8 @@ fn podman_is_walked_through() {
     let _one = ONE.lock();
     let folder = |name: &str| room.path(name).display().to_string();
     let storage = format!(
-        "[storage]\ndriver = \"vfs\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n",
-        folder("root"),
+        "[storage]\ndriver = \"overlay\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n",
+        Room::kept("containers").display(),
         folder("run")
     );
     // Its pods take their limits from here.
