@@ -14,7 +14,7 @@ mod room;
 mod through;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
@@ -452,9 +452,11 @@ fn may_be_stopped(start: Start) -> Result<(), Failed> {
     let program = Program::of(REFERENCE);
     let image = program.image();
     let arguments = ["--image", &image, "--filter", "startup", "--report", "json"];
+    // Nobody reads meanwhile, and a pipe may be full.
+    let (mut written, mut said) = (tempfile::tempfile()?, tempfile::tempfile()?);
     let mut command = engine.suite(&arguments);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = child.spawn()?;
+    let command = command.stdout(written.try_clone()?);
+    let mut child = command.stderr(said.try_clone()?).spawn()?;
     let suite = suite_of(&child, &engine.suite)?;
     let suite = pidfd_open(suite, PidfdFlags::empty())?;
     let nsenter = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
@@ -467,14 +469,26 @@ fn may_be_stopped(start: Start) -> Result<(), Failed> {
         pidfd_send_signal(&nsenter, Signal::CONT)?;
         stops += 1;
     }
-    let output = child.wait_with_output()?;
-    assert!(stops > 10, "stopped {stops} times only: {}", said(&output));
+    let mut output = Output {
+        status: child.wait()?,
+        stdout: Vec::new(),
+        stderr: Vec::new(),
+    };
+    for (file, bytes) in [
+        (&mut written, &mut output.stdout),
+        (&mut said, &mut output.stderr),
+    ] {
+        file.rewind()?;
+        file.read_to_end(bytes)?;
+    }
+    let said = through::said(&output);
+    assert!(stops > 10, "stopped {stops} times only: {said}");
     let report = report(&output)?;
     let wrong = through::complaints(&report["runs"][0]);
     if !wrong.is_empty() {
         return Err(format!("stopped {stops} times: {wrong}").into());
     }
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{said}");
     assert_eq!(engine.left(), "");
     Ok(())
 }
