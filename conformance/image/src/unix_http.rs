@@ -97,7 +97,7 @@ impl Transport for Stream {
 
 /// Reads what comes within this time. With a timeout of its own a read is not restarted after a
 /// signal, and any signal may end it, also one that nobody sent to the suite (signal(7)): SIGCONT,
-/// or SIGCHLD where the thread that waits for a child blocks it.
+/// or SIGCHLD where the thread that made the child blocks it.
 fn read_within(
     stream: &mut UnixStream,
     into: &mut [u8],
