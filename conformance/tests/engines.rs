@@ -14,7 +14,7 @@ mod room;
 mod through;
 
 use std::fs;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
@@ -453,10 +453,11 @@ fn may_be_stopped(start: Start) -> Result<(), Failed> {
     let image = program.image();
     let arguments = ["--image", &image, "--filter", "startup", "--report", "json"];
     // Nobody reads meanwhile, and a pipe may be full.
-    let (mut written, mut said) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    let folder = tempfile::tempdir()?;
+    let (stdout, stderr) = (folder.path().join("stdout"), folder.path().join("stderr"));
     let mut command = engine.suite(&arguments);
-    let command = command.stdout(written.try_clone()?);
-    let mut child = command.stderr(said.try_clone()?).spawn()?;
+    let command = command.stdout(fs::File::create(&stdout)?);
+    let mut child = command.stderr(fs::File::create(&stderr)?).spawn()?;
     let suite = suite_of(&child, &engine.suite)?;
     let suite = pidfd_open(suite, PidfdFlags::empty())?;
     let nsenter = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
@@ -469,19 +470,12 @@ fn may_be_stopped(start: Start) -> Result<(), Failed> {
         pidfd_send_signal(&nsenter, Signal::CONT)?;
         stops += 1;
     }
-    let mut output = Output {
+    let output = Output {
         status: child.wait()?,
-        stdout: Vec::new(),
-        stderr: Vec::new(),
+        stdout: fs::read(stdout)?,
+        stderr: fs::read(stderr)?,
     };
-    for (file, bytes) in [
-        (&mut written, &mut output.stdout),
-        (&mut said, &mut output.stderr),
-    ] {
-        file.rewind()?;
-        file.read_to_end(bytes)?;
-    }
-    let said = through::said(&output);
+    let said = said(&output);
     assert!(stops > 10, "stopped {stops} times only: {said}");
     let report = report(&output)?;
     let wrong = through::complaints(&report["runs"][0]);
