@@ -2,11 +2,13 @@
 //! program that breaks the check fails it there; a failure, where the reference passes it.
 //!
 //! **No verdict without that**: a check that does not tell them apart there is inconclusive. Only
-//! the programs that a verdict depends on are run.
+//! the programs that a verdict depends on are run. Most of that is waiting for what is broken, so it
+//! begins with the run, in the hope that all checks pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fixtures::Fixture;
 
@@ -17,11 +19,11 @@ use crate::check::{Check, Level, Needs, Outcome, Stop};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::event::{Record, Verdict};
 use crate::programs;
-use crate::runner::{self, Confirm, Settings};
+use crate::runner::{self, Ahead, Confirm, Settings};
 use crate::subject::{Platform, Subject};
 
 /// How many known programs run at the same time: most of the broken ones wait for a timeout.
-const AT_A_TIME: usize = 12;
+const AT_A_TIME: usize = 24;
 
 /// How many broken programs are tried for a check: the emulator may not let the fault of one of
 /// them happen.
@@ -74,8 +76,8 @@ enum Direction {
 /// Whether an emulator shows right and wrong of a check; why not.
 type Evidence = Result<(), String>;
 
-/// The evidence for each check so far.
-type All = BTreeMap<(&'static str, Direction), Arc<OnceLock<Evidence>>>;
+/// The evidence for each check so far. It is locked while it is found.
+type All = BTreeMap<(&'static str, Direction), Arc<Mutex<Option<Evidence>>>>;
 
 /// The known programs on one emulator, run when a verdict needs them, each once.
 pub struct Calibration {
@@ -103,8 +105,29 @@ impl Confirm for Calibration {
         works.as_ref().err().map(String::as_str)
     }
 
+    fn look_ahead(self: Arc<Self>, checks: Vec<&'static Check>) -> Ahead {
+        let checks = checks.into_iter().filter(|check| is_doubted(check));
+        let left: Arc<Mutex<VecDeque<_>>> = Arc::new(Mutex::new(checks.collect()));
+        let over = Arc::<AtomicBool>::default();
+        let threads = lock(&left).len().min(AT_A_TIME);
+        let start = |_| {
+            let (calibration, left, over) = (self.clone(), left.clone(), over.clone());
+            let next = move || lock(&left).pop_front();
+            let work = move || {
+                while let Some(check) = next().filter(|_| !over.load(Ordering::Relaxed)) {
+                    calibration.hope_for(check);
+                }
+            };
+            std::thread::Builder::new().spawn(work).ok()
+        };
+        Ahead {
+            threads: (0..threads).map_while(start).collect(),
+            over,
+        }
+    }
+
     fn confirm(&self, check: &'static Check, outcome: Outcome) -> Outcome {
-        if check.level == Level::Info || !check.needs.contains(Needs::SANDBOX) {
+        if !is_doubted(check) {
             return outcome;
         }
         let direction = match &outcome {
@@ -125,6 +148,16 @@ impl Confirm for Calibration {
             Err(why) => Err(Stop::Inconclusive(format!("under the emulator {why}"))),
         }
     }
+}
+
+/// Whether an emulator may make a difference to its verdict.
+fn is_doubted(check: &Check) -> bool {
+    check.level != Level::Info && check.needs.contains(Needs::SANDBOX)
+}
+
+/// What a thread that panicked left is whole: each value is written at once.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Calibration {
@@ -189,19 +222,36 @@ impl Calibration {
     }
 
     fn show(&self, check: &'static Check, direction: Direction) -> Evidence {
-        let shown = {
-            let mut all = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry((check.id, direction)).or_default())
-        };
-        shown
-            .get_or_init(|| {
-                let _place = self.take_place();
-                match direction {
-                    Direction::Right => self.reference_passes(check),
-                    Direction::Wrong => self.broken_fails(check),
-                }
-            })
-            .clone()
+        let shown = self.evidence(check, direction);
+        let mut shown = lock(&shown);
+        let found = shown.get_or_insert_with(|| self.find(check, direction));
+        found.clone()
+    }
+
+    /// Finds out whether a pass can be believed. Where it cannot, nothing is kept of that: with so
+    /// many programs at a time the host may have been short of something.
+    fn hope_for(&self, check: &'static Check) {
+        let shown = self.evidence(check, Direction::Wrong);
+        let mut shown = lock(&shown);
+        if shown.is_none() && self.find(check, Direction::Wrong).is_ok() {
+            *shown = Some(Ok(()));
+        }
+    }
+
+    fn evidence(
+        &self,
+        check: &'static Check,
+        direction: Direction,
+    ) -> Arc<Mutex<Option<Evidence>>> {
+        Arc::clone(lock(&self.shown).entry((check.id, direction)).or_default())
+    }
+
+    fn find(&self, check: &'static Check, direction: Direction) -> Evidence {
+        let _place = self.take_place();
+        match direction {
+            Direction::Right => self.reference_passes(check),
+            Direction::Wrong => self.broken_fails(check),
+        }
     }
 
     fn reference_passes(&self, check: &'static Check) -> Evidence {
@@ -250,7 +300,7 @@ impl Calibration {
 
     fn take_place(&self) -> Place<'_> {
         let (free, freed) = &self.places;
-        let mut left = free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = lock(free);
         while *left == 0 {
             left = freed.wait(left).unwrap_or_else(PoisonError::into_inner);
         }
@@ -265,7 +315,7 @@ struct Place<'a>(&'a Calibration);
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let (free, freed) = &self.0.places;
-        *free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *lock(free) += 1;
         freed.notify_one();
     }
 }
@@ -286,12 +336,13 @@ fn in_words(record: Option<&Record>) -> String {
     format!("{words} too: {}", why.map_or("", String::as_str))
 }
 
-/// Programs that break this check, and little else, best first.
+/// Programs that break this check, best first: those that fail it soon, then those that break
+/// little else.
 pub fn breakers(id: &str) -> Vec<&'static Fixture> {
     let mut found: Vec<_> = fixtures::all()
         .filter(|fixture| fixture.breaks.contains(&id))
         .collect();
-    found.sort_by_key(|fixture| (fixture.is_sound(), fixture.breaks.len()));
+    found.sort_by_key(|it| (it.is_sound(), !it.quick, it.breaks.len()));
     found.truncate(TRIED);
     found
 }

@@ -66,8 +66,29 @@ pub trait Confirm: Send + Sync {
     /// Why no check can be believed here, if none can.
     fn says_nothing(&self) -> Option<&str>;
 
+    /// Begins to find out whether passes of these checks can be believed, in this order.
+    fn look_ahead(self: Arc<Self>, checks: Vec<&'static Check>) -> Ahead;
+
     /// The outcome of a check, or an inconclusive one where it cannot be believed.
     fn confirm(&self, check: &'static Check, outcome: Outcome) -> Outcome;
+}
+
+/// What finds out ahead whether passes can be believed. Dropped, it begins nothing more, and waits
+/// for what it has begun.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    pub(crate) threads: Vec<JoinHandle<()>>,
+    pub(crate) over: Arc<AtomicBool>,
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            // Who needs what a thread that panicked was to find out has found that out.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// What is judged, and how.
@@ -104,6 +125,7 @@ impl Run<'_> {
     pub fn over(self, checks: &[&'static Check], emit: &mut dyn FnMut(&Event<'_>)) -> RunResult {
         let mut runner = Runner::new(self, checks, emit);
         runner.sort_out(checks);
+        let _ahead = runner.look_ahead();
         let interrupted = runner.execute();
         runner.settle();
         let mut records = runner.records;
@@ -188,6 +210,13 @@ impl<'a> Runner<'a> {
             selected: checks.iter().map(|check| check.id).collect(),
             not_startable: BTreeSet::new(),
         }
+    }
+
+    /// Not where a check wants quiet.
+    fn look_ahead(&self) -> Option<Ahead> {
+        let confirm = Arc::clone(self.run.confirm?);
+        let wants_quiet = |check: &&Check| check.needs.contains(Needs::EXCLUSIVE);
+        (!self.pending.iter().any(wants_quiet)).then(|| confirm.look_ahead(self.pending.clone()))
     }
 
     fn execute(&mut self) -> bool {

@@ -1,10 +1,11 @@
 //! What a verdict is worth under an emulator, with a backend that starts nothing: each
 //! check here tells by the program's name what becomes of it.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use rstest::rstest;
 
@@ -236,6 +237,74 @@ fn each_half_is_shown_once() {
 }
 
 #[test]
+fn what_was_found_ahead_is_not_looked_for_again() {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    static COUNTED: Check = check(ID, |context| {
+        RUNS.fetch_add(1, Ordering::SeqCst);
+        tells(context)
+    });
+    static MEASURES: Check = Check {
+        level: Level::Info,
+        ..check("a/figure", |_| unreachable!("no verdict rests on it"))
+    };
+    let calibration = Arc::new(working(Engine::default()));
+    drop(Arc::clone(&calibration).look_ahead(vec![&COUNTED, &MEASURES]));
+    assert_eq!(calibration.confirm(&COUNTED, passes()), passes());
+    assert_eq!(RUNS.load(Ordering::SeqCst), 1);
+}
+
+/// A host that is short of something while many run is not when one does.
+#[test]
+fn what_was_not_shown_ahead_is_tried_again() {
+    static AHEAD: AtomicBool = AtomicBool::new(true);
+    static SHORT: Check = check(ID, |context| {
+        if AHEAD.load(Ordering::SeqCst) {
+            return inconclusive("this host allows too few processes");
+        }
+        tells(context)
+    });
+    let calibration = Arc::new(working(Engine::default()));
+    drop(Arc::clone(&calibration).look_ahead(vec![&SHORT]));
+    AHEAD.store(false, Ordering::SeqCst);
+    assert_eq!(calibration.confirm(&SHORT, passes()), passes());
+}
+
+#[test]
+fn once_the_run_is_over_nothing_more_is_looked_for() {
+    static RUNS: Mutex<usize> = Mutex::new(0);
+    static BEGUN: Condvar = Condvar::new();
+    static OVER: AtomicBool = AtomicBool::new(false);
+    const LONG: Duration = Duration::from_secs(30);
+    fn waits(_: &Context<'_>) -> Outcome {
+        *RUNS.lock().expect("nobody panics") += 1;
+        BEGUN.notify_all();
+        let began = Instant::now();
+        while !OVER.load(Ordering::Relaxed) && began.elapsed() < LONG {
+            std::thread::yield_now();
+        }
+        fails()
+    }
+    let broken = fixtures::all().flat_map(|fixture| fixture.breaks);
+    let ids: BTreeSet<&'static str> = broken.copied().collect();
+    assert!(ids.len() > AT_A_TIME);
+    let checks = ids
+        .into_iter()
+        .map(|id| &*Box::leak(Box::new(check(id, waits))));
+    let ahead = Arc::new(working(Engine::default())).look_ahead(checks.collect());
+    let runs = RUNS.lock().expect("nobody panics");
+    let too_few = |runs: &mut usize| *runs < AT_A_TIME;
+    let (runs, late) = BEGUN
+        .wait_timeout_while(runs, LONG, too_few)
+        .expect("nobody panics");
+    assert!(!late.timed_out());
+    drop(runs);
+    ahead.over.store(true, Ordering::Relaxed);
+    OVER.store(true, Ordering::Relaxed);
+    drop(ahead);
+    assert_eq!(*RUNS.lock().expect("nobody panics"), AT_A_TIME);
+}
+
+#[test]
 fn more_than_a_number_of_programs_wait_for_a_place() {
     let calibration = Arc::new(working(Engine::default()));
     let mut held: Vec<_> = (0..AT_A_TIME).map(|_| calibration.take_place()).collect();
@@ -316,12 +385,14 @@ fn programs_are_found_by_their_platform(#[case] platform: &str, #[case] found: O
 }
 
 #[test]
-fn few_programs_are_tried_and_first_those_that_break_little_else() {
+fn few_programs_are_tried_and_first_those_that_fail_soon_or_break_little_else() {
     let tried = breakers("startup/stays");
     assert_eq!(tried.len(), TRIED);
     let all = fixtures::all().filter(|fixture| fixture.breaks.contains(&"startup/stays"));
     let least = all.map(|fixture| fixture.breaks.len()).min();
     assert_eq!(Some(tried[0].breaks.len()), least);
     assert!(tried.is_sorted_by_key(|fixture| (fixture.is_sound(), fixture.breaks.len())));
+    let tried = breakers("namespaces/teardown");
+    assert!(tried[0].quick && tried[0].breaks.len() > tried[1].breaks.len());
     assert!(breakers("no/such").is_empty());
 }

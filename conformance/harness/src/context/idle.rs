@@ -254,7 +254,9 @@ impl Watch {
         self.used = pod.processor_time()?.saturating_sub(self.since);
         if left.is_zero() && !self.is_busy() {
             let woken = pod.state()?.switches.saturating_sub(self.switches);
-            if !self.is_second && (1..=LAST_OF_ITS_START).contains(&woken) {
+            // An emulator's own wakes judge nothing.
+            let is_native = pod.context().offers(Needs::NATIVE);
+            if is_native && !self.is_second && (1..=LAST_OF_ITS_START).contains(&woken) {
                 // As long again, for what comes back to come back.
                 let used = self.used;
                 *self = Self::for_a(self.window * 2, pod)?;
