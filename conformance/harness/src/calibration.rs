@@ -19,7 +19,7 @@ use crate::check::{Check, Level, Needs, Outcome, Stop};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::event::{Record, Verdict};
 use crate::programs;
-use crate::runner::{self, Ahead, Confirm, Settings};
+use crate::runner::{self, Confirm, LookAhead, Settings};
 use crate::subject::{Platform, Subject};
 
 /// How many known programs run at the same time: most of the broken ones wait for a timeout.
@@ -105,7 +105,7 @@ impl Confirm for Calibration {
         works.as_ref().err().map(String::as_str)
     }
 
-    fn look_ahead(self: Arc<Self>, checks: Vec<&'static Check>) -> Ahead {
+    fn look_ahead(self: Arc<Self>, checks: Vec<&'static Check>) -> LookAhead {
         let checks = checks.into_iter().filter(|check| is_doubted(check));
         let left: Arc<Mutex<VecDeque<_>>> = Arc::new(Mutex::new(checks.collect()));
         let over = Arc::<AtomicBool>::default();
@@ -120,7 +120,7 @@ impl Confirm for Calibration {
             };
             std::thread::Builder::new().spawn(work).ok()
         };
-        Ahead {
+        LookAhead {
             threads: (0..threads).map_while(start).collect(),
             over,
         }

@@ -41,6 +41,7 @@ mod ready;
 mod rest;
 mod step;
 mod time;
+mod timing;
 mod trace;
 mod twin;
 mod unmount;
@@ -62,6 +63,7 @@ pub use orphans::Orphans;
 pub use pod::{Pod, ProcessState};
 pub use rest::Becomes;
 pub use time::Stopwatch;
+pub use timing::Timing;
 pub use trace::{Traced, trace};
 use twin::AT_ONCE;
 pub use unmount::UnmountWatch;
@@ -119,6 +121,8 @@ pub struct Shared {
     idle: std::sync::OnceLock<Result<Idle, Stop>>,
     /// What it is like after its work, likewise.
     worked: std::sync::OnceLock<Result<Option<Worked>, Stop>>,
+    /// How long it takes to become ready and to end, likewise.
+    timing: std::sync::OnceLock<Result<Timing, Stop>>,
     /// What is proven of it by following it, likewise.
     proof: std::sync::OnceLock<Option<rest::Proof>>,
     /// Why its system calls cannot be followed, where that was seen.
@@ -162,6 +166,7 @@ impl Shared {
             root_lacks: std::sync::OnceLock::new(),
             idle: std::sync::OnceLock::new(),
             worked: std::sync::OnceLock::new(),
+            timing: std::sync::OnceLock::new(),
             proof: std::sync::OnceLock::new(),
             unfollowable: std::sync::OnceLock::new(),
             is_blind: std::sync::OnceLock::new(),

@@ -67,7 +67,7 @@ pub trait Confirm: Send + Sync {
     fn says_nothing(&self) -> Option<&str>;
 
     /// Begins to find out whether passes of these checks can be believed, in this order.
-    fn look_ahead(self: Arc<Self>, checks: Vec<&'static Check>) -> Ahead;
+    fn look_ahead(self: Arc<Self>, checks: Vec<&'static Check>) -> LookAhead;
 
     /// The outcome of a check, or an inconclusive one where it cannot be believed.
     fn confirm(&self, check: &'static Check, outcome: Outcome) -> Outcome;
@@ -76,12 +76,12 @@ pub trait Confirm: Send + Sync {
 /// What finds out ahead whether passes can be believed. Dropped, it begins nothing more, and waits
 /// for what it has begun.
 #[derive(Debug, Default)]
-pub struct Ahead {
+pub struct LookAhead {
     pub(crate) threads: Vec<JoinHandle<()>>,
     pub(crate) over: Arc<AtomicBool>,
 }
 
-impl Drop for Ahead {
+impl Drop for LookAhead {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
@@ -213,7 +213,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Not where a check wants quiet.
-    fn look_ahead(&self) -> Option<Ahead> {
+    fn look_ahead(&self) -> Option<LookAhead> {
         let confirm = Arc::clone(self.run.confirm?);
         let wants_quiet = |check: &&Check| check.needs.contains(Needs::EXCLUSIVE);
         (!self.pending.iter().any(wants_quiet)).then(|| confirm.look_ahead(self.pending.clone()))

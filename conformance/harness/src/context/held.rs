@@ -17,15 +17,18 @@ const AHEAD: usize = 6;
 pub struct Ahead<'a> {
     context: Context<'a>,
     made: Vec<Pod<'a>>,
+    /// How many more will be taken at most.
+    left: usize,
     has_begun: bool,
 }
 
 impl<'a> Ahead<'a> {
-    /// Of a check.
-    pub fn of(cx: &Context<'a>) -> Self {
+    /// Of a check that takes so many at most.
+    pub fn of(cx: &Context<'a>, most: usize) -> Self {
         Self {
             context: *cx,
             made: Vec::new(),
+            left: most,
             has_begun: false,
         }
     }
@@ -40,8 +43,14 @@ impl<'a> Ahead<'a> {
                 return Ok(pod);
             }
             let has_begun = std::mem::replace(&mut self.has_begun, true);
-            let count = if has_begun { AHEAD } else { 1 };
+            // One more than was said is made when it is taken.
+            let count = if has_begun {
+                self.left.clamp(1, AHEAD)
+            } else {
+                1
+            };
             self.made = self.context.start_held(count)?;
+            self.left = self.left.saturating_sub(count);
         }
     }
 }

@@ -7,7 +7,7 @@ use fixtures::protocol::Death;
 use super::{AFTER_TERM, CONTAINER, JOINED, PAUSE_C, PID_NAMESPACES, RUNS, SETTLES, spec};
 use crate::advice::{self, Advice};
 use crate::check::{Check, Level, Needs, Outcome, Pass, Source, Stop};
-use crate::context::{Ahead, Context, Orphans, PROMPTLY};
+use crate::context::{Context, Orphans, PROMPTLY};
 use crate::process::ExitStatus;
 use crate::signal::{CONT, INT, KILL, TERM, name};
 
@@ -237,32 +237,29 @@ pub(super) static TERM_LATENCY: Check = Check {
 };
 
 fn term_latency(cx: &Context<'_>) -> Outcome {
-    const SAMPLES: usize = 20;
-    const BUDGET: Duration = Duration::from_millis(120);
-    let began = Instant::now();
-    let mut took = Vec::with_capacity(SAMPLES);
     let can_be_held = cx.offers(Needs::HELD.union(Needs::EXEC_ON_ORDER));
-    let mut ahead = Ahead::of(cx);
-    while took.len() < SAMPLES && (took.is_empty() || began.elapsed() < BUDGET) {
-        let mut pod = if can_be_held {
-            ahead.take()?.started()?
-        } else {
-            cx.start(spec())?
-        };
-        let sent = Instant::now();
-        pod.signal(TERM)?;
-        match pod.await_end(PROMPTLY)? {
-            Some(ExitStatus::Exited(0)) => took.push(sent.elapsed().as_micros() as u64),
-            _ => {
-                return Err(Stop::Inconclusive(
-                    "one SIGTERM was not answered as before".to_owned(),
-                ));
-            }
-        }
-    }
+    let took = match can_be_held.then(|| cx.timing()) {
+        Some(Ok(timing)) => timing.ended?,
+        // It does not show when it is ready.
+        None | Some(Err(Stop::Inconclusive(_))) => ends(cx)?,
+        Some(Err(other)) => return Err(other),
+    };
+    let took: Vec<u64> = took.iter().map(|it| it.as_micros() as u64).collect();
     let median = cx.measure_all("term_latency", "us", &took);
     Ok(Pass::new(format!(
         "{median} µs, the median of {}",
         took.len()
     )))
+}
+
+/// How long each of several takes that are not made ahead.
+fn ends(cx: &Context<'_>) -> Result<Vec<Duration>, Stop> {
+    const SAMPLES: usize = 20;
+    const BUDGET: Duration = Duration::from_millis(120);
+    let began = Instant::now();
+    let mut took = Vec::with_capacity(SAMPLES);
+    while took.len() < SAMPLES && (took.is_empty() || began.elapsed() < BUDGET) {
+        took.push(cx.start(spec())?.until_ended_by_term()?);
+    }
+    Ok(took)
 }

@@ -244,10 +244,13 @@ fn tell_to_end(cx: &Context<'_>, soon: Duration) -> Result<EarlyTerm, Stop> {
     })
 }
 
-/// Samples of a figure.
+/// Windows that are measured.
 const SAMPLES: usize = 16;
 
-/// The most time for the samples of a figure.
+/// Ends that are measured, which are a part of each window.
+const ENDINGS: usize = 4;
+
+/// The most time for all of them, once there are some.
 const BUDGET: Duration = Duration::from_millis(120);
 
 pub(super) static LOSS_WINDOW: Check = Check {
@@ -282,12 +285,12 @@ fn loss_window(cx: &Context<'_>) -> Outcome {
         [first, ..] if *first >= microseconds(BUDGET) => true,
         some => some.len() >= SAMPLES || some.len() >= 3 && began.elapsed() >= BUDGET,
     };
-    let mut ahead = Ahead::of(cx);
+    let mut ahead = Ahead::of(cx, SAMPLES + ENDINGS);
     while !is_over(&windows) {
         let mut pod = ahead.take()?;
         pod.release()?;
         windows.push(microseconds(until_ended(&mut pod)?));
-        if endings.len() < SAMPLES / 4 {
+        if endings.len() < ENDINGS {
             let mut pod = ahead.take()?.started()?;
             endings.push(microseconds(until_ended(&mut pod)?));
         }
@@ -379,27 +382,7 @@ pub(super) static TIME_TO_READY: Check = Check {
 };
 
 fn time_to_ready(cx: &Context<'_>) -> Outcome {
-    let limit = cx.scaled(super::WINDOW);
-    let began = Instant::now();
-    let mut samples = Vec::new();
-    let mut ahead = Ahead::of(cx);
-    while samples.len() < SAMPLES && (samples.is_empty() || began.elapsed() < BUDGET) {
-        let mut pod = ahead.take()?;
-        let ordered = Instant::now();
-        pod.release()?;
-        while !pod.is_ready() {
-            if let Some(status) = pod.ended()? {
-                let finding = pod.finding("it becomes ready".to_owned(), status.to_string());
-                return Err(Stop::NotRunning(finding));
-            }
-            if ordered.elapsed() > limit {
-                return Err(Stop::Inconclusive(
-                    "the program shows no sign of awaiting SIGTERM".to_owned(),
-                ));
-            }
-        }
-        samples.push(microseconds(ordered.elapsed()));
-    }
+    let samples: Vec<u64> = cx.timing()?.ready.into_iter().map(microseconds).collect();
     let median = cx.measure_all("time_to_ready", "us", &samples);
     Ok(Pass::new(format!(
         "ready after {median} µs (median of {})",
@@ -408,7 +391,7 @@ fn time_to_ready(cx: &Context<'_>) -> Outcome {
 }
 
 fn held<'a>(cx: &Context<'a>) -> Result<Pod<'a>, Stop> {
-    Ahead::of(cx).take()
+    Ahead::of(cx, 1).take()
 }
 
 fn microseconds(duration: Duration) -> u64 {
