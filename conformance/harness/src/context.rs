@@ -89,6 +89,8 @@ pub struct CheckOptions {
     pub required_platforms: Vec<Platform>,
     /// `--long`.
     pub long: bool,
+    /// A fifth of the orphans: the program is known to be broken, and not by its work.
+    pub brief: bool,
     /// `--wasi-engine`.
     pub wasi_engine: wasi_engine::Engine,
 }

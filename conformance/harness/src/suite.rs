@@ -320,6 +320,7 @@ impl Suite<'_> {
             kubernetes: self.options.kubernetes,
             required_platforms: self.options.required_platforms.clone(),
             long: self.options.long,
+            brief: false,
             wasi_engine: self.options.wasi_engine.into(),
         };
         let backend = planned.backend.clone();

@@ -26,6 +26,12 @@ const CALLS: usize = 8_000;
 /// And the fewest moments, however many calls there are before them.
 const AT_LEAST: usize = 8;
 
+/// The same of a program that computes for longer than [`MUCH`] until it rests.
+const AT_LEAST_OF_MUCH: usize = 4;
+
+/// More than a sound program computes, with a run-time of any size.
+const MUCH: Duration = Duration::from_millis(200);
+
 /// From so many calls on to a moment, one signal is tried there, of several in turn.
 const DEAR: u64 = 200;
 
@@ -159,8 +165,11 @@ impl Moments {
     pub fn in_words(&self) -> String {
         let (tried, all) = (self.chosen.len(), self.all);
         if tried < all {
-            let ends = tried / 4;
-            format!("{tried} of {all} system calls, the first and the last {ends} among them")
+            let ends = match tried / 4 {
+                1 => String::new(),
+                more => format!(" {more}"),
+            };
+            format!("{tried} of {all} system calls, the first and the last{ends} among them")
         } else {
             format!("each of {tried} system calls")
         }
@@ -219,11 +228,12 @@ impl Context<'_> {
         let first = waits_in.map(|call| Moment::FirstWait(start, call.number));
         let all = first.into_iter().chain((1..=reaping).map(Moment::Reaping));
         let all: Vec<Moment> = all.collect();
+        let computes_much = scene.pod.processor_time()? > self.scaled(MUCH);
         Ok(Moments {
             start,
             all: all.len(),
             is_dear: start + reaping > DEAR,
-            chosen: spread(&all, at_most(start + reaping)),
+            chosen: spread(&all, at_most(start + reaping, computes_much)),
             began,
         })
     }
@@ -445,7 +455,10 @@ impl<'a> Scene<'a> {
 }
 
 /// How many moments are tried of a program that makes so many calls.
-fn at_most(calls: u64) -> usize {
+fn at_most(calls: u64, computes_much: bool) -> usize {
+    if computes_much {
+        return AT_LEAST_OF_MUCH;
+    }
     let calls = usize::try_from(calls).unwrap_or(usize::MAX).max(1);
     (CALLS / calls).clamp(AT_LEAST, AT_MOST)
 }
@@ -469,8 +482,9 @@ mod tests {
 
     #[test]
     fn of_a_program_of_many_calls_fewer_moments_are_tried() {
-        let moments = [0, 125, 200, 20_000, u64::MAX].map(at_most);
+        let moments = [0, 125, 200, 20_000, u64::MAX].map(|calls| at_most(calls, false));
         assert_eq!(moments, [64, 64, 40, 8, 8]);
+        assert_eq!(at_most(10, true), 4);
     }
 
     #[test]

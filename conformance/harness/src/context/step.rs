@@ -44,6 +44,9 @@ const FOLLOWED: Duration = Duration::from_secs(10);
 /// The most calls that are followed with no rest between.
 const CALLS: u64 = 3_000;
 
+/// The most calls that are followed at all of one that has waited and does not rest.
+const CALLS_IN_ALL: u64 = 100_000;
+
 /// How long one that sleeps for what comes from outside is waited for, where a time of its own
 /// may run in the kernel.
 const REAL: Duration = Duration::from_millis(300);
@@ -270,6 +273,11 @@ impl Steps {
         if self.calls > CALLS {
             return Err(Stop::Skip(format!(
                 "the program makes more than {CALLS} system calls and does not wait"
+            )));
+        }
+        if self.total > CALLS_IN_ALL {
+            return Err(Stop::Skip(format!(
+                "the program makes more than {CALLS_IN_ALL} system calls and does not rest"
             )));
         }
         Ok(())

@@ -19,6 +19,8 @@ const ROUND: u64 = 100;
 const ROUNDS: u64 = 100;
 /// Rounds where the user allows hours.
 const LONG_ROUNDS: u64 = 1_000;
+/// Rounds of a program that is known to be broken otherwise.
+const BRIEF_ROUNDS: u64 = 20;
 /// How long the rounds may take: a slow program reaps fewer in it. A quick one needs a twentieth,
 /// so that it reaps all also on a host that is busy with much else.
 const BUDGET: Duration = Duration::from_secs(8);
@@ -151,10 +153,10 @@ fn work(cx: &Context<'_>) -> Result<Option<Worked>, Stop> {
     }
     let before = pod.held()?;
     let probe = pod.enter(&MEMBER)?;
-    let rounds = if cx.options().long {
-        LONG_ROUNDS
-    } else {
-        ROUNDS
+    let rounds = match cx.options() {
+        options if options.long => LONG_ROUNDS,
+        options if options.brief => BRIEF_ROUNDS,
+        _ => ROUNDS,
     };
     let (orphans, mut reaping) = pod.reap_rounds(&probe, rounds)?;
     if reaping.is_ok() {
