@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use fixtures::Fixture;
 
@@ -109,7 +110,12 @@ impl Confirm for Calibration {
         let checks = checks.into_iter().filter(|check| is_doubted(check));
         let left: Arc<Mutex<VecDeque<_>>> = Arc::new(Mutex::new(checks.collect()));
         let over = Arc::<AtomicBool>::default();
-        let threads = lock(&left).len().min(AT_A_TIME);
+        // A runtime that takes long over a start takes longer over many at a time.
+        let most = match self.backend.cost() {
+            Duration::ZERO => AT_A_TIME,
+            _ => self.settings.jobs,
+        };
+        let threads = lock(&left).len().min(most);
         let start = |_| {
             let (calibration, left, over) = (self.clone(), left.clone(), over.clone());
             let next = move || lock(&left).pop_front();

@@ -31,6 +31,8 @@ pub(crate) struct Engine {
     pub(crate) refuses_programs: bool,
     /// Doubts every failure.
     pub(crate) doubts: bool,
+    /// What a start takes.
+    pub(crate) cost: Duration,
 }
 
 impl Backend for Engine {
@@ -67,6 +69,10 @@ impl Backend for Engine {
         } else {
             Ok(())
         }
+    }
+
+    fn cost(&self) -> Duration {
+        self.cost
     }
 
     fn counters(&self) -> crate::shortage::Counters {
@@ -267,6 +273,38 @@ fn what_was_not_shown_ahead_is_tried_again() {
     drop(Arc::clone(&calibration).look_ahead(vec![&SHORT]));
     AHEAD.store(false, Ordering::SeqCst);
     assert_eq!(calibration.confirm(&SHORT, passes()), passes());
+}
+
+#[test]
+fn where_starts_are_dear_no_more_is_looked_for_at_a_time_than_is_judged() {
+    static RUNNING: AtomicUsize = AtomicUsize::new(0);
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    static SEEN: AtomicUsize = AtomicUsize::new(0);
+    fn counted(_: &Context<'_>) -> Outcome {
+        let running = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
+        MOST.fetch_max(running, Ordering::SeqCst);
+        SEEN.fetch_add(1, Ordering::SeqCst);
+        std::thread::yield_now();
+        RUNNING.fetch_sub(1, Ordering::SeqCst);
+        fails()
+    }
+    static CHECKS: [Check; 3] = [
+        check(ID, counted),
+        check("reaping/one-orphan", counted),
+        check("startup/stays", counted),
+    ];
+    let calibration = working(Engine {
+        cost: Duration::from_millis(100),
+        ..Engine::default()
+    });
+    let jobs = calibration.settings.jobs;
+    let ahead = Arc::new(calibration).look_ahead(CHECKS.iter().collect());
+    assert_eq!(ahead.threads.len(), jobs);
+    for thread in { ahead }.threads.drain(..) {
+        thread.join().expect("nobody panics");
+    }
+    assert_eq!(SEEN.load(Ordering::SeqCst), CHECKS.len());
+    assert_eq!(MOST.load(Ordering::SeqCst), jobs);
 }
 
 #[test]
