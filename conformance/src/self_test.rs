@@ -272,8 +272,8 @@ impl Trial {
             .any(|check| check.needs.contains(Needs::LONG) && self.breaks().contains(&check.id))
     }
 
-    /// Whether its work may show what it breaks. All others do less of it: that is most of what
-    /// judging them takes, and changes nothing.
+    /// Whether its work may show what it breaks. Other broken ones do less of it, for the sake of
+    /// time.
     fn breaks_by_its_work(self) -> bool {
         self.breaks().iter().any(|id| OF_WORK.contains(id))
     }

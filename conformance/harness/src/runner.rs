@@ -75,7 +75,7 @@ pub trait Confirm: Send + Sync {
 
 /// What finds out ahead whether passes can be believed. Dropped, it begins nothing more, and waits
 /// for what it has begun.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LookAhead {
     pub(crate) threads: Vec<JoinHandle<()>>,
     pub(crate) over: Arc<AtomicBool>,
@@ -212,7 +212,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Not where a check wants quiet.
+    /// Begins to find out whether passes can be believed, unless a check wants quiet.
     fn look_ahead(&self) -> Option<LookAhead> {
         let confirm = Arc::clone(self.run.confirm?);
         let wants_quiet = |check: &&Check| check.needs.contains(Needs::EXCLUSIVE);

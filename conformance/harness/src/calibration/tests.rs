@@ -336,9 +336,14 @@ fn once_the_run_is_over_nothing_more_is_looked_for() {
         .expect("nobody panics");
     assert!(!late.timed_out());
     drop(runs);
-    ahead.over.store(true, Ordering::Relaxed);
+    let over = Arc::clone(&ahead.over);
+    let dropped = std::thread::spawn(move || drop(ahead));
+    let began = Instant::now();
+    while !over.load(Ordering::Relaxed) && began.elapsed() < LONG {
+        std::thread::yield_now();
+    }
     OVER.store(true, Ordering::Relaxed);
-    drop(ahead);
+    dropped.join().expect("nobody panics");
     assert_eq!(*RUNS.lock().expect("nobody panics"), AT_A_TIME);
 }
 

@@ -43,7 +43,7 @@ impl<'a> Ahead<'a> {
                 return Ok(pod);
             }
             let has_begun = std::mem::replace(&mut self.has_begun, true);
-            // One more than was said is made when it is taken.
+            // Beyond what the check has said they are made one by one.
             let count = if has_begun {
                 self.left.clamp(1, AHEAD)
             } else {
