@@ -24,8 +24,8 @@ bitflags::bitflags! {
     /// How a check is scheduled. It never says whether the check applies.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct Schedule: u8 {
-        /// It takes seconds to fail: start it early where a failure is to be shown as well.
-        const SLOW_FAIL = 1;
+        /// It takes long, if only to fail: start it early.
+        const SLOW = 1;
         /// Run it alone, or its figures mean nothing.
         const EXCLUSIVE = 1 << 1;
         /// It mostly waits for a window to pass: start it early.
@@ -162,8 +162,8 @@ impl Needs {
     pub const LONG: Self = Self::request(Request::LONG);
     /// See [`Request::VIRTUAL_CLOCK`].
     pub const VIRTUAL_CLOCK: Self = Self::request(Request::VIRTUAL_CLOCK);
-    /// See [`Schedule::SLOW_FAIL`].
-    pub const SLOW_FAIL: Self = Self::schedule(Schedule::SLOW_FAIL);
+    /// See [`Schedule::SLOW`].
+    pub const SLOW: Self = Self::schedule(Schedule::SLOW);
     /// See [`Schedule::EXCLUSIVE`].
     pub const EXCLUSIVE: Self = Self::schedule(Schedule::EXCLUSIVE);
     /// See [`Schedule::WAITS`].

@@ -46,7 +46,7 @@ static VERSION: Check = Check {
         .union(Needs::ARGUMENTS)
         .union(Needs::OUTPUT)
         .union(Needs::QUICK_END)
-        .union(Needs::SLOW_FAIL),
+        .union(Needs::SLOW),
     after: &[],
     run: version,
 };

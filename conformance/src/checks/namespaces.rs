@@ -437,7 +437,7 @@ static TEARDOWN: Check = Check {
     needs: MEMBERS
         .union(Needs::HOST_PID)
         .union(Needs::OWN_MOUNTS)
-        .union(Needs::SLOW_FAIL),
+        .union(Needs::SLOW),
     after: &[
         "signals/term-exits-zero",
         "signals/kill-is-137",

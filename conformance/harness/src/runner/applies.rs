@@ -43,12 +43,12 @@ impl Runner<'_> {
                 self.pending.push(check);
             }
         }
-        // Long windows first, exclusive checks last; where asked for, slow failures early.
+        // Long windows first, then what takes long; exclusive checks last.
         self.pending.sort_by_key(|check| {
             (
                 !check.needs.contains(Needs::WAITS),
                 check.needs.contains(Needs::EXCLUSIVE),
-                !check.needs.contains(Needs::SLOW_FAIL),
+                !check.needs.contains(Needs::SLOW),
             )
         });
     }

@@ -28,7 +28,7 @@ pub(super) static BASELINE_CPU: Check = Check {
         .union(Needs::HOST_PID)
         .union(Needs::HOST_PID_NAMESPACE)
         .union(Needs::BASELINE)
-        .union(Needs::SLOW_FAIL),
+        .union(Needs::SLOW),
     after: &["startup/stays"],
     run: baseline_cpu,
 };

@@ -30,7 +30,7 @@ pub(super) static VERSION_MATCHES_CLUSTER: Check = Check {
         .union(Needs::PROBE)
         .union(Needs::HOST_PID)
         .union(Needs::KUBERNETES)
-        .union(Needs::SLOW_FAIL),
+        .union(Needs::SLOW),
     after: &[],
     run: version_matches_cluster,
 };

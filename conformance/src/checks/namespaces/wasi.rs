@@ -115,7 +115,7 @@ pub(super) static REACHABLE: Check = Check {
         "Native containers could not use a WASI sidecar.",
         "Leave the network namespace as it is, and listen on no port.",
     ),
-    needs: MIXED.union(Needs::SLOW_FAIL),
+    needs: MIXED.union(Needs::SLOW),
     after: &[],
     run: reachable,
 };
@@ -164,7 +164,7 @@ pub(super) static OUTLIVES: Check = Check {
         "End on no other signal than SIGTERM and SIGINT, and throw away the status of what is reaped.",
     )
     .as_in(&advice::REAP),
-    needs: MIXED,
+    needs: MIXED.union(Needs::SLOW),
     after: &[REACHABLE_ID],
     run: outlives,
 };
@@ -328,7 +328,7 @@ pub(super) static TEARDOWN: Check = Check {
         "End by exiting on SIGTERM; wait for nobody.",
     )
     .as_in(&advice::TERM),
-    needs: MIXED.union(Needs::SLOW_FAIL),
+    needs: MIXED.union(Needs::SLOW),
     after: &[REACHABLE_ID, "signals/term-exits-zero"],
     run: teardown,
 };

@@ -26,7 +26,7 @@ pub(super) static BURST: Check = Check {
         "Reap in a loop until waitpid gives 0 or ECHILD.",
     )
     .as_in(&advice::REAP),
-    needs: JOINED.union(Needs::SLOW_FAIL),
+    needs: JOINED.union(Needs::SLOW),
     after: AFTER_ONE,
     run: burst,
 };
@@ -60,7 +60,7 @@ pub(super) static NO_LOST_WAKEUP: Check = Check {
         "Do not test and then wait: block SIGCHLD, and wait by sigwaitinfo, sigsuspend, ppoll or signalfd.",
     )
     .as_in(&advice::WAIT),
-    needs: JOINED.union(Needs::SLOW_FAIL),
+    needs: JOINED.union(Needs::SLOW),
     after: &["reaping/burst", "reaping/spares-the-living"],
     run: no_lost_wakeup,
 };

@@ -234,7 +234,7 @@ pub(super) static BEFORE_HANDLER: Check = Check {
         "Reap once after the handlers stand, before the first wait.",
     )
     .as_in(&advice::REAP),
-    needs: JOINED.union(Needs::HELD).union(Needs::SLOW_FAIL),
+    needs: JOINED.union(Needs::HELD).union(Needs::SLOW),
     after: AFTER_ONE,
     run: before_handler,
 };

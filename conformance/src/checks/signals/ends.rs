@@ -22,7 +22,7 @@ pub(super) static TERM_EXITS_ZERO: Check = Check {
         "Handle SIGTERM and exit with status 0: for process 1 the kernel takes no default action.",
     )
     .as_in(&advice::TERM),
-    needs: RUNS.union(Needs::SLOW_FAIL),
+    needs: RUNS.union(Needs::SLOW),
     after: &[],
     run: |cx| exits_zero(cx, TERM),
 };
@@ -38,7 +38,7 @@ pub(super) static INT_EXITS_ZERO: Check = Check {
         "Handle SIGINT as SIGTERM.",
     )
     .as_in(&advice::TERM),
-    needs: RUNS.union(Needs::SLOW_FAIL),
+    needs: RUNS.union(Needs::SLOW),
     after: &[],
     run: |cx| exits_zero(cx, INT),
 };
@@ -64,7 +64,7 @@ pub(super) static TERM_FROM_INSIDE: Check = Check {
         "Handle SIGTERM whoever sends it; do not look at si_pid.",
     )
     .as_in(&advice::TERM),
-    needs: JOINED.union(Needs::SLOW_FAIL),
+    needs: JOINED.union(Needs::SLOW),
     after: AFTER_TERM,
     run: term_from_inside,
 };
@@ -165,7 +165,7 @@ pub(super) static TERM_IN_CHLD_STORM: Check = Check {
         "Look for SIGTERM between two reaps too; do not reap in a loop that has no end.",
     )
     .as_in(&advice::WAIT),
-    needs: JOINED.union(Needs::SLOW_FAIL),
+    needs: JOINED.union(Needs::SLOW),
     after: &["signals/term-exits-zero", "reaping/burst"],
     run: term_in_chld_storm,
 };

@@ -30,7 +30,7 @@ pub(super) static BLOCKED_AT_EXEC: Check = Check {
     needs: SETTLES
         .union(Needs::HELD)
         .union(Needs::DISPOSITIONS)
-        .union(Needs::SLOW_FAIL),
+        .union(Needs::SLOW),
     after: AFTER_TERM,
     run: blocked_at_exec,
 };
@@ -72,7 +72,7 @@ pub(super) static BROKEN_STDERR: Check = Check {
     needs: RUNS
         .union(Needs::STREAMS)
         .union(Needs::CLOSED_STREAMS)
-        .union(Needs::SLOW_FAIL),
+        .union(Needs::SLOW),
     after: AFTER_TERM,
     run: |cx| broken_stderr(cx, true),
 };

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
-use fixtures::protocol::Death;
+use fixtures::protocol::{ALL_DEATHS, Death};
 use nix::libc;
 
 use super::{AFTER_TERM, CATATONIT, CONTAINER, JOINED, PAUSE_C, PID_NAMESPACES, SETTLES, spec};
@@ -131,7 +131,7 @@ pub(super) static SURVIVES_REALTIME: Check = Check {
         "Install no handlers for real-time signals, or ones that do nothing.",
     )
     .as_in(&advice::SURVIVE),
-    needs: SETTLES.union(Needs::NATIVE).union(Needs::SLOW_FAIL),
+    needs: SETTLES.union(Needs::NATIVE).union(Needs::SLOW),
     after: AFTER_TERM,
     run: |cx| {
         const ALL: RangeInclusive<i32> = RT_FIRST..=RT_LAST;
@@ -247,7 +247,7 @@ pub(super) static TTY_STOP_IGNORED: Check = Check {
         "Install no handler that stops the process.",
     )
     .as_in(&advice::SURVIVE),
-    needs: SETTLES.union(Needs::SLOW_FAIL),
+    needs: SETTLES.union(Needs::SLOW),
     after: AFTER_TERM,
     run: tty_stop_ignored,
 };
@@ -373,11 +373,11 @@ pub(super) static CHILD_STATUS_IGNORED: Check = Check {
 fn child_status_ignored(cx: &Context<'_>) -> Outcome {
     let mut pod = cx.start(spec())?;
     let probe = pod.enter(&CONTAINER)?;
-    // Enough for every exit status once.
-    let orphans = Orphans::spawn(&mut pod, &probe, 512, (Death::Mixed, 0), 0, "512 orphans")?;
+    let what = format!("{ALL_DEATHS} orphans");
+    let orphans = Orphans::spawn(&mut pod, &probe, ALL_DEATHS, (Death::Mixed, 0), 0, &what)?;
     orphans.release(&mut pod)?;
     // Whether all are reaped is not asked here, only what comes of how they ended.
-    pod.settle(CHLD, "512 orphans ended")?;
+    pod.settle(CHLD, &format!("{what} ended"))?;
     drop(probe);
     lives_and_answers(
         &mut pod,

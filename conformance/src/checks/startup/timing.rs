@@ -245,10 +245,10 @@ fn tell_to_end(cx: &Context<'_>, soon: Duration) -> Result<EarlyTerm, Stop> {
 }
 
 /// Windows that are measured.
-const SAMPLES: usize = 16;
+const SAMPLES: usize = 8;
 
 /// Ends that are measured, which are a part of each window.
-const ENDINGS: usize = 4;
+const ENDINGS: usize = 3;
 
 /// The most time for all of them, once there are some.
 const BUDGET: Duration = Duration::from_millis(120);

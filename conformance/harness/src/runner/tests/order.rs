@@ -56,7 +56,7 @@ fn checks_that_wait_for_each_other_are_errors_and_not_a_hang() {
 #[test]
 fn what_takes_long_to_fail_begins_early() {
     static PLAIN: Check = check("a/plain", passes);
-    static LATE: Check = needs(Needs::SLOW_FAIL, check("a/late", passes));
+    static LATE: Check = needs(Needs::SLOW, check("a/late", passes));
     assert_eq!(begun(&[&PLAIN, &LATE]).0, ["a/late", "a/plain"]);
 }
 
@@ -144,7 +144,7 @@ fn long_windows_begin_first_and_what_wants_quiet_comes_last_and_alone() {
 #[test]
 fn a_window_begins_before_what_it_depends_on_and_says_nothing_without_it() {
     static PLAIN: Check = check("a/plain", passes);
-    static LATE: Check = needs(Needs::SLOW_FAIL, check("a/late", passes));
+    static LATE: Check = needs(Needs::SLOW, check("a/late", passes));
     static GOOD: Check = check("a/good", passes);
     static BAD: Check = check("a/bad", fails);
     static NEXT: Check = after(&["a/bad"], check("a/next", passes));
