@@ -39,9 +39,12 @@ pub use wasi::{PairFixture, WasiFixture};
 /// assembled.
 const ASSEMBLED: &[&str] = &["wasi"];
 
-/// Checks that judge a program by what it is like after its work.
+/// Checks that judge a program by what it is like after its work, or by how much it can do at once.
 const OF_WORK: &[&str] = &[
+    "namespaces/wasi-outlives",
     "reaping/after-work",
+    "reaping/burst",
+    "reaping/no-lost-wakeup",
     "resources/idle-cpu",
     "resources/idle-wakeups",
     "resources/memory",

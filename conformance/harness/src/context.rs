@@ -89,7 +89,7 @@ pub struct CheckOptions {
     pub required_platforms: Vec<Platform>,
     /// `--long`.
     pub long: bool,
-    /// A fifth of the orphans: the program is known to be broken, and not by its work.
+    /// Less of what takes long by its number: the program is known to be broken, and not by that.
     pub brief: bool,
     /// `--wasi-engine`.
     pub wasi_engine: wasi_engine::Engine,
@@ -134,6 +134,8 @@ pub struct Shared {
     pub(crate) is_blind: std::sync::OnceLock<()>,
     /// How long it has computed from its start, where it was never seen to do anything else.
     pub(crate) computed: std::sync::OnceLock<Duration>,
+    /// Set where it did not rest while it was followed, and computed much meanwhile.
+    is_restless: AtomicBool,
     /// What it does in thirty days, likewise.
     days: std::sync::OnceLock<Result<Days, Stop>>,
     /// Whether it has reaped any of [`idle::ORPHANS`], likewise.
@@ -173,6 +175,7 @@ impl Shared {
             unfollowable: std::sync::OnceLock::new(),
             is_blind: std::sync::OnceLock::new(),
             computed: std::sync::OnceLock::new(),
+            is_restless: AtomicBool::new(false),
             days: std::sync::OnceLock::new(),
             reaps: Mutex::new(None),
             measurements: Mutex::new(BTreeMap::new()),

@@ -4,6 +4,7 @@
 //! comes there comes, for all that matters, right before the next of them.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fixtures::protocol::Death;
@@ -37,6 +38,9 @@ const DEAR: u64 = 200;
 
 /// The time, on its clock, in which a program comes to rest, or never will.
 const RESTS: Duration = Duration::from_secs(1);
+
+/// The same, once it is known that it does not and computes much meanwhile.
+const RESTS_AGAIN: Duration = Duration::from_millis(100);
 
 /// What ends while the program is followed.
 const ORPHAN: &str = "an orphan of a program that is followed";
@@ -338,6 +342,17 @@ impl Context<'_> {
     }
 }
 
+impl Context<'_> {
+    /// The time, on its clock, that the program is given to come to rest.
+    fn until_rest(&self) -> Duration {
+        if self.shared.is_restless.load(Ordering::Relaxed) {
+            RESTS_AGAIN
+        } else {
+            RESTS
+        }
+    }
+}
+
 /// How a program is started that is followed.
 pub(super) fn usual() -> Spec {
     Spec {
@@ -357,7 +372,7 @@ impl<'a> Scene<'a> {
     /// Follows a held program from its exec on.
     pub(super) fn begin(mut pod: Pod<'a>, ready: Vec<Probe>, is_usual: bool) -> Result<Self, Stop> {
         let mut steps = Steps::begin(&mut pod, is_usual)?;
-        steps.allow(RESTS);
+        steps.allow(pod.context().until_rest());
         Ok(Self {
             done: Vec::new(),
             ready,
@@ -380,12 +395,23 @@ impl<'a> Scene<'a> {
             match self.steps.next(&mut self.pod)? {
                 Seen::Call(_) => calls += 1,
                 Seen::Ended(status) => return Err(self.ended(status)),
-                Seen::Rests | Seen::Sleeps | Seen::Late => {
-                    self.steps.allow(RESTS);
+                seen @ (Seen::Rests | Seen::Sleeps | Seen::Late) => {
+                    if seen == Seen::Late {
+                        self.note_restless()?;
+                    }
+                    self.steps.allow(self.pod.context().until_rest());
                     return Ok(calls);
                 }
             }
         }
+    }
+
+    fn note_restless(&mut self) -> Result<(), Stop> {
+        let context = self.pod.context();
+        if self.pod.processor_time()? > context.scaled(MUCH) {
+            context.shared.is_restless.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Follows it to that call; nothing where it waits before.
@@ -425,11 +451,19 @@ impl<'a> Scene<'a> {
 
     /// What comes of the stimulus.
     pub(super) fn outcome(&mut self, stimulus: Stimulus) -> Result<Came, Stop> {
+        let mut wakes = self.steps.wakes();
         loop {
             let seen = self.steps.next(&mut self.pod)?;
             self.rests = seen == Seen::Rests;
             let came = match seen {
-                Seen::Call(_) => continue,
+                Seen::Call(_) => {
+                    // One that wakes by itself may never rest.
+                    let woke = std::mem::replace(&mut wakes, self.steps.wakes()) != wakes;
+                    if woke && stimulus == Stimulus::Orphan && self.all_reaped()? {
+                        return Ok(Came::Reaped);
+                    }
+                    continue;
+                }
                 Seen::Ended(status) => return Ok(Came::Ended(status)),
                 Seen::Rests => Came::Lost(self.steps.sleeps_in()),
                 Seen::Sleeps => Came::Open,

@@ -1,9 +1,14 @@
 //! What the default profiles of container engines do to a container without capabilities: a table
 //! of facts, read in the pinned sources and compared with what the distribution ships.
 
+use std::sync::{Arc, OnceLock};
+
 use nix::libc::{EINVAL, ENOSYS, EPERM};
 
+use seccompiler::BpfProgram;
+
 use super::{Answer, Case, Policy, Test};
+use crate::outcome::Stop;
 use crate::requirement::Source;
 
 /// The default profile of a container engine.
@@ -13,12 +18,22 @@ pub struct Profile {
     /// Where it stands.
     pub source: Source,
     policy: fn() -> Policy,
+    filter: OnceLock<Result<Arc<BpfProgram>, Stop>>,
 }
 
 impl Profile {
     /// What becomes of the system calls of a container without capabilities.
     pub fn policy(&self) -> Policy {
         (self.policy)()
+    }
+
+    /// The program of that policy, which is the same for every image.
+    ///
+    /// # Errors
+    /// As [`Policy::compile`].
+    pub fn filter(&self) -> Result<Arc<BpfProgram>, Stop> {
+        let compiled = || self.policy().compile();
+        self.filter.get_or_init(compiled).clone()
     }
 }
 
@@ -31,6 +46,7 @@ pub static PROFILES: [Profile; 3] = [
             url: "https://github.com/moby/profiles/blob/seccomp/v0.2.3/seccomp/default.json",
         },
         policy: moby,
+        filter: OnceLock::new(),
     },
     Profile {
         engine: "containerd",
@@ -39,6 +55,7 @@ pub static PROFILES: [Profile; 3] = [
             url: "https://github.com/containerd/containerd/blob/v2.3.4/contrib/seccomp/seccomp_default.go",
         },
         policy: containerd,
+        filter: OnceLock::new(),
     },
     Profile {
         engine: "containers-common",
@@ -47,6 +64,7 @@ pub static PROFILES: [Profile; 3] = [
             url: "https://github.com/containers/common/blob/v0.64.1/pkg/seccomp/seccomp.json",
         },
         policy: containers_common,
+        filter: OnceLock::new(),
     },
 ];
 

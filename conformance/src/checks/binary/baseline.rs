@@ -1,5 +1,8 @@
 //! The processors that the program runs on: it needs only the oldest of its architecture.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
 use crate::advice::{self, Advice};
 use crate::backend::Spec;
 use crate::check::{Check, Finding, Level, Needs, Outcome, Pass, Source, Stop};
@@ -56,7 +59,15 @@ fn baseline_cpu(cx: &Context<'_>) -> Outcome {
         )));
     }
     let baseline = cx.on_baseline()?;
-    calibrate(&baseline, &platform)?;
+    if !SHOWN
+        .lock()
+        .is_ok_and(|shown| shown.contains(baseline.level))
+    {
+        calibrate(&baseline, &platform)?;
+        if let Ok(mut shown) = SHOWN.lock() {
+            shown.insert(baseline.level);
+        }
+    }
     // A program that never shows that it is ready does not show it under an emulator either, and
     // one that meets an invalid instruction here does not need a newer processor.
     let mut native = cx.start(Spec {
@@ -96,6 +107,9 @@ fn baseline_cpu(cx: &Context<'_>) -> Outcome {
         ))),
     }
 }
+
+/// The processors of which that was shown: it holds for every program.
+static SHOWN: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 
 /// Shows that the processor has the old instructions and does not have a newer one.
 fn calibrate(baseline: &Baseline, platform: &Platform) -> Result<(), Stop> {

@@ -64,6 +64,9 @@ fn tiny_memory(cx: &Context<'_>) -> Outcome {
             )),
         );
     }
+    if cx.options().brief {
+        return Ok(Pass::new("starts within 4 MiB, and exits 0 on SIGTERM"));
+    }
     // Counted in steps; with `fails` it never ran, with `works` it did.
     let (mut fails, mut works) = (0, LIMIT / STEP);
     while works - fails > 1 {

@@ -67,7 +67,7 @@ fn default_seccomp(cx: &Context<'_>) -> Outcome {
 
 fn spec(profile: &Profile) -> Result<Spec, Stop> {
     Ok(Spec {
-        seccomp: Some(profile.policy().compile()?),
+        seccomp: Some(profile.filter()?),
         own_network: false,
         ..Spec::default()
     })
