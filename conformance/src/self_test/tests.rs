@@ -108,11 +108,13 @@ fn there_are_enough_of_each_kind() {
     assert!(sound >= 12, "{sound} sound");
 }
 
-#[test]
-fn each_guest_fails_exactly_what_it_breaks() {
+#[rstest]
+#[case::modules(false)]
+#[case::components(true)]
+fn each_guest_fails_exactly_what_it_breaks(#[case] components: bool) {
     let settings = settings(Arc::default());
     let checks = checks();
-    for guest in wasi::programs() {
+    for guest in wasi::programs().filter(|guest| guest.is_component() == components) {
         let options = CheckOptions::default();
         let shared = Arc::new(Shared::new(guest.subject(), options, None, 1.0));
         let ran = runner::run(&checks, &shared, &settings, &mut |_| {});
