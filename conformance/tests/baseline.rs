@@ -113,6 +113,25 @@ fn a_baseline_that_cannot_be_read_is_named() {
     );
 }
 
+/// What was measured in one round says nothing of the next.
+#[test]
+fn each_round_measures_times_anew() {
+    let checks = ["signals/term-latency", "startup/time-to-ready"];
+    let mut arguments = vec!["--image", "oci:reference", "--baseline", "oci:reference"];
+    arguments.extend(checks.iter().flat_map(|check| ["--filter", check]));
+    let (ended, report) = judge("rounds", &arguments);
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    let run = &report["runs"][0];
+    for measured in [&run["measurements"], &run["baseline"]["measurements"]] {
+        for name in ["term_latency", "time_to_ready"] {
+            let rounds = measured[name]["rounds"].as_array().expect("rounds");
+            assert!(rounds.len() >= 10, "{name}: {rounds:?}");
+            let alike = rounds.iter().all(|median| *median == rounds[0]);
+            assert!(!alike, "{name}: {rounds:?}");
+        }
+    }
+}
+
 /// Times of the same program, in turn: no difference is ever shown, of times, memory or sizes.
 #[test]
 fn an_image_is_not_different_from_itself() {

@@ -124,7 +124,7 @@ pub struct Shared {
     /// What it is like after its work, likewise.
     worked: std::sync::OnceLock<Result<Option<Worked>, Stop>>,
     /// How long it takes to become ready and to end, likewise.
-    timing: std::sync::OnceLock<Result<Timing, Stop>>,
+    timing: Mutex<Option<Result<Timing, Stop>>>,
     /// What is proven of it by following it, likewise.
     proof: std::sync::OnceLock<Option<rest::Proof>>,
     /// Why its system calls cannot be followed, where that was seen.
@@ -170,7 +170,7 @@ impl Shared {
             root_lacks: std::sync::OnceLock::new(),
             idle: std::sync::OnceLock::new(),
             worked: std::sync::OnceLock::new(),
-            timing: std::sync::OnceLock::new(),
+            timing: Mutex::new(None),
             proof: std::sync::OnceLock::new(),
             unfollowable: std::sync::OnceLock::new(),
             is_blind: std::sync::OnceLock::new(),

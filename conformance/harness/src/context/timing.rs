@@ -1,9 +1,10 @@
 //! How long the program takes to become ready, and to end on TERM. Measured once a run, in the same
 //! sandboxes, for both checks that ask.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Ahead, Context, PROMPTLY, Pod};
+use super::{Ahead, Context, PROMPTLY, Pod, Shared};
 use crate::outcome::Stop;
 use crate::process::ExitStatus;
 use crate::signal;
@@ -32,8 +33,20 @@ impl Context<'_> {
     /// # Errors
     /// Where it does not become ready.
     pub fn timing(&self) -> Result<Timing, Stop> {
-        self.shared.timing.get_or_init(|| time(self)).clone()
+        let mut timing = lock(&self.shared.timing);
+        timing.get_or_insert_with(|| time(self)).clone()
     }
+}
+
+impl Shared {
+    /// Has its times measured anew by the next check that asks.
+    pub(crate) fn forget_timing(&self) {
+        *lock(&self.timing) = None;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn time(cx: &Context<'_>) -> Result<Timing, Stop> {

@@ -100,6 +100,7 @@ impl Timed {
             Err(poisoned) => poisoned.into_inner(),
         };
         measurements().clear();
+        self.shared.forget_timing();
         let waiting = &mut |event: &Event<'_>| {
             if matches!(event, Event::Waiting) {
                 emit(event);
