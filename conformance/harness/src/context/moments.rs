@@ -307,6 +307,20 @@ impl Context<'_> {
         Ok(Some(Tried { call, came }))
     }
 
+    /// Whether it did not rest while it was followed, and computed much meanwhile.
+    fn is_restless(&self) -> bool {
+        self.shared.is_restless.load(Ordering::Relaxed)
+    }
+
+    /// The time, on its clock, that the program is given to come to rest.
+    fn until_rest(&self) -> Duration {
+        if self.is_restless() {
+            RESTS_AGAIN
+        } else {
+            RESTS
+        }
+    }
+
     pub(super) fn scene(&self, orphans: usize) -> Result<Scene<'_>, Stop> {
         self.scene_of(usual(), true, orphans)
     }
@@ -339,17 +353,6 @@ impl Context<'_> {
             ready.push(make_orphan(&mut pod)?);
         }
         Scene::begin(pod, ready, is_usual)
-    }
-}
-
-impl Context<'_> {
-    /// The time, on its clock, that the program is given to come to rest.
-    fn until_rest(&self) -> Duration {
-        if self.shared.is_restless.load(Ordering::Relaxed) {
-            RESTS_AGAIN
-        } else {
-            RESTS
-        }
     }
 }
 
@@ -451,15 +454,16 @@ impl<'a> Scene<'a> {
 
     /// What comes of the stimulus.
     pub(super) fn outcome(&mut self, stimulus: Stimulus) -> Result<Came, Stop> {
+        // One that never rests would be followed until it is late.
+        let until_reaped = stimulus == Stimulus::Orphan && self.pod.context().is_restless();
         let mut wakes = self.steps.wakes();
         loop {
             let seen = self.steps.next(&mut self.pod)?;
             self.rests = seen == Seen::Rests;
             let came = match seen {
                 Seen::Call(_) => {
-                    // One that wakes by itself may never rest.
                     let woke = std::mem::replace(&mut wakes, self.steps.wakes()) != wakes;
-                    if woke && stimulus == Stimulus::Orphan && self.all_reaped()? {
+                    if until_reaped && woke && self.all_reaped()? {
                         return Ok(Came::Reaped);
                     }
                     continue;
