@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use fixtures::Fixture;
@@ -19,6 +19,7 @@ use crate::backend::{Backend, Spec};
 use crate::check::{Check, Level, Needs, Outcome, Stop};
 use crate::context::{CheckOptions, Context, Shared};
 use crate::event::{Record, Verdict};
+use crate::lock::lock;
 use crate::programs;
 use crate::runner::{self, Confirm, LookAhead, Settings};
 use crate::subject::{Platform, Subject};
@@ -159,11 +160,6 @@ impl Confirm for Calibration {
 /// Whether an emulator may make a difference to its verdict.
 fn is_doubted(check: &Check) -> bool {
     check.level != Level::Info && check.needs.contains(Needs::SANDBOX)
-}
-
-/// What a thread that panicked left is whole: each value is written at once.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Calibration {

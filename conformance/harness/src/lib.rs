@@ -71,6 +71,7 @@ pub mod event;
 pub mod expect;
 pub mod figures;
 pub mod kubernetes;
+mod lock;
 mod need;
 pub mod node;
 mod outcome;

@@ -1,10 +1,10 @@
 //! How long the program takes to become ready, and to end on TERM. Measured once a run, in the same
 //! sandboxes, for both checks that ask.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Ahead, Context, PROMPTLY, Pod, Shared};
+use crate::lock::lock;
 use crate::outcome::Stop;
 use crate::process::ExitStatus;
 use crate::signal;
@@ -43,10 +43,6 @@ impl Shared {
     pub(crate) fn forget_timing(&self) {
         *lock(&self.timing) = None;
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn time(cx: &Context<'_>) -> Result<Timing, Stop> {

@@ -6,8 +6,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
+
+use crate::lock::lock;
 
 /// How long an audit waits for pods, all together.
 const ALL: Duration = Duration::from_secs(10);
@@ -56,10 +58,6 @@ struct Question<Q> {
 }
 
 type Queue<Q> = Arc<Mutex<VecDeque<Question<Q>>>>;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Patience {
     /// All of its time again, for another audit.
