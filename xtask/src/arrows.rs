@@ -37,6 +37,7 @@ const HOUSES: [House; 7] = [
                 "advice",
                 "figures",
                 "kubernetes",
+                "lock",
                 "need",
                 "requirement",
                 "suggest",

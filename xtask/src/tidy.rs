@@ -58,12 +58,18 @@ pub fn run() -> Result<()> {
     }
 }
 
-/// The files that git tracks.
+/// The files that git tracks, or would: a fault is found before the file is added, as after it.
 pub(crate) fn files(root: &Path) -> Result<Vec<String>> {
     let mut git = Command::new("git");
     let output = git
         .current_dir(root)
-        .args(["ls-files", "-z"])
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
         .output()
         .context("run git")?;
     ensure!(output.status.success(), "git ls-files: {}", output.status);
