@@ -368,17 +368,13 @@ const PACKED: [&str; 9] = [
     "--ignored",
 ];
 
-/// WASI components need a compiler in the suite, which takes minutes to build, with the features that
-/// it asks of other crates. What has nothing to do with them is left out of that build.
-const COMPONENTS: [&str; 11] = [
+/// WASI components need a compiler in the suite, which takes minutes to build. Of the whole workspace,
+/// as the tests without it: what both need has the same features then, and is built once.
+const COMPONENTS: [&str; 7] = [
     "test",
-    "--package",
-    "pause-harness",
-    "--package",
-    "pause-conformance",
-    "--no-default-features",
+    "--workspace",
     "--features",
-    "pause-conformance/self-test,pause-conformance/wasmtime",
+    "pause-conformance/wasmtime",
     "--lib",
     "--",
     "component",
