@@ -438,6 +438,15 @@ fn measure_host(engine: &Arc<Embedded>) -> Result<f64, Failure> {
                 )
             })?;
         starts.push(began.elapsed());
+        // A third would leave the median where no deadline is longer.
+        if starts
+            .iter()
+            .filter(|start| **start <= NOMINAL_START)
+            .count()
+            == 2
+        {
+            return Ok(1.0);
+        }
     }
     starts.sort();
     let median = starts.get(1).copied().unwrap_or(NOMINAL_START);
