@@ -291,9 +291,9 @@ fn provide(long: bool) -> Result<Option<python::Environment>> {
     Ok(Some(python))
 }
 
-/// The programs with these names in their order, and all others.
-fn split(programs: Vec<Program>, names: &[&str]) -> (Vec<Program>, Vec<Program>) {
-    let place = |program: &Program| names.iter().position(|name| *name == program.name);
+/// The programs with the names of `order`, in that order, and all others.
+fn split(programs: Vec<Program>, order: &[&str]) -> (Vec<Program>, Vec<Program>) {
+    let place = |program: &Program| order.iter().position(|name| *name == program.name);
     let (mut named, others): (Vec<_>, Vec<_>) =
         programs.into_iter().partition(|it| place(it).is_some());
     named.sort_by_key(place);
