@@ -6,12 +6,15 @@ use crate::cargo::{self, Metadata};
 use crate::platform::{self, Platform};
 use crate::{build, image, link};
 use anyhow::{Context as _, Result, anyhow};
+use std::fs::{File, TryLockError};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PACKAGE: &str = "pause-conformance";
 const PROGRAM: &str = "pause-conformance";
+/// What the task that builds the suite holds locked, in the target directory.
+const TURN: &str = ".suite-lock";
 
 /// Arguments of `conformance`.
 #[derive(Debug, clap::Args)]
@@ -75,6 +78,12 @@ impl Conformance {
             .filter(|feature| metadata.has_feature(PACKAGE, feature))
             .collect();
         let features = features.join(",");
+        let target = metadata.target_directory()?;
+        let programs = target.join("programs");
+        build_foreign(&args, &programs);
+        // Until it is executed: another task builds it in the same place, with other features. Where
+        // the file system has no locks it goes on without, as cargo does.
+        let _turn = take_turn(&target).ok();
         cargo::run(&[
             "build",
             "--package",
@@ -85,9 +94,6 @@ impl Conformance {
             "--features",
             &features,
         ])?;
-        let target = metadata.target_directory()?;
-        let programs = target.join("programs");
-        build_foreign(&args, &programs);
         let program = target.join("debug").join(PROGRAM);
         let error = Command::new(&program)
             .args(args)
@@ -96,6 +102,22 @@ impl Conformance {
             .exec();
         Err(error).with_context(|| format!("run {}", program.display()))
     }
+}
+
+/// Waits until no other task builds the suite in this target directory, and keeps others from it until
+/// the file is closed, at the latest by exec.
+fn take_turn(target: &Path) -> std::io::Result<File> {
+    std::fs::create_dir_all(target)?;
+    let file = File::create(target.join(TURN))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            eprintln!("another task builds the suite: waiting for it");
+            file.lock()?;
+        }
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    Ok(file)
 }
 
 /// Builds the suite as `cargo xtask conformance` does for the reference. Returns its file.
@@ -253,6 +275,24 @@ mod tests {
     #[case("--image docker://localhost/pause --platform wasip2/wasm", &["registry", "wasmtime"])]
     fn a_build_has_the_features_that_are_needed(#[case] line: &str, #[case] expected: &[&str]) {
         assert_eq!(features(&split(line)), expected);
+    }
+
+    /// Else one would execute what the other has built.
+    #[test]
+    fn two_tasks_build_the_suite_in_turn_each_until_it_is_executed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("target");
+        let first = take_turn(&target).expect("it is free");
+        let flags = rustix::io::fcntl_getfd(&first).expect("it is open");
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        let second = File::open(target.join(TURN)).expect("it was made");
+        let refused = second.try_lock();
+        assert!(matches!(refused, Err(TryLockError::WouldBlock)));
+        let waits = std::thread::spawn(move || take_turn(&target).map(drop));
+        drop(first);
+        let waited = waits.join().expect("it does not panic");
+        waited.expect("it was its turn");
+        second.try_lock().expect("it is free again");
     }
 
     #[test]
