@@ -27,7 +27,7 @@ fn cargo(folder: &Path, arguments: &[&str]) {
 }
 
 /// Checks a workspace of the unpacked packages, in which each uses the others, as it would from a
-/// registry. Their other dependencies are in the target directory already.
+/// registry. Their other dependencies are those of the workspace.
 #[test]
 fn each_crate_compiles_from_its_package() {
     // The same folder each time, or each run would leave a build of everything behind.
