@@ -124,7 +124,7 @@ pub(super) fn is_plain(spec: &Spec) -> bool {
 }
 
 /// What it says, where it can be followed and the host has the time.
-fn known<T>(outcome: Result<T, Stop>) -> Result<Option<T>, Stop> {
+pub(super) fn known<T>(outcome: Result<T, Stop>) -> Result<Option<T>, Stop> {
     match outcome {
         Ok(value) => Ok(Some(value)),
         Err(error @ Stop::Error(_)) => Err(error),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fixtures::protocol::Death;
 
-use super::moments::{Scene, usual};
-use super::rest::{come, is_plain};
+use super::moments::{CONTAINER, Scene, usual};
+use super::rest::{come, is_plain, known};
 use super::{Becomes, Came, Context, Orphans, PROMPTLY, Pod, Stimulus};
 use crate::backend::Spec;
 use crate::need::Needs;
@@ -40,6 +40,35 @@ impl Pod<'_> {
 }
 
 impl Context<'_> {
+    /// Whether nothing but what comes from outside wakes the program, where it is started so and
+    /// has then had these signals, and so many orphans at once whose maker has left. Where that is
+    /// shown nothing need be watched for long.
+    ///
+    /// # Errors
+    /// Where the suite fails.
+    pub fn rests_after(
+        &self,
+        spec: Spec,
+        signals: &[i32],
+        orphans: usize,
+    ) -> Result<bool, Stop> {
+        let shown = || {
+            let mut scene = self.scene_of(spec, false, 0)?;
+            let mut rests = matches!(come(&mut scene)?, Becomes::Still(_));
+            for number in signals {
+                if rests {
+                    scene.steps.signal(&mut scene.pod, *number)?;
+                    rests = rests_for_good(&mut scene, Stimulus::Signal(*number))?.is_some();
+                }
+            }
+            if rests && orphans > 0 {
+                rests = reaps_and_rests(&mut scene, orphans)?;
+            }
+            Ok(rests)
+        };
+        Ok(self.follows() && known(shown())?.unwrap_or(false))
+    }
+
     /// Why orphans that ended before the program was executed are never reaped; nothing where that
     /// is not known.
     pub(super) fn never_reaps_older(&self) -> Option<String> {
@@ -48,7 +77,7 @@ impl Context<'_> {
                 held: true,
                 ..usual()
             })?;
-            let probe = pod.enter(&super::moments::CONTAINER)?;
+            let probe = pod.enter(&CONTAINER)?;
             let what = "orphans that ended before exec";
             Orphans::spawn(&mut pod, &probe, OLDER, (Death::Exit, 0), 0, what)?
                 .release(&mut pod)?;
@@ -63,6 +92,23 @@ impl Context<'_> {
     fn follows(&self) -> bool {
         self.offers(Needs::FOLLOWED) && self.proof().is_some()
     }
+}
+
+/// Whether it reaps so many orphans that end at once, and rests when their maker has left.
+fn reaps_and_rests(scene: &mut Scene<'_>, orphans: usize) -> Result<bool, Stop> {
+    let probe = scene.pod.enter(&CONTAINER)?;
+    let death = (Death::Exit, 1);
+    Orphans::spawn(&mut scene.pod, &probe, orphans, death, 0, "orphans")?
+        .release(&mut scene.pod)?;
+    scene.done.push(probe);
+    scene.steps.poke();
+    scene.steps.allow(PROMPTLY);
+    if scene.outcome(Stimulus::Orphan)? != Came::Reaped {
+        return Ok(false);
+    }
+    scene.done.clear();
+    scene.steps.allow(PROMPTLY);
+    Ok(matches!(come(scene)?, Becomes::Still(_)))
 }
 
 /// Where it rests, if it does and nothing has come of this.

@@ -12,7 +12,7 @@ use crate::context::files::{self, Files, FilesView};
 use crate::context::{Context, Orphans, Pod};
 use crate::signal;
 
-/// How long an idle program is watched for writes.
+/// How long a program is watched for writes, where it is not shown that nothing wakes it.
 const LATER: Duration = Duration::from_millis(600);
 
 pub(super) static READ_ONLY_ROOT: Check = Check {
@@ -67,7 +67,7 @@ fn read_only_root(cx: &Context<'_>) -> Outcome {
 /// it lacks of the image. They are compared at its end, which tells all that was done to them, or
 /// `each` time that it did something: a big image has many.
 fn stays_unwritten(cx: &Context<'_>, each: bool) -> Result<(usize, Vec<String>), Stop> {
-    let (mut pod, view, before) = start_as_root(cx)?;
+    let ((mut pod, view, before), spec) = start_as_root(cx)?;
     let unwritten = |when: &str| {
         let written = files::differences(&before, &view.files()?);
         ensure(
@@ -78,7 +78,9 @@ fn stays_unwritten(cx: &Context<'_>, each: bool) -> Result<(usize, Vec<String>),
     };
     let then = |when| if each { unwritten(when) } else { Ok(()) };
     then("at its start")?;
-    pod.leave_alone(LATER)?;
+    // One that nothing wakes, started so, does no more of itself.
+    let rests = cx.rests_after(spec, &[], 0)?;
+    pod.leave_alone(if rests { Duration::ZERO } else { LATER })?;
     then("while it waited")?;
     match reap_one(&mut pod) {
         // Other checks judge whether it reaps.
@@ -114,26 +116,30 @@ fn has_read_only_root(pod: &mut Pod<'_>) -> Result<String, Stop> {
     }
 }
 
+/// One that was started, a view of its files, and what they were before.
+type Started<'a> = (Pod<'a>, FilesView, Files);
+
 /// Starts it as root, which may write everywhere; as the image's user where it does not run so,
-/// since an image may have files for that user alone.
-fn start_as_root<'a>(cx: &Context<'a>) -> Result<(Pod<'a>, FilesView, Files), Stop> {
+/// since an image may have files for that user alone. Also how it was started.
+fn start_as_root<'a>(cx: &Context<'a>) -> Result<(Started<'a>, Spec), Stop> {
     let spec = |user| Spec {
         root: Root::Writable,
+        own_network: false,
         user,
         ..Spec::default()
     };
-    match start_seen(cx, spec(Some((0, 0)))) {
-        Err(Stop::NotRunning(_)) => start_seen(cx, spec(None)),
-        other => other,
+    let (root, own) = (spec(Some((0, 0))), spec(None));
+    match start_seen(cx, &root) {
+        Err(Stop::NotRunning(_)) => Ok((start_seen(cx, &own)?, own)),
+        other => Ok((other?, root)),
     }
 }
 
-/// Starts it with a view of its files, and says which they were before.
-fn start_seen<'a>(cx: &Context<'a>, spec: Spec) -> Result<(Pod<'a>, FilesView, Files), Stop> {
+/// Starts it so.
+fn start_seen<'a>(cx: &Context<'a>, spec: &Spec) -> Result<Started<'a>, Stop> {
     let mut pod = cx.start_unready(Spec {
-        own_network: false,
         held: true,
-        ..spec
+        ..spec.clone()
     })?;
     let view = pod.files_view()?;
     let before = view.files()?;
