@@ -46,12 +46,7 @@ impl Context<'_> {
     ///
     /// # Errors
     /// Where the suite fails.
-    pub fn rests_after(
-        &self,
-        spec: Spec,
-        signals: &[i32],
-        orphans: usize,
-    ) -> Result<bool, Stop> {
+    pub fn rests_after(&self, spec: Spec, signals: &[i32], orphans: usize) -> Result<bool, Stop> {
         let shown = || {
             let mut scene = self.scene_of(spec, false, 0)?;
             let mut rests = matches!(come(&mut scene)?, Becomes::Still(_));
