@@ -241,6 +241,7 @@ fn values<'a>(args: &'a [String], option: &'a str) -> impl Iterator<Item = &'a s
 mod tests {
     use super::*;
     use rstest::rstest;
+    use std::collections::BTreeSet;
 
     fn split(line: &str) -> Vec<String> {
         line.split_whitespace().map(str::to_owned).collect()
@@ -275,6 +276,34 @@ mod tests {
     #[case("--image docker://localhost/pause --platform wasip2/wasm", &["registry", "wasmtime"])]
     fn a_build_has_the_features_that_are_needed(#[case] line: &str, #[case] expected: &[&str]) {
         assert_eq!(features(&split(line)), expected);
+    }
+
+    /// The crates of others, with their features, that cargo compiles for these arguments.
+    fn compiled(args: &str) -> BTreeSet<String> {
+        let mut command = cargo::command();
+        command.args(["tree", "--locked", "--prefix=none", "--format={p} {f}"]);
+        let output = command.args(args.split(' ')).output().expect("cargo runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let tree = String::from_utf8(output.stdout).expect("text");
+        let lines = tree.lines().map(|line| line.trim_end_matches(" (*)"));
+        // Our own have their path.
+        let others = lines.filter(|line| !line.contains("(/"));
+        others.map(str::to_owned).collect()
+    }
+
+    /// Else it, and all that stands on it, is compiled twice.
+    #[rstest]
+    #[case("--package xtask")]
+    #[case("--package pause-conformance --no-default-features")]
+    #[case("--package pause-conformance --no-default-features --features self-test")]
+    #[case("--package pause-conformance --no-default-features --features cri")]
+    fn a_crate_of_others_has_the_features_that_it_has_in_tests(#[case] build: &str) {
+        let small = compiled(&format!("{build} --edges=normal,build"));
+        let tests = compiled("--workspace --edges=normal,build,dev");
+        assert!(small.len() > 50, "{small:?}");
+        let apart: Vec<_> = small.difference(&tests).collect();
+        assert!(apart.is_empty(), "{apart:?}: see the root's Cargo.toml");
     }
 
     /// Else one would execute what the other has built.

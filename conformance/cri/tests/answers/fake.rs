@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Poll;
 
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Response};
@@ -81,11 +82,11 @@ async fn serve(stream: tokio::net::UnixStream, answer: Arc<Answer>) {
     loop {
         // The end first: else a reset of the one call may go out before the connection is closed,
         // and the client's next call on the connection that is just closing.
-        let accepted = tokio::select! {
-            biased;
-            _ = closed.recv() => return,
-            accepted = connection.accept() => accepted,
-        };
+        let accepted = std::future::poll_fn(|cx| match closed.poll_recv(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => connection.poll_accept(cx),
+        })
+        .await;
         let Some(Ok((request, respond))) = accepted else {
             return;
         };
