@@ -294,10 +294,10 @@ fn provide(long: bool) -> Result<Option<python::Environment>> {
 /// The programs with these names, in their order, and all others.
 fn split(programs: Vec<Program>, names: &[&str]) -> (Vec<Program>, Vec<Program>) {
     let place = |program: &Program| names.iter().position(|name| *name == program.name);
-    let (mut named, others): (Vec<_>, Vec<_>) =
+    let (mut first, others): (Vec<_>, Vec<_>) =
         programs.into_iter().partition(|it| place(it).is_some());
-    named.sort_by_key(place);
-    (named, others)
+    first.sort_by_key(place);
+    (first, others)
 }
 
 /// A step that this process runs itself.
