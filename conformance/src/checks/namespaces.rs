@@ -135,11 +135,8 @@ fn stable(cx: &Context<'_>) -> Outcome {
         &mut pod,
         &format!("{}, eight orphans and a member that left", names.join(", ")),
     )?;
-    if cx.rests_after(spec, &sent, ORPHANS)? {
-        pod.expect_running("all that")?;
-    } else {
-        pod.expect_running_for(WINDOW, "all that")?;
-    }
+    let window = cx.to_be_watched(spec, &sent, ORPHANS, WINDOW)?;
+    pod.expect_running_for(window, "all that")?;
     unchanged(&mut pod, "a quiet while")?;
     Ok(Pass::new(format!(
         "the same {} namespaces throughout",

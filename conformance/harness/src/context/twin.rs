@@ -40,14 +40,20 @@ impl Pod<'_> {
 }
 
 impl Context<'_> {
-    /// Whether nothing but what comes from outside wakes the program, where it is started so and
-    /// has then had these signals, and so many orphans at once whose maker has left. Where that is
-    /// shown nothing need be watched for long.
+    /// How long one is to be watched that is started so, and has then had these signals, and so many
+    /// orphans at once whose maker has left: not at all where a twin is shown to have rested at once,
+    /// for good; for `window` after the last that it does by itself; or for `window`.
     ///
     /// # Errors
     /// Where the suite fails.
-    pub fn rests_after(&self, spec: Spec, signals: &[i32], orphans: usize) -> Result<bool, Stop> {
-        let shown = || {
+    pub fn to_be_watched(
+        &self,
+        spec: Spec,
+        signals: &[i32],
+        orphans: usize,
+        window: Duration,
+    ) -> Result<Duration, Stop> {
+        let acts = || {
             let mut scene = self.scene_of(spec, false, 0)?;
             let mut rests = matches!(come(&mut scene)?, Becomes::Still(_));
             for number in signals {
@@ -59,9 +65,14 @@ impl Context<'_> {
             if rests && orphans > 0 {
                 rests = reaps_and_rests(&mut scene, orphans)?;
             }
-            Ok(rests)
+            Ok(rests.then(|| scene.steps.clock()))
         };
-        Ok(self.follows() && known(shown())?.unwrap_or(false))
+        let acts = if self.follows() { known(acts())? } else { None };
+        Ok(match acts.flatten() {
+            Some(Duration::ZERO) => Duration::ZERO,
+            Some(acts) => acts + window,
+            None => window,
+        })
     }
 
     /// Why orphans that ended before the program was executed are never reaped; nothing where that

@@ -78,9 +78,7 @@ fn stays_unwritten(cx: &Context<'_>, each: bool) -> Result<(usize, Vec<String>),
     };
     let then = |when| if each { unwritten(when) } else { Ok(()) };
     then("at its start")?;
-    // One that nothing wakes, started so, does no more of itself.
-    let rests = cx.rests_after(spec, &[], 0)?;
-    pod.leave_alone(if rests { Duration::ZERO } else { LATER })?;
+    pod.leave_alone(cx.to_be_watched(spec, &[], 0, LATER)?)?;
     then("while it waited")?;
     match reap_one(&mut pod) {
         // Other checks judge whether it reaps.
