@@ -123,7 +123,10 @@ pub(super) fn spec() -> Spec {
 
 fn watch(cx: &Context<'_>) -> Result<Idle, Stop> {
     let proof = cx.proof();
-    let is_proven = proof.as_ref().is_some_and(|proof| proof.reaped);
+    // What it still does by itself, a moment later, would be seen in the window.
+    let is_proven = proof
+        .as_ref()
+        .is_some_and(|proof| proof.reaped && proof.acts <= TICK);
     let window = if is_proven { CROSS_CHECK } else { WINDOW };
     let idle = watch_for(window, cx)?;
     if let Some(proof) = proof.filter(|_| is_proven) {
@@ -393,6 +396,7 @@ mod tests {
             call: "pause".to_owned(),
             written,
             reaped: true,
+            acts: Duration::ZERO,
         }
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Proof {
     pub(super) written: u64,
     /// It rests again after each of [`ORPHANS`] that it has reaped.
     pub(super) reaped: bool,
+    /// How long it took for all that, on its clock: so long it acts by itself.
+    pub(super) acts: Duration,
 }
 
 impl Proof {
@@ -99,6 +101,7 @@ impl Context<'_> {
             call,
             written,
             reaped,
+            acts: scene.steps.clock(),
         }))
     }
 }
