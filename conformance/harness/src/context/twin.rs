@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fixtures::protocol::Death;
 
+use super::idle::TICK;
 use super::moments::{CONTAINER, Scene, usual};
 use super::rest::{come, is_plain, known};
 use super::{Becomes, Came, Context, Orphans, PROMPTLY, Pod, Stimulus};
@@ -65,7 +66,9 @@ impl Context<'_> {
             if rests && orphans > 0 {
                 rests = reaps_and_rests(&mut scene, orphans)?;
             }
-            Ok(rests.then(|| scene.steps.clock()))
+            // Its clock stands still while it computes.
+            let computed = Some(scene.pod.processor_time()?).filter(|time| *time > TICK);
+            Ok(rests.then(|| scene.steps.clock() + computed.unwrap_or_default()))
         };
         let acts = if self.follows() { known(acts())? } else { None };
         Ok(match acts.flatten() {
