@@ -17,8 +17,11 @@ use crate::sys::{self, Child, ExitStatus};
 
 mod netlink;
 
-/// The longest that the probe may take for a request that does not wait.
+/// The longest that the probe may be silent at a request that does not wait.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The longest that such a request may take, however often the probe says that it goes on.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// How often the suite looks whether a silent probe was stopped.
 const LOOK: Duration = Duration::from_millis(50);
@@ -466,15 +469,23 @@ impl Probe {
         patience: Duration,
     ) -> io::Result<([u64; 4], Vec<u8>)> {
         self.send(op, arguments, text)?;
-        self.await_answer(op, patience)?;
-        self.receive(op, &mut RecvAncillaryBuffer::default())
+        let last = Instant::now() + patience.max(LONGEST);
+        loop {
+            let left = last.saturating_duration_since(Instant::now());
+            self.await_answer(op, patience.min(left))?;
+            let answer = self.receive(op, &mut RecvAncillaryBuffer::default())?;
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
+        }
     }
 
+    /// The answer that has come; `None` where the probe says that it goes on.
     fn receive(
         &self,
         op: Op,
         passed: &mut RecvAncillaryBuffer<'_>,
-    ) -> io::Result<([u64; 4], Vec<u8>)> {
+    ) -> io::Result<Option<([u64; 4], Vec<u8>)>> {
         let mut buffer = vec![0; protocol::MAX];
         let mut parts = [IoSliceMut::new(&mut buffer)];
         let received =
@@ -488,10 +499,11 @@ impl Probe {
         let Some(reply) = Reply::from_bytes(&buffer) else {
             return Err(self.lost(op));
         };
-        if reply.errno != 0 {
-            return Err(io::Error::from_raw_os_error(reply.errno as i32));
+        match reply.errno {
+            0 => Ok(Some((reply.values, buffer.split_off(protocol::HEAD)))),
+            protocol::GOES_ON => Ok(None),
+            errno => Err(io::Error::from_raw_os_error(errno as i32)),
         }
-        Ok((reply.values, buffer.split_off(protocol::HEAD)))
     }
 }
 
@@ -556,4 +568,41 @@ fn numbers(text: &[u8]) -> impl Iterator<Item = u32> {
         number.copy_from_slice(chunk);
         u32::from_ne_bytes(number)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    use std::process::Command;
+
+    fn says(socket: &OwnedFd, errno: u64) {
+        let values = [7, 0, 0, 0];
+        let reply = Reply { errno, values }.to_bytes();
+        rustix::net::send(socket, &reply, SendFlags::NOSIGNAL).expect("send");
+    }
+
+    /// A busy host gives little time to a probe: that its work goes on is no answer, and none that does
+    /// not come is given up.
+    #[rstest]
+    #[case::answers(&[protocol::GOES_ON, protocol::GOES_ON, 0], Ok(7))]
+    #[case::refuses(&[protocol::GOES_ON, 2], Err(io::ErrorKind::NotFound))]
+    #[case::falls_silent(&[protocol::GOES_ON], Err(io::ErrorKind::TimedOut))]
+    fn an_answer_is_awaited_while_the_work_goes_on(
+        #[case] said: &[u64],
+        #[case] expected: Result<u64, io::ErrorKind>,
+    ) {
+        let (ours, theirs) = Probe::socket().expect("sockets");
+        // What it says is there before it is asked: then no time passes.
+        said.iter().for_each(|errno| says(&theirs, *errno));
+        let process = Command::new("sleep").arg("600").spawn().expect("a process");
+        let pid = Pid::from_child(&process);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("pidfd");
+        let pid = pid.as_raw_nonzero().get();
+        let probe = Probe::new(Child { pid, pidfd }, ours);
+        let answer = probe.exchange(Op::Orphans, [0; 4], &[], Duration::ZERO);
+        let answer = answer.map(|(values, _)| values[0]);
+        assert_eq!(answer.map_err(|error| error.kind()), expected);
+    }
 }
