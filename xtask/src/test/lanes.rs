@@ -1,7 +1,7 @@
-//! Runs steps, two at a time where both allow it. Every step runs, also after one that failed.
+//! Runs steps, some at a time where all of them allow it. Every step runs, also after one that failed.
 //!
-//! The first lane shows the output of its steps at once. The output of the second lane's steps is
-//! shown between two steps of the first, so lines of different steps are never mixed.
+//! The first lane shows the output of its steps at once. The output of other lanes' steps is shown
+//! between two steps of the first, so lines of different steps are never mixed.
 
 use super::summary::{Step, Tests};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -27,51 +27,53 @@ pub(super) struct Job {
     pub(super) only_if_tested: bool,
 }
 
-/// Steps of which two run at a time, one in each lane.
+/// Steps of which one runs at a time in each lane.
 #[derive(Debug, Default)]
 pub(super) struct Round {
-    /// Steps of the first lane, in this order.
-    pub(super) first: VecDeque<Job>,
-    /// Steps of the second lane, likewise.
-    pub(super) second: VecDeque<Job>,
+    /// Steps of each lane, in this order; at least one lane.
+    pub(super) lanes: Vec<VecDeque<Job>>,
     /// Steps of whichever lane has no other left, in this order.
-    pub(super) either: VecDeque<Job>,
+    pub(super) any: VecDeque<Job>,
 }
 
 impl Round {
     /// Steps that run one at a time.
     pub(super) fn alone(steps: impl IntoIterator<Item = Job>) -> Self {
         Self {
-            first: steps.into_iter().collect(),
-            ..Self::default()
+            lanes: vec![steps.into_iter().collect()],
+            any: VecDeque::new(),
         }
     }
 
     /// Runs all steps. Returns them in the order in which they ended, lane by lane.
     pub(super) fn run(self) -> Vec<Step> {
-        let (mut first, mut second) = (self.first, self.second);
-        let either = Mutex::new(self.either);
-        let next = || lock(&either).pop_front();
+        let mut lanes = self.lanes.into_iter();
+        let mut first = lanes.next().unwrap_or_default();
+        let any = Mutex::new(self.any);
+        let next = || lock(&any).pop_front();
         let hidden = Mutex::new(String::new());
         let show_hidden = || print!("{}", std::mem::take(&mut *lock(&hidden)));
+        let hide = |mut lane: VecDeque<Job>| {
+            let mut steps = Vec::new();
+            while let Some(job) = lane.pop_front().or_else(next) {
+                let (step, output) = job.run_hidden();
+                lock(&hidden).push_str(&output);
+                steps.push(step);
+            }
+            steps
+        };
         let mut steps = Vec::new();
         std::thread::scope(|scope| {
-            let other = scope.spawn(|| {
-                let mut steps = Vec::new();
-                while let Some(job) = second.pop_front().or_else(next) {
-                    let (step, output) = job.run_hidden();
-                    lock(&hidden).push_str(&output);
-                    steps.push(step);
-                }
-                steps
-            });
+            let others: Vec<_> = lanes.map(|lane| scope.spawn(|| hide(lane))).collect();
             while let Some(job) = first.pop_front().or_else(next) {
                 steps.push(job.run_shown());
                 show_hidden();
             }
-            match other.join() {
-                Ok(more) => steps.extend(more),
-                Err(panic) => std::panic::resume_unwind(panic),
+            for other in others {
+                match other.join() {
+                    Ok(more) => steps.extend(more),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
             }
         });
         show_hidden();
@@ -227,9 +229,11 @@ mod tests {
     fn every_step_runs_also_after_one_that_failed() {
         let passes = "echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured'";
         let round = Round {
-            first: jobs([job("fourth", "exit 1"), job("fifth", "true")]),
-            second: jobs([job("first", "exit 3")]),
-            either: jobs([job("second", "kill -9 $$"), job("third", passes)]),
+            lanes: vec![
+                jobs([job("fourth", "exit 1"), job("fifth", "true")]),
+                jobs([job("first", "exit 3")]),
+            ],
+            any: jobs([job("second", "kill -9 $$"), job("third", passes)]),
         };
         let steps = round.run();
         let fault = |name: &str| {
@@ -245,32 +249,32 @@ mod tests {
         assert_eq!(counted, 2);
     }
 
-    /// Each waits for the other to have begun; neither ends where they are run in turn.
-    fn meeting(folder: &std::path::Path) -> [Job; 2] {
-        [("a", "b"), ("b", "a")].map(|(own, other)| {
+    /// Each waits for all others to have begun; none ends where they are run in turn.
+    fn meeting(folder: &std::path::Path) -> [Job; 3] {
+        ["a", "b", "c"].map(|own| {
             let at = folder.display();
             let script = format!(
-                "touch {at}/{own}; i=0; until test -e {at}/{other}; do i=$((i+1)); \
-                 test $i -lt 200 || exit 1; sleep 0.05; done"
+                "touch {at}/{own}; i=0; until test -e {at}/a && test -e {at}/b && test -e {at}/c; do \
+                 i=$((i+1)); test $i -lt 200 || exit 1; sleep 0.05; done"
             );
             job(own, &script)
         })
     }
 
     #[rstest]
-    fn two_steps_run_at_a_time(#[values(true, false)] in_either_lane: bool) {
+    fn one_step_of_each_lane_runs_at_a_time(#[values(true, false)] in_any_lane: bool) {
         let folder = tempfile::tempdir().expect("a folder");
-        let [one, other] = meeting(folder.path());
+        let met = meeting(folder.path());
         let mut round = Round::default();
-        if in_either_lane {
-            round.either = jobs([one, other]);
+        if in_any_lane {
+            round.lanes.resize_with(met.len(), VecDeque::new);
+            round.any = jobs(met);
         } else {
-            round.first = jobs([one]);
-            round.second = jobs([other]);
+            round.lanes = met.map(|job| jobs([job])).into();
         }
         let steps = round.run();
         assert!(steps.iter().all(|step| step.fault.is_none()), "{steps:?}");
-        assert_eq!(steps.len(), 2);
+        assert_eq!(steps.len(), 3);
     }
 
     #[test]
