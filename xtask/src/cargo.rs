@@ -9,13 +9,31 @@ use std::process::Command;
 pub fn command() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(crate::workspace());
-    build_once(&mut command);
+    prepare(&mut command);
     command
 }
 
-/// Under `CI`, keeps cargo below this command from noting what would make its next build quicker:
-/// there is none, and the notes cost a quarter of the build.
-pub fn build_once(command: &mut Command) {
+/// Prepares a command below which cargo runs.
+pub fn prepare(command: &mut Command) {
+    forget_package(command);
+    build_once(command);
+}
+
+/// Hides the package for which cargo runs this program: build scripts of others ask for these
+/// variables, and run again, with all that stands on them, where cargo was started from a shell before.
+fn forget_package(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let of_package = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+        let bytes = name.as_encoded_bytes();
+        if of_package.iter().any(|it| bytes.starts_with(it.as_bytes())) {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// Under `CI`, keeps cargo from noting what would make its next build quicker: there is none, and the
+/// notes cost a quarter of the build.
+fn build_once(command: &mut Command) {
     const INCREMENTAL: &str = "CARGO_INCREMENTAL";
     if std::env::var_os("CI").is_some() && std::env::var_os(INCREMENTAL).is_none() {
         command.env(INCREMENTAL, "0");
@@ -93,5 +111,26 @@ impl Metadata {
             .as_array()?
             .iter()
             .find(|package| package["name"] == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else each task has ring, which is written in C, compiled again, and each crate of ours.
+    #[test]
+    fn cargo_is_run_as_from_a_shell() {
+        let hidden = |name: &str| {
+            let command = command();
+            let mut all = command.get_envs();
+            all.any(|(other, value)| other == name && value.is_none())
+        };
+        let own = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let of_package = own.filter(|name| name.starts_with("CARGO_PKG_"));
+        for name in of_package.chain(["CARGO_MANIFEST_DIR".to_owned()]) {
+            assert!(hidden(&name), "{name}");
+        }
+        assert!(!hidden("PATH") && !hidden("CARGO"));
     }
 }

@@ -295,6 +295,7 @@ mod tests {
     /// Else it, and all that stands on it, is compiled twice.
     #[rstest]
     #[case("--package xtask")]
+    #[case("--package pause-conformance")]
     #[case("--package pause-conformance --no-default-features")]
     #[case("--package pause-conformance --no-default-features --features self-test")]
     #[case("--package pause-conformance --no-default-features --features cri")]

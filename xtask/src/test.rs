@@ -355,7 +355,7 @@ fn patient(args: &[&str]) -> Command {
         .arg(cargo.get_program())
         .args(args);
     command.current_dir(crate::workspace());
-    cargo::build_once(&mut command);
+    cargo::prepare(&mut command);
     command
 }
 

@@ -17,7 +17,9 @@ const CRATES: [&str; 7] = [
 ];
 
 fn cargo(folder: &Path, arguments: &[&str]) {
-    let status = Command::new(env!("CARGO"))
+    let mut command = Command::new(env!("CARGO"));
+    xtask::cargo::prepare(&mut command);
+    let status = command
         .args(arguments)
         .args(["--offline", "--quiet"])
         .current_dir(folder)

@@ -73,13 +73,13 @@ impl Program {
     /// The command, with directory and environment as cargo sets them.
     pub(super) fn command(&self, args: &[String]) -> Command {
         let mut command = Command::new(&self.path);
+        cargo::prepare(&mut command);
         command
             .args(args)
             .current_dir(&self.folder)
             // insta finds snapshots by it, and this process has that of xtask.
             .env("CARGO_MANIFEST_DIR", &self.folder)
             .env("CARGO_MANIFEST_PATH", self.folder.join("Cargo.toml"));
-        cargo::build_once(&mut command);
         command
     }
 }
