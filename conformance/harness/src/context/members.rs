@@ -115,7 +115,7 @@ impl Pod<'_> {
     /// Stops it from outside and proves that it is stopped; what else is sent then waits.
     ///
     /// # Errors
-    /// [`Stop::Inconclusive`] where it is not seen stopped.
+    /// [`Stop::Ended`] where it has ended, [`Stop::Inconclusive`] where it is not seen stopped.
     pub fn stop(&mut self) -> Result<(), Stop> {
         self.signal(signal::STOP)?;
         let began = Instant::now();
@@ -125,6 +125,7 @@ impl Pod<'_> {
                     "the process was not seen stopped".to_owned(),
                 ));
             }
+            self.expect_running("SIGSTOP")?;
             self.await_event(Duration::from_micros(100))?;
         }
         Ok(())
