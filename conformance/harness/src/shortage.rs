@@ -130,8 +130,11 @@ pub fn may_explain(outcome: &Outcome) -> bool {
 /// # Errors
 /// As the first, or [`Stop::Inconclusive`].
 pub fn weigh(limited: Outcome, spared: Outcome, short: Option<String>) -> Outcome {
-    let why = match spared {
-        _ if !may_explain(&limited) => return limited,
+    let under_limits = match &limited {
+        Err(stop) if may_explain(&limited) => stop.to_string(),
+        _ => return limited,
+    };
+    let without = match spared {
         spared if may_explain(&spared) => match short {
             Some(short) => return Err(Stop::Inconclusive(short)),
             None => return limited,
@@ -140,8 +143,8 @@ pub fn weigh(limited: Outcome, spared: Outcome, short: Option<String>) -> Outcom
         Err(stop) => stop.to_string(),
     };
     Err(Stop::Inconclusive(format!(
-        "limits on memory and processes may be why it did not pass: here no cgroup tells which \
-         process they refuse, and with higher limits {why}"
+        "limits on memory and processes may be why it did not pass ({under_limits}): here no \
+         cgroup tells which process they refuse, and with higher limits {without}"
     )))
 }
 
@@ -267,6 +270,7 @@ mod tests {
         let pass: Outcome = Ok(Pass::new("it stays"));
         let why = inconclusive(weigh(failed(), pass.clone(), None));
         assert!(why.contains("no cgroup tells"), "{why}");
+        assert!(why.contains("observed signaled 9"), "{why}");
         let why = inconclusive(weigh(
             failed(),
             Err(Stop::Error("the host broke".to_owned())),
