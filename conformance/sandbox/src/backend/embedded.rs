@@ -12,8 +12,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::libc;
@@ -89,6 +89,8 @@ pub struct Embedded {
     holder: OwnedFd,
     cgroups: cgroup::Cgroups,
     binfmt: Binfmt,
+    /// The emulator of this host's own processor, or why there is none, once that was asked for.
+    own_emulator: OnceLock<Result<Emulator, String>>,
     /// `None` where the host refuses a mount that it needs.
     base: Option<BaseMounts>,
     /// The roots of the last images.
@@ -237,6 +239,7 @@ impl Embedded {
             holder,
             cgroups,
             binfmt,
+            own_emulator: OnceLock::new(),
             init,
         };
         let shown = trial::run(&engine)?;
@@ -331,7 +334,8 @@ impl Backend for Embedded {
     }
 
     fn on_baseline(self: Arc<Self>) -> Result<(Arc<dyn Backend>, &'static str), String> {
-        let emulator = Emulator::find(&Platform::host()).map_err(|error| error.to_string())?;
+        let find = || Emulator::find(&Platform::host()).map_err(|error| error.to_string());
+        let emulator = self.own_emulator.get_or_init(find).clone()?;
         Emulated::on_baseline(self, &emulator)
     }
 
