@@ -50,6 +50,7 @@ const OF_WORK: &[&str] = &[
     "resources/memory",
     "security/no-fds",
     "signals/term-after-work",
+    "startup/answers-when-ready",
 ];
 
 /// What a check needs that only a build with a WASI runtime for components offers.

@@ -10,7 +10,9 @@ use crate::process::ExitStatus;
 use crate::signal;
 
 /// How many sandboxes are started.
-const SAMPLES: usize = 20;
+const SAMPLES: usize = 15;
+/// Of a program that is known to be broken.
+const BRIEF_SAMPLES: usize = 3;
 
 /// The most time for all of them, once there is one.
 const BUDGET: Duration = Duration::from_millis(160);
@@ -48,8 +50,13 @@ impl Shared {
 fn time(cx: &Context<'_>) -> Result<Timing, Stop> {
     let began = Instant::now();
     let (mut ready, mut ended) = (Vec::new(), Vec::new());
-    let mut ahead = Ahead::of(cx, SAMPLES);
-    while ready.len() < SAMPLES && (ready.is_empty() || began.elapsed() < BUDGET) {
+    let samples = if cx.options().brief {
+        BRIEF_SAMPLES
+    } else {
+        SAMPLES
+    };
+    let mut ahead = Ahead::of(cx, samples);
+    while ready.len() < samples && (ready.is_empty() || began.elapsed() < BUDGET) {
         let mut pod = ahead.take()?;
         ready.push(until_ready(&mut pod)?);
         match pod.until_ended_by_term() {

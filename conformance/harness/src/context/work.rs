@@ -20,7 +20,7 @@ const ROUNDS: u64 = 100;
 /// Rounds where the user allows hours.
 const LONG_ROUNDS: u64 = 1_000;
 /// Rounds of a program that is known to be broken otherwise.
-const BRIEF_ROUNDS: u64 = 20;
+const BRIEF_ROUNDS: u64 = 5;
 /// How long the rounds may take: a slow program reaps fewer in it. A quick one needs a twentieth,
 /// so that it reaps all also on a host that is busy with much else.
 const BUDGET: Duration = Duration::from_secs(8);

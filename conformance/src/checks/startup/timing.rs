@@ -54,10 +54,10 @@ fn answers_when_ready(cx: &Context<'_>) -> Outcome {
         ..Spec::default()
     };
     let mut rounds = 0;
-    let most = if cx.offers(Needs::FOLLOWED) {
-        FOLLOWED
-    } else {
-        ROUNDS
+    let most = match cx.offers(Needs::FOLLOWED) {
+        true if cx.options().brief => LEAST,
+        true => FOLLOWED,
+        false => ROUNDS,
     };
     // Fewer for a program whose readiness is a guess after a long time.
     while rounds < most && (rounds < LEAST || began.elapsed() < Duration::from_secs(1)) {
@@ -244,11 +244,11 @@ fn tell_to_end(cx: &Context<'_>, soon: Duration) -> Result<EarlyTerm, Stop> {
     })
 }
 
-/// Windows that are measured.
-const SAMPLES: usize = 8;
+/// Windows that are measured, and ends, which are a part of each window.
+const SAMPLES: (usize, usize) = (6, 3);
 
-/// Ends that are measured, which are a part of each window.
-const ENDINGS: usize = 3;
+/// Of a program that is known to be broken.
+const BRIEF_SAMPLES: (usize, usize) = (1, 1);
 
 /// The most time for all of them, once there are some.
 const BUDGET: Duration = Duration::from_millis(120);
@@ -279,18 +279,23 @@ pub(super) static LOSS_WINDOW: Check = Check {
 fn loss_window(cx: &Context<'_>) -> Outcome {
     let began = Instant::now();
     let (mut windows, mut endings) = (Vec::new(), Vec::new());
+    let (most_windows, most_endings) = if cx.options().brief {
+        BRIEF_SAMPLES
+    } else {
+        SAMPLES
+    };
     let is_over = |windows: &[u64]| match windows {
         [] => false,
         // It differs little from start to start.
         [first, ..] if *first >= microseconds(BUDGET) => true,
-        some => some.len() >= SAMPLES || some.len() >= 3 && began.elapsed() >= BUDGET,
+        some => some.len() >= most_windows || some.len() >= 3 && began.elapsed() >= BUDGET,
     };
-    let mut ahead = Ahead::of(cx, SAMPLES + ENDINGS);
+    let mut ahead = Ahead::of(cx, most_windows + most_endings);
     while !is_over(&windows) {
         let mut pod = ahead.take()?;
         pod.release()?;
         windows.push(microseconds(until_ended(&mut pod)?));
-        if endings.len() < ENDINGS {
+        if endings.len() < most_endings {
             let mut pod = ahead.take()?.started()?;
             endings.push(microseconds(until_ended(&mut pod)?));
         }
