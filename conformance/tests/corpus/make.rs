@@ -180,9 +180,11 @@ impl Tool {
         Ok(program)
     }
 
-    /// Has the compiler make the program `output`, with caches in the folder.
+    /// Has the compiler make the program `output`. Where its cache may be shared with others and with
+    /// later runs it is: half of the work would be to compile Go's library, once for each program.
     fn add_arguments(self, command: &mut Command, output: &str, folder: &Path) {
-        let cache = folder.join("cache");
+        let own_cache = folder.join("cache");
+        let cache = caches().join(self.name());
         match self {
             Self::Go | Self::GoArm64 | Self::NewGo | Self::NewGoArm64 => {
                 if matches!(self, Self::NewGo | Self::NewGoArm64) {
@@ -217,13 +219,13 @@ impl Tool {
                 command
                     .args(["c", "--hints:off", "-d:release", "-d:strip"])
                     .arg("--passL:-static")
-                    .arg(format!("--nimcache:{}", cache.display()))
+                    .arg(format!("--nimcache:{}", own_cache.display()))
                     .arg(format!("-o:{output}"));
             }
             Self::Ldc => {
                 command
                     .args(["-O", "-static", "--link-defaultlib-shared=false", "-L-s"])
-                    .arg(format!("-od={}", cache.display()))
+                    .arg(format!("-od={}", own_cache.display()))
                     .arg(format!("-of={output}"));
             }
             Self::Cargo => {}
@@ -261,15 +263,21 @@ fn build_package(name: &str, folder: &Path) -> anyhow::Result<PathBuf> {
     let about = String::from_utf8_lossy(&about.stdout);
     let host = about.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.context("rustc names no host")?.to_owned();
+    let built = caches().join("cargo").join(name);
     let mut command = Command::new("cargo");
     command
         .current_dir(&package)
         // With an explicit target, build scripts are not linked with the subject's flags.
         .args(["build", "--quiet", "--release", "--target", &host])
-        .env("CARGO_TARGET_DIR", folder.join("built"))
+        .env("CARGO_TARGET_DIR", &built)
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
     run(&mut command)?;
-    Ok(folder.join("built").join(host).join("release/pause"))
+    Ok(built.join(host).join("release/pause"))
+}
+
+/// What compilers keep for the next time.
+fn caches() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("corpus-caches")
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {
