@@ -8,6 +8,9 @@ use conformance::node::model::{Audit, Blamed, Pod};
 use conformance::node::proc::ProcRoot;
 use conformance::node::source::{Basis, Source, Told, ToldImage, ToldMember, ToldPause, ToldPod};
 
+use rstest::rstest;
+use std::time::Duration;
+
 use crate::tree::{Process, Tree, container, namespaces, uid};
 use crate::{Runtime, audit, audit_with, head, with_verdict};
 
@@ -573,6 +576,34 @@ fn all_descriptors_are_counted_and_some_are_named() {
     assert_eq!(record.observed.as_deref(), Some("40"));
     assert_eq!(record.evidence.len(), 17);
     assert_eq!(record.evidence[16], "and 24");
+}
+
+/// An emulator has its program open until it is loaded.
+#[rstest]
+#[case(true, Verdict::Pass)]
+#[case(false, Verdict::Fail)]
+fn what_a_pause_opens_to_start_counts_if_it_stays_open(
+    #[case] closes: bool,
+    #[case] verdict: Verdict,
+) {
+    let mut starting = Process {
+        started: crate::tree::UPTIME * crate::tree::TICKS,
+        ..Process::pause(100, 1)
+    };
+    starting.descriptors.push((7, "/pause"));
+    let tree = Tree::of(&[starting]);
+    let audit = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(100));
+            if closes {
+                std::fs::remove_file(tree.of_process(100, "fd/7")).expect("removed");
+            }
+        });
+        audit(&tree)
+    });
+    let mut all = audit.pods[0].checks.iter();
+    let record = all.find(|it| it.id == "node/no-descriptors");
+    assert_eq!(record.expect("a record").verdict, verdict);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::numbers::Numbers;
 use super::{Containers, Descriptors, MemberFacts, PauseFacts, PodFacts, machine};
@@ -13,6 +13,7 @@ use crate::node::inside::{Inside, Seen, words};
 use crate::node::place::PodKey;
 use crate::node::proc::{Handle, MOST_NAMES, ProcRoot, Process, Snapshot};
 use crate::node::source::{Kind, Source, ToldPause, ToldPod};
+use crate::wait;
 
 /// Descriptors that are named of a process; it may have a million.
 const MOST_DESCRIPTORS: usize = 16;
@@ -20,6 +21,12 @@ const MOST_DESCRIPTORS: usize = 16;
 const DOTS: usize = 2;
 /// How long a runtime may take to know that a process has ended, on a busy node.
 const KNOWS_WITHIN: Duration = Duration::from_millis(500);
+
+/// The age by which a process has closed what it opened to start: an emulator its program, a loader
+/// its libraries.
+const STARTED: Duration = Duration::from_secs(2);
+/// Between two looks at one that starts.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Why a pause that is said to run is not seen.
 enum Unseen {
@@ -35,6 +42,8 @@ enum Unseen {
 pub(super) struct Join<'a> {
     root: &'a ProcRoot,
     snapshot: &'a Snapshot,
+    /// About when the snapshot was taken.
+    taken: Instant,
     containers: Containers<'a>,
     pods: BTreeMap<&'a str, BTreeSet<&'a str>>,
     node: BTreeMap<Kind, Seen<u64>>,
@@ -66,6 +75,7 @@ impl<'a> Join<'a> {
         Self {
             root,
             snapshot,
+            taken: Instant::now(),
             containers,
             pods,
             node: node.map(|it| namespaces(&it)).unwrap_or_default(),
@@ -244,7 +254,7 @@ impl<'a> Join<'a> {
             cpu: self.snapshot.seconds(process.ticks),
             score: score.and_then(|text| text.trim().parse().map_err(|_| "no number".to_owned())),
             of_the_node: Kind::ALL.into_iter().filter(of_the_node).collect(),
-            descriptors: descriptors_of(&handle),
+            descriptors: self.descriptors(process, &handle),
             inside: Inside::silent(),
             children: children.map(|it| (it.pid, it.name.clone())).collect(),
             namespaces: seen,
@@ -252,6 +262,18 @@ impl<'a> Join<'a> {
             status,
             handle,
         })
+    }
+
+    /// Its descriptors, once it has started.
+    fn descriptors(&self, process: &Process, handle: &Handle) -> Seen<Descriptors> {
+        let age = Duration::try_from_secs_f64(self.snapshot.age(process)).unwrap_or(STARTED);
+        loop {
+            let seen = descriptors_of(handle)?;
+            if seen.count == 0 || age + self.taken.elapsed() >= STARTED {
+                return Ok(seen);
+            }
+            wait::any_readable(&[], LOOK).map_err(|error| words(&error))?;
+        }
     }
 
     /// The other containers: those that were told of, and those that the pod's cgroup holds.
