@@ -141,7 +141,7 @@ fn few_processes_of_a_user_are_named() {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode set");
     }
     let script = "ulimit -u 16; \
-        exec setpriv --reuid 54321 --regid 54321 --clear-groups --inh-caps=-all \
+        exec setpriv --reuid 48723 --regid 48723 --clear-groups --inh-caps=-all \
         ./suite --image binary:pause";
     let output = shell(script, folder.path()).output().expect("bash");
     expect(&output, Comes::NotJudged("too few processes: "));
