@@ -650,8 +650,8 @@ const TESTS: [(&str, Test); 6] = [
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Each run takes all processors.
-    arguments.test_threads.get_or_insert(1);
+    // For the most part a run waits for the engine, or the engine for the kernel.
+    arguments.test_threads.get_or_insert(2);
     let is_root = rustix::process::geteuid().is_root();
     let in_ci = std::env::var_os("CI").is_some();
     let mut trials = vec![
