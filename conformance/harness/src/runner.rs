@@ -438,16 +438,23 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Concludes what began ahead, once the others that it depends on have ended.
+    /// Concludes what began ahead, once the others that it depends on have ended. Those may have begun
+    /// ahead as well, and ended later.
     fn conclude_ahead(&mut self) {
-        for (check, result, took) in std::mem::take(&mut self.ahead) {
-            match self.blocked_by(check) {
-                Blocked::NotYet => self.ahead.push_back((check, result, took)),
-                Blocked::No => self.conclude(check, result, took),
-                Blocked::By(id) => {
-                    let by = id.to_owned();
-                    self.finish(check, Concluded::Blocked { by, why: None }, took);
+        loop {
+            let before = self.ahead.len();
+            for (check, result, took) in std::mem::take(&mut self.ahead) {
+                match self.blocked_by(check) {
+                    Blocked::NotYet => self.ahead.push_back((check, result, took)),
+                    Blocked::No => self.conclude(check, result, took),
+                    Blocked::By(id) => {
+                        let by = id.to_owned();
+                        self.finish(check, Concluded::Blocked { by, why: None }, took);
+                    }
                 }
+            }
+            if self.ahead.len() == before {
+                return;
             }
         }
     }

@@ -168,6 +168,41 @@ fn a_window_begins_before_what_it_depends_on_and_says_nothing_without_it() {
 }
 
 #[test]
+fn a_window_may_end_before_another_that_it_depends_on() {
+    static TOLD: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+    fn tells(cx: &Context<'_>) -> Outcome {
+        *TOLD.0.lock().expect("nobody panics") = true;
+        TOLD.1.notify_all();
+        passes(cx)
+    }
+    fn is_told(cx: &Context<'_>) -> Outcome {
+        let told = TOLD.0.lock().expect("nobody panics");
+        let limit = Duration::from_secs(30);
+        let _ = TOLD.1.wait_timeout_while(told, limit, |told| !*told);
+        // Long enough for who tells to have ended.
+        std::thread::sleep(Duration::from_millis(50));
+        passes(cx)
+    }
+    fn fails_last(cx: &Context<'_>) -> Outcome {
+        is_told(cx)
+            .and_then(|_| is_told(cx))
+            .and_then(|_| fails(cx))
+    }
+    static TOP: Check = needs(Needs::WAITS, after(&["a/below"], check("a/top", tells)));
+    static BELOW: Check = needs(Needs::WAITS, after(&["a/next"], check("a/below", is_told)));
+    static BAD: Check = check("a/bad", fails_last);
+    // Ends last, as it is not begun.
+    static NEXT: Check = after(&["a/bad"], check("a/next", passes));
+    let ends: Vec<_> = ends(&[&TOP, &BELOW, &NEXT, &BAD]);
+    let skipped = |of: &str| {
+        let why = format!("depends on {of}, which did not pass");
+        (Verdict::Skipped, why)
+    };
+    assert_eq!(ends[0], skipped("a/below"));
+    assert_eq!(ends[1], skipped("a/next"));
+}
+
+#[test]
 fn windows_that_depend_on_each_other_are_errors_and_not_a_hang() {
     static ONE: Check = needs(Needs::WAITS, after(&["a/two"], check("a/one", passes)));
     static TWO: Check = needs(Needs::WAITS, after(&["a/one"], check("a/two", passes)));
