@@ -7,9 +7,8 @@ use conformance::node::gather::gather;
 use conformance::node::model::{Audit, Blamed, Pod};
 use conformance::node::proc::ProcRoot;
 use conformance::node::source::{Basis, Source, Told, ToldImage, ToldMember, ToldPause, ToldPod};
-
 use rstest::rstest;
-use std::time::Duration;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use crate::tree::{Process, Tree, container, namespaces, uid};
 use crate::{Runtime, audit, audit_with, head, with_verdict};
@@ -592,9 +591,12 @@ fn what_a_pause_opens_to_start_counts_if_it_stays_open(
     };
     starting.descriptors.push((7, "/pause"));
     let tree = Tree::of(&[starting]);
+    let looked = inotify::init(CreateFlags::CLOEXEC).expect("inotify");
+    let seen = WatchFlags::CLOSE_NOWRITE;
+    inotify::add_watch(&looked, tree.of_process(100, "fd"), seen).expect("watched");
     let audit = std::thread::scope(|scope| {
         scope.spawn(|| {
-            std::thread::sleep(Duration::from_millis(100));
+            rustix::io::read(&looked, &mut [0; 512]).expect("it looks");
             if closes {
                 std::fs::remove_file(tree.of_process(100, "fd/7")).expect("removed");
             }

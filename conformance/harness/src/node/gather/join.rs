@@ -13,7 +13,6 @@ use crate::node::inside::{Inside, Seen, words};
 use crate::node::place::PodKey;
 use crate::node::proc::{Handle, MOST_NAMES, ProcRoot, Process, Snapshot};
 use crate::node::source::{Kind, Source, ToldPause, ToldPod};
-use crate::wait;
 
 /// Descriptors that are named of a process; it may have a million.
 const MOST_DESCRIPTORS: usize = 16;
@@ -269,10 +268,10 @@ impl<'a> Join<'a> {
         let age = Duration::try_from_secs_f64(self.snapshot.age(process)).unwrap_or(STARTED);
         loop {
             let seen = descriptors_of(handle)?;
-            if seen.count == 0 || age + self.taken.elapsed() >= STARTED {
+            let is_started = age + self.taken.elapsed() >= STARTED;
+            if seen.count == 0 || is_started || interrupt::pause(LOOK).is_err() {
                 return Ok(seen);
             }
-            wait::any_readable(&[], LOOK).map_err(|error| words(&error))?;
         }
     }
 
