@@ -51,6 +51,10 @@ fn passes(_: &Context<'_>) -> Outcome {
 }
 
 fn fails(_: &Context<'_>) -> Outcome {
+    fails_at_last()
+}
+
+fn fails_at_last() -> Outcome {
     Err(Finding::new("expected", "observed").with("evidence").into())
 }
 
