@@ -39,7 +39,8 @@ pub use wasi::{PairFixture, WasiFixture};
 /// assembled.
 const ASSEMBLED: &[&str] = &["wasi"];
 
-/// Checks that judge a program by what it is like after its work, or by how much it can do at once.
+/// Checks that judge a program by what it is like after its work, or by how much it can do at once, or
+/// how often.
 const OF_WORK: &[&str] = &[
     "namespaces/wasi-outlives",
     "reaping/after-work",

@@ -95,6 +95,13 @@ pub struct CheckOptions {
     pub wasi_engine: wasi_engine::Engine,
 }
 
+impl CheckOptions {
+    /// How much of something is done: less where it shows nothing that is asked.
+    pub fn amount<T>(&self, usual: T, brief: T) -> T {
+        if self.brief { brief } else { usual }
+    }
+}
+
 /// What all checks of a run share.
 pub struct Shared {
     /// What is judged.

@@ -50,11 +50,7 @@ impl Shared {
 fn time(cx: &Context<'_>) -> Result<Timing, Stop> {
     let began = Instant::now();
     let (mut ready, mut ended) = (Vec::new(), Vec::new());
-    let samples = if cx.options().brief {
-        BRIEF_SAMPLES
-    } else {
-        SAMPLES
-    };
+    let samples = cx.options().amount(SAMPLES, BRIEF_SAMPLES);
     let mut ahead = Ahead::of(cx, samples);
     while ready.len() < samples && (ready.is_empty() || began.elapsed() < BUDGET) {
         let mut pod = ahead.take()?;

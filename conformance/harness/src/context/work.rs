@@ -155,8 +155,7 @@ fn work(cx: &Context<'_>) -> Result<Option<Worked>, Stop> {
     let probe = pod.enter(&MEMBER)?;
     let rounds = match cx.options() {
         options if options.long => LONG_ROUNDS,
-        options if options.brief => BRIEF_ROUNDS,
-        _ => ROUNDS,
+        options => options.amount(ROUNDS, BRIEF_ROUNDS),
     };
     let (orphans, mut reaping) = pod.reap_rounds(&probe, rounds)?;
     if reaping.is_ok() {

@@ -206,11 +206,7 @@ fn outlives(cx: &Context<'_>) -> Outcome {
     pod.provoke("WASI workloads came and went");
     let mut lives = 0;
     let kills = &WAYS[WAYS.len() - 1..];
-    let (shared, private) = if cx.options().brief {
-        (kills, kills)
-    } else {
-        (&WAYS[..], &WAYS[3..])
-    };
+    let (shared, private) = cx.options().amount((&WAYS[..], &WAYS[3..]), (kills, kills));
     for (mode, ways) in [(PidMode::Shared, shared), (PidMode::Private, private)] {
         for way in ways {
             end_guest(&mut pod, &neighbour, mode, way)?;

@@ -233,7 +233,7 @@ fn latency(cx: &Context<'_>) -> Outcome {
     const MANY: u64 = 300;
     let mut pod = cx.start(spec())?;
     let probe = pod.enter(&CONTAINER)?;
-    let count = if cx.options().brief { 10 } else { 100 };
+    let count = cx.options().amount(100, 10);
     let one = rounds(&mut pod, &probe, (count, 1), 1, BUDGET)?;
     let took: Vec<u64> = one.latencies_us.iter().map(|us| u64::from(*us)).collect();
     let median = cx.measure_all("reap_latency", "us", &took);

@@ -54,10 +54,10 @@ fn answers_when_ready(cx: &Context<'_>) -> Outcome {
         ..Spec::default()
     };
     let mut rounds = 0;
-    let most = match cx.offers(Needs::FOLLOWED) {
-        true if cx.options().brief => LEAST,
-        true => FOLLOWED,
-        false => ROUNDS,
+    let most = if cx.offers(Needs::FOLLOWED) {
+        cx.options().amount(FOLLOWED, LEAST)
+    } else {
+        ROUNDS
     };
     // Fewer for a program whose readiness is a guess after a long time.
     while rounds < most && (rounds < LEAST || began.elapsed() < Duration::from_secs(1)) {
@@ -279,11 +279,7 @@ pub(super) static LOSS_WINDOW: Check = Check {
 fn loss_window(cx: &Context<'_>) -> Outcome {
     let began = Instant::now();
     let (mut windows, mut endings) = (Vec::new(), Vec::new());
-    let (most_windows, most_endings) = if cx.options().brief {
-        BRIEF_SAMPLES
-    } else {
-        SAMPLES
-    };
+    let (most_windows, most_endings) = cx.options().amount(SAMPLES, BRIEF_SAMPLES);
     let is_over = |windows: &[u64]| match windows {
         [] => false,
         // It differs little from start to start.
