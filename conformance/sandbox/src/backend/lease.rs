@@ -1,10 +1,11 @@
 //! What a container runtime makes for the suite must go when the suite does, also when that is
 //! killed: a namespace of the suite's holds none of it.
 //!
-//! All sandboxes of a run are in cgroups below one, whose name is the run's. The suite holds a lock
-//! on it, which the kernel gives up with the suite's end. A process of its own, the leash, learns of
-//! that by the end of a pipe, and ends what is in those cgroups; where it was killed as well, the
-//! next suite does, which finds the lock free.
+//! All sandboxes of a run are in cgroups below one, whose name is the run's. So is the runtime while it
+//! carries out an order, or it would go on to make cgroups when those are removed. The suite holds a
+//! lock on the one of the run, which the kernel gives up with the suite's end. A process of its own,
+//! the leash, learns of that by the end of a pipe, and ends what is in those cgroups; where it was
+//! killed as well, the next suite does, which finds the lock free.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
@@ -95,13 +96,11 @@ impl Lease {
         format!("/{}", self.name)
     }
 
-    /// Makes a cgroup of this name among those of sandboxes. Who writes `0` to one of these files
-    /// is in it, and ends as sandboxes do.
+    /// Makes a cgroup of this name among those of sandboxes. What enters it ends as sandboxes do.
     ///
     /// # Errors
     /// Where no hierarchy takes it.
-    #[cfg(feature = "cri")]
-    pub(super) fn doors(&self, name: &str) -> io::Result<Vec<File>> {
+    pub(super) fn doors(&self, name: &str) -> io::Result<Doors> {
         let mut failed = io::Error::other("no cgroups are mounted");
         let mut doors = Vec::new();
         for directory in &self.directories {
@@ -118,13 +117,31 @@ impl Lease {
         if doors.is_empty() {
             return Err(failed);
         }
-        Ok(doors)
+        Ok(Doors(doors))
     }
 
     /// The cgroup of a sandbox in the hierarchy that has a controller.
     pub(super) fn directory(&self, controller: &str, number: u64) -> Option<PathBuf> {
         let place = crate::shortage::groups::Place::of(controller)?;
         Some(place.root.join(&self.name).join(number.to_string()))
+    }
+}
+
+/// Ways into a cgroup: its `cgroup.procs`, in each hierarchy that has it.
+#[derive(Debug)]
+pub(super) struct Doors(Vec<File>);
+
+impl Doors {
+    /// Moves this process there, and so what it starts from then on. Makes system calls alone.
+    ///
+    /// # Errors
+    /// Where no hierarchy takes it: the one of cpusets takes none before it is told its processors.
+    pub(super) fn enter(&self) -> io::Result<()> {
+        let entered = |door: &File| rustix::io::write(door, b"0").is_ok();
+        if self.0.iter().filter(|door| entered(door)).count() == 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(())
     }
 }
 

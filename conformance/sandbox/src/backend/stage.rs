@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::mount::UnmountFlags;
 
 use crate::backend::embedded::{before_exec, mounts};
+use crate::backend::lease::Doors;
 use crate::sys::{self, ExitStatus, InChild, NewNamespaces, StringVector};
 
 /// Mount points to try: no other process sees the mount, but the runtime's program may be below.
@@ -157,12 +158,13 @@ impl Stage {
         }
     }
 
-    /// Executes a program with these arguments and standard streams, and waits for its end.
+    /// Executes a program with these arguments and standard streams in the cgroup behind these doors, and
+    /// waits for its end. What it starts, and it itself should the suite be killed, ends with the run.
     pub(in crate::backend) fn run(
         &self,
-        program: &Path,
-        args: &[String],
+        (program, args): (&Path, &[String]),
         streams: [BorrowedFd<'_>; 3],
+        doors: &Doors,
     ) -> io::Result<ExitStatus> {
         use std::os::unix::ffi::OsStrExt as _;
 
@@ -174,6 +176,7 @@ impl Stage {
             argv: StringVector::new(std::iter::once(name).chain(arguments))?,
             envp: StringVector::new([PATH])?,
             streams,
+            doors,
         };
         let child = sys::spawn(NewNamespaces::empty(), &order)?;
         if !crate::wait::readable(child.pidfd.as_fd(), ORDER)? {
@@ -196,6 +199,7 @@ struct Order<'a> {
     argv: StringVector,
     envp: StringVector,
     streams: [BorrowedFd<'a>; 3],
+    doors: &'a Doors,
 }
 
 #[expect(unsafe_code, reason = "the promise of a child")]
@@ -205,6 +209,7 @@ unsafe impl InChild for &Order<'_> {
         let prepared = || -> io::Result<()> {
             before_exec::die_with_suite();
             let _ = rustix::process::setsid();
+            self.doors.enter()?;
             self.stage.enter()?;
             sys::close_range_cloexec(3)?;
             let [stdin, stdout, stderr] = self.streams;

@@ -18,7 +18,7 @@ use pause_image::Subject;
 
 use super::member;
 use crate::backend::embedded::{before_exec, mounts};
-use crate::backend::lease::Lease;
+use crate::backend::lease::{Doors, Lease};
 use crate::backend::program;
 use crate::backend::stage::{PATH, Stage};
 use crate::sys::{self, Child, ExitStatus, InChild, NewNamespaces, StringVector};
@@ -277,7 +277,7 @@ fn network(folder: &str) -> String {
     .to_string()
 }
 
-fn begin(stage: &Stage, programs: &Programs, doors: Vec<File>) -> io::Result<Child> {
+fn begin(stage: &Stage, programs: &Programs, doors: Doors) -> io::Result<Child> {
     let null: OwnedFd = File::open("/dev/null")?.into();
     let log = open_log(stage, "log")?;
     let streams = [null, log.try_clone()?, log];
@@ -307,7 +307,7 @@ fn search_path(program: &Path) -> Vec<u8> {
 /// Starts a program in the stage that ends with the run.
 fn spawn(
     stage: &Stage,
-    doors: Vec<File>,
+    doors: Doors,
     streams: [OwnedFd; 3],
     (program, words): (&Path, &[&str]),
 ) -> io::Result<Child> {
@@ -327,7 +327,7 @@ fn spawn(
 /// containerd, or a client of it, from clone to exec.
 struct Entry<'a> {
     stage: &'a Stage,
-    doors: Vec<File>,
+    doors: Doors,
     streams: [OwnedFd; 3],
     path: CString,
     argv: StringVector,
@@ -339,10 +339,7 @@ impl Entry<'_> {
         // A signal to the suite's process group is not for it.
         let _ = rustix::process::setsid();
         // Before anything is executed that could outlive the suite.
-        let joined = |door: &File| rustix::io::write(door, b"0").is_ok();
-        if self.doors.iter().filter(|door| joined(door)).count() == 0 {
-            return Err(io::ErrorKind::NotFound.into());
-        }
+        self.doors.enter()?;
         self.stage.enter()?;
         sys::close_range_cloexec(3)?;
         let [stdin, stdout, stderr] = &self.streams;

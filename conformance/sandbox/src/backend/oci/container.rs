@@ -16,10 +16,12 @@ use crate::sys::{Child, ExitStatus};
 /// How long it may take from the order to start until the program is executed.
 pub(super) const START: Duration = Duration::from_mins(1);
 
+/// The cgroup in which the runtime carries out orders. Those of sandboxes have numbers.
+const ORDERS: &str = "orders";
+
 /// A container, as its runtime knows it. Dropping it removes it.
 pub(super) struct Container {
     pub(super) stage: Arc<Stage>,
-    #[expect(dead_code, reason = "held, not used")]
     pub(super) lease: Arc<Lease>,
     pub(super) program: PathBuf,
     pub(super) name: &'static str,
@@ -46,7 +48,9 @@ impl Container {
             .chain(words)
             .map(|word| (*word).to_owned())
             .collect();
-        match self.stage.run(&self.program, &words, streams)? {
+        let order = (&*self.program, &*words);
+        let doors = self.lease.doors(ORDERS)?;
+        match self.stage.run(order, streams, &doors)? {
             ExitStatus::Exited(0) => Ok(()),
             status => {
                 let said = self.stage.read(&log).unwrap_or_default();
