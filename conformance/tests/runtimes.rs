@@ -11,13 +11,15 @@ mod through;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use conformance::programs::REFERENCE;
 use conformance::wait;
 use libtest_mimic::{Arguments, Failed, Trial};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open};
 use serde_json::Value;
 use through::{FAULTS, Faults, Program, is_installed, moments, report, said, with_verdict};
@@ -191,33 +193,69 @@ fn leaves_nothing(runtime: &str) -> Result<(), Failed> {
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
         let _ = wait::readable(pidfd.as_fd(), moment)?;
         had_any |= !left_of(child.id()).is_empty();
-        child.kill()?;
-        child.wait()?;
-        // The last of them is the leash, which removes the cgroups before it ends.
-        let deadline = Instant::now() + SOON;
-        loop {
-            let orphans = children();
-            if orphans.is_empty() {
-                break;
-            }
-            let pidfds = orphans
-                .iter()
-                .map(|pid| pidfd_open(*pid, PidfdFlags::empty()));
-            let pidfds = pidfds.collect::<Result<Vec<_>, _>>()?;
-            let fds: Vec<_> = pidfds.iter().map(|pidfd| pidfd.as_fd()).collect();
-            let time = deadline.saturating_duration_since(Instant::now());
-            // Process 1 of a pid namespace ends when all others in it have been waited for.
-            let Some(first) = wait::any_readable(&fds, time)? else {
-                return Err(format!("{orphans:?} run {SOON:?} after a kill at {moment:?}").into());
-            };
-            rustix::process::waitpid(Some(orphans[first]), WaitOptions::NOHANG)?;
-        }
-        let left = left_of(child.id());
-        if !left.is_empty() {
-            return Err(format!("left after a kill at {moment:?}: {left:?}").into());
-        }
+        kill(&mut child).map_err(|left| format!("after a kill at {moment:?}: {left}"))?;
     }
     assert!(had_any, "there was nothing to remove at any moment");
+    Ok(())
+}
+
+/// Kills a suite, and waits for what goes with it; an error says what does not.
+fn kill(suite: &mut Child) -> Result<(), String> {
+    let words = |error: std::io::Error| error.to_string();
+    suite.kill().map_err(words)?;
+    suite.wait().map_err(words)?;
+    // The last of them is the leash, which removes the cgroups before it ends.
+    let deadline = Instant::now() + SOON;
+    loop {
+        let orphans = children();
+        if orphans.is_empty() {
+            break;
+        }
+        let pidfds = orphans
+            .iter()
+            .map(|pid| pidfd_open(*pid, PidfdFlags::empty()));
+        let pidfds: Result<Vec<_>, _> = pidfds.collect();
+        let pidfds = pidfds.map_err(|error| words(error.into()))?;
+        let fds: Vec<_> = pidfds.iter().map(|pidfd| pidfd.as_fd()).collect();
+        let time = deadline.saturating_duration_since(Instant::now());
+        // Process 1 of a pid namespace ends when all others in it have been waited for.
+        let Some(first) = wait::any_readable(&fds, time).map_err(words)? else {
+            return Err(format!("{orphans:?} run after {SOON:?}"));
+        };
+        rustix::process::waitpid(Some(orphans[first]), WaitOptions::NOHANG)
+            .map_err(|error| words(error.into()))?;
+    }
+    match left_of(suite.id()) {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("left: {left:?}")),
+    }
+}
+
+/// A runtime has processes of its own before it has made a container.
+fn what_a_runtime_has_started_ends() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let (runtime, begun) = (folder.path().join("runc"), folder.path().join("begun"));
+    let (mode, none) = (Mode::from_raw_mode(0o600), 0);
+    mknodat(CWD, &begun, FileType::Fifo, mode, none)?;
+    // Longer than it is waited for.
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *' create '*)\nsleep {} &\necho > {}\nwait\nesac\nexec runc \"$@\"\n",
+        SOON.as_secs() * 2,
+        begun.display()
+    );
+    fs::write(&runtime, script)?;
+    fs::set_permissions(&runtime, fs::Permissions::from_mode(0o755))?;
+    let begins = rustix::fs::open(&begun, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
+    let program = Program::of(REFERENCE);
+    let runtime = format!("runc={}", runtime.display());
+    let mut command = suite(&["--image", &program.image(), "--runtime", &runtime]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let has_begun = wait::readable(begins.as_fd(), SOON)?;
+    kill(&mut child)?;
+    assert!(has_begun, "no container was to be made");
     Ok(())
 }
 
@@ -286,6 +324,10 @@ fn main() -> ExitCode {
         for (family, faults) in FAULTS {
             let found = move || finds(runtime, faults);
             add(format!("finds_faults_of_{family}"), Box::new(found));
+        }
+        if runtime == "runc" {
+            let run = Box::new(what_a_runtime_has_started_ends);
+            add("leaves_nothing_of_an_order".to_owned(), run);
         }
         if runtime == CRI {
             let run = Box::new(runs_one_daemon_at_a_time);
