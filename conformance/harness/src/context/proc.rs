@@ -132,9 +132,12 @@ nonvoluntary_ctxt_switches:\t3
 
     #[test]
     fn they_are_what_another_reader_of_proc_says() {
-        let own = std::process::id() as i32;
-        let signs = Signs::of(own, own).expect("it is there");
-        let status = procfs::process::Process::myself().and_then(|it| it.status());
+        // Of the thread that reads: another one may be starting a thread, with
+        // every signal blocked meanwhile.
+        let (own, thread) = (std::process::id() as i32, nix::unistd::gettid().as_raw());
+        let signs = Signs::of(own, thread).expect("it is there");
+        let task = procfs::process::Process::myself().and_then(|it| it.task_from_tid(thread));
+        let status = task.and_then(|it| it.status());
         let status = status.expect("it is there");
         assert_eq!(
             (signs.blocked, signs.caught, signs.has_memory),
